@@ -1,0 +1,45 @@
+"""negjax: what happens to the probability of an answer when a neuron is turned up.
+
+Neuron empirical gradients (NEG) and NeurGrad of language models (Zhao, Jiang, Yoshinaga; ACL 2025;
+arXiv 2412.18053) in JAX: exact interventions and gradients for every neuron.
+
+    lm = negjax.load("smollm2-135m-instruct")
+    probes = negjax.encode(lm, ["The capital of France is"], ["Paris"])
+    gradients = negjax.neurgrad(lm, probes)                      # every neuron, one pass
+    curve = negjax.response(lm, probes, neurons, radius=10.0)    # P as a function of the shift
+    fit = negjax.linear_fit(curve, negjax.paper_grid(2.0, 0.2))  # NEG and linearity
+"""
+
+from negjax.chebyshev import Response, response
+from negjax.gradients import NeurGrad, effects, gradient_batches, neurgrad
+from negjax.interventions import Sweep, sweep
+from negjax.language_model import LanguageModel
+from negjax.linearity import LinearFit, linear_fit, paper_grid
+from negjax.loading import load
+from negjax.neurons import all_neurons, random_neurons
+from negjax.probes import Probes, encode
+from negjax.tables import Facts, read_facts
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Facts",
+    "LanguageModel",
+    "LinearFit",
+    "NeurGrad",
+    "Probes",
+    "Response",
+    "Sweep",
+    "all_neurons",
+    "effects",
+    "encode",
+    "gradient_batches",
+    "linear_fit",
+    "load",
+    "neurgrad",
+    "paper_grid",
+    "random_neurons",
+    "read_facts",
+    "response",
+    "sweep",
+]

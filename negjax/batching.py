@@ -1,0 +1,177 @@
+"""From encoded probes to the arrays of one computation: sizes in buckets, memory by a budget.
+
+Few distinct shapes mean few compilations; padding never changes a result beyond float32 rounding.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from negjax.model.config import ModelConfig
+from negjax.model.replay import Suffix
+from negjax.probes import Probes
+
+DEFAULT_BUDGET_BYTES = 2 * 2**30
+"""Memory that one computation may take on top of the weights, unless the caller says otherwise."""
+
+
+class Split(NamedTuple):
+    """Probes split at their read position: the arguments of a prefix pass and a replay."""
+
+    prefix_tokens: np.ndarray | None
+    """[P, T], right-padded; None for a masked LM."""
+    prefix_mask: np.ndarray | None
+    """[P, T]."""
+    suffix: Suffix
+    targets: np.ndarray
+    """[P, K, M], token ids."""
+    real: np.ndarray
+    """[P, K, M], False where a target has fewer than M tokens."""
+
+
+def bucket(size: int, *, steps: int = 8) -> int:
+    """Smallest of 8, 16, … , then `steps` sizes an octave, that holds `size`."""
+    if size <= 8 * steps:
+        return max(8, -(-size // 8) * 8)
+    unit = 2 ** ((size - 1).bit_length() - 1) // steps
+    return -(-size // unit) * unit
+
+
+def bucket_count(count: int) -> int:
+    """Smallest of 1, 2, 3, 4, 6, 8, 12, 16, … that holds `count`."""
+    power = 1
+    while power < count:
+        power *= 2
+    return power * 3 // 4 if power >= 4 and power * 3 // 4 >= count else power
+
+
+def largest_bucket(count: int) -> int:
+    """Largest of 1, 2, 3, 4, 6, 8, 12, 16, … that is not above `count`."""
+    power = 1 << (count.bit_length() - 1)
+    return power * 3 // 2 if power > 1 and power * 3 // 2 <= count else power
+
+
+def split_probes(
+    config: ModelConfig,
+    probes: Probes,
+    index: np.ndarray,
+    target: int | None = None,
+    *,
+    steps: int = 8,
+) -> Split:
+    """Arrays of the probes `index`, and of all their targets or of target number `target`.
+
+    With several-token targets (`target_mode="all"`) the suffix carries the target's own tokens, so
+    one `target` must be named if there are several. `steps`: length buckets an octave.
+    """
+    chosen = slice(None) if target is None else slice(target, target + 1)
+    targets, real = probes.target_ids[index, chosen], probes.target_mask[index, chosen]
+    rows = [probes.tokens[b, probes.mask[b]] for b in index]
+    read = [int(probes.mask[b, : probes.read[b]].sum()) for b in index]
+    if not config.causal:
+        tokens, mask = _padded(rows, bucket(max(map(len, rows)), steps=steps))
+        suffix = Suffix(tokens, _positions(mask), mask, np.asarray(read, np.int32))
+        return Split(None, None, suffix, targets, real)
+    prefix_tokens, prefix_mask = _padded(
+        [r[:n] for r, n in zip(rows, read, strict=True)], bucket(max(read), steps=steps)
+    )
+    followers = targets.shape[2] - 1
+    if followers and targets.shape[1] != 1:
+        raise ValueError(
+            f"{targets.shape[1]} several-token targets need a suffix each; choose one with target="
+        )
+    last = np.asarray([r[n] for r, n in zip(rows, read, strict=True)])[:, None]
+    # Teacher forcing: the read position, then every target token but the last.
+    tokens = np.concatenate([last, targets[:, 0, :followers]], 1).astype(np.int32)
+    mask = np.concatenate([np.ones_like(last, bool), real[:, 0, 1:][:, :followers]], 1)
+    positions = np.asarray(read, np.int32)[:, None] + np.arange(1 + followers, dtype=np.int32)
+    suffix = Suffix(tokens, positions, mask, np.zeros(len(index), np.int32))
+    return Split(prefix_tokens, prefix_mask, suffix, targets, real)
+
+
+def _padded(rows: list[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
+    tokens = np.zeros((len(rows), length), np.int32)
+    mask = np.zeros((len(rows), length), bool)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row)], mask[i, : len(row)] = row, True
+    return tokens, mask
+
+
+def _positions(mask: np.ndarray) -> np.ndarray:
+    return np.maximum(np.cumsum(mask, axis=1) - 1, 0).astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Bytes that a computation takes, per prompt and per row, for shapes as encoded."""
+
+    config: ModelConfig
+    length: int
+    """Tokens of the longest prompt, bucketed."""
+    targets: int
+    """K."""
+    suffix: int
+    """S."""
+    itemsize: int = 4
+
+    @property
+    def prefix_bytes(self) -> int:
+        """One prompt's prefix pass: scores, block intermediates, keys and values of all layers."""
+        c, t = self.config, self.length if self.config.causal else self.suffix
+        scores = 3 * c.heads * t * t
+        inner = t * (3 * c.neurons + 6 * c.width + 4 * c.heads * c.head_width)
+        kept = 2 * c.layers * t * c.kv_heads * c.head_width
+        return self.itemsize * (scores + inner + kept)
+
+    @property
+    def gradient_bytes(self) -> int:
+        """One prompt's replay with residuals for the backward pass, and K gradients [L, F]."""
+        c = self.config
+        saved = (
+            c.layers
+            * self.suffix
+            * (6 * c.neurons + 10 * c.width + 2 * c.heads * (self.length + self.suffix))
+        )
+        gradients = self.targets * c.layers * c.neurons * 2
+        head = 3 * (1 + self.targets) * c.vocab_size
+        return self.itemsize * (saved + gradients + head)
+
+    @property
+    def row_bytes(self) -> int:
+        """One intervention row waiting in the buffer."""
+        return self.itemsize * 3 * self.suffix * self.config.width
+
+    @property
+    def active_row_bytes(self) -> int:
+        """One intervention row being computed."""
+        c = self.config
+        block = self.suffix * (
+            3 * c.neurons + 6 * c.width + 3 * c.heads * (self.length + self.suffix)
+        )
+        return self.itemsize * max(block, 3 * c.vocab_size)
+
+
+def prompt_batches(probes: Probes, largest: int) -> list[np.ndarray]:
+    """Indices of probes in batches of at most `largest`, longest together, one length bucket each."""
+    lengths = probes.mask.sum(1)
+    buckets = np.asarray([bucket(int(n)) for n in lengths])
+    order = np.argsort(-lengths, kind="stable")
+    batches = []
+    for size in sorted(set(buckets.tolist()), reverse=True):
+        same = order[buckets[order] == size]
+        batches += [same[i : i + largest] for i in range(0, len(same), largest)]
+    return batches
+
+
+def fitting(budget_bytes: int, each_bytes: int, most: int, what: str) -> int:
+    """How many of `each_bytes` fit the budget, at most `most`.
+
+    Raises:
+        ValueError: not even one fits.
+    """
+    if budget_bytes < each_bytes:
+        raise ValueError(
+            f"budget_bytes={budget_bytes:,} is too small: {what} takes about {each_bytes:,} bytes"
+        )
+    return min(most, budget_bytes // each_bytes)

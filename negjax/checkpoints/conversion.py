@@ -1,0 +1,254 @@
+"""Weights from files to parameters and back, by one declarative table a family.
+
+A rule moves one tensor of a file (one a layer, where its name holds `{l}`) to one parameter, by an
+einops pattern over the model's axes. Every source tensor must be matched once and every parameter
+filled; patterns are invertible, so the same table exports.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from flax import nnx
+
+from negjax.model.config import ModelConfig
+from negjax.model.transformer import Transformer
+
+
+@dataclasses.dataclass(frozen=True)
+class LazyTensor:
+    """A tensor of a file: its shape at once, its values when asked for."""
+
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
+
+
+Tensors = Mapping[str, LazyTensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One source tensor and where it goes.
+
+    Axes of `pattern`, lower case of the library's letters: v, d, f, h, g, c, t (learned positions),
+    e (token types), o (a second width, D). Left: the file's axes; right: the parameter's. With
+    several targets the right side starts with n, the number of targets, and is unstacked over it.
+    """
+
+    source: str
+    """Name in the file; `{l}` stands for the layer."""
+    target: str | tuple[str, ...]
+    """Dotted path of the parameter, or paths where one tensor holds several."""
+    pattern: str
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return (self.target,) if isinstance(self.target, str) else self.target
+
+    @property
+    def per_layer(self) -> bool:
+        return "{l}" in self.source
+
+    def sources(self, layers: int) -> list[str]:
+        """Names of all its source tensors, by layer."""
+        if not self.per_layer:
+            return [self.source]
+        return [self.source.replace("{l}", str(layer)) for layer in range(layers)]
+
+    def sizes(self, config: ModelConfig) -> dict[str, int]:
+        """Sizes of the axes its pattern names."""
+        named = set(re.findall(r"[a-z]", self.pattern))
+        every = axis_sizes(config) | {"n": len(self.targets)}
+        return {axis: every[axis] for axis in sorted(named)}
+
+    def source_shape(self, config: ModelConfig) -> tuple[int, ...]:
+        """Shape each source tensor must have."""
+        sizes = self.sizes(config)
+        groups = re.findall(r"\([^)]*\)|[a-z]", self.pattern.split("->")[0])
+        return tuple(
+            math.prod(sizes[axis] for axis in group.strip("()").split()) for group in groups
+        )
+
+    def convert(self, tensor: np.ndarray, config: ModelConfig) -> list[np.ndarray]:
+        """Values of its targets (a layer's, where it is per layer)."""
+        value = rearrange(tensor, self.pattern, **self.sizes(config))
+        return [value] if isinstance(self.target, str) else list(value)
+
+    def invert(self, values: list[np.ndarray], config: ModelConfig) -> np.ndarray:
+        """The source tensor, from the values of its targets."""
+        value = values[0] if isinstance(self.target, str) else np.stack(values)
+        left, right = self.pattern.split("->")
+        return np.ascontiguousarray(rearrange(value, f"{right} -> {left}", **self.sizes(config)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A family's whole conversion."""
+
+    rules: tuple[Rule, ...]
+    duplicates: tuple[tuple[str, str], ...] = ()
+    """(name, original): where the file holds `name` too, it must equal `original`."""
+    ignored: tuple[str, ...] = ()
+    """Regular expressions of whole names that are no weights of the language model."""
+    renames: tuple[tuple[str, str], ...] = ()
+    """(regular expression, replacement), applied to the file's names first: older spellings."""
+
+    def rename(self, name: str) -> str:
+        for expression, replacement in self.renames:
+            name = re.sub(expression, replacement, name)
+        return name
+
+    def is_ignored(self, name: str) -> bool:
+        return any(re.fullmatch(expression, name) for expression in self.ignored)
+
+
+def axis_sizes(config: ModelConfig) -> dict[str, int]:
+    """Sizes of the axes that patterns name."""
+    return {
+        "v": config.vocab_size,
+        "d": config.width,
+        "o": config.width,
+        "f": config.neurons,
+        "h": config.heads,
+        "g": config.kv_heads,
+        "c": config.head_width,
+        "t": config.context_length,
+        "e": config.token_types,
+    }
+
+
+def abstract_model(
+    config: ModelConfig, dtype: jnp.dtype
+) -> tuple[nnx.GraphDef[Transformer], nnx.State]:
+    """Structure of the `Transformer` and its parameters' shapes, without any values."""
+    model = nnx.eval_shape(lambda: Transformer(config, rngs=nnx.Rngs(0), dtype=dtype))
+    return nnx.split(model)
+
+
+def parameter_shapes(config: ModelConfig, dtype: jnp.dtype) -> dict[str, tuple[int, ...]]:
+    """Shape of each parameter by dotted path; the blocks' start with L."""
+    return {path: leaf.shape for path, leaf in _flat(abstract_model(config, dtype)[1])}
+
+
+def to_parameters(
+    tensors: Tensors, table: Table, config: ModelConfig, dtype: jnp.dtype, *, origin: str
+) -> nnx.State:
+    """Parameters of the `Transformer` for `config`, from a file's tensors.
+
+    Tensors are read one at a time into their place; each parameter is moved to the device whole.
+
+    Args:
+        tensors: by the names the table's rules use, after its renames.
+        dtype: of the parameters.
+        origin: file or directory, for errors.
+
+    Raises:
+        ValueError: tensors are missing, left over or misshapen, or a second copy of a tensor
+            differs from the first; the message lists them.
+    """
+    tensors = _renamed(tensors, table, origin)
+    _check_names_and_shapes(tensors, table, config, origin)
+    _check_duplicates(tensors, table, origin)
+    state = abstract_model(config, dtype)[1]
+    leaves = dict(_flat(state))
+    _check_targets(table, leaves)
+    values: dict[str, jax.Array] = {}
+    for rule in table.rules:
+        places = [np.empty(leaves[target].shape, dtype) for target in rule.targets]
+        for layer, source in enumerate(rule.sources(config.layers)):
+            for place, value in zip(
+                places, rule.convert(tensors[source].read(), config), strict=True
+            ):
+                place[layer if rule.per_layer else ...] = value
+        for target in rule.targets:
+            values[target] = jnp.asarray(places.pop(0))
+    return nnx.from_flat_state(
+        [(key, leaf.replace(values[_dotted(key)])) for key, leaf in nnx.to_flat_state(state)]
+    )
+
+
+def to_tensors(params: nnx.State, table: Table, config: ModelConfig) -> dict[str, np.ndarray]:
+    """The inverse of `to_parameters`: tensors by their names in a file, in the weights' dtype."""
+    leaves = dict(_flat(params))
+    _check_targets(table, leaves)
+    tensors = {}
+    for rule in table.rules:
+        arrays = [np.asarray(leaves[target]) for target in rule.targets]
+        for layer, source in enumerate(rule.sources(config.layers)):
+            values = [array[layer] for array in arrays] if rule.per_layer else arrays
+            tensors[source] = rule.invert(values, config)
+    return tensors
+
+
+def _dotted(key: Iterable[object]) -> str:
+    return ".".join(map(str, key))
+
+
+def _flat(state: nnx.State) -> list[tuple[str, Any]]:
+    """Arrays, or their shapes, by dotted path."""
+    return [(_dotted(key), leaf.get_value()) for key, leaf in nnx.to_flat_state(state)]
+
+
+def _renamed(tensors: Tensors, table: Table, origin: str) -> Tensors:
+    renamed: dict[str, LazyTensor] = {}
+    for name, tensor in tensors.items():
+        new = table.rename(name)
+        if new in renamed:
+            raise ValueError(f"{origin}: tensor {new!r} is there twice, once as {name!r}")
+        renamed[new] = tensor
+    return renamed
+
+
+def _check_names_and_shapes(
+    tensors: Tensors, table: Table, config: ModelConfig, origin: str
+) -> None:
+    expected = {
+        source: rule.source_shape(config)
+        for rule in table.rules
+        for source in rule.sources(config.layers)
+    }
+    copies = {name for name, _ in table.duplicates}
+    missing = [name for name in expected if name not in tensors]
+    left_over = [
+        name
+        for name in tensors
+        if name not in expected and name not in copies and not table.is_ignored(name)
+    ]
+    misshapen = [
+        f"{name} has shape {list(tensors[name].shape)}, the config means {list(shape)}"
+        for name, shape in expected.items()
+        if name in tensors and tensors[name].shape != shape
+    ]
+    problems = (("missing", missing), ("left over", left_over), ("misshapen", misshapen))
+    if any(names for _, names in problems):
+        raise ValueError(
+            f"{origin}: the tensors do not fit the config of family {config.family!r}:\n"
+            + "\n".join(_listed(kind, names) for kind, names in problems if names)
+        )
+
+
+def _listed(kind: str, names: list[str], at_most: int = 20) -> str:
+    more = [f"and {len(names) - at_most} more"] if len(names) > at_most else []
+    return "\n  ".join([f"{kind} ({len(names)}):", *names[:at_most], *more])
+
+
+def _check_duplicates(tensors: Tensors, table: Table, origin: str) -> None:
+    for name, original in table.duplicates:
+        if name in tensors and not np.array_equal(tensors[name].read(), tensors[original].read()):
+            raise ValueError(
+                f"{origin}: the config ties {name!r} to {original!r}, but the two differ; "
+                "set tie_word_embeddings to false if both are meant"
+            )
+
+
+def _check_targets(table: Table, leaves: Mapping[str, object]) -> None:
+    targets = [target for rule in table.rules for target in rule.targets]
+    if sorted(targets) != sorted(leaves):
+        wrong = sorted(set(targets) ^ set(leaves)) or "some parameter twice"
+        raise ValueError(f"weight table and parameters differ: {wrong}")

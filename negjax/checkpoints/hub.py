@@ -1,0 +1,75 @@
+"""Fetching a model's files from the Hugging Face hub, or another server named by HF_ENDPOINT."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from huggingface_hub.utils.tqdm import tqdm
+
+# Weights as safetensors and what a tokenizer needs; no pickles, no code.
+FETCHED = (
+    "config.json",
+    "*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
+
+
+class _BarAtTerminals(tqdm):
+    """A progress bar that shows itself to people only."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs | {"disable": None})
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form "owner/name"."""
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None and ".." not in name
+
+
+def fetch(hub_id: str) -> Path:
+    """The directory of a repository's files in the local cache, fetched where they are not there.
+
+    Raises:
+        FileNotFoundError: the hub has no such repository, it is gated, or it cannot be reached and
+            the cache does not hold it.
+    """
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                hub_id, allow_patterns=list(FETCHED), tqdm_class=_BarAtTerminals
+            )
+        )
+    except GatedRepoError as error:
+        raise FileNotFoundError(
+            f"hub id {hub_id!r}: the repository is gated; accept its terms on the hub and log in "
+            "with `hf auth login`"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise FileNotFoundError(
+            f"hub id {hub_id!r}: there is no such directory, and the hub has no such repository, "
+            "or it is private: check the name, or log in with `hf auth login`"
+        ) from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise FileNotFoundError(
+            f"hub id {hub_id!r}: the hub cannot be reached and the local cache does not hold the "
+            "model; go online, or pass a directory or a .gguf file"
+        ) from error
+    except HfHubHTTPError as error:
+        raise FileNotFoundError(f"hub id {hub_id!r}: the hub answered: {error}") from error

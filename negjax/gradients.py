@@ -1,0 +1,245 @@
+"""Derivatives with respect to every neuron: CG and NeurGrad by vjp, effects on all tokens by jvp."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from negjax import batching
+from negjax.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.language_model import LanguageModel
+from negjax.model.config import Site
+from negjax.model.replay import (
+    Prefix,
+    no_shift,
+    replay,
+    run_prefix,
+    take_scored,
+    target_scores,
+)
+from negjax.neurons import check_neurons
+from negjax.probes import Probes
+
+Output = Literal["probability", "log_probability", "logit"]
+
+# Enough tokens in one prefix pass to fill the matrix units; more only takes memory.
+PREFIX_TOKENS = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class NeurGrad:
+    """Gradients of K targets' outputs with respect to every neuron, at the read position."""
+
+    site: Site
+    output: Output
+    probability: np.ndarray
+    """[B, K]."""
+    activation: np.ndarray
+    """[B, L, F], at `site`."""
+    computed: np.ndarray
+    """[B, K, L, F], CG = ∂output/∂a."""
+
+    @property
+    def neurgrad(self) -> np.ndarray:
+        """[B, K, L, F], CG · s(a), with s(a) = +1 if a > 0 else -1."""
+        return self.computed * sign(self.activation)[:, None]
+
+
+def sign(activation: np.ndarray) -> np.ndarray:
+    """s(a) = +1 if a > 0 else -1: the one sign rule."""
+    return np.where(activation > 0, 1.0, -1.0).astype(activation.dtype)
+
+
+def neurgrad(
+    lm: LanguageModel,
+    probes: Probes,
+    site: str | None = None,
+    *,
+    output: Output = "probability",
+    budget_bytes: int = DEFAULT_BUDGET_BYTES,
+) -> NeurGrad:
+    """CG and NeurGrad of every neuron for all targets: one forward, K backward passes of S tokens.
+
+    Args:
+        site: `act`, `up` or `product`; None is the model's default.
+        output: what is differentiated.
+        budget_bytes: memory for one batch, besides the weights and the result.
+
+    Returns:
+        probabilities [B, K], activations [B, L, F], gradients [B, K, L, F], as numpy arrays.
+    """
+    c = lm.config
+    chosen = c.site(site)
+    b, k = len(probes), probes.target_count
+    dtype = np.dtype(lm.compute_dtype)
+    result = NeurGrad(
+        chosen,
+        output,
+        np.empty((b, k), dtype),
+        np.empty((b, c.layers, c.neurons), dtype),
+        np.empty((b, k, c.layers, c.neurons), dtype),
+    )
+    for index, probability, activation, gradient in gradient_batches(
+        lm, probes, chosen, output=output, budget_bytes=budget_bytes
+    ):
+        result.probability[index] = probability
+        result.activation[index] = activation
+        result.computed[index] = gradient
+    return result
+
+
+def gradient_batches(
+    lm: LanguageModel,
+    probes: Probes,
+    site: str | None = None,
+    *,
+    output: Output = "probability",
+    budget_bytes: int = DEFAULT_BUDGET_BYTES,
+) -> Iterator[tuple[np.ndarray, jax.Array, jax.Array, jax.Array]]:
+    """The streaming form of `neurgrad`: batches on the device, in an order of their own.
+
+    Yields:
+        indices [b] of the batch's probes, probabilities [b, K], activations [b, L, F] and computed
+        gradients [b, K, L, F].
+    """
+    if output not in get_args(Output):
+        raise ValueError(f"output is {output!r}, expected one of {get_args(Output)}")
+    chosen = lm.config.site(site)
+    # A joint target's tokens are part of the suffix: each such target is a replay of its own.
+    joint = probes.target_ids.shape[2] > 1
+    groups = list(range(probes.target_count)) if joint else [None]
+    for index in _gradient_plan(lm, probes, budget_bytes):
+        padded = np.resize(index, batching.bucket_count(len(index)))
+        with lm.numerics():
+            parts = [
+                _gradient(
+                    lm.graphdef,
+                    lm.params,
+                    batching.split_probes(lm.config, probes, padded, target),
+                    chosen,
+                    output,
+                )
+                for target in groups
+            ]
+        n = len(index)
+        probability = jnp.concatenate([part[0] for part in parts], 1)[:n]
+        gradient = jnp.concatenate([part[2] for part in parts], 1)[:n]
+        yield index, probability, parts[0][1][:n], gradient
+
+
+def _gradient_plan(lm: LanguageModel, probes: Probes, budget_bytes: int) -> list[np.ndarray]:
+    length = batching.bucket(int(probes.mask.sum(1).max()))
+    suffix = probes.target_ids.shape[2] if lm.config.causal else length
+    sizes = batching.Sizes(
+        lm.config, length, probes.target_count, suffix, np.dtype(lm.compute_dtype).itemsize
+    )
+    each = sizes.prefix_bytes + sizes.gradient_bytes
+    most = max(1, PREFIX_TOKENS // length)
+    largest = batching.fitting(budget_bytes, each, most, f"one prompt of {length} tokens")
+    return batching.prompt_batches(probes, largest)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+def _gradient(
+    graphdef: nnx.GraphDef, params: nnx.State, split: Split, site: Site, output: Output
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Probability [P, K], activation [P, L, F], gradient [P, K, L, F]."""
+    model = nnx.merge(graphdef, params)
+    prefix = prefix_of(model, split)
+
+    def outputs(shift: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        resid, trace = replay(model, prefix, split.suffix, shift, site)
+        scored = take_scored(resid, split.suffix, split.targets.shape[2])
+        log_probability, logit = target_scores(model, scored, split.targets, split.real)
+        probability = jnp.exp(log_probability[:, 0])
+        wanted = {
+            "probability": probability,
+            "log_probability": log_probability[:, 0],
+            "logit": logit[:, 0],
+        }[output]
+        return wanted, (probability, trace.at_read[site])
+
+    prompts, targets, _ = split.targets.shape
+    value, pullback, (probability, activation) = jax.vjp(
+        outputs, no_shift(model, prompts), has_aux=True
+    )
+    # Prompts do not interact: one cotangent a target serves all prompts at once.
+    cotangents = jnp.broadcast_to(
+        jnp.eye(targets, dtype=value.dtype)[:, None], (targets, prompts, targets)
+    )
+    (gradient_klprf,) = jax.vmap(pullback)(cotangents)
+    gradient = gradient_klprf[:, :, :, 0].transpose(2, 0, 1, 3)
+    return probability, activation.swapaxes(0, 1), gradient
+
+
+def prefix_of(model: nnx.Module, split: Split) -> Prefix | None:
+    """The prefix pass of split probes; None for a masked LM."""
+    if split.prefix_tokens is None or split.prefix_mask is None:
+        return None
+    positions = jnp.broadcast_to(jnp.arange(split.prefix_tokens.shape[1]), split.prefix_mask.shape)
+    return run_prefix(model, split.prefix_tokens, positions, split.prefix_mask)
+
+
+def effects(
+    lm: LanguageModel,
+    probes: Probes,
+    neurons: np.ndarray,
+    site: str | None = None,
+    *,
+    budget_bytes: int = DEFAULT_BUDGET_BYTES,
+) -> np.ndarray:
+    """Derivative of every token's probability with respect to each neuron, at the read position.
+
+    Args:
+        neurons: [N, 2] or [B, N, 2], (layer, index).
+
+    Returns:
+        [B, N, V], ∂P(token)/∂a. Sums to 0 over the tokens.
+    """
+    c = lm.config
+    chosen = c.site(site)
+    neurons = check_neurons(c, neurons, len(probes))
+    b, n, _ = neurons.shape
+    result = np.empty((b, n, c.vocab_size), lm.compute_dtype)
+    length = batching.bucket(int(probes.mask.sum(1).max()))
+    sizes = batching.Sizes(c, length, 1, 1 if c.causal else length)
+    each = sizes.active_row_bytes + 4 * c.layers * c.neurons
+    chunk = batching.fitting(budget_bytes, each, 256, "one neuron")
+    for row in range(b):
+        split = batching.split_probes(c, probes, np.asarray([row]), 0)
+        if c.causal:
+            # Only the read position is read: the tokens of a joint target play no part.
+            suffix = type(split.suffix)(*(x[:, :1] for x in split.suffix[:3]), split.suffix.read)
+            split = split._replace(suffix=suffix)
+        for start in range(0, n, chunk):
+            some = neurons[row, start : start + chunk]
+            padded = np.resize(some, (batching.bucket_count(len(some)), 2))
+            with lm.numerics():
+                found = _effects(lm.graphdef, lm.params, split, padded, chosen)
+            result[row, start : start + len(some)] = found[: len(some)]
+    return result
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _effects(
+    graphdef: nnx.GraphDef, params: nnx.State, split: Split, neurons: jax.Array, site: Site
+) -> jax.Array:
+    """[N, V] of one prompt: a jvp of replay along each neuron, the unperturbed pass shared."""
+    model = nnx.merge(graphdef, params)
+    prefix = prefix_of(model, split)
+    zero = no_shift(model, 1)
+
+    def probabilities(shift: jax.Array) -> jax.Array:
+        resid, _ = replay(model, prefix, split.suffix, shift, site)
+        return jax.nn.softmax(model.logits(take_scored(resid, split.suffix, 1)[0, 0, 0]))
+
+    def along(neuron: jax.Array) -> jax.Array:
+        tangent = zero.at[neuron[0], 0, 0, neuron[1]].set(1)
+        return jax.jvp(probabilities, (zero,), (tangent,))[1]
+
+    return jax.vmap(along)(neurons)

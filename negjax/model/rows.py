@@ -1,0 +1,122 @@
+"""Intervention sweeps as a batch of residuals that enter the network above their neuron's layer.
+
+Shifting neuron i of layer l by δ adds δ · ∂(FFN out)/∂a_i to that layer's FFN output, at the read
+position: δ · W_down[i] at sites `act` and `product`, δ · act(gate_i) · W_down[i] at `up`. What lies
+below is the unperturbed replay's, so a row starts as the residual leaving layer l and runs through
+layers l+1 … L-1 alone.
+
+Rows are sorted by layer, so those already inside the network at layer l are the first n of the
+buffer. Each layer's weights are fetched once and applied to those rows chunk by chunk; the number
+of chunks is a traced loop bound. One compilation therefore serves any mixture of layers, and rows
+that only pad the buffer are never computed.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from negjax.model.attention import KeysValues
+from negjax.model.replay import (
+    Prefix,
+    Suffix,
+    Trace,
+    block_at,
+    stacked_blocks,
+    take_scored,
+    target_scores,
+)
+from negjax.model.transformer import Transformer, Where
+
+
+class Rows(NamedTuple):
+    """R interventions of each of P prompts, sorted by layer; layer L marks padding."""
+
+    layer: jax.Array
+    """[P, R], integers."""
+    neuron: jax.Array
+    """[P, R], index within the layer."""
+    delta: jax.Array
+    """[P, R], added to the activation."""
+
+
+def enter_rows(
+    model: Transformer, suffix: Suffix, trace: Trace, rows: Rows, site: str
+) -> jax.Array:
+    """Residuals [P, R, S, D] leaving each row's layer, its neuron shifted by its delta."""
+    graphdef, params = stacked_blocks(model)
+    down = params["ffn"]["down"]["kernel"]
+    at_read = jnp.arange(suffix.tokens.shape[1]) == suffix.read[:, None]
+    dtype = trace.mid.dtype
+
+    def enter(
+        prompt: jax.Array, layer: jax.Array, neuron: jax.Array, delta: jax.Array
+    ) -> jax.Array:
+        # Padding rows point past the last layer; they are never read, so any layer will do.
+        layer = jnp.minimum(layer, down.shape[0] - 1)
+        if site == "up":
+            delta = delta * trace.at_read["gate"][layer, prompt, neuron]
+        write = delta.astype(dtype) * down[layer, neuron].astype(dtype)
+        ffn_out = trace.ffn_out[layer, prompt] + jnp.where(at_read[prompt][:, None], write, 0)
+        return block_at(graphdef, params, layer).finish(trace.mid[layer, prompt], ffn_out)
+
+    prompts = jnp.arange(rows.layer.shape[0])
+    per_row = jax.vmap(enter, in_axes=(None, 0, 0, 0))
+    return jax.vmap(per_row)(prompts, rows.layer, rows.neuron, rows.delta)
+
+
+def sweep_rows(
+    model: Transformer,
+    prefix: Prefix | None,
+    suffix: Suffix,
+    trace: Trace,
+    rows: Rows,
+    targets: jax.Array,
+    real: jax.Array,
+    *,
+    site: str,
+    chunk: int,
+) -> tuple[jax.Array, jax.Array]:
+    """Log-probability and logit [P, R, K] of the targets, for each row's intervention.
+
+    Args:
+        targets, real: [P, K, M], token ids and which of them count.
+        chunk: rows of each prompt computed at once; divides R.
+    """
+    graphdef, params = stacked_blocks(model)
+    layers = trace.mid.shape[0]
+    prefix_mask = None if prefix is None else prefix.mask
+    where = Where(suffix.positions, suffix.mask, prefix_mask)
+    resid = enter_rows(model, suffix, trace, rows, site)
+
+    def chunks_of(count: jax.Array) -> jax.Array:
+        return (count + chunk - 1) // chunk
+
+    def run_layer(layer: jax.Array, resid: jax.Array) -> jax.Array:
+        block = block_at(graphdef, params, layer)
+        keys_values = None if prefix is None else KeysValues(*(kv[layer] for kv in prefix.layers))
+
+        def run_chunk(i: jax.Array, resid: jax.Array) -> jax.Array:
+            before = jax.lax.dynamic_slice_in_dim(resid, i * chunk, chunk, axis=1)
+            entered = jax.lax.dynamic_slice_in_dim(rows.layer, i * chunk, chunk, axis=1) < layer
+            after = block(before, where, keys_values)
+            after = jnp.where(entered[:, :, None, None], after, before)
+            return jax.lax.dynamic_update_slice_in_dim(resid, after, i * chunk, axis=1)
+
+        inside = (rows.layer < layer).sum(1).max()
+        return jax.lax.fori_loop(0, chunks_of(inside), run_chunk, resid)
+
+    lowest = rows.layer.min()
+    resid = jax.lax.fori_loop(lowest + 1, layers, run_layer, resid)
+
+    def read_chunk(
+        i: jax.Array, scores: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
+        part = jax.lax.dynamic_slice_in_dim(resid, i * chunk, chunk, axis=1)
+        found = target_scores(model, take_scored(part, suffix, targets.shape[2]), targets, real)
+        put = jax.lax.dynamic_update_slice_in_dim
+        return put(scores[0], found[0], i * chunk, 1), put(scores[1], found[1], i * chunk, 1)
+
+    empty = jnp.zeros((*rows.layer.shape, targets.shape[1]), resid.dtype)
+    used = (rows.layer < layers).sum(1).max()
+    return jax.lax.fori_loop(0, chunks_of(used), read_chunk, (empty, empty))
