@@ -6,6 +6,8 @@ Few distinct shapes mean few compilations; padding never changes a result beyond
 import dataclasses
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from negjax.model.config import ModelConfig
@@ -19,21 +21,21 @@ DEFAULT_BUDGET_BYTES = 2 * 2**30
 class Split(NamedTuple):
     """Probes split at their read position: the arguments of a prefix pass and a replay."""
 
-    prefix_tokens: np.ndarray | None
+    prefix_tokens: jax.Array | None
     """[P, T], right-padded; None for a masked LM."""
-    prefix_mask: np.ndarray | None
+    prefix_mask: jax.Array | None
     """[P, T]."""
     suffix: Suffix
-    targets: np.ndarray
+    targets: jax.Array
     """[P, K, M], token ids."""
-    real: np.ndarray
+    real: jax.Array
     """[P, K, M], False where a target has fewer than M tokens."""
 
 
 def bucket(size: int, *, steps: int = 8) -> int:
-    """Smallest of 8, 16, … , then `steps` sizes an octave, that holds `size`."""
-    if size <= 8 * steps:
-        return max(8, -(-size // 8) * 8)
+    """Smallest of 4, 8, … , then `steps` sizes an octave, that holds `size`."""
+    if size <= 4 * steps:
+        return max(4, -(-size // 4) * 4)
     unit = 2 ** ((size - 1).bit_length() - 1) // steps
     return -(-size // unit) * unit
 
@@ -71,8 +73,8 @@ def split_probes(
     read = [int(probes.mask[b, : probes.read[b]].sum()) for b in index]
     if not config.causal:
         tokens, mask = _padded(rows, bucket(max(map(len, rows)), steps=steps))
-        suffix = Suffix(tokens, _positions(mask), mask, np.asarray(read, np.int32))
-        return Split(None, None, suffix, targets, real)
+        suffix = _on_device(tokens, _positions(mask), mask, np.asarray(read, np.int32))
+        return Split(None, None, suffix, jnp.asarray(targets), jnp.asarray(real))
     prefix_tokens, prefix_mask = _padded(
         [r[:n] for r, n in zip(rows, read, strict=True)], bucket(max(read), steps=steps)
     )
@@ -86,8 +88,15 @@ def split_probes(
     tokens = np.concatenate([last, targets[:, 0, :followers]], 1).astype(np.int32)
     mask = np.concatenate([np.ones_like(last, bool), real[:, 0, 1:][:, :followers]], 1)
     positions = np.asarray(read, np.int32)[:, None] + np.arange(1 + followers, dtype=np.int32)
-    suffix = Suffix(tokens, positions, mask, np.zeros(len(index), np.int32))
-    return Split(prefix_tokens, prefix_mask, suffix, targets, real)
+    suffix = _on_device(tokens, positions, mask, np.zeros(len(index), np.int32))
+    prefix = jnp.asarray(prefix_tokens), jnp.asarray(prefix_mask)
+    return Split(*prefix, suffix, jnp.asarray(targets), jnp.asarray(real))
+
+
+def _on_device(
+    tokens: np.ndarray, positions: np.ndarray, mask: np.ndarray, read: np.ndarray
+) -> Suffix:
+    return Suffix(*map(jnp.asarray, (tokens, positions, mask, read)))
 
 
 def _padded(rows: list[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +162,7 @@ class Sizes:
 
 
 def prompt_batches(probes: Probes, largest: int) -> list[np.ndarray]:
-    """Indices of probes in batches of at most `largest`, longest together, one length bucket each."""
+    """Indices of probes in batches of at most `largest`, each of one length bucket."""
     lengths = probes.mask.sum(1)
     buckets = np.asarray([bucket(int(n)) for n in lengths])
     order = np.argsort(-lengths, kind="stable")

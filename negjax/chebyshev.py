@@ -1,4 +1,4 @@
-"""The response of an output to one neuron's activation as a Chebyshev series: few replays, any grid.
+"""An output's response to one neuron's activation as a Chebyshev series: few replays, any grid.
 
 The output is a smooth function of one activation, so its values at m Chebyshev points of the range
 determine it to an error that falls geometrically in m (Trefethen, *Approximation Theory and
@@ -28,9 +28,12 @@ from negjax.neurons import check_neurons
 from negjax.probes import Probes
 
 # Neurons whose tiny shifts measure the rounding noise of a prompt, spread evenly over the layers.
-NOISE_NEURONS = 16
-# A shift that moves the output by far less than rounding does, and still changes the roundings.
+NOISE_NEURONS = 10
+# In float32, a shift whose fourth power is far below rounding, and that still changes roundings.
 NOISE_SHIFT = 1e-2
+# Multiples of it, and the weights of the fourth difference of outputs there.
+NOISE_STEPS = (-2, -1, 0, 1, 2)
+NOISE_WEIGHTS = (1, -4, 6, -4, 1)
 # Coefficients that hardly fall promise nothing about those left out; this bounds the promise.
 SLOWEST_RATE = 0.95
 
@@ -249,22 +252,23 @@ def truncation_error(coefficients: np.ndarray) -> np.ndarray:
 
 
 def _noise_rows(lm: LanguageModel, prompts: int, seed: int) -> Shifted:
-    """Rows [B, 3 · NOISE_NEURONS]: tiny shifts up, none, and down, neuron by neuron."""
+    """Rows [B, NOISE_NEURONS · 5]: multiples of a tiny shift, neuron by neuron."""
     layers = np.linspace(0, lm.config.layers - 1, NOISE_NEURONS).round().astype(np.int32)
     index = np.random.default_rng(seed).integers(0, lm.config.neurons, NOISE_NEURONS)
     neurons = np.stack([layers, index], axis=1).astype(np.int32)
-    shifts = np.asarray([NOISE_SHIFT, 0.0, -NOISE_SHIFT])
+    finer = np.finfo(lm.compute_dtype).eps / np.finfo(np.float32).eps
+    shifts = np.asarray(NOISE_STEPS) * NOISE_SHIFT * finer**0.25
     return grid_rows(
         np.broadcast_to(neurons, (prompts, *neurons.shape)),
-        np.broadcast_to(shifts, (prompts, NOISE_NEURONS, 3)),
+        np.broadcast_to(shifts, (prompts, NOISE_NEURONS, shifts.size)),
     )
 
 
 def _noise(changes: np.ndarray) -> np.ndarray:
     """Standard deviation [B] of rounding, from outputs at `_noise_rows`.
 
-    f(ε) - 2 f(0) + f(-ε) is ε² f'' ≈ 0 in exact arithmetic; with independent roundings of
-    variance σ² in each term it has variance 6 σ².
+    Their fourth difference Σ_i w_i f(i ε) is ε⁴ times the fourth derivative, about 0, in exact
+    arithmetic; with independent roundings of variance σ² in each term it has variance σ² Σ_i w_i².
     """
-    up, none, down = np.moveaxis(changes.reshape(len(changes), -1, 3), -1, 0)
-    return np.sqrt(np.mean(np.square(up - 2 * none + down), axis=1) / 6)
+    differences = changes.reshape(len(changes), -1, len(NOISE_STEPS)) @ np.asarray(NOISE_WEIGHTS)
+    return np.sqrt(np.mean(np.square(differences), axis=1) / np.square(NOISE_WEIGHTS).sum())

@@ -121,7 +121,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> transformers.PreTrainedT
             )
     # From these flags the wrapper makes the template post-processor, and makes it anew when
     # somebody changes them.
-    return transformers.PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         clean_up_tokenization_spaces=False,
         chat_template=metadata.get("tokenizer.chat_template"),

@@ -1,4 +1,4 @@
-"""Derivatives with respect to every neuron: CG and NeurGrad by vjp, effects on all tokens by jvp."""
+"""Derivatives by every neuron: CG and NeurGrad by vjp, effects on all tokens by jvp."""
 
 import dataclasses
 import functools
@@ -16,13 +16,16 @@ from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.model.replay import (
     Prefix,
+    Suffix,
     no_shift,
+    pull_back,
     replay,
-    run_prefix,
+    run,
     take_scored,
     target_scores,
 )
 from negjax.neurons import check_neurons
+from negjax.passes import run_split
 from negjax.probes import Probes
 
 Output = Literal["probability", "log_probability", "logit"]
@@ -150,10 +153,9 @@ def _gradient(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Probability [P, K], activation [P, L, F], gradient [P, K, L, F]."""
     model = nnx.merge(graphdef, params)
-    prefix = prefix_of(model, split)
+    passed = run(model, split.prefix_tokens, split.prefix_mask, split.suffix)
 
-    def outputs(shift: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        resid, trace = replay(model, prefix, split.suffix, shift, site)
+    def outputs(resid: jax.Array) -> tuple[jax.Array, jax.Array]:
         scored = take_scored(resid, split.suffix, split.targets.shape[2])
         log_probability, logit = target_scores(model, scored, split.targets, split.real)
         probability = jnp.exp(log_probability[:, 0])
@@ -162,27 +164,18 @@ def _gradient(
             "log_probability": log_probability[:, 0],
             "logit": logit[:, 0],
         }[output]
-        return wanted, (probability, trace.at_read[site])
+        return wanted, probability
 
-    prompts, targets, _ = split.targets.shape
-    value, pullback, (probability, activation) = jax.vjp(
-        outputs, no_shift(model, prompts), has_aux=True
-    )
+    value, pull, probability = jax.vjp(outputs, passed.resid, has_aux=True)
     # Prompts do not interact: one cotangent a target serves all prompts at once.
-    cotangents = jnp.broadcast_to(
+    prompts, targets = value.shape
+    each = jnp.broadcast_to(
         jnp.eye(targets, dtype=value.dtype)[:, None], (targets, prompts, targets)
     )
-    (gradient_klprf,) = jax.vmap(pullback)(cotangents)
-    gradient = gradient_klprf[:, :, :, 0].transpose(2, 0, 1, 3)
-    return probability, activation.swapaxes(0, 1), gradient
-
-
-def prefix_of(model: nnx.Module, split: Split) -> Prefix | None:
-    """The prefix pass of split probes; None for a masked LM."""
-    if split.prefix_tokens is None or split.prefix_mask is None:
-        return None
-    positions = jnp.broadcast_to(jnp.arange(split.prefix_tokens.shape[1]), split.prefix_mask.shape)
-    return run_prefix(model, split.prefix_tokens, positions, split.prefix_mask)
+    (cotangents,) = jax.vmap(pull)(each)
+    gradient_lkpf = pull_back(model, passed, split.suffix, cotangents, site)
+    activation = passed.trace.at_read[site].swapaxes(0, 1)
+    return probability, activation, gradient_lkpf.transpose(2, 1, 0, 3)
 
 
 def effects(
@@ -214,29 +207,35 @@ def effects(
         split = batching.split_probes(c, probes, np.asarray([row]), 0)
         if c.causal:
             # Only the read position is read: the tokens of a joint target play no part.
-            suffix = type(split.suffix)(*(x[:, :1] for x in split.suffix[:3]), split.suffix.read)
-            split = split._replace(suffix=suffix)
+            full = split.suffix
+            first = Suffix(full.tokens[:, :1], full.positions[:, :1], full.mask[:, :1], full.read)
+            split = split._replace(suffix=first)
+        prefix = run_split(lm, split).prefix
         for start in range(0, n, chunk):
             some = neurons[row, start : start + chunk]
             padded = np.resize(some, (batching.bucket_count(len(some)), 2))
             with lm.numerics():
-                found = _effects(lm.graphdef, lm.params, split, padded, chosen)
+                found = _effects(lm.graphdef, lm.params, split.suffix, prefix, padded, chosen)
             result[row, start : start + len(some)] = found[: len(some)]
     return result
 
 
-@functools.partial(jax.jit, static_argnums=(0, 4))
+@functools.partial(jax.jit, static_argnums=(0, 5))
 def _effects(
-    graphdef: nnx.GraphDef, params: nnx.State, split: Split, neurons: jax.Array, site: Site
+    graphdef: nnx.GraphDef,
+    params: nnx.State,
+    suffix: Suffix,
+    prefix: Prefix | None,
+    neurons: jax.Array,
+    site: Site,
 ) -> jax.Array:
     """[N, V] of one prompt: a jvp of replay along each neuron, the unperturbed pass shared."""
     model = nnx.merge(graphdef, params)
-    prefix = prefix_of(model, split)
     zero = no_shift(model, 1)
 
     def probabilities(shift: jax.Array) -> jax.Array:
-        resid, _ = replay(model, prefix, split.suffix, shift, site)
-        return jax.nn.softmax(model.logits(take_scored(resid, split.suffix, 1)[0, 0, 0]))
+        resid = replay(model, prefix, suffix, shift, site)
+        return jax.nn.softmax(model.logits(take_scored(resid, suffix, 1)[0, 0, 0]))
 
     def along(neuron: jax.Array) -> jax.Array:
         tangent = zero.at[neuron[0], 0, 0, neuron[1]].set(1)

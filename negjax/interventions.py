@@ -11,12 +11,13 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.gradients import Output, prefix_of
+from negjax.gradients import Output
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
-from negjax.model.replay import Prefix, Suffix, Trace, no_shift, replay
+from negjax.model.replay import Pass
 from negjax.model.rows import Rows, sweep_rows
 from negjax.neurons import check_neurons
+from negjax.passes import run_split
 from negjax.probes import Probes
 
 Convention = Literal["signed", "additive"]
@@ -26,7 +27,7 @@ Convention = Literal["signed", "additive"]
 CHUNK_TOKENS = 256
 # Tokens of work a call should hold, by taking several prompts together: fetching the layers'
 # weights is then paid once for all of them.
-CALL_TOKENS = 4096
+CALL_TOKENS = 8192
 
 
 class Shifted(NamedTuple):
@@ -54,14 +55,6 @@ class Measured(NamedTuple):
     """[B, R]."""
 
 
-class Prepared(NamedTuple):
-    """An unperturbed pass over P prompts: all that rows need."""
-
-    split: Split
-    prefix: Prefix | None
-    trace: Trace
-
-
 def intervene(
     lm: LanguageModel,
     probes: Probes,
@@ -86,18 +79,16 @@ def intervene(
         # A group is filled up by repetition, so that few shapes compile.
         padded = np.resize(index, batching.bucket_count(len(index)))
         split = batching.split_probes(lm.config, probes, padded, target, steps=2)
-        with lm.numerics():
-            prepared = _prepare(lm.graphdef, lm.params, split, chosen)
+        passed = run_split(lm, split)
         some = Shifted(*(np.asarray(field[padded]) for field in rows))
-        activation = np.asarray(prepared.trace.at_read[chosen])[
+        activation = np.asarray(passed.trace.at_read[chosen])[
             np.minimum(some.layer, lm.config.layers - 1),
             np.arange(len(padded))[:, None],
             some.neuron,
         ]
         delta = np.where((activation > 0) | (convention == "additive"), some.shift, -some.shift)
-        found = _run(
-            lm, prepared, Rows(some.layer, some.neuron, delta), chosen, chunk=chunk, buffer=buffer
-        )
+        deltas = some._replace(shift=delta)
+        found = _run(lm, split, passed, deltas, chosen, chunk=chunk, buffer=buffer)
         for field, values in zip(result, (activation, *found), strict=True):
             field[index] = values[: len(index)]
     return result
@@ -128,51 +119,52 @@ def _plan(
 
 
 def _run(
-    lm: LanguageModel, prepared: Prepared, rows: Rows, site: Site, *, chunk: int, buffer: int
+    lm: LanguageModel,
+    split: Split,
+    passed: Pass,
+    deltas: Shifted,
+    site: Site,
+    *,
+    chunk: int,
+    buffer: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Log-probability and logit [P, R] of rows in any order, `buffer` of each prompt a call."""
-    order = np.argsort(rows.layer, axis=1, kind="stable")
+    """Log-probability and logit [P, R] of rows in any order, `buffer` of each prompt a call.
+
+    `deltas` are shifts of the additive convention.
+    """
+    order = np.argsort(deltas.layer, axis=1, kind="stable")
     p, r = order.shape
     log_probability, logit = np.empty((2, p, r), lm.compute_dtype)
     for start in range(0, r, buffer):
         some = order[:, start : start + buffer]
-        fields = [np.take_along_axis(np.asarray(field), some, axis=1) for field in rows]
+        fields = [np.take_along_axis(field, some, axis=1) for field in deltas]
         fill = ((0, 0), (0, buffer - some.shape[1]))
         padding = (lm.config.layers, 0, 0)
-        padded = Rows(
-            *(np.pad(f, fill, constant_values=v) for f, v in zip(fields, padding, strict=True))
-        )
+        padded = [np.pad(f, fill, constant_values=v) for f, v in zip(fields, padding, strict=True)]
         with lm.numerics():
-            found = _sweep(lm.graphdef, lm.params, prepared, padded, site, chunk)
+            found = _sweep(
+                lm.graphdef, lm.params, split, passed, Rows(*map(jnp.asarray, padded)), site, chunk
+            )
         for out, values in zip((log_probability, logit), found, strict=True):
             np.put_along_axis(out, some, np.asarray(values)[:, : some.shape[1]], axis=1)
     return log_probability, logit
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def _prepare(graphdef: nnx.GraphDef, params: nnx.State, split: Split, site: Site) -> Prepared:
-    model = nnx.merge(graphdef, params)
-    prefix = prefix_of(model, split)
-    shift = no_shift(model, split.targets.shape[0])
-    return Prepared(split, prefix, replay(model, prefix, split.suffix, shift, site)[1])
-
-
-@functools.partial(jax.jit, static_argnums=(0, 4, 5))
+@functools.partial(jax.jit, static_argnums=(0, 5, 6))
 def _sweep(
     graphdef: nnx.GraphDef,
     params: nnx.State,
-    prepared: Prepared,
+    split: Split,
+    passed: Pass,
     rows: Rows,
     site: Site,
     chunk: int,
 ) -> tuple[jax.Array, jax.Array]:
-    model = nnx.merge(graphdef, params)
-    split, prefix, trace = prepared
     scores = sweep_rows(
-        model,
-        prefix,
-        Suffix(*split.suffix),
-        trace,
+        nnx.merge(graphdef, params),
+        passed.prefix,
+        split.suffix,
+        passed.trace,
         rows,
         split.targets,
         split.real,

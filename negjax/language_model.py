@@ -48,4 +48,5 @@ class LanguageModel:
 
     @property
     def parameter_count(self) -> int:
+        """Entries of all parameters."""
         return sum(leaf.size for leaf in jax.tree.leaves(self.params))

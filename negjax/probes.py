@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
-import transformers
 
 from negjax.language_model import LanguageModel
+from negjax.quiet import transformers
 
 TargetMode = Literal["single", "first", "all", "alone"]
 
@@ -99,7 +99,8 @@ def encode(
         raise ValueError(f"{len(prompts)} prompts but {len(targets)} targets: expected one each")
     if target_mode == "all" and not lm.config.causal:
         raise ValueError(
-            'target_mode "all" needs a causal LM: one [MASK] holds one token; pass target_mode="first"'
+            'target_mode "all" needs a causal LM, since one [MASK] holds one token; '
+            'pass target_mode="first"'
         )
     many = tuple((t,) if isinstance(t, str) else tuple(t) for t in targets)
     counts = {len(t) for t in many}

@@ -60,7 +60,8 @@ def serving(directory: Path) -> Iterator[tuple[str, list[str]]]:
             else:
                 self.answer(404, b"{}", X_Error_Code="RepoNotFound")
 
-        do_HEAD = do_GET
+        def do_HEAD(self) -> None:
+            self.do_GET()
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)

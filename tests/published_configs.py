@@ -1,6 +1,8 @@
 """config.json of published models, as their repositories have it."""
 
-LLAMA_2_7B = {
+from typing import Any
+
+LLAMA_2_7B: dict[str, Any] = {
     "_name_or_path": "meta-llama/Llama-2-7b-hf",
     "architectures": ["LlamaForCausalLM"],
     "bos_token_id": 1,
@@ -23,7 +25,7 @@ LLAMA_2_7B = {
     "use_cache": True,
     "vocab_size": 32000,
 }
-LLAMA_3_2_1B = LLAMA_2_7B | {
+LLAMA_3_2_1B: dict[str, Any] = LLAMA_2_7B | {
     "attention_bias": False,
     "attention_dropout": 0.0,
     "head_dim": 64,
@@ -44,7 +46,7 @@ LLAMA_3_2_1B = LLAMA_2_7B | {
     "tie_word_embeddings": True,
     "vocab_size": 128256,
 }
-MISTRAL_7B = {
+MISTRAL_7B: dict[str, Any] = {
     "architectures": ["MistralForCausalLM"],
     "bos_token_id": 1,
     "eos_token_id": 2,
@@ -66,7 +68,7 @@ MISTRAL_7B = {
     "use_cache": True,
     "vocab_size": 32000,
 }
-QWEN2_5 = {
+QWEN2_5: dict[str, Any] = {
     "architectures": ["Qwen2ForCausalLM"],
     "attention_dropout": 0.0,
     "hidden_act": "silu",
@@ -88,7 +90,7 @@ QWEN2_5 = {
     "use_sliding_window": False,
     "vocab_size": 151936,
 }
-GPT2 = {
+GPT2: dict[str, Any] = {
     "activation_function": "gelu_new",
     "architectures": ["GPT2LMHeadModel"],
     "attn_pdrop": 0.1,
@@ -112,7 +114,7 @@ GPT2 = {
     "task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}},
     "vocab_size": 50257,
 }
-BERT = {
+BERT: dict[str, Any] = {
     "architectures": ["BertForMaskedLM"],
     "attention_probs_dropout_prob": 0.1,
     "gradient_checkpointing": False,

@@ -1,10 +1,17 @@
-"""A forward pass over whole sequences, layer by layer: what the library's own is tested against."""
+"""Forward passes over whole sequences: what the library's own are tested against."""
+
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
+from negjax.language_model import LanguageModel
+from negjax.model.config import ModelConfig
 from negjax.model.transformer import Transformer, Where
+from negjax.probes import Probes
+from tests.tiny_models import leaves
 
 
 def reference_logits(
@@ -20,3 +27,150 @@ def reference_logits(
         block = nnx.merge(block_def, jax.tree.map(lambda leaf, at=layer: leaf[at], blocks))
         resid = block(resid[:, None], where, None)[:, 0]
     return model.logits(resid)
+
+
+def full_forward(
+    lm: LanguageModel,
+    tokens: np.ndarray,
+    *,
+    site: str = "",
+    shift: np.ndarray | None = None,
+    read: int = 0,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Logits [T, V] and activations [L, T, F] by site of one sequence [T], in float64 NumPy.
+
+    Written out plainly, over all tokens in all layers, sharing nothing with `negjax.model` but the
+    config and RoPE's frequencies. `shift` [L, F] is added at `site`, at token `read`.
+    """
+    c = lm.config
+    weights = {name: np.asarray(leaf, np.float64) for name, leaf in leaves(lm.params).items()}
+
+    def norm(x: np.ndarray, scale: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+        if c.norm == "layer":
+            x = x - x.mean(-1, keepdims=True)
+        x = x / np.sqrt((x**2).mean(-1, keepdims=True) + c.norm_eps) * scale
+        return x if bias is None else x + bias
+
+    def named_norm(x: np.ndarray, name: str) -> np.ndarray:
+        return norm(x, weights[f"{name}.scale"], weights.get(f"{name}.bias"))
+
+    x = weights["embedding.token"][tokens]
+    if c.rope is None:
+        x = x + weights["embedding.position"][: len(tokens)]
+    if c.token_types:
+        x = x + weights["embedding.token_type"][0]
+    post = c.norm_placement == "post"
+    if post:
+        x = named_norm(x, "embedding.norm")
+    activations: dict[str, list[np.ndarray]] = {name: [] for name in c.sites}
+    for layer in range(c.layers):
+        block = {
+            name.removeprefix("blocks."): array[layer]
+            for name, array in weights.items()
+            if name.startswith("blocks.")
+        }
+
+        def linear(x: np.ndarray, name: str, block: dict[str, np.ndarray] = block) -> np.ndarray:
+            kernel = block[f"{name}.kernel"].reshape(x.shape[-1], -1)
+            return x @ kernel + block.get(f"{name}.bias", np.zeros(1)).reshape(-1)
+
+        def block_norm(x: np.ndarray, name: str, block: dict[str, np.ndarray] = block) -> np.ndarray:
+            return norm(x, block[f"{name}.scale"], block.get(f"{name}.bias"))
+
+        def shifted(x: np.ndarray, name: str, layer: int = layer) -> np.ndarray:
+            x = x.copy()
+            if name == site and shift is not None:
+                x[read] += shift[layer]
+            activations[name].append(x)
+            return x
+
+        inner = x if post else block_norm(x, "attention_norm")
+        projected = [linear(inner, f"attention.{name}") for name in ("query", "key", "value")]
+        x = x + linear(_attention(c, *projected), "attention.out")
+        x = block_norm(x, "attention_norm") if post else x
+        inner = x if post else block_norm(x, "ffn_norm")
+        up = linear(inner, "ffn.up")
+        if c.gated:
+            gate = _activation(c, linear(inner, "ffn.gate"))
+            hidden = shifted(gate * shifted(up, "up"), "product")
+        else:
+            hidden = shifted(_activation(c, up), "act")
+        x = x + linear(hidden, "ffn.down")
+        x = block_norm(x, "ffn_norm") if post else x
+    if c.mlm_head:
+        dense = x @ weights["head.dense.kernel"] + weights["head.dense.bias"]
+        x = _activation(c, dense)
+    logits = named_norm(x, "head.norm") @ weights[
+        "embedding.token" if c.tied else "head.output"
+    ].T + weights.get("head.bias", np.zeros(1))
+    return logits, {name: np.stack(found) for name, found in activations.items()}
+
+
+def _attention(
+    c: ModelConfig, query: np.ndarray, key: np.ndarray, value: np.ndarray
+) -> np.ndarray:
+    """Head by head: [T, H · C] of queries [T, H · C], keys and values [T, G · C]."""
+    t = len(query)
+    query = query.reshape(t, c.heads, c.head_width)
+    key, value = (x.reshape(t, c.kv_heads, c.head_width) for x in (key, value))
+    if c.rope is not None:
+        query, key = (_rotated(c, x) for x in (query, key))
+    heads = []
+    for head in range(c.heads):
+        shared = head // (c.heads // c.kv_heads)
+        scores = query[:, head] @ key[:, shared].T / np.sqrt(c.head_width)
+        if c.causal:
+            scores[np.triu_indices(t, 1)] = -np.inf
+        heads.append(softmax(scores) @ value[:, shared])
+    return np.concatenate(heads, axis=1)
+
+
+def _rotated(c: ModelConfig, x: np.ndarray) -> np.ndarray:
+    """RoPE, its angles and their sines in float32 as checkpoints define them."""
+    assert c.rope is not None
+    angle = np.arange(len(x), dtype=np.float32)[:, None] * c.rope.frequencies(c.head_width)
+    cos, sin = (np.asarray(f(jnp.asarray(angle)), np.float64)[:, None] for f in (jnp.cos, jnp.sin))
+    half = c.head_width // 2
+    turned = np.concatenate([-x[..., half:], x[..., :half]], axis=-1)
+    return x * np.tile(cos, 2) + turned * np.tile(sin, 2)
+
+
+def _activation(c: ModelConfig, x: np.ndarray) -> np.ndarray:
+    if c.activation == "silu":
+        return x / (1 + np.exp(-x))
+    if c.activation == "relu":
+        return np.maximum(x, 0)
+    if c.activation == "gelu":
+        return x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+    return x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Over the last axis."""
+    weight = np.exp(scores - scores.max(-1, keepdims=True))
+    return weight / weight.sum(-1, keepdims=True)
+
+
+def joint_scores(
+    lm: LanguageModel,
+    probes: Probes,
+    prompt: int,
+    target: int,
+    site: str = "",
+    shift: np.ndarray | None = None,
+) -> tuple[float, float]:
+    """Log-probability and summed logits of a target's tokens, one after another, by full forwards.
+
+    Each of its tokens is predicted by a forward of its own, over the prompt and those before it.
+    """
+    tokens = probes.tokens[prompt, probes.mask[prompt]]
+    read = int(probes.mask[prompt, : probes.read[prompt]].sum())
+    ids = probes.target_ids[prompt, target, probes.target_mask[prompt, target]]
+    log_probability = logit = 0.0
+    for step, index in enumerate(ids):
+        given = np.concatenate([tokens, ids[:step]])
+        at = read if step == 0 else len(given) - 1
+        logits, _ = full_forward(lm, given, site=site, shift=shift, read=read)
+        log_probability += float(np.log(softmax(logits[at])[index]))
+        logit += float(logits[at, index])
+    return log_probability, logit

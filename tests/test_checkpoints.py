@@ -23,7 +23,7 @@ from tests.tiny_models import (
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
-def test_every_float_type_is_read(tmp_path, dtype):
+def test_every_float_type_is_read(tmp_path: Path, dtype: str) -> None:
     tensors = {name: values.astype(dtype) for name, values in tensors_of(LLAMA).items()}
     safetensors_files.write_file(tmp_path / "model.safetensors", tensors)
     params = convert(safetensors_files.read_directory(tmp_path), LLAMA)
@@ -31,7 +31,7 @@ def test_every_float_type_is_read(tmp_path, dtype):
     assert_equal(params, convert(as_source(widened), LLAMA))
 
 
-def test_weights_can_be_kept_in_bfloat16():
+def test_weights_can_be_kept_in_bfloat16() -> None:
     tensors = tensors_of(LLAMA)
     table = FAMILIES["llama"].table(LLAMA)
     params = to_parameters(as_source(tensors), table, LLAMA, jnp.dtype("bfloat16"), origin="memory")
@@ -54,14 +54,14 @@ def write_index(directory: Path, weight_map: object) -> None:
     index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
-def test_shards_are_read_by_their_index(tmp_path):
+def test_shards_are_read_by_their_index(tmp_path: Path) -> None:
     tensors = tensors_of(LLAMA)
     write_index(tmp_path, write_shards(tmp_path, tensors))
     params = convert(safetensors_files.read_directory(tmp_path), LLAMA)
     assert_equal(params, convert(as_source(tensors), LLAMA))
 
 
-def test_shards_that_disagree_with_the_index_are_named(tmp_path):
+def test_shards_that_disagree_with_the_index_are_named(tmp_path: Path) -> None:
     weight_map = write_shards(tmp_path, tensors_of(LLAMA))
     write_index(tmp_path, weight_map | {"lm_head.weight": "model-2.safetensors"})
     with pytest.raises(ValueError, match=r"disagrees with model-1.safetensors .*lm_head.weight"):
@@ -78,7 +78,7 @@ def test_shards_that_disagree_with_the_index_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("size", [0, 4, 100, -1])
-def test_truncated_safetensors_are_named(tmp_path, size):
+def test_truncated_safetensors_are_named(tmp_path: Path, size: int) -> None:
     path = tmp_path / "model.safetensors"
     safetensors_files.write_file(path, tensors_of(LLAMA))
     truncate(path, size)
@@ -88,13 +88,13 @@ def test_truncated_safetensors_are_named(tmp_path, size):
         safetensors_files.read_directory(tmp_path)
 
 
-def test_integer_weights_are_refused(tmp_path):
+def test_integer_weights_are_refused(tmp_path: Path) -> None:
     safetensors_files.write_file(tmp_path / "model.safetensors", {"x": np.zeros(3, np.int8)})
     with pytest.raises(ValueError, match="tensor 'x' has type I8, expected one of F64"):
         safetensors_files.read_directory(tmp_path)
 
 
-def test_pickles_are_refused(tmp_path):
+def test_pickles_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no model.safetensors and no model.safetensors.i"):
         safetensors_files.read_directory(tmp_path)
     (tmp_path / "pytorch_model.bin").write_bytes(b"never opened")
@@ -102,7 +102,7 @@ def test_pickles_are_refused(tmp_path):
         safetensors_files.read_directory(tmp_path)
 
 
-def test_broken_json_is_named(tmp_path):
+def test_broken_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config.json: not JSON"):
         safetensors_files.read_json(tmp_path / "config.json")

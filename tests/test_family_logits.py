@@ -36,16 +36,16 @@ def error(case: str, dtype: str) -> float:
     return float(np.abs(logits - golden["logits"]).max() / np.abs(golden["logits"]).max())
 
 
-def test_every_family_has_a_case():
+def test_every_family_has_a_case() -> None:
     assert len(CASES) == 10
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_float32_logits_are_pytorchs(case):
+def test_float32_logits_are_pytorchs(case: str) -> None:
     assert error(case, "float32") < 1e-5
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_float64_logits_are_pytorchs(case):
+def test_float64_logits_are_pytorchs(case: str) -> None:
     with jax.enable_x64(True):
         assert error(case, "float64") < (1e-12 if case in ROPELESS else 1e-6)

@@ -3,8 +3,6 @@
 import functools
 import importlib.metadata
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import gguf
@@ -17,6 +15,7 @@ from transformers import GPT2Tokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
 from transformers.convert_slow_tokenizer import generate_merges
 
 from negjax.gguf_tokenizer import tokenizer_from_gguf
+from tests.shared_data import GOLDEN
 
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -24,13 +23,6 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 
 # The first example builds a tokenizer, and the machine may be shared.
 UNHURRIED = hypothesis.settings(deadline=None)
-
-GOLDEN = Path(__file__).resolve().parents[1].parent / "shared" / "golden"
-# Where the references are not delivered beside the repository, the copies below stand for them;
-# on the project's own machines (CI) they have to be there.
-GOLDEN_FILES = (
-    ["smollm2_neg.npz", "smollm2_fewshot.npz"] if GOLDEN.is_dir() or os.environ.get("CI") else []
-)
 
 PROMPTS = [
     (
@@ -129,7 +121,7 @@ def spellable(metadata: dict[str, Any]) -> set[str]:
 # ---- A real file: SmolLM2.
 
 
-@pytest.mark.parametrize("prompt, ids, target, target_id", PROMPTS)
+@pytest.mark.parametrize(("prompt", "ids", "target", "target_id"), PROMPTS)
 def test_reference_ids(smollm2, prompt, ids, target, target_id):
     expected = [int(index) for index in ids.split()]
     assert smollm2(prompt)["input_ids"] == expected
@@ -138,7 +130,8 @@ def test_reference_ids(smollm2, prompt, ids, target, target_id):
     assert smollm2.clean_up_tokenization_spaces is False
 
 
-@pytest.mark.parametrize("name", GOLDEN_FILES)
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["smollm2_neg.npz", "smollm2_fewshot.npz"])
 def test_delivered_reference_ids(smollm2, name):
     golden = np.load(GOLDEN / name)
     prompts = golden["prompt"].tolist()
@@ -205,7 +198,7 @@ def test_character_without_tokens_is_dropped(smollm2):
 
 
 @pytest.mark.parametrize(
-    "pre, text, expected",
+    ("pre", "text", "expected"),
     [
         ("gpt-2", "I'M it's 12345  x\n\n", "I|'|M| it|'s| 12345| | x|\n\n"),
         ("gpt-2", "a...b \n c", "a|...|b| \n| c"),
@@ -226,7 +219,7 @@ def test_cuts(pre, text, expected):
     assert pieces(tokenizer_from_gguf(byte_level(pre)), text) == expected.split("|")
 
 
-@pytest.mark.parametrize("pre, reference", [("gpt-2", GPT2Tokenizer), ("qwen2", Qwen2Tokenizer)])
+@pytest.mark.parametrize(("pre", "reference"), [("gpt-2", GPT2Tokenizer), ("qwen2", Qwen2Tokenizer)])
 @UNHURRIED
 @hypothesis.given(text=st.text(st.sampled_from("aB'sST12½. \t\r\n!é東")))
 def test_cuts_are_those_of_transformers(pre, reference, text):
@@ -239,7 +232,7 @@ def test_merges(pre):
     assert tokenizer("ab ab b")["input_ids"] == [259, 260, *map(ALPHABET.index, "Ġb")]
 
 
-@pytest.mark.parametrize("pre, whole", [("gpt-2", False), ("llama-bpe", True), ("tekken", True)])
+@pytest.mark.parametrize(("pre", "whole"), [("gpt-2", False), ("llama-bpe", True), ("tekken", True)])
 def test_token_without_merges(pre, whole):
     tokenizer = tokenizer_from_gguf(byte_level(pre))
     assert tokens(tokenizer, "cd") == (["cd"] if whole else ["c", "d"])
@@ -296,7 +289,7 @@ def test_unused_token_is_no_added_token():
 
 
 @pytest.mark.parametrize(
-    "fields, single, pair",
+    ("fields", "single", "pair"),
     [
         (byte_level("gpt-2"), "a", "ab"),
         (byte_level("smollm"), "a", "ab"),
@@ -332,7 +325,7 @@ def test_bos_and_eos(fields, single, pair):
 
 
 @pytest.mark.parametrize(
-    "text, expected",
+    ("text", "expected"),
     [
         ("abc", "▁abc"),  # bc, then ▁a, then both
         ("ab", "▁a b"),  # ▁a scores better than ab
@@ -424,7 +417,7 @@ def test_merges_from_scores_are_those_of_transformers(scored):
 
 
 @pytest.mark.parametrize(
-    "fields, message",
+    ("fields", "message"),
     [
         (
             byte_level(model=None),

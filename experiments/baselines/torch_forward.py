@@ -165,7 +165,7 @@ def swiglu(gate_up: torch.Tensor) -> torch.Tensor:
 
 
 def log_sum_exp(weights: Weights, x: torch.Tensor) -> torch.Tensor:
-    """[R] over the vocabulary, of normed residuals [R, D]; a running maximum, one block at a time."""
+    """[R] over the vocabulary, of normed residuals [R, D], with a running maximum."""
     peak, total = x.new_full((len(x), 1), -torch.inf), x.new_zeros(len(x), 1)
     for part in weights.head:
         logits = part(x)

@@ -1,0 +1,1 @@
+"""Weight files: reading them lazily, and converting them to parameters and back."""

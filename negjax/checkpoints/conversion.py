@@ -49,10 +49,12 @@ class Rule:
 
     @property
     def targets(self) -> tuple[str, ...]:
+        """Paths of its parameters."""
         return (self.target,) if isinstance(self.target, str) else self.target
 
     @property
     def per_layer(self) -> bool:
+        """Whether there is one source tensor a layer."""
         return "{l}" in self.source
 
     def sources(self, layers: int) -> list[str]:
@@ -100,11 +102,13 @@ class Table:
     """(regular expression, replacement), applied to the file's names first: older spellings."""
 
     def rename(self, name: str) -> str:
+        """The name its rules use for a file's name."""
         for expression, replacement in self.renames:
             name = re.sub(expression, replacement, name)
         return name
 
     def is_ignored(self, name: str) -> bool:
+        """Whether a tensor of this name is left aside."""
         return any(re.fullmatch(expression, name) for expression in self.ignored)
 
 

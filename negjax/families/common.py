@@ -92,6 +92,7 @@ class Settings:
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:
+        """True or false."""
         value = self.raw(key, default)
         if not isinstance(value, bool):
             raise self.wrong(key, "true or false")

@@ -1,7 +1,7 @@
 """Grouped-query attention of suffix rows over a shared prefix and over themselves.
 
-One function serves the prefix pass (no prefix, one row a prompt), replays (S suffix tokens over the
-prefix's keys and values) and intervention sweeps (R rows a prompt, all over the same keys).
+One function serves the pass over whole prompts (no prefix, one row a prompt), replays (S suffix
+tokens over the prefix's keys and values) and sweeps (R rows a prompt, all over the same keys).
 """
 
 from typing import NamedTuple
@@ -13,9 +13,12 @@ from flax import nnx
 from negjax.model.config import ModelConfig
 from negjax.model.layers import MASKED_SCORE, Linear, Norm, rotate
 
+# Queries attended at once: of a long text, scores of this many against all keys stay in cache.
+QUERY_BLOCK = 64
+
 
 class KeysValues(NamedTuple):
-    """Keys and values of P prompts' tokens, heads before tokens: [P, G, T, C] each."""
+    """Keys and values: [P, G, T, C] each of a prefix, [P, R, S, G, C] of rows of suffixes."""
 
     keys: jax.Array
     values: jax.Array
@@ -41,9 +44,9 @@ class Attention(nnx.Module):
         self.rope = config.rope
         self.causal = config.causal
 
-    def keys_values(self, x: jax.Array, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def keys_values(self, x: jax.Array, positions: jax.Array) -> KeysValues:
         """Keys and values [..., S, G, C] of x [..., S, D] at positions [..., S]."""
-        return self._placed(self.key(x), positions, self.key_norm), self.value(x)
+        return KeysValues(self._placed(self.key(x), positions, self.key_norm), self.value(x))
 
     def __call__(
         self,
@@ -52,8 +55,8 @@ class Attention(nnx.Module):
         mask: jax.Array,
         prefix: KeysValues | None,
         prefix_mask: jax.Array | None,
-    ) -> jax.Array:
-        """Attention output [P, R, S, D] of suffix rows.
+    ) -> tuple[jax.Array, KeysValues]:
+        """Attention output [P, R, S, D] of suffix rows, and their own keys and values.
 
         Args:
             x: [P, R, S, D], what attention reads.
@@ -61,13 +64,16 @@ class Attention(nnx.Module):
             mask: [P, S], True where a suffix token is real.
             prefix: keys and values of the tokens before the suffix, or None.
             prefix_mask: [P, T], True where a prefix token is real.
+
+        Returns:
+            the output, and keys and values [P, R, S, G, C].
         """
         query = self._placed(self.query(x), positions, self.query_norm)
-        keys, values = self.keys_values(x, positions)
+        own = self.keys_values(x, positions)
         p, r, s, h, c = query.shape
-        query = query.reshape(p, r, s, keys.shape[3], -1, c) * c**-0.5
-        mixed = mix(query, keys, values, mask, prefix, prefix_mask, causal=self.causal)
-        return self.out(mixed.reshape(p, r, s, h, c))
+        query = query.reshape(p, r, s, own.keys.shape[3], -1, c) * c**-0.5
+        mixed = mix(query, own, mask, prefix, prefix_mask, causal=self.causal)
+        return self.out(mixed.reshape(p, r, s, h, c)), own
 
     def _placed(self, x: jax.Array, positions: jax.Array, norm: Norm | None) -> jax.Array:
         x = x if norm is None else norm(x)
@@ -76,8 +82,7 @@ class Attention(nnx.Module):
 
 def mix(
     query: jax.Array,
-    keys: jax.Array,
-    values: jax.Array,
+    own: KeysValues,
     mask: jax.Array,
     prefix: KeysValues | None,
     prefix_mask: jax.Array | None,
@@ -88,27 +93,45 @@ def mix(
 
     Args:
         query: [P, R, S, G, J, C], scaled.
-        keys, values: [P, R, S, G, C], the suffix's own.
+        own: the suffix's keys and values, [P, R, S, G, C] each.
         mask: [P, S]; prefix_mask: [P, T].
     """
-    s = query.shape[2]
-    allowed_psu = jnp.broadcast_to(mask[:, None, :], (mask.shape[0], s, s))
-    if causal:
-        allowed_psu = allowed_psu & jnp.tril(jnp.ones((s, s), bool))
+    length = query.shape[2]
+    blocks = []
+    for start in range(0, length, QUERY_BLOCK):
+        stop = min(start + QUERY_BLOCK, length)
+        # What no query of the block may see is not even multiplied.
+        seen = stop if causal else length
+        allowed = jnp.broadcast_to(mask[:, None, :seen], (mask.shape[0], stop - start, seen))
+        if causal:
+            allowed = allowed & (jnp.arange(seen) <= jnp.arange(start, stop)[:, None])
+        near = KeysValues(own.keys[:, :, :seen], own.values[:, :, :seen])
+        blocks.append(_mix_block(query[:, :, start:stop], near, allowed, prefix, prefix_mask))
+    return blocks[0] if len(blocks) == 1 else jnp.concatenate(blocks, axis=2)
+
+
+def _mix_block(
+    query: jax.Array,
+    own: KeysValues,
+    allowed: jax.Array,
+    prefix: KeysValues | None,
+    prefix_mask: jax.Array | None,
+) -> jax.Array:
+    """`mix` of S queries over U own keys, `allowed` [P, S, U]."""
     # Own scores: every row has keys of its own, a batch of small products.
-    own = jnp.einsum("prsgjc,prugc->pgrsju", query, keys)
-    own = jnp.where(allowed_psu[:, None, None, :, None, :], own, MASKED_SCORE)
-    peak = own.max(-1, keepdims=True)
+    near = jnp.einsum("prsgjc,prugc->pgrsju", query, own.keys)
+    near = jnp.where(allowed[:, None, None, :, None, :], near, MASKED_SCORE)
+    peak = near.max(-1, keepdims=True)
     if prefix is None or prefix_mask is None:
-        weight = jnp.exp(own - jax.lax.stop_gradient(peak))
-        mixed = jnp.einsum("pgrsju,prugc->prsgjc", weight, values)
+        weight = jnp.exp(near - jax.lax.stop_gradient(peak))
+        mixed = jnp.einsum("pgrsju,prugc->prsgjc", weight, own.values)
         return mixed / jnp.einsum("pgrsju->prsgj", weight)[..., None]
     # Prefix scores: all rows of a prompt share its keys, one matrix product a key/value head.
     far = jnp.einsum("prsgjc,pgtc->pgrsjt", query, prefix.keys)
     far = jnp.where(prefix_mask[:, None, None, None, None, :], far, MASKED_SCORE)
     peak = jax.lax.stop_gradient(jnp.maximum(peak, far.max(-1, keepdims=True)))
-    own_weight, far_weight = jnp.exp(own - peak), jnp.exp(far - peak)
-    total = jnp.einsum("pgrsju->prsgj", own_weight) + jnp.einsum("pgrsjt->prsgj", far_weight)
-    mixed = jnp.einsum("pgrsju,prugc->prsgjc", own_weight, values)
+    near_weight, far_weight = jnp.exp(near - peak), jnp.exp(far - peak)
+    total = jnp.einsum("pgrsju->prsgj", near_weight) + jnp.einsum("pgrsjt->prsgj", far_weight)
+    mixed = jnp.einsum("pgrsju,prugc->prsgjc", near_weight, own.values)
     mixed = mixed + jnp.einsum("pgrsjt,pgtc->prsgjc", far_weight, prefix.values)
     return mixed / total[..., None]

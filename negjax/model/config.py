@@ -48,7 +48,7 @@ class Rope:
         and angles rounded to it, so a float64 run keeps the rounded values.
         """
         exponent = np.arange(0, head_width, 2, dtype=np.float32) / np.float32(head_width)
-        frequency = (np.float32(1.0) / np.float32(self.theta) ** exponent).astype(np.float32)
+        frequency: np.ndarray = 1 / np.power(np.float32(self.theta), exponent, dtype=np.float32)
         frequency = frequency / np.float32(self.linear_factor)
         if self.factors is not None:
             frequency = frequency / np.asarray(self.factors, np.float32)

@@ -56,6 +56,7 @@ class Linear(nnx.Module):
         self.input_rank = len(inputs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., in] -> [..., out]."""
         kernel = self.kernel[...]
         in_shape, out_shape = kernel.shape[: self.input_rank], kernel.shape[self.input_rank :]
         lead = x.shape[: x.ndim - self.input_rank]
@@ -77,6 +78,7 @@ class Norm(nnx.Module):
         )
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., size] -> [..., size]."""
         if self.bias is not None:
             x = x - x.mean(-1, keepdims=True)
         x = x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.eps)

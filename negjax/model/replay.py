@@ -1,9 +1,13 @@
 """One mechanism: prefix, suffix, replay.
 
 A neuron at the read position can influence only what comes after it. So the tokens before it are
-run once (`run_prefix`), and only the suffix (the read position and whatever it can change) is
-replayed, with the read position's FFN activations as explicit inputs. A masked LM has no prefix:
-its suffix is the whole sequence. Derivatives and interventions are transforms of `replay`.
+run once, and only the suffix (the read position and whatever it can change) is replayed, with the
+read position's FFN activations as explicit inputs. A masked LM has no prefix: its suffix is the
+whole sequence.
+
+`run` is the unperturbed pass over everything; it keeps the prefix's keys and values and the
+suffix's states. `replay` runs the suffix with shifted activations, `pull_back` differentiates that
+with respect to the shifts; intervention sweeps (`negjax.model.rows`) enter it above their layer.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +21,7 @@ from negjax.model.transformer import Block, Transformer, Where
 
 
 class Prefix(NamedTuple):
-    """Keys and values of the tokens before the suffix, of all layers; None-free pytree."""
+    """Keys and values of the tokens before the suffix, in all layers."""
 
     layers: KeysValues
     """[L, P, G, T, C] each."""
@@ -39,14 +43,25 @@ class Suffix(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What an unperturbed replay leaves behind, so that interventions need not run it again."""
+    """The suffix's states in an unperturbed pass, so that nothing below a neuron runs again."""
 
+    entering: jax.Array
+    """[L, P, S, D], residual entering the layer."""
     mid: jax.Array
     """[L, P, S, D], residual between attention and feed-forward."""
     ffn_out: jax.Array
     """[L, P, S, D]."""
     at_read: dict[str, jax.Array]
     """[L, P, F] each: the sites' activations, and `gate` in gated models, at the read position."""
+
+
+class Pass(NamedTuple):
+    """An unperturbed pass over P prompts."""
+
+    prefix: Prefix | None
+    trace: Trace
+    resid: jax.Array
+    """[P, 1, S, D], last residuals of the suffix."""
 
 
 def stacked_blocks(model: Transformer) -> tuple[nnx.GraphDef, nnx.State]:
@@ -59,38 +74,87 @@ def block_at(graphdef: nnx.GraphDef, params: nnx.State, layer: Any) -> Block:
     return nnx.merge(graphdef, jax.tree.map(lambda leaf: leaf[layer], params))
 
 
-def run_prefix(
-    model: Transformer, tokens: jax.Array, positions: jax.Array, mask: jax.Array
-) -> Prefix:
-    """Keys and values of prefix tokens in every layer.
+def run(
+    model: Transformer,
+    prefix_tokens: jax.Array | None,
+    prefix_mask: jax.Array | None,
+    suffix: Suffix,
+) -> Pass:
+    """Runs prefix and suffix together, as one sequence, without any shift.
 
     Args:
-        tokens, positions, mask: [P, T].
+        prefix_tokens, prefix_mask: [P, T], right-padded; None for a masked LM.
     """
     graphdef, params = stacked_blocks(model)
     layers = jax.tree.leaves(params)[0].shape[0]
-    where = Where(positions, mask, None)
+    alone = Where(suffix.positions, suffix.mask, prefix_mask)
+    tokens, together, length = suffix.tokens, alone, 0
+    if prefix_tokens is not None and prefix_mask is not None:
+        length = prefix_tokens.shape[1]
+        tokens = jnp.concatenate([prefix_tokens, suffix.tokens], axis=1)
+        before = jnp.broadcast_to(jnp.arange(length), prefix_tokens.shape)
+        positions = jnp.concatenate([before, suffix.positions], axis=1)
+        together = Where(positions, jnp.concatenate([prefix_mask, suffix.mask], axis=1), None)
 
-    def keys_values(block: Block, resid: jax.Array) -> KeysValues:
+    def traced(
+        block: Block, resid: jax.Array, entering: jax.Array, where: Where, prefix: KeysValues | None
+    ) -> tuple[jax.Array, KeysValues, Trace]:
+        mid, own = block.attend(resid, where, prefix)
+        ffn_out, inner = block.feed_forward(mid)
+        # The suffix is what ends `resid`, be it all of it or not.
+        skipped = resid.shape[2] - suffix.tokens.shape[1]
+        at_read = {name: take_read(x[:, 0, skipped:], suffix) for name, x in inner.items()}
+        trace = Trace(entering[:, 0], mid[:, 0, skipped:], ffn_out[:, 0, skipped:], at_read)
+        return block.finish(mid, ffn_out), own, trace
+
+    def heads_first(own: KeysValues) -> KeysValues:
         # One row a prompt: [P, 1, T, G, C] -> [P, G, T, C].
-        keys, values = block.keys_values(resid, positions)
-        return KeysValues(keys[:, 0].swapaxes(1, 2), values[:, 0].swapaxes(1, 2))
+        return KeysValues(*(x[:, 0, :length].swapaxes(1, 2) for x in own))
 
-    def step(resid: jax.Array, layer: jax.Array) -> tuple[jax.Array, KeysValues]:
+    def step(resid: jax.Array, layer: jax.Array) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
         block = block_at(graphdef, params, layer)
-        # The last layer's prefix is read by attention alone: its block needs no more than keys.
-        after = jax.lax.cond(
-            layer < layers - 1, lambda x: block(x, where, None), lambda x: x, resid
-        )
-        return after, keys_values(block, resid)
+        entering = resid[:, :, length:]
 
-    resid = model.embedding(tokens, positions)[:, None]
-    return Prefix(jax.lax.scan(step, resid, jnp.arange(layers))[1], mask)
+        def everything(resid: jax.Array) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
+            after, own, trace = traced(block, resid, entering, together, None)
+            return after, (heads_first(own), trace)
+
+        def suffix_only(resid: jax.Array) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
+            # Of the prefix, nothing reads the last layer but attention.
+            own = block.keys_values(resid[:, :, :length], together.positions[:, :length])
+            prefix = heads_first(own)
+            after, _, trace = traced(block, entering, entering, alone, prefix)
+            return resid.at[:, :, length:].set(after), (prefix, trace)
+
+        if not length:
+            return everything(resid)
+        return jax.lax.cond(layer < layers - 1, everything, suffix_only, resid)
+
+    resid = model.embedding(tokens, together.positions)[:, None]
+    resid, (keys_values, trace) = jax.lax.scan(step, resid, jnp.arange(layers))
+    prefix = None if prefix_mask is None else Prefix(keys_values, prefix_mask)
+    return Pass(prefix, trace, resid[:, :, length:])
+
+
+def shifted_block(
+    block: Block,
+    resid: jax.Array,
+    shift: jax.Array,
+    where: Where,
+    prefix: KeysValues | None,
+    suffix: Suffix,
+    site: str,
+) -> jax.Array:
+    """One layer of a replay: residuals [P, R, S, D], shifts [P, R, F] at the read position."""
+    mid, _ = block.attend(resid, where, prefix)
+    at_read = jnp.arange(suffix.tokens.shape[1]) == suffix.read[:, None]
+    shift_prsf = jnp.where(at_read[:, None, :, None], shift[:, :, None], 0)
+    return block.finish(mid, block.feed_forward(mid, shift_prsf, site)[0])
 
 
 def replay(
     model: Transformer, prefix: Prefix | None, suffix: Suffix, shift: jax.Array, site: str
-) -> tuple[jax.Array, Trace]:
+) -> jax.Array:
     """Runs the suffix through all layers, with shifts added to the read position's activations.
 
     Args:
@@ -98,40 +162,67 @@ def replay(
             react to earlier shifts, and the shift adds to whatever they have become.
 
     Returns:
-        the last residuals [P, R, S, D] and the trace of row 0.
+        the last residuals [P, R, S, D].
     """
     graphdef, params = stacked_blocks(model)
-    prefix_mask = None if prefix is None else prefix.mask
-    where = Where(suffix.positions, suffix.mask, prefix_mask)
-    _, p, r, _ = shift.shape
-    s = suffix.tokens.shape[1]
-    at_read = jnp.arange(s) == suffix.read[:, None]
+    where = Where(suffix.positions, suffix.mask, None if prefix is None else prefix.mask)
 
     def step(
         resid: jax.Array, scanned: tuple[nnx.State, KeysValues | None, jax.Array]
-    ) -> tuple[jax.Array, Trace]:
+    ) -> tuple[jax.Array, None]:
         layer_params, keys_values, shift_prf = scanned
         block = nnx.merge(graphdef, layer_params)
-        mid = block.attend(resid, where, keys_values)
-        shift_prsf = jnp.where(at_read[:, None, :, None], shift_prf[:, :, None], 0)
-        ffn_out, inner = block.feed_forward(mid, shift_prsf, site)
-        trace = Trace(
-            mid[:, 0],
-            ffn_out[:, 0],
-            {name: take_read(x[:, 0], suffix) for name, x in inner.items()},
-        )
-        return block.finish(mid, ffn_out), trace
+        return shifted_block(block, resid, shift_prf, where, keys_values, suffix, site), None
 
     resid = model.embedding(suffix.tokens, suffix.positions)[:, None]
-    resid = jnp.broadcast_to(resid, (p, r, *resid.shape[2:]))
+    resid = jnp.broadcast_to(resid, (*shift.shape[1:3], *resid.shape[2:]))
     layers = None if prefix is None else prefix.layers
-    return jax.lax.scan(step, resid, (params, layers, shift))
+    return jax.lax.scan(step, resid, (params, layers, shift))[0]
+
+
+def pull_back(
+    model: Transformer, passed: Pass, suffix: Suffix, cotangents: jax.Array, site: str
+) -> jax.Array:
+    """Vector-Jacobian products of `replay` at shift 0, for K cotangents at once.
+
+    Layer by layer from the top, each layer of the suffix is run again from its recorded input and
+    pulled back at once, so that no residuals are stored and its weights are fetched only here.
+
+    Args:
+        cotangents: [K, P, 1, S, D], of the last residuals.
+
+    Returns:
+        [L, K, P, F], of the shifts at `site`.
+    """
+    graphdef, params = stacked_blocks(model)
+    prefix, trace, _ = passed
+    where = Where(suffix.positions, suffix.mask, None if prefix is None else prefix.mask)
+
+    def step(
+        cotangents: jax.Array, scanned: tuple[nnx.State, KeysValues | None, jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
+        layer_params, keys_values, entering = scanned
+        block = nnx.merge(graphdef, layer_params)
+        none = jnp.zeros((entering.shape[0], 1, trace.at_read[site].shape[-1]), entering.dtype)
+        _, pull = jax.vjp(
+            lambda resid, shift: shifted_block(
+                block, resid, shift, where, keys_values, suffix, site
+            ),
+            entering[:, None],
+            none,
+        )
+        below, shift_kprf = jax.vmap(pull)(cotangents)
+        return below, shift_kprf[:, :, 0]
+
+    layers = None if prefix is None else prefix.layers
+    scanned = (params, layers, trace.entering)
+    return jax.lax.scan(step, cotangents, scanned, reverse=True)[1]
 
 
 def no_shift(model: Transformer, prompts: int, rows: int = 1) -> jax.Array:
     """Zeros [L, P, R, F]."""
     up = model.blocks.ffn.up.kernel
-    layers, width, neurons = up.shape
+    layers, _, neurons = up.shape
     dtype = jnp.promote_types(up.dtype, jnp.float32)
     return jnp.zeros((layers, prompts, rows, neurons), dtype)
 

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from negjax.model.attention import KeysValues
+from negjax.model.layers import MASKED_SCORE
 from negjax.model.replay import (
     Prefix,
     Suffix,
@@ -24,9 +25,11 @@ from negjax.model.replay import (
     block_at,
     stacked_blocks,
     take_scored,
-    target_scores,
 )
 from negjax.model.transformer import Transformer, Where
+
+# Tokens of the vocabulary whose logits are made at once: with a few hundred rows, some megabytes.
+VOCAB_BLOCK = 4096
 
 
 class Rows(NamedTuple):
@@ -45,7 +48,7 @@ def enter_rows(
 ) -> jax.Array:
     """Residuals [P, R, S, D] leaving each row's layer, its neuron shifted by its delta."""
     graphdef, params = stacked_blocks(model)
-    down = params["ffn"]["down"]["kernel"]
+    down = model.blocks.ffn.down.kernel[...]
     at_read = jnp.arange(suffix.tokens.shape[1]) == suffix.read[:, None]
     dtype = trace.mid.dtype
 
@@ -109,14 +112,65 @@ def sweep_rows(
     lowest = rows.layer.min()
     resid = jax.lax.fori_loop(lowest + 1, layers, run_layer, resid)
 
-    def read_chunk(
-        i: jax.Array, scores: tuple[jax.Array, jax.Array]
-    ) -> tuple[jax.Array, jax.Array]:
-        part = jax.lax.dynamic_slice_in_dim(resid, i * chunk, chunk, axis=1)
-        found = target_scores(model, take_scored(part, suffix, targets.shape[2]), targets, real)
-        put = jax.lax.dynamic_update_slice_in_dim
-        return put(scores[0], found[0], i * chunk, 1), put(scores[1], found[1], i * chunk, 1)
-
-    empty = jnp.zeros((*rows.layer.shape, targets.shape[1]), resid.dtype)
     used = (rows.layer < layers).sum(1).max()
-    return jax.lax.fori_loop(0, chunks_of(used), read_chunk, (empty, empty))
+    scored = take_scored(resid, suffix, targets.shape[2])
+    return _read_rows(model, scored, targets, real, chunks_of(used), chunk)
+
+
+def _read_rows(
+    model: Transformer,
+    resid: jax.Array,
+    targets: jax.Array,
+    real: jax.Array,
+    chunks: jax.Array,
+    chunk: int,
+) -> tuple[jax.Array, jax.Array]:
+    """Log-probability and logit [P, R, K] of targets, of the first `chunks` chunks of rows.
+
+    `target_scores` for many rows: the logits are made in blocks of the vocabulary that stay in
+    cache, each block of the output embedding fetched once, and folded into a running log-sum-exp.
+
+    Args:
+        resid: [P, R, M, D], last residuals at the scored positions.
+        targets, real: [P, K, M].
+    """
+    p, r, m, _ = resid.shape
+    embedding = model.output_embedding()
+    vocab = embedding.shape[0]
+    size = min(VOCAB_BLOCK, vocab)
+    index = targets.swapaxes(1, 2)[:, None]  # [P, 1, M, K]
+    take, put = jax.lax.dynamic_slice_in_dim, jax.lax.dynamic_update_slice_in_dim
+    features = model.head.features(resid)
+
+    def add_block(number: jax.Array, scores: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        # The last block is moved back to end with the vocabulary; what it repeats is masked.
+        start = jnp.minimum(number * size, vocab - size)
+        fresh = jnp.arange(size) >= number * size - start
+        weight = take(embedding, start, size, axis=0).astype(resid.dtype).T
+        bias = None if model.head.bias is None else take(model.head.bias[...], start, size)
+        inside = (index >= number * size) & (index < start + size)
+
+        def add_chunk(i: jax.Array, scores: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+            peak, total, picked = (take(x, i * chunk, chunk, axis=1) for x in scores)
+            x = take(features, i * chunk, chunk, axis=1)
+            logits = (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], size)
+            logits = logits if bias is None else logits + bias.astype(resid.dtype)
+            logits = jnp.where(fresh, logits, MASKED_SCORE)
+            higher = jnp.maximum(peak, logits.max(-1))
+            total = total * jnp.exp(peak - higher) + jnp.exp(logits - higher[..., None]).sum(-1)
+            at = jnp.clip(index - start, 0, size - 1)
+            found = jnp.take_along_axis(
+                logits, jnp.broadcast_to(at, (p, chunk, m, at.shape[-1])), -1
+            )
+            new = higher, total, jnp.where(inside, found, picked)
+            return tuple(put(old, x, i * chunk, 1) for old, x in zip(scores, new, strict=True))
+
+        return jax.lax.fori_loop(0, chunks, add_chunk, scores)
+
+    zeros = jnp.zeros((p, r, m), resid.dtype)
+    start = (zeros + MASKED_SCORE, zeros, jnp.zeros((p, r, m, targets.shape[1]), resid.dtype))
+    peak, total, picked = jax.lax.fori_loop(0, -(-vocab // size), add_block, start)
+    counted = real.swapaxes(1, 2)[:, None]
+    logit = jnp.where(counted, picked, 0)
+    log_probability = jnp.where(counted, picked - (peak + jnp.log(total))[..., None], 0)
+    return log_probability.sum(2), logit.sum(2)

@@ -36,15 +36,22 @@ class Block(nnx.Module):
         self.ffn = FeedForward(config, dtype=dtype, rngs=rngs)
         self.post_norm = config.norm_placement == "post"
 
-    def keys_values(self, resid: jax.Array, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def keys_values(self, resid: jax.Array, positions: jax.Array) -> KeysValues:
         """Keys and values [P, R, S, G, C] of the residual [P, R, S, D] entering the block."""
         return self.attention.keys_values(self._attention_input(resid), positions[:, None])
 
-    def attend(self, resid: jax.Array, where: Where, prefix: KeysValues | None) -> jax.Array:
-        """Residual between the two sublayers, [P, R, S, D] -> [P, R, S, D]."""
-        x = self._attention_input(resid)
-        out = self.attention(x, where.positions[:, None], where.mask, prefix, where.prefix_mask)
-        return self.attention_norm(resid + out) if self.post_norm else resid + out
+    def attend(
+        self, resid: jax.Array, where: Where, prefix: KeysValues | None
+    ) -> tuple[jax.Array, KeysValues]:
+        """Residual between the two sublayers [P, R, S, D], and the tokens' own keys and values."""
+        out, own = self.attention(
+            self._attention_input(resid),
+            where.positions[:, None],
+            where.mask,
+            prefix,
+            where.prefix_mask,
+        )
+        return self.attention_norm(resid + out) if self.post_norm else resid + out, own
 
     def feed_forward(
         self, mid: jax.Array, shift: jax.Array | None = None, site: str = ""
@@ -57,7 +64,8 @@ class Block(nnx.Module):
         return self.ffn_norm(mid + ffn_out) if self.post_norm else mid + ffn_out
 
     def __call__(self, resid: jax.Array, where: Where, prefix: KeysValues | None) -> jax.Array:
-        mid = self.attend(resid, where, prefix)
+        """Residual leaving the block, [P, R, S, D] -> [P, R, S, D]."""
+        mid, _ = self.attend(resid, where, prefix)
         return self.finish(mid, self.feed_forward(mid)[0])
 
     def _attention_input(self, resid: jax.Array) -> jax.Array:
@@ -121,8 +129,10 @@ class Transformer(nnx.Module):
     """A language model. `blocks` holds all layers' parameters stacked along a leading axis L."""
 
     def __init__(
-        self, config: ModelConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.dtype("float32")
+        self, config: ModelConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype | None = None
     ) -> None:
+        dtype = jnp.dtype("float32") if dtype is None else dtype
+
         @nnx.split_rngs(splits=config.layers)
         @nnx.vmap(in_axes=0, out_axes=0)
         def stacked(rngs: nnx.Rngs) -> Block:

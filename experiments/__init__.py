@@ -1,0 +1,1 @@
+"""Studies with negjax, each run as `python -m experiments.<name>`."""

@@ -1,0 +1,100 @@
+"""How the study of linearity is shown: the printed table, summary.json, figures and report."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from experiments import common, linearity_report, provenance
+from experiments.linearity_results import Results, neuron_table
+from negjax import figures, store, study
+from negjax.figures import Picture
+from negjax.store import RunFolder
+
+
+def write(inputs: common.Inputs, folder: RunFolder, results: Results, complete: bool) -> None:
+    """Writes tables, summary, pictures and report into the run's folder."""
+    probability, noise = (np.full(len(inputs.probes), np.nan) for _ in range(2))
+    probability[results.prompts], noise[results.prompts] = results.probability, results.noise
+    folder.write_table(store.NEURONS, neuron_table(results))
+    folder.write_table(store.PROMPTS, provenance.prompt_table(inputs, probability, noise))
+    pictures = draw(results, inputs.lm.config.layers)
+    for name, picture in pictures.items():
+        folder.write_bytes(f"{store.FIGURES}/{name}.svg", picture.svg)
+        folder.write_bytes(f"{store.FIGURES}/{name}.png", picture.png)
+    about = provenance.about_run(inputs, folder, complete)
+    summary = about | {
+        "neurons_measured": len(results.neurons["layer"]),
+        "prompts_measured": len(results.prompts),
+        "measure": results.measure,
+        "noise": study.quantiles(results.noise),
+        "thresholds": {"linear": study.LINEAR, "very_linear": study.VERY_LINEAR},
+        "ranges": {
+            measure: [dataclasses.asdict(s) for s in found]
+            for measure, found in results.statistics.items()
+        },
+        "series_against_grid": results.comparison and dataclasses.asdict(results.comparison),
+    }
+    folder.write_json(store.SUMMARY, summary)
+    folder.write_bytes(
+        store.REPORT, linearity_report.page(inputs, results, summary, pictures).encode()
+    )
+
+
+def draw(results: Results, layers: int) -> dict[str, Picture]:
+    """The figures, by name of file."""
+    fits, bound = results.fits[results.measure], results.neurons["bound"]
+    statistics = results.statistics[results.measure]
+    told = [s.radius for s in statistics if s.every.linear is not None]
+    headline = fits[results.headline]
+    agreements = next(s for s in statistics if s.radius == results.headline).predictions
+    names = {"neurgrad": "NeurGrad", "computed": "CG"}
+    return {
+        "linearity": figures.linearity_figure(
+            told,
+            [fits[r].pearson for r in told],
+            [fits[r].largest_change >= bound for r in told],
+            statistics,
+        ),
+        "predictions": figures.predictions_figure(
+            headline.slope,
+            [(name, results.neurons[key]) for key, name in names.items()],
+            [agreements[key] for key in names],
+        ),
+        "layers": figures.layers_figure(results.neurons["layer"], headline.slope, layers),
+        "gallery": figures.gallery_figure(results.most_linear, results.least_linear),
+        "noise": figures.noise_figure(
+            results.ranges, [fits[r].largest_change for r in results.ranges], bound
+        ),
+    }
+
+
+def printed(inputs: common.Inputs, folder: RunFolder, results: Results) -> str:
+    """The table for the terminal, and where the report lies."""
+    count, prompts = len(results.neurons["layer"]), len(results.prompts)
+    lines = [
+        f"{inputs.lm.name}: {prompts} prompts, {count:,} neurons (site {inputs.site}), "
+        f"shifts {common.convention()}"
+    ]
+    for measure, found in results.statistics.items():
+        lines += [
+            "",
+            f"{measure}: {linearity_report.MEASURES[measure]}",
+            *aligned(linearity_report.HEAD, [linearity_report.cells(s) for s in found]),
+        ]
+    compared = results.comparison
+    if compared and compared.slope and compared.curve:
+        lines += [
+            "",
+            f"series against grid: NEG differs by {compared.slope['0.5']:.1e} (median), "
+            f"{compared.slope['0.95']:.1e} (95%); ΔP by {compared.curve['0.5']:.1f} (median) noise "
+            "deviations",
+        ]
+    return "\n".join([*lines, "", f"report: {folder.path / store.REPORT}"])
+
+
+def aligned(head: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table, columns right-aligned, headings of several lines above them."""
+    table = [*zip(*head, strict=True), *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in table]

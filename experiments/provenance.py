@@ -1,0 +1,96 @@
+"""Where results came from: the parts of summary.json and of tables that every experiment has."""
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pyarrow as pa
+from absl import flags
+
+import negjax
+from experiments import common
+from negjax.store import RunFolder
+
+
+def prompt_table(inputs: common.Inputs, probability: np.ndarray, noise: np.ndarray) -> pa.Table:
+    """One row a prompt; probabilities and noise [B], NaN where not measured."""
+    probes = inputs.probes
+    return pa.table(
+        {
+            "prompt": np.arange(len(probes)),
+            "table_row": list(inputs.rows),
+            "text": list(probes.prompts),
+            "answer": [targets[0] for targets in probes.targets],
+            "tokens": probes.mask.sum(1),
+            "probability": probability,
+            "noise": noise,
+        }
+    )
+
+
+def about_run(inputs: common.Inputs, folder: RunFolder, complete: bool) -> dict[str, Any]:
+    """The part of summary.json that every experiment has."""
+    lm = inputs.lm
+    return {
+        "complete": complete,
+        "command": command(),
+        "flags": flag_values(),
+        "environment": environment(),
+        "model": {
+            "name": lm.name,
+            "fingerprint": lm.fingerprint,
+            "family": lm.config.family,
+            "layers": lm.config.layers,
+            "neurons_a_layer": lm.config.neurons,
+            "parameters": lm.parameter_count,
+            "dtype": lm.dtype.name,
+            "precision": lm.precision,
+        },
+        "prompts": {
+            "source": inputs.source,
+            "source_sha256": inputs.source_sha256,
+            "asked": len(inputs.probes),
+            "left_out": [{"row": row, "reason": reason} for row, reason in inputs.skipped],
+        },
+        "site": inputs.site,
+        "convention": common.convention(),
+        "target_mode": common.target_mode(),
+        "seconds": {"load": inputs.seconds, "measure": dict(folder.finished)},
+    }
+
+
+def command() -> str:
+    """The command line, to run it again."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    program = ["-m", spec.name] if spec is not None else [Path(sys.argv[0]).name]
+    return shlex.join(["python", *program, *sys.argv[1:]])
+
+
+def flag_values() -> dict[str, Any]:
+    """Values of the experiments' own flags."""
+    return {
+        flag.name: flag.value
+        for module, defined in flags.FLAGS.flags_by_module_dict().items()
+        if not module.startswith("absl")
+        for flag in defined
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware."""
+    packages = ("jax", "jaxlib", "flax", "numpy", "zarr", "pyarrow", "transformers", "matplotlib")
+    devices = jax.devices()
+    return {
+        "negjax": negjax.__version__,
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in packages},
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": len(os.sched_getaffinity(0)),
+        "devices": [f"{device.platform}: {device.device_kind}" for device in devices],
+    }

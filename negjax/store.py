@@ -1,0 +1,318 @@
+"""The folder of a run: measurements saved group by group, and the tables and pictures made of them.
+
+A folder holds `settings.json` (what was asked), `measurements.zarr` (the arrays), `progress.json`
+(which groups of them are finished) and whatever a study writes beside them. Every file appears
+under its name whole or not at all, and a group counts as finished only after its arrays are
+written: a run that is interrupted, killed or out of disk space goes on where it stopped.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import zarr
+from pyarrow import parquet
+
+FORMAT = 1
+"""Version of the layout; a folder of another version is not continued."""
+
+SETTINGS, PROGRESS, ARRAYS, LOCK = "settings.json", "progress.json", "measurements.zarr", ".lock"
+SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES = (
+    "summary.json",
+    "neurons.parquet",
+    "prompts.parquet",
+    "report.html",
+    "figures",
+)
+OUTPUTS = (SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES)
+"""What a study makes of the measurements: discarded together with them."""
+
+At = tuple[int | slice, ...]
+"""Where in the leading axes of the arrays something lies."""
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One array of a run."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    axes: tuple[str, ...]
+    """A name an axis."""
+    meaning: str
+    """What the numbers are, with units."""
+    chunks: tuple[int, ...] | None = None
+    """Of the file layout; as written at once is best. Default: one chunk."""
+
+
+class RunFolder:
+    """A folder opened for one run, by one process. Use `open_run`; close it, or use `with`."""
+
+    def __init__(self, path: Path, lock: BinaryIO, arrays: zarr.Group, groups: dict[str, float]):
+        self.path = path
+        self._lock, self._arrays, self._groups = lock, arrays, groups
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets other processes use the folder."""
+        self._lock.close()
+
+    @property
+    def finished(self) -> Mapping[str, float]:
+        """Finished groups, and the seconds each took."""
+        return dict(self._groups)
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """Of the arrays: what they were measured with."""
+        return self._arrays.attrs.asdict()
+
+    @property
+    def arrays(self) -> frozenset[str]:
+        """Names of the arrays."""
+        return frozenset(self._arrays.array_keys())
+
+    def save(self, group: str, at: At, values: Mapping[str, np.ndarray], seconds: float) -> None:
+        """Writes a group's arrays, then records it as finished.
+
+        Raises:
+            OSError: the disk is full or failed; groups saved before are kept.
+        """
+        with _explained(self.path, f"{group} could not be saved"):
+            for name, value in values.items():
+                _array(self._arrays, name)[at] = value
+            groups = self._groups | {group: seconds}
+            _write_json(self.path / PROGRESS, {"seconds": groups})
+        self._groups = groups
+
+    def read(self, name: str, at: At = ()) -> np.ndarray:
+        """Part of an array, or all of it; what no group has written is 0 or NaN."""
+        return np.asarray(_array(self._arrays, name)[at])
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> Path:
+        """Writes a JSON object; NaN and infinities are refused."""
+        return self._written(name, lambda file: _write_json(file, value))
+
+    def write_table(self, name: str, table: pa.Table) -> Path:
+        """Writes a Parquet file."""
+        return self._written(
+            name, lambda file: write_whole(file, lambda out: parquet.write_table(table, out))
+        )
+
+    def write_bytes(self, name: str, data: bytes) -> Path:
+        """Writes any file."""
+        return self._written(name, lambda file: write_whole(file, lambda out: out.write(data)))
+
+    def _written(self, name: str, write: Callable[[Path], None]) -> Path:
+        file = self.path / name
+        with _explained(self.path, f"{name} could not be written"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write(file)
+        return file
+
+
+def open_run(
+    path: str | Path,
+    settings: Mapping[str, Any],
+    specs: Mapping[str, ArraySpec],
+    *,
+    attributes: Mapping[str, Any],
+    overwrite: bool = False,
+) -> RunFolder:
+    """Opens the folder of a run: a new one, or one of the same settings, to go on with it.
+
+    Args:
+        path: made where it does not exist.
+        settings: what determines the measurements, as JSON values.
+        specs: the arrays to measure.
+        attributes: of the Zarr group, as JSON values.
+        overwrite: discard a run that is there already.
+
+    Raises:
+        ValueError: the folder holds a run with other settings, files that no run wrote, or damaged
+            files; or another process is using it.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file, expected a folder for the run; pass another --output")
+    with _explained(path, "the run could not be started"):
+        path.mkdir(parents=True, exist_ok=True)
+        lock = _lock(path)
+    try:
+        with _explained(path, "the run could not be started"):
+            arrays = _prepare(path, settings, specs, attributes, overwrite)
+        return RunFolder(path, lock, arrays, _finished(path))
+    except BaseException:
+        lock.close()
+        raise
+
+
+def settings_key(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of settings: the same for the same content, in whatever order it was given."""
+    text = json.dumps(settings, sort_keys=True, allow_nan=False, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Writes a file that appears under its name only when it is complete and on disk."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as out:
+            write(out)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    write_whole(path, lambda out: out.write(f"{text}\n".encode()))
+
+
+def _lock(path: Path) -> BinaryIO:
+    """The folder's lock, held until the file is closed or the process ends, however it ends."""
+    lock = (path / LOCK).open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise ValueError(
+            f"{path} is in use by another process; wait for it, or pass another --output"
+        ) from None
+    return lock
+
+
+def _prepare(
+    path: Path,
+    settings: Mapping[str, Any],
+    specs: Mapping[str, ArraySpec],
+    attributes: Mapping[str, Any],
+    overwrite: bool,
+) -> zarr.Group:
+    """The run's arrays: those that are there, or empty ones."""
+    asked = {"format": FORMAT, "key": settings_key(settings), "settings": dict(settings)}
+    if not (path / SETTINGS).exists():
+        # Settings are written last: without them there is at most a run that never began.
+        _refuse_strangers(path)
+    elif not overwrite:
+        _check_same(path, asked)
+        return zarr.open_group(path / ARRAYS, mode="r+", zarr_format=3)
+    # In this order: a kill in between leaves a folder without a run, never one with wrong arrays.
+    for name in (SETTINGS, PROGRESS, ARRAYS, *OUTPUTS):
+        _remove(path / name)
+    arrays = zarr.open_group(path / ARRAYS, mode="w", zarr_format=3, attributes=dict(attributes))
+    for name, spec in specs.items():
+        arrays.create_array(
+            name,
+            shape=spec.shape,
+            dtype=spec.dtype,
+            chunks=spec.chunks or tuple(max(1, size) for size in spec.shape),
+            fill_value=float("nan") if np.issubdtype(np.dtype(spec.dtype), np.floating) else 0,
+            dimension_names=spec.axes,
+            attributes={"meaning": spec.meaning},
+        )
+    _write_json(path / PROGRESS, {"seconds": {}})
+    _write_json(path / SETTINGS, asked)
+    return arrays
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _refuse_strangers(path: Path) -> None:
+    known = {SETTINGS, PROGRESS, ARRAYS, LOCK, *OUTPUTS}
+    strangers = sorted(
+        file.name
+        for file in path.iterdir()
+        if file.name not in known and not file.name.endswith(".partial")
+    )
+    if strangers:
+        raise ValueError(
+            f"{path} holds files that no run wrote ({', '.join(strangers[:3])}); "
+            "pass another --output, or an empty folder"
+        )
+
+
+def _check_same(path: Path, asked: Mapping[str, Any]) -> None:
+    found = _read_json(path / SETTINGS)
+    if found.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} was written in layout {found.get('format')}, this is {FORMAT}; "
+            "pass another --output, or --overwrite to discard it"
+        )
+    if found.get("key") == asked["key"]:
+        return
+    before, now = found.get("settings", {}), asked["settings"]
+    differing = [
+        f"{name} was {json.dumps(before.get(name))}, now {json.dumps(now.get(name))}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+    raise ValueError(
+        f"{path} holds a run with other settings ({'; '.join(differing)}); "
+        "pass another --output, or --overwrite to discard it"
+    )
+
+
+def _finished(path: Path) -> dict[str, float]:
+    seconds = _read_json(path / PROGRESS).get("seconds")
+    if not isinstance(seconds, dict):
+        raise ValueError(f"{path / PROGRESS} is damaged; pass --overwrite to measure anew")
+    return seconds
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} is missing or damaged; pass --overwrite to measure anew")
+    return found
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array:
+    found = group[name]
+    if not isinstance(found, zarr.Array):
+        raise ValueError(f"{name} is no array of this run")
+    return found
+
+
+@contextlib.contextmanager
+def _explained(path: Path, what: str) -> Iterator[None]:
+    """Says of a failing disk what failed, what is kept and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{what}: {error.strerror or error}. What was finished before is kept: "
+            "free some space and run the same command again",
+            str(path),
+        ) from error

@@ -1,0 +1,12 @@
+"""Where the references and data lie that are delivered beside the repository.
+
+Tests marked `shared` read them. Without them such tests are deselected, and what lies in
+`tests/golden` stands for them; on the project's own machines (CI set) they run, and fail.
+"""
+
+import os
+from pathlib import Path
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+GOLDEN = SHARED / "golden"
+EXPECTED = SHARED.is_dir() or bool(os.environ.get("CI"))

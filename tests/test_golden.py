@@ -1,0 +1,122 @@
+"""The embedded model against float64 PyTorch: activations, gradients of every neuron, sweeps.
+
+A piece of the references lies in the repository; the whole beside it (`tests.shared_data`).
+Tolerances are in units of the largest value, for float32.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from negjax.chebyshev import response
+from negjax.gradients import neurgrad
+from negjax.interventions import sweep
+from negjax.linearity import linear_fit
+from negjax.probes import encode
+from tests.make_small_golden import SMALL
+from tests.shared_data import GOLDEN
+
+PROBABILITY, ACTIVATION, GRADIENT = 1e-5, 1e-5, 1e-4
+CASES = [
+    pytest.param(SMALL, id="small"),
+    pytest.param(GOLDEN / "smollm2_neg.npz", marks=pytest.mark.shared, id="whole"),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Golden:
+    """Arrays of one file; where it holds some neurons alone, `pick` takes those of all."""
+
+    arrays: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> "Golden":
+        with np.load(path) as file:
+            return cls({name: file[name] for name in file})
+
+    def pick(self, values: np.ndarray) -> np.ndarray:
+        """Of values [B, L, F], those that the file has."""
+        if "neuron" not in self.arrays:
+            return values
+        return np.take_along_axis(values.reshape(len(values), -1), self.arrays["neuron"], axis=1)
+
+    def error(self, found: np.ndarray, name: str) -> float:
+        """Largest difference of [B, L, F], in units of the largest value of all neurons."""
+        expected = self.arrays[name]
+        found = self.pick(found)
+        assert found.shape == expected.shape
+        largest = self.arrays.get(f"largest_{name}", np.abs(expected).max())
+        return float(np.abs(found - expected).max() / largest)
+
+
+@pytest.fixture(params=CASES)
+def golden(request: pytest.FixtureRequest) -> Golden:
+    return Golden.read(request.param)
+
+
+def test_tokens(smollm2, golden):
+    arrays = golden.arrays
+    probes = encode(smollm2, arrays["prompt"].tolist(), arrays["answer"].tolist())
+    assert probes.target_ids[:, 0, 0].tolist() == arrays["target"].tolist()
+    for row, length in enumerate(arrays["length"]):
+        expected = arrays["token_ids"][row, :length].tolist()
+        assert probes.tokens[row, probes.mask[row]].tolist() == expected
+
+
+@pytest.mark.parametrize("site", ["up", "product"])
+def test_gradients(smollm2, golden, site):
+    arrays = golden.arrays
+    probes = encode(smollm2, arrays["prompt"].tolist(), arrays["answer"].tolist())
+    found = neurgrad(smollm2, probes, site)
+    assert np.abs(found.probability[:, 0] - arrays["p_target"]).max() < PROBABILITY
+    assert golden.error(found.activation, f"act_{site}") < ACTIVATION
+    assert golden.error(found.computed[:, 0], f"grad_{site}") < GRADIENT
+
+
+@pytest.mark.parametrize("site", ["up", "product"])
+def test_sweeps_and_responses(smollm2, golden, site):
+    arrays = golden.arrays
+    probes = encode(smollm2, arrays["prompt"].tolist(), arrays["answer"].tolist())
+    neurons = np.stack([arrays["sweep_layer"], arrays["sweep_neuron"]], axis=-1)
+    shifts, expected = arrays["sweep_delta"], arrays[f"sweep_p_{site}"]
+    found = sweep(smollm2, probes, neurons, shifts, "additive", site)
+    assert np.abs(found.probability - expected).max() < PROBABILITY
+    assert np.abs(found.baseline - arrays["p_target"]).max() < PROBABILITY
+    changes = expected - arrays["p_target"][:, None, None]
+    assert np.abs(found.change() - changes).max() < PROBABILITY
+    curve = response(smollm2, probes, neurons, 2.0, 12, "additive", site)
+    # The estimated noise is that of rounding, as the references show it.
+    rounding = np.sqrt(np.square(found.change() - changes).mean(axis=(1, 2)))
+    assert ((rounding / 4 < curve.noise) & (curve.noise < rounding * 4)).all()
+    # The series agrees with the plain grid within its own error and a few times that noise.
+    allowed = curve.error + 8 * curve.noise[:, None]
+    assert (np.abs(curve.change(shifts) - changes).max(-1) < allowed).all()
+    # So do NEG and linearity.
+    plain, series = linear_fit(found), linear_fit(curve, shifts)
+    scale = np.abs(plain.slope).max()
+    assert np.abs(series.slope - plain.slope).max() < 1e-3 * scale
+    clear = np.ptp(changes, axis=-1) > 100 * curve.noise[:, None]
+    assert clear.any() and np.abs(series.pearson - plain.pearson)[clear].max() < 1e-3
+
+
+@pytest.mark.shared
+def test_few_shot_labels(smollm2):
+    """Four labels at once, behind prompts of more than 400 tokens."""
+    golden = Golden.read(GOLDEN / "smollm2_fewshot.npz")
+    prompts = golden.arrays["prompt"].tolist()
+    probes = encode(smollm2, prompts, [list("abcd")] * len(prompts), separator="")
+    assert probes.target_ids[..., 0].tolist() == [golden.arrays["label_ids"].tolist()] * 2
+    found = neurgrad(smollm2, probes, "up")
+    assert np.abs(found.probability - golden.arrays["p_label"]).max() < PROBABILITY
+    assert golden.error(found.activation, "act_up") < ACTIVATION
+    assert golden.error(found.computed, "grad_up") < GRADIENT
+
+
+@pytest.mark.shared
+def test_the_small_file_is_a_piece_of_the_whole():
+    small, whole = Golden.read(SMALL), Golden.read(GOLDEN / "smollm2_neg.npz")
+    for name in ("act_up", "act_product", "grad_up", "grad_product"):
+        np.testing.assert_array_equal(small.pick(whole.arrays[name][1:3]), small.arrays[name])
