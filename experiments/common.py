@@ -48,6 +48,12 @@ _PROBES = flags.DEFINE_string(
     None,
     "Table of prompts and answers: .csv, .parquet, .feather or .jsonl. Default: the shipped facts.",
 )
+_PROMPTS = flags.DEFINE_integer(
+    "prompts",
+    None,
+    "Number of prompts of the table, drawn by --seed; 0: all. Default: up to 24, of neg_map 1.",
+    lower_bound=0,
+)
 _PROMPT_COLUMN = flags.DEFINE_string(
     "prompt_column",
     "prompt",
@@ -188,6 +194,11 @@ def _user_cache() -> Path:
     return Path(named) if Path(named).is_absolute() else Path.home() / ".cache"
 
 
+def model_name() -> str:
+    """What to load."""
+    return _MODEL.value
+
+
 def target_mode() -> TargetMode:
     """What counts as the target where an answer is several tokens."""
     return cast(TargetMode, _TARGET_MODE.value)
@@ -235,12 +246,12 @@ def open_folder(
     return folder
 
 
-def load_inputs(prompts: int, table: negjax.Facts | None = None) -> Inputs:
-    """The model and `prompts` random prompts of the table, those in the flags by default.
+def load_inputs(default_prompts: int, table: negjax.Facts | None = None) -> Inputs:
+    """The model, and random prompts of the table: as many as the flags say.
 
     Args:
-        prompts: how many; 0 for all.
-        table: prompts and answers; default: those that the flags name.
+        default_prompts: how many, if no flag says.
+        table: prompts and answers, all to be used; default: the table that the flags name.
 
     Raises:
         ValueError: more prompts than the table has, or none that the model can be asked.
@@ -249,7 +260,12 @@ def load_inputs(prompts: int, table: negjax.Facts | None = None) -> Inputs:
     facts = table or negjax.read_facts(
         _PROBES.value, prompt_column=_PROMPT_COLUMN.value, answer_column=_ANSWER_COLUMN.value
     )
-    if not 0 <= prompts <= len(facts.prompts):
+    prompts = _PROMPTS.value
+    if table is not None:
+        prompts = 0
+    elif prompts is None:
+        prompts = min(default_prompts, len(facts.prompts))
+    if prompts > len(facts.prompts):
         raise ValueError(
             f"--prompts={prompts}: {facts.source} has {len(facts.prompts)}; pass 1 to "
             f"{len(facts.prompts)}, or 0 for all"
@@ -287,18 +303,19 @@ def _usable(
     lm: LanguageModel, facts: negjax.Facts, wanted: int
 ) -> tuple[list[int], list[tuple[int, str]]]:
     """Numbers of random prompts that the model can be asked, and of those met that it cannot."""
-    order = np.random.default_rng(_SEED.value).permutation(len(facts.prompts)).tolist()
-    if not _SKIP_UNUSABLE.value:
-        return sorted(order[:wanted]), []
     kept: list[int] = []
     skipped: list[tuple[int, str]] = []
-    for number in order:
+    for number in np.random.default_rng(_SEED.value).permutation(len(facts.prompts)).tolist():
         if len(kept) == wanted:
             break
         try:
             encode(lm, [facts.prompts[number]], [facts.answers[number]], target_mode=target_mode())
         except ValueError as error:
-            skipped.append((number, str(error)))
+            # `encode` counts the prompts it is given: one. Readers look for the table's row.
+            reason = str(error).replace("prompt 0", f"row {facts.rows[number]}", 1)
+            if not _SKIP_UNUSABLE.value:
+                raise ValueError(f"{facts.source}: {reason}") from error
+            skipped.append((number, reason))
         else:
             kept.append(number)
     if not kept:

@@ -25,9 +25,6 @@ from negjax import store
 from negjax.interventions import CALL_TOKENS
 from negjax.neurons import all_neurons, random_neurons
 
-_PROMPTS = flags.DEFINE_integer(
-    "prompts", 24, "Number of prompts, drawn by --seed; 0: all of the table.", lower_bound=0
-)
 _NEURONS = flags.DEFINE_string(
     "neurons", "40", "Neurons a prompt, drawn by --seed for each prompt anew; or `all`."
 )
@@ -78,7 +75,7 @@ class Plan:
 def main() -> int:
     """Runs the experiment; returns the exit status."""
     plan = _plan()
-    inputs = common.load_inputs(_PROMPTS.value)
+    inputs = common.load_inputs(24)
     neurons = _neurons(inputs, plan)
     group = _GROUP.value or _group_size(neurons.shape[1], plan)
     settings = {

@@ -95,6 +95,7 @@ def printed(inputs: common.Inputs, folder: RunFolder, results: Results) -> str:
 
 def aligned(head: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table, columns right-aligned, headings of several lines above them."""
-    table = [*zip(*head, strict=True), *rows]
+    short = [[line.replace(" ≥ ", "≥").replace("above ", "> ") for line in name] for name in head]
+    table = [*zip(*short, strict=True), *rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in table]

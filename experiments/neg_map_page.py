@@ -128,7 +128,7 @@ def printed(inputs: common.Inputs, folder: RunFolder, maps: Sequence[Map]) -> st
         strongest = _strongest(found, 3)
         lines += [
             f"“{inputs.probes.prompts[found.prompt]}” → “{inputs.probes.targets[found.prompt][0]}”,"
-            f" P = {found.probability:.3f}",
+            f" P = {found.probability:.3g}",
             f"  {found.slope.size:,} neurons (site {inputs.site}) in {len(found.layers)} layers",
             f"  NEG > 0: {percent(statistics.every.positive)}; within noise: "
             f"{statistics.within_noise / found.slope.size:.1%}; |r| ≥ {study.LINEAR:g}: "
@@ -136,7 +136,7 @@ def printed(inputs: common.Inputs, folder: RunFolder, maps: Sequence[Map]) -> st
             f"  {name} against NEG: r = {number(told.pearson, '.4f')}, "
             f"MAE = {number(told.mae, '.1e')}, same sign {percent(told.same_sign)}",
             "  strongest: "
-            + ", ".join(f"layer {n.layer} neuron {n.neuron} ({n.value:+.3f})" for n in strongest),
+            + ", ".join(f"layer {n.layer} neuron {n.neuron} ({n.value:+.2g})" for n in strongest),
             "",
         ]
     return "\n".join([*lines, f"report: {folder.path / store.REPORT}"])

@@ -119,7 +119,8 @@ def response(
         neurons: [N, 2] or [B, N, 2], (layer, index).
         nodes: replays a neuron to begin with, at least 4.
         tolerance: a neuron whose estimated error is larger than this share of its output's range,
-            and larger than the rounding noise, gets three times the nodes, up to `max_nodes`.
+            and whose last coefficients stand out from the rounding noise, gets three times the
+            nodes, up to `max_nodes`.
         max_nodes: default: 3 · nodes. `nodes` switches refinement off.
         seed: of the neurons that probe the noise.
 
@@ -167,8 +168,13 @@ def response(
     error = truncation_error(coefficients)
     limit = 3 * nodes if max_nodes is None else max_nodes
     while changes.shape[-1] * 3 <= limit:
+        m = changes.shape[-1]
         unmet = (error > tolerance * np.ptp(changes, axis=-1)) & (error > noise[:, None])
-        rough = (used == changes.shape[-1]) & unmet
+        # Rounding alone gives a coefficient a standard deviation of noise · √(2/m): a tail within
+        # three of them promises nothing to further nodes.
+        tail = np.abs(coefficients[..., m - 2 : m]).max(-1)
+        visible = tail > 3 * noise[:, None] * np.sqrt(2 / m)
+        rough = (used == m) & unmet & visible
         if not rough.any():
             break
         changes = _refined(measure, probes, neurons, radius, layers, rough, changes)

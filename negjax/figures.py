@@ -105,9 +105,10 @@ def linearity_figure(
         )
         left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         left.set_title("a   How straight the curves are", pad=14)
-        left.legend(
-            title="shifts", loc="lower left", frameon=True, framealpha=1.0, edgecolor="none"
-        )
+        if any(kept.any() for kept in above):
+            left.legend(
+                title="shifts", loc="lower left", frameon=True, framealpha=1.0, edgecolor="none"
+            )
         _share_panel(right, statistics)
         return rendered(figure)
 
@@ -167,7 +168,7 @@ def layers_figure(layer: np.ndarray, slope: np.ndarray, layers: int) -> Picture:
         top.fill_between(x, bands[:, 0], bands[:, 4], color=BLUE, alpha=0.15, lw=0, label="5–95%")
         top.fill_between(x, bands[:, 1], bands[:, 3], color=BLUE, alpha=0.3, lw=0, label="25–75%")
         top.plot(x, bands[:, 2], color=BLUE, marker="o", ms=2.5, label="median")
-        top.set(yscale="log", ylabel="|NEG|\nP per unit of activation")
+        top.set(yscale="log" if found.any() else "linear", ylabel="|NEG|\nP per unit of activation")
         top.legend(ncols=3, loc="upper left")
         top.set_title("a   How steep")
         positive = study.layer_shares(layer, slope > 0, layers)
@@ -232,7 +233,7 @@ def scatter(axes: Axes, x: np.ndarray, y: np.ndarray) -> matplotlib.collections.
     )
     axes.plot([-edge, edge], [-edge, edge], color=BLACK, lw=0.6, ls=(0, (4, 3)), zorder=3)
     lowest, highest = int(np.ceil(np.log10(inner))), int(np.floor(np.log10(limit)))
-    every = max(1, -(-(highest - lowest + 1) // 4))
+    every = max(1, -(-(highest - lowest + 1) // 3))
     powers = 10.0 ** np.arange(highest, lowest - 1, -every)[::-1]
     ticks = np.concatenate([-powers[::-1], [0.0], powers])
     labels = [_power(tick) for tick in ticks]

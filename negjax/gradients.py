@@ -19,7 +19,7 @@ from negjax.model.replay import (
     Suffix,
     no_shift,
     pull_back,
-    replay,
+    replay_suffix,
     run,
     take_scored,
     target_scores,
@@ -234,7 +234,7 @@ def _effects(
     zero = no_shift(model, 1)
 
     def probabilities(shift: jax.Array) -> jax.Array:
-        resid = replay(model, prefix, suffix, shift, site)
+        resid = replay_suffix(model, prefix, suffix, shift, site)
         return jax.nn.softmax(model.logits(take_scored(resid, suffix, 1)[0, 0, 0]))
 
     def along(neuron: jax.Array) -> jax.Array:

@@ -103,16 +103,16 @@ def _plan(
     suffix = probes.target_ids.shape[2] if lm.config.causal else length
     sizes = batching.Sizes(lm.config, length, 1, suffix, np.dtype(lm.compute_dtype).itemsize)
     together = min(len(probes), max(1, CALL_TOKENS // (rows * suffix)))
+    # Half for the prefixes, a quarter for the rows being computed, a quarter for those that wait.
     group = batching.fitting(
-        budget_bytes // 2, sizes.prefix_bytes, together, f"one prompt of {length} tokens"
+        budget_bytes, 2 * sizes.prefix_bytes, together, f"one prompt of {length} tokens"
     )
-    group = batching.largest_bucket(group)
-    fit = batching.fitting(
-        budget_bytes // 4, sizes.active_row_bytes * group, CHUNK_TOKENS, "one row"
-    )
+    row_bytes = 4 * sizes.active_row_bytes
+    group = batching.largest_bucket(batching.fitting(budget_bytes, row_bytes, group, "one row"))
+    fit = batching.fitting(budget_bytes, row_bytes * group, CHUNK_TOKENS, "one row")
     chunk = min(fit, max(1, CHUNK_TOKENS // (group * suffix)), rows)
     chunk = batching.largest_bucket(chunk)
-    held = batching.fitting(budget_bytes // 4, sizes.row_bytes * group * chunk, rows, "one chunk")
+    held = batching.fitting(budget_bytes, 4 * sizes.row_bytes * group * chunk, rows, "one chunk")
     buffer = chunk * batching.bucket_count(min(held, -(-rows // chunk)))
     order = np.argsort(-lengths, kind="stable")
     return [(order[i : i + group], chunk, buffer) for i in range(0, len(order), group)]

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
 from negjax import study
@@ -28,6 +31,10 @@ from negjax.figures import (
 DIVERGING = "RdBu_r"
 
 
+# Neurons' worth of axis before the first: more of it gives the extremes less room.
+END_ROOM = 2.0
+
+
 @dataclass(frozen=True)
 class Named:
     """A neuron to point at."""
@@ -43,59 +50,55 @@ def map_figure(
 ) -> Picture:
     """NEG of every neuron of some layers, and the prediction `name` of it in the same order.
 
-    layer [l]: numbers of the layers; slope, predicted [l, F].
+    Within a layer the neurons stand in order of their NEG, on an axis that gives the extremes room;
+    a prediction that is right repeats the picture.
 
-    Within a layer the neurons stand in order of their NEG, so that the border between blue and red
-    is the share of positive neurons, and a prediction that is right repeats the picture.
+    layer [l]: numbers of the layers; slope, predicted [l, F].
     """
     layers, neurons = slope.shape
     order = np.argsort(slope, axis=1, kind="stable")
     scale = color_scale(slope)
+    edges = places(np.arange(neurons + 1), neurons)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 7.4), layout="constrained")
-        grid = figure.add_gridspec(3, 3, width_ratios=(7, 1, 1), height_ratios=(1, 1, 1))
+        figure = Figure(figsize=(WIDTH, 7.6), layout="constrained")
+        grid = figure.add_gridspec(4, 3, width_ratios=(7, 1.2, 0.9), height_ratios=(1, 1, 1, 0.035))
         panels = (
             ("a   Exact NEG, by interventions on one neuron at a time", slope),
-            (f"b   {name}, one backward pass, the neurons in the same places", predicted),
-            (f"c   NEG − {name}, on the same scale", slope - predicted),
+            (f"b   {name}, by one backward pass, each neuron where it is in a", predicted),
+            (f"c   NEG − {name}, in the colors of a and b", slope - predicted),
         )
-        image = None
         for row, (title, values) in enumerate(panels):
             axes = figure.add_subplot(grid[row, 0])
-            image = axes.imshow(
+            axes.pcolormesh(
+                edges,
+                np.arange(layers + 1) - 0.5,
                 np.take_along_axis(values, order, axis=1),
-                aspect="auto",
-                interpolation="nearest",
-                origin="lower",
                 cmap=DIVERGING,
                 norm=scale,
-                extent=(0, neurons, -0.5, layers - 0.5),
                 rasterized=True,
             )
             axes.set_title(title)
-            axes.set_ylabel("layer")
-            rows = np.arange(0, layers, max(1, layers // 6))
-            axes.set_yticks(rows, [str(layer[at]) for at in rows])
-            if row == len(panels) - 1:
-                axes.set_xlabel("neurons of the layer, by NEG: most negative to most positive")
-            axes.set_xticks([0, neurons // 4, neurons // 2, neurons - neurons // 4, neurons])
+            _ticks(axes, layer, neurons)
             if row == 0:
                 _mark(axes, layer, order, top)
             _profiles(figure, grid, row, values, axes)
-        if image is not None:
-            figure.colorbar(
-                image,
-                ax=figure.axes,
-                location="bottom",
-                aspect=60,
-                shrink=0.7,
-                label="change of P(answer) per unit of activation",
-            )
+        axes.set_xlabel("neurons of a layer in order of NEG, counted from the nearer end")
+        figure.colorbar(
+            ScalarMappable(scale, DIVERGING),
+            cax=figure.add_subplot(grid[3, 0]),
+            orientation="horizontal",
+            label="change of P(answer) per unit of activation",
+        )
         return rendered(figure)
 
 
+def places(rank: np.ndarray, neurons: int) -> np.ndarray:
+    """Where ranks 0 … F lie on an axis that is logarithmic from either end, 0 in the middle."""
+    return np.log10((rank + END_ROOM) / (neurons - rank + END_ROOM))
+
+
 def color_scale(values: np.ndarray) -> SymLogNorm:
-    """Colours of [L, F]: linear below the median size, logarithmic above it."""
+    """Colors of [l, F]: linear below the median size, logarithmic above it."""
     size = np.abs(values)
     positive = size[size > 0]
     limit = float(positive.max()) if positive.size else 1.0
@@ -103,29 +106,45 @@ def color_scale(values: np.ndarray) -> SymLogNorm:
     return SymLogNorm(linthresh=inner, linscale=0.6, vmin=-limit, vmax=limit)
 
 
+def _ticks(axes: Axes, layer: np.ndarray, neurons: int) -> None:
+    counts = [n for n in (1, 10, 100, 1000, 10000) if n < neurons / 3]
+    ranks = [n - 0.5 for n in counts]
+    ranks += [neurons / 2, *(neurons - rank for rank in reversed(ranks))]
+    labels = [f"{n:,}" for n in counts]
+    axes.set_xticks(
+        places(np.asarray(ranks), neurons), [*labels, f"{neurons // 2:,}", *reversed(labels)]
+    )
+    rows = np.arange(0, len(layer), max(1, len(layer) // 6))
+    axes.set_yticks(rows, [str(layer[at]) for at in rows])
+    axes.set_ylabel("layer")
+
+
 def _mark(axes: Axes, layer: np.ndarray, order: np.ndarray, top: Sequence[Named]) -> None:
-    """Circles around the strongest neurons, and their names beside them."""
+    """Circles on the strongest neurons, and beside them their numbers within the layer."""
     neurons = order.shape[1]
+    marked: dict[tuple[int, bool], list[tuple[int, int]]] = {}
     for named in top:
         row = int(np.flatnonzero(layer == named.layer)[0])
-        place = int(np.flatnonzero(order[row] == named.neuron)[0])
-        right = place > neurons // 2
-        axes.plot(place + 0.5, row, "o", ms=4, mfc="none", mec=BLACK, mew=0.7, clip_on=False)
+        rank = int(np.flatnonzero(order[row] == named.neuron)[0])
+        marked.setdefault((row, rank > neurons // 2), []).append((rank, named.neuron))
+    for (row, right), found in marked.items():
+        found.sort()
+        x = places(np.asarray([rank + 0.5 for rank, _ in found]), neurons)
+        axes.plot(x, np.full(len(found), row), "o", ms=3.5, mfc="none", mec="white", mew=0.9)
         axes.annotate(
-            f"{named.layer}.{named.neuron}",
-            (place + 0.5, row),
+            ", ".join(str(neuron) for _, neuron in found),
+            (x[0] if right else x[-1], row),
             xytext=(-6 if right else 6, 0),
             textcoords="offset points",
             ha="right" if right else "left",
             va="center",
             fontsize=6,
+            path_effects=[withStroke(linewidth=1.8, foreground="white")],
         )
 
 
-def _profiles(
-    figure: Figure, grid: matplotlib.gridspec.GridSpec, row: int, values: np.ndarray, beside: Axes
-) -> None:
-    """Two profiles over the layers, right of a map: summed size and share of positive neurons."""
+def _profiles(figure: Figure, grid: GridSpec, row: int, values: np.ndarray, beside: Axes) -> None:
+    """Profiles over the layers, right of a map: sums by sign and, in a and b, positive neurons."""
     layer = np.arange(len(values))
     total = figure.add_subplot(grid[row, 1], sharey=beside)
     positive, negative = (np.where(s * values > 0, np.abs(values), 0).sum(1) for s in (1, -1))
@@ -134,17 +153,20 @@ def _profiles(
     total.axvline(0, color=BLACK, lw=0.5)
     limit = 1.1 * max(float(positive.max()), float(negative.max()), 1e-12)
     total.set(xlim=(-limit, limit))
-    share = figure.add_subplot(grid[row, 2], sharey=beside)
-    share.axvline(0.5, color=GREY, lw=0.6, ls=(0, (4, 3)))
-    share.plot((values > 0).mean(1), layer, color=BLACK, marker="o", ms=2, lw=0.8)
-    share.set(xlim=(0, 1))
-    share.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    for axes in (total, share):
+    total.set_title("sum by sign")
+    drawn = [total]
+    if row < 2:
+        share = figure.add_subplot(grid[row, 2], sharey=beside)
+        share.axvline(0.5, color=GREY, lw=0.6, ls=(0, (4, 3)))
+        share.plot((values > 0).mean(1), layer, color=BLACK, marker="o", ms=2, lw=0.8)
+        share.set(xlim=(0.3, 0.7))
+        share.set_xticks([0.4, 0.6])
+        share.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        share.set_title("positive")
+        drawn.append(share)
+    for axes in drawn:
         axes.tick_params(axis="y", labelleft=False)
         axes.tick_params(axis="x", labelsize=6)
-    if row == 0:
-        total.set_title("Σ by sign")
-        share.set_title("> 0")
 
 
 def scatter_figure(

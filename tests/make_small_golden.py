@@ -2,8 +2,8 @@
 
     python -m tests.make_small_golden
 
-It needs the full references beside the repository. Kept: two prompts, gradients and activations at
-both sites of 384 neurons each (the 64 whose gradient is largest, the others random), two swept neurons.
+It needs the full references beside the repository. Kept: two prompts, their gradients and
+activations of 384 neurons each (the 64 of largest gradient, the others random), two swept neurons.
 """
 
 from pathlib import Path

@@ -74,7 +74,9 @@ def full_forward(
             kernel = block[f"{name}.kernel"].reshape(x.shape[-1], -1)
             return x @ kernel + block.get(f"{name}.bias", np.zeros(1)).reshape(-1)
 
-        def block_norm(x: np.ndarray, name: str, block: dict[str, np.ndarray] = block) -> np.ndarray:
+        def layer_norm(
+            x: np.ndarray, name: str, block: dict[str, np.ndarray] = block
+        ) -> np.ndarray:
             return norm(x, block[f"{name}.scale"], block.get(f"{name}.bias"))
 
         def shifted(x: np.ndarray, name: str, layer: int = layer) -> np.ndarray:
@@ -84,11 +86,11 @@ def full_forward(
             activations[name].append(x)
             return x
 
-        inner = x if post else block_norm(x, "attention_norm")
+        inner = x if post else layer_norm(x, "attention_norm")
         projected = [linear(inner, f"attention.{name}") for name in ("query", "key", "value")]
         x = x + linear(_attention(c, *projected), "attention.out")
-        x = block_norm(x, "attention_norm") if post else x
-        inner = x if post else block_norm(x, "ffn_norm")
+        x = layer_norm(x, "attention_norm") if post else x
+        inner = x if post else layer_norm(x, "ffn_norm")
         up = linear(inner, "ffn.up")
         if c.gated:
             gate = _activation(c, linear(inner, "ffn.gate"))
@@ -96,7 +98,7 @@ def full_forward(
         else:
             hidden = shifted(_activation(c, up), "act")
         x = x + linear(hidden, "ffn.down")
-        x = block_norm(x, "ffn_norm") if post else x
+        x = layer_norm(x, "ffn_norm") if post else x
     if c.mlm_head:
         dense = x @ weights["head.dense.kernel"] + weights["head.dense.bias"]
         x = _activation(c, dense)
@@ -106,9 +108,7 @@ def full_forward(
     return logits, {name: np.stack(found) for name, found in activations.items()}
 
 
-def _attention(
-    c: ModelConfig, query: np.ndarray, key: np.ndarray, value: np.ndarray
-) -> np.ndarray:
+def _attention(c: ModelConfig, query: np.ndarray, key: np.ndarray, value: np.ndarray) -> np.ndarray:
     """Head by head: [T, H · C] of queries [T, H · C], keys and values [T, G · C]."""
     t = len(query)
     query = query.reshape(t, c.heads, c.head_width)

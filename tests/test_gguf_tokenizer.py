@@ -219,7 +219,9 @@ def test_cuts(pre, text, expected):
     assert pieces(tokenizer_from_gguf(byte_level(pre)), text) == expected.split("|")
 
 
-@pytest.mark.parametrize(("pre", "reference"), [("gpt-2", GPT2Tokenizer), ("qwen2", Qwen2Tokenizer)])
+@pytest.mark.parametrize(
+    ("pre", "reference"), [("gpt-2", GPT2Tokenizer), ("qwen2", Qwen2Tokenizer)]
+)
 @UNHURRIED
 @hypothesis.given(text=st.text(st.sampled_from("aB'sST12½. \t\r\n!é東")))
 def test_cuts_are_those_of_transformers(pre, reference, text):
@@ -232,7 +234,9 @@ def test_merges(pre):
     assert tokenizer("ab ab b")["input_ids"] == [259, 260, *map(ALPHABET.index, "Ġb")]
 
 
-@pytest.mark.parametrize(("pre", "whole"), [("gpt-2", False), ("llama-bpe", True), ("tekken", True)])
+@pytest.mark.parametrize(
+    ("pre", "whole"), [("gpt-2", False), ("llama-bpe", True), ("tekken", True)]
+)
 def test_token_without_merges(pre, whole):
     tokenizer = tokenizer_from_gguf(byte_level(pre))
     assert tokens(tokenizer, "cd") == (["cd"] if whole else ["c", "d"])

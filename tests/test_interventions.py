@@ -219,7 +219,7 @@ def test_any_block_of_the_vocabulary(monkeypatch, block, context_length):
         ({"neurons": [[[0, 1]]] * 2}, r"neurons are given for 2 prompts, expected 3"),
         (
             {"budget_bytes": 1000},
-            r"budget_bytes=500 is too small: one prompt of 8 tokens takes about [\d,]+ bytes",
+            r"budget_bytes=1,000 is too small: one prompt of 8 tokens takes about [\d,]+ bytes",
         ),
     ],
 )

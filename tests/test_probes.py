@@ -57,7 +57,9 @@ def test_a_merging_prompt_is_refused(smollm2):
 
 
 def test_several_tokens_are_named(smollm2):
-    message = r"target '1789' of prompt 0 is \d tokens \[' ', '1', '7', '8', '9'\]; pass target_mode"
+    message = (
+        r"target '1789' of prompt 0 is \d tokens \[' ', '1', '7', '8', '9'\]; pass target_mode"
+    )
     with pytest.raises(ValueError, match=message):
         encode(smollm2, ["The French Revolution began in"], ["1789"])
 
@@ -124,9 +126,19 @@ LONG = " ".join(["w3"] * 33)
         (["w3", "w3"], ["w4", " "], {}, r"target ' ' of prompt 1 is empty"),
         (["w3"], [["w4", ""]], {}, r"target '' of prompt 0 is empty"),
         (["w3"], [[None]], {}, r"target None of prompt 0 is empty"),
-        (["w3"], ["w4 w5"], {}, r"'w4 w5' of prompt 0 is 2 tokens \['w4', 'w5'\]; pass target_mode"),
+        (
+            ["w3"],
+            ["w4 w5"],
+            {},
+            r"'w4 w5' of prompt 0 is 2 tokens \['w4', 'w5'\]; pass target_mode",
+        ),
         (["w3"], ["w4 w5"], {"target_mode": "alone"}, r"'w4 w5' of prompt 0 is 2 tokens"),
-        ([LONG], ["w4"], {}, r"prompt 0 is 33 tokens with its target, .* context holds 32; shorten"),
+        (
+            [LONG],
+            ["w4"],
+            {},
+            r"prompt 0 is 33 tokens with its target, .* context holds 32; shorten",
+        ),
         ([LONG[3:]], ["w4 w5"], {"target_mode": "all"}, r"prompt 0 is 33 tokens with its target"),
         (["w3", "w3 x"], ["w4", "w4"], {}, r"prompt 1 \('w3 x'\) holds text .* not know \(\[UNK\]"),
         (["w3"], ["y"], {}, r"target 'y' of prompt 0 holds text that the vocabulary does not know"),
@@ -161,10 +173,20 @@ def test_an_unknown_token_that_is_meant_is_kept():
 @pytest.mark.parametrize(
     ("prompt", "target", "options", "message"),
     [
-        ("w3 w4", "w5", {}, r"prompt 0 has 0 times \[MASK\]: 'w3 w4'; a masked LM reads exactly one"),
+        (
+            "w3 w4",
+            "w5",
+            {},
+            r"prompt 0 has 0 times \[MASK\]: 'w3 w4'; a masked LM reads exactly one",
+        ),
         ("[MASK] w4 [MASK]", "w5", {}, r"prompt 0 has 2 times \[MASK\]"),
         ("[MASK] w4", "w5 w6", {}, r"'w5 w6' of prompt 0 is 2 tokens"),
-        ("[MASK] w4", "w5 w6", {"target_mode": "all"}, r'"all" needs a causal LM: one \[MASK\] hold'),
+        (
+            "[MASK] w4",
+            "w5 w6",
+            {"target_mode": "all"},
+            r'"all" needs a causal LM: one \[MASK\] hold',
+        ),
         ("[MASK] w4", "y", {}, r"target 'y' of prompt 0 holds text"),
         ("[MASK]w4", "w5", {}, r"target 'w5' of prompt 0 merges with the words beside \[MASK\]"),
         (LONG[3:] + " [MASK]", "w5", {}, r"prompt 0 is 33 tokens with its target"),
@@ -178,7 +200,9 @@ def test_masked_prompts_refused(prompt, target, options, message):
 def test_a_masked_model_needs_a_mask_token():
     lm = tiny("bert")
     tokenizer = type(lm.tokenizer)(tokenizer_object=lm.tokenizer.backend_tokenizer)
-    with pytest.raises(ValueError, match=r"the tokenizer has no mask token, but the model is a mas"):
+    with pytest.raises(
+        ValueError, match=r"the tokenizer has no mask token, but the model is a mas"
+    ):
         encode(dataclasses.replace(lm, tokenizer=tokenizer), ["w3 [MASK]"], ["w4"])
 
 

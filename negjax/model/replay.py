@@ -6,8 +6,9 @@ read position's FFN activations as explicit inputs. A masked LM has no prefix: i
 whole sequence.
 
 `run` is the unperturbed pass over everything; it keeps the prefix's keys and values and the
-suffix's states. `replay` runs the suffix with shifted activations, `pull_back` differentiates that
-with respect to the shifts; intervention sweeps (`negjax.model.rows`) enter it above their layer.
+suffix's states. `replay_suffix` runs the suffix with shifted activations, `pull_back`
+differentiates that with respect to the shifts; intervention sweeps (`negjax.model.rows`) enter it
+above their layer.
 """
 
 from typing import Any, NamedTuple
@@ -152,7 +153,7 @@ def shifted_block(
     return block.finish(mid, block.feed_forward(mid, shift_prsf, site)[0])
 
 
-def replay(
+def replay_suffix(
     model: Transformer, prefix: Prefix | None, suffix: Suffix, shift: jax.Array, site: str
 ) -> jax.Array:
     """Runs the suffix through all layers, with shifts added to the read position's activations.
@@ -183,7 +184,7 @@ def replay(
 def pull_back(
     model: Transformer, passed: Pass, suffix: Suffix, cotangents: jax.Array, site: str
 ) -> jax.Array:
-    """Vector-Jacobian products of `replay` at shift 0, for K cotangents at once.
+    """Vector-Jacobian products of `replay_suffix` at shift 0, for K cotangents at once.
 
     Layer by layer from the top, each layer of the suffix is run again from its recorded input and
     pulled back at once, so that no residuals are stored and its weights are fetched only here.

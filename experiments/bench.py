@@ -1,0 +1,231 @@
+"""negjax against two PyTorch baselines, in one run on one machine.
+
+    python -m experiments.bench                       # needs the extra `torch`
+
+Time: 10 minutes on 2 cores with the embedded model, in float32; needs 12 GB for what the serial
+baseline takes. Expected: the figures under "to reach" (a prototype's, on 2 cores).
+
+`serial` is what the original implementation does: a forward hook and two full forwards for each
+neuron and shift, a full backward for each target. `best` is the best that could be written by hand
+in PyTorch: shifts batched, prefix keys and values cached, weights packed for the CPU. Every tool
+and case runs in a process of its own, so that its peak memory is its own, and measures the rate of
+a plain matrix product beside its work; all tools get the same weights and the same tokens, and
+their answers are compared.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+from safetensors.numpy import load_file, save_file
+from tqdm import tqdm
+
+import negjax
+from experiments import common, provenance
+from experiments.bench_cases import CASES, Case, arithmetic, inputs
+from negjax import export
+from negjax.language_model import LanguageModel
+from negjax.store import write_whole
+
+_CASES = flags.DEFINE_list("cases", [case.name for case in CASES], "Cases to measure.")
+_REPEATS = flags.DEFINE_integer("repeats", 3, "Measurements of each; the fastest counts.")
+_NOTES = flags.DEFINE_string(
+    "notes", "", "Markdown file whose part between the bench marks is replaced by the table."
+)
+
+START, STOP = "<!-- bench: start -->", "<!-- bench: stop -->"
+
+Found = dict[str, dict[str, Any]]
+
+
+def main() -> int:
+    """Measures, prints the table, writes it as JSON and Markdown."""
+    wanted = [case for case in CASES if case.name in _CASES.value]
+    unknown = sorted(set(_CASES.value) - {case.name for case in CASES})
+    if unknown:
+        raise ValueError(f"cases {unknown}: expected some of {[case.name for case in CASES]}")
+    notes = Path(_NOTES.value) if _NOTES.value else None
+    if notes is not None and not all(m in notes.read_text("utf-8") for m in (START, STOP)):
+        raise ValueError(f"{notes} lacks the lines {START} and {STOP}")
+    lm = negjax.load(common.model_name())
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        export.save_pretrained(lm, folder / "model")
+        arrays = {case.name: inputs(lm, case) for case in wanted}
+        for name, values in arrays.items():
+            save_file(values, folder / f"{name}.safetensors")
+        steps = [(case, tool) for case in wanted for tool in case.tools]
+        found: dict[str, Found] = {case.name: {} for case in wanted}
+        for case, tool in tqdm(steps, unit="run", disable=None):
+            found[case.name][tool] = _child(folder, case, tool)
+        agreement = {case.name: _agreement(folder, case) for case in wanted}
+        compile_times = _compile_times(folder, wanted)
+        slopes = _slopes(lm, folder, arrays)
+    lines = _table(lm, wanted, arrays, found, agreement, compile_times, slopes)
+    print("\n".join(lines))
+    output = common.output_folder("bench")
+    output.mkdir(parents=True, exist_ok=True)
+    report = {"cases": found, "agreement": agreement, "compile": compile_times, "slopes": slopes}
+    report |= {"environment": provenance.environment()}
+    text = json.dumps(report, indent=2) + "\n"
+    write_whole(output / "bench.json", lambda file: file.write(text.encode()))
+    if notes is not None:
+        before, _, rest = notes.read_text("utf-8").partition(START)
+        after = rest.partition(STOP)[2]
+        body = "\n".join([START, *lines, STOP])
+        write_whole(notes, lambda file: file.write((before + body + after).encode()))
+    print(f"\nall figures: {output / 'bench.json'}")
+    return 0
+
+
+def _child(folder: Path, case: Case, tool: str, cache: str = "", repeats: int = 0) -> Any:
+    command = [sys.executable, "-m", "experiments.bench_child", f"--folder={folder}"]
+    command += [f"--tool={tool}", f"--case={case.name}", f"--cache={cache}"]
+    command += [f"--repeats={repeats or _REPEATS.value}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"{tool} on {case.name} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _agreement(folder: Path, case: Case) -> dict[str, float]:
+    """Largest difference of each baseline's answers from negjax's, over the largest answer."""
+    found: dict[str, float] = {}
+    key = "computed" if case.kind == "neurgrad" else "probability"
+    for tool in case.tools:
+        if tool == "negjax":
+            continue
+        ours = load_file(folder / f"{case.name}_negjax.safetensors")[key]
+        answer = load_file(folder / f"{case.name}_{tool}.safetensors")
+        theirs = answer[key]
+        if "neurons" in answer:
+            ours = ours[np.ix_(answer["neurons"], answer["shifts"])]
+        found[tool] = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+    return found
+
+
+def _compile_times(folder: Path, cases: list[Case]) -> dict[str, dict[str, float]]:
+    """Seconds that the first call takes beyond a later one: cold, then from the cache on disk."""
+    found: dict[str, dict[str, float]] = {}
+    chosen = {case.kind: case for case in reversed(cases) if case.kind != "response"}
+    for kind, case in chosen.items():
+        cache = str(folder / f"cache_{kind}")
+        cold, warm = (_child(folder, case, "negjax", cache, repeats=1) for _ in range(2))
+        found[kind] = {
+            "cold": cold["first"] - cold["seconds"],
+            "cached": warm["first"] - warm["seconds"],
+        }
+    return found
+
+
+def _slopes(
+    lm: LanguageModel, folder: Path, arrays: dict[str, dict[str, np.ndarray]]
+) -> dict[str, float]:
+    """How far NEG through the measured responses lies from NEG on the full grid."""
+    if not {"response_32", "sweep_32"} <= set(arrays):
+        return {}
+    case, grid = arrays["response_32"], arrays["sweep_32"]["shifts"]
+    through = load_file(folder / "response_32_negjax.safetensors")["slope"]
+    some = np.arange(0, len(case["neurons"]), 5)
+    target_ids = case["targets"][..., None]
+    probes = negjax.Probes(
+        prompts=("",),
+        targets=(("",),),
+        tokens=case["tokens"],
+        mask=case["mask"],
+        read=case["mask"].sum(1) - 1,
+        target_ids=target_ids,
+        target_mask=np.ones_like(target_ids, bool),
+    )
+    exact = negjax.linear_fit(negjax.sweep(lm, probes, case["neurons"][some], grid)).slope[0]
+    relative = np.abs(through[some] / exact - 1)
+    return {"median": float(np.median(relative)), "95%": float(np.quantile(relative, 0.95))}
+
+
+def _table(
+    lm: LanguageModel,
+    cases: list[Case],
+    arrays: dict[str, dict[str, np.ndarray]],
+    found: dict[str, Found],
+    agreement: dict[str, dict[str, float]],
+    compile_times: dict[str, dict[str, float]],
+    slopes: dict[str, float],
+) -> list[str]:
+    """The results as Markdown."""
+    every = [run for runs in found.values() for run in runs.values()]
+    rate, slowest = max(run["rate"] for run in every), min(run["slowest_rate"] for run in every)
+    per_row = {case.name: _units(case, arrays[case.name]) for case in cases}
+    lines = [
+        f"Measured {time.strftime('%Y-%m-%d')} with `python -m experiments.bench`: "
+        f"{lm.dtype.name}, {provenance.environment()['cpus']} cores. "
+        f"A plain matrix product of 4096 × 1536 × 1536 reached {rate / 1e9:.0f} GFLOP/s in the "
+        f"best moment of all processes, {slowest / 1e9:.0f} in the worst.",
+        "",
+        "| work | serial | best PyTorch | negjax | × serial (to reach) | × best | of the product "
+        "rate | peak memory: serial, best, negjax | largest difference from serial, best |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    serial_sweep = found.get("sweep_32", {}).get("serial")
+    for case in cases:
+        runs, units = found[case.name], per_row[case.name]
+        seconds = {tool: run["seconds"] / units for tool, run in runs.items()}
+        if case.kind == "response" and serial_sweep:
+            seconds["serial"] = serial_sweep["seconds"] / per_row["sweep_32"]
+        ours = seconds["negjax"]
+        goal = dict(case.wanted).get("× serial")
+        ratio = f"{seconds['serial'] / ours:,.1f} ({goal:g})" if "serial" in seconds else "–"
+        share = ""
+        if case.kind in ("sweep", "response"):
+            rate_here = arithmetic(lm, case, arrays[case.name]) / runs["negjax"]["seconds"]
+            share = f"{rate_here / rate:.0%}"
+        differences = agreement[case.name]
+        cells = [
+            case.what,
+            *(_time(seconds.get(tool)) for tool in ("serial", "best", "negjax")),
+            ratio,
+            f"{seconds['best'] / ours:.2f}" if "best" in seconds else "–",
+            share or "–",
+            ", ".join(_memory(runs.get(tool)) for tool in ("serial", "best", "negjax")),
+            ", ".join(f"{differences[t]:.0e}" for t in ("serial", "best") if t in differences)
+            or "–",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines.append("")
+    for kind, times in compile_times.items():
+        lines.append(
+            f"- compiling the {kind}: {times['cold']:.1f} s in a first process, "
+            f"{times['cached']:.1f} s in a second one, from JAX's persistent cache"
+        )
+    if slopes:
+        lines.append(
+            f"- NEG over ±10 through 8 nodes against NEG of the 100-shift grid, relative "
+            f"difference: median {slopes['median']:.1e}, 95% {slopes['95%']:.1e}"
+        )
+    return lines
+
+
+def _units(case: Case, arrays: dict[str, np.ndarray]) -> int:
+    """(neuron, shift) pairs, or prompts."""
+    if case.kind == "neurgrad":
+        return case.prompts
+    return len(arrays["neurons"]) * len(arrays["shifts"])
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    return f"{seconds:.3g} s" if seconds >= 0.1 else f"{seconds * 1e3:.3g} ms"
+
+
+def _memory(run: dict[str, Any] | None) -> str:
+    return "–" if run is None else f"{run['peak_bytes'] / 1e9:.2f} GB"
+
+
+if __name__ == "__main__":
+    common.run(main)

@@ -1,0 +1,144 @@
+"""What `experiments.bench` measures: cases as data, and the arrays they are about."""
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+
+import negjax
+from negjax.language_model import LanguageModel
+
+Kind = Literal["sweep", "response", "neurgrad"]
+Tool = Literal["serial", "best", "negjax"]
+
+SEED = 0
+# P(label) of four answers: what a multiple-choice prompt asks for.
+LABELS = ("a", "b", "c", "d")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One kind of work at one size."""
+
+    name: str
+    what: str
+    """A line of the table."""
+    kind: Kind
+    tokens: int
+    """T, about."""
+    prompts: int = 1
+    targets: int = 1
+    neurons: int = 0
+    shifts: tuple[float, float] = (0.0, 0.0)
+    """Range and step of a sweep's grid."""
+    nodes: int = 0
+    serial_part: int = 1
+    """Neurons and shifts, or prompts, that `serial` measures; its time is proportional to them."""
+    tools: tuple[Tool, ...] = ("serial", "best", "negjax")
+    wanted: tuple[tuple[str, float], ...] = ()
+    """Figures to reach: (what, at least)."""
+
+
+CASES = (
+    Case(
+        "sweep_32",
+        "a neuron and shift, T ≈ 32",
+        "sweep",
+        tokens=32,
+        neurons=128,
+        shifts=(10.0, 0.2),
+        serial_part=3,
+        wanted=(("× serial", 250.0), ("of the product rate", 0.70), ("× best", 0.90)),
+    ),
+    Case(
+        "sweep_440",
+        "a neuron and shift, T ≈ 440",
+        "sweep",
+        tokens=440,
+        neurons=128,
+        shifts=(10.0, 0.2),
+        serial_part=2,
+        wanted=(("× serial", 1200.0), ("of the product rate", 0.70), ("× best", 0.90)),
+    ),
+    Case(
+        "response_32",
+        "a neuron and shift of the paper's 100, through response, T ≈ 32",
+        "response",
+        tokens=32,
+        neurons=1000,
+        shifts=(10.0, 0.2),
+        nodes=8,
+        tools=("negjax",),
+        wanted=(("× serial", 2000.0),),
+    ),
+    Case(
+        "neurgrad_35_1",
+        "NeurGrad of a prompt, 1 target, T ≈ 35, batch 8",
+        "neurgrad",
+        tokens=35,
+        prompts=8,
+        wanted=(("× serial", 2.2),),
+    ),
+    Case(
+        "neurgrad_35_4",
+        "NeurGrad of a prompt, 4 targets, T ≈ 35, batch 8",
+        "neurgrad",
+        tokens=35,
+        prompts=8,
+        targets=4,
+        wanted=(("× serial", 4.0),),
+    ),
+    Case(
+        "neurgrad_440_4",
+        "NeurGrad of a prompt, 4 targets, T ≈ 440, batch 8",
+        "neurgrad",
+        tokens=440,
+        prompts=8,
+        targets=4,
+        wanted=(("× serial", 6.5), ("of serial's memory, at most", 0.2)),
+    ),
+)
+
+
+def inputs(lm: LanguageModel, case: Case) -> dict[str, np.ndarray]:
+    """Arrays of a case: prompts made of shipped facts, random neurons, the grid of shifts.
+
+    Returns:
+        tokens [B, T], mask [B, T], targets [B, K], neurons [N, 2], shifts [X].
+    """
+    facts = negjax.read_facts()
+    order = np.random.default_rng(SEED).permutation(len(facts.prompts))
+    texts, answers = [], []
+    for number in range(case.prompts):
+        # Facts in sequence until the text is long enough: few-shot prompts of real length.
+        text, used = "", order[number * len(order) // case.prompts :]
+        for fact in np.resize(used, len(order)):
+            prompt, answer = facts.prompts[fact], facts.answers[fact]
+            if len(lm.tokenizer(text + prompt)["input_ids"]) >= case.tokens:
+                break
+            text += f"{prompt} {answer}.\n"
+        texts.append(text + prompt)
+        answers.append([answer, *LABELS][: case.targets])
+    probes = negjax.encode(lm, texts, answers)
+    arrays = {
+        "tokens": probes.tokens,
+        "mask": probes.mask,
+        "targets": probes.target_ids[..., 0],
+        "neurons": negjax.random_neurons(lm.config, max(case.neurons, 1), 1, SEED)[0],
+        "shifts": negjax.paper_grid(*case.shifts) if case.neurons else np.ones(1),
+    }
+    return {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+
+
+def arithmetic(lm: LanguageModel, case: Case, arrays: dict[str, np.ndarray]) -> float:
+    """Floating-point operations that a sweep cannot avoid: 2 a weight and row, above its layer.
+
+    Attention's products over the prompt's T tokens count as well.
+    """
+    c = lm.config
+    attention = 2 * c.width * c.head_width * (c.heads + c.kv_heads)
+    a_layer = attention + (3 if c.gated else 2) * c.width * c.neurons
+    scores = 2 * c.heads * c.head_width * arrays["mask"].sum()
+    above = c.layers - 1 - arrays["neurons"][:, 0]
+    rows = case.nodes or len(arrays["shifts"])
+    return float(2 * rows * (above * (a_layer + scores) + c.width * c.vocab_size).sum())

@@ -1,0 +1,180 @@
+"""One tool on one case in a process of its own, for `experiments.bench`: time and memory."""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+from safetensors.numpy import load_file, save_file
+
+from experiments.bench_cases import CASES, Case
+
+FLAGS = flags.FLAGS
+
+_FOLDER = flags.DEFINE_string("folder", "", "Where bench put the model and the case's arrays.")
+_TOOL = flags.DEFINE_enum("tool", None, ["serial", "best", "negjax"], "What is measured.")
+_CASE = flags.DEFINE_enum("case", None, [case.name for case in CASES], "The work.")
+_REPEATS = flags.DEFINE_integer("repeats", 3, "Measurements; the fastest counts.", lower_bound=1)
+_CACHE = flags.DEFINE_string("cache", "", "Folder of JAX's compilation cache; empty: none.")
+
+Measure = Callable[[], dict[str, np.ndarray]]
+
+
+def main(arguments: list[str]) -> None:
+    """Prints one JSON object, and writes what was computed beside the case's arrays."""
+    if len(arguments) > 1:
+        raise app.UsageError(f"unexpected argument {arguments[1]!r}")
+    folder = Path(_FOLDER.value)
+    case = next(case for case in CASES if case.name == _CASE.value)
+    arrays = load_file(folder / f"{case.name}.safetensors")
+    make = {"serial": _serial, "best": _best, "negjax": _negjax}[str(_TOOL.value)]
+    work, rate, share = make(folder, case, arrays)
+    start = time.perf_counter()
+    found = work()
+    first = time.perf_counter() - start
+    rates, seconds = [rate()], []
+    # A serial run of minutes needs no warming up and no second try.
+    for _ in range(0 if first > 20 else _REPEATS.value):
+        start = time.perf_counter()
+        found = work()
+        seconds.append(time.perf_counter() - start)
+        rates.append(rate())
+    answer = {name: np.ascontiguousarray(values) for name, values in found.items()}
+    save_file(answer, folder / f"{case.name}_{_TOOL.value}.safetensors")
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    result = {
+        "first": first,
+        "seconds": min(seconds, default=first) / share,
+        "all_seconds": seconds,
+        "rate": max(rates),
+        "slowest_rate": min(rates),
+        "peak_bytes": kib * (1 if sys.platform == "darwin" else 1024),
+    }
+    print(json.dumps(result))
+
+
+def _negjax(
+    folder: Path, case: Case, arrays: dict[str, np.ndarray]
+) -> tuple[Measure, Callable[[], float], float]:
+    import jax
+
+    if _CACHE.value:
+        jax.config.update("jax_compilation_cache_dir", _CACHE.value)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    import negjax
+
+    lm = negjax.load(folder / "model")
+    mask, target_ids = arrays["mask"], arrays["targets"][..., None]
+    blank = tuple("" for _ in mask)
+    probes = negjax.Probes(
+        prompts=blank,
+        targets=tuple(("",) * case.targets for _ in mask),
+        tokens=arrays["tokens"],
+        mask=mask,
+        read=mask.sum(1) - 1,
+        target_ids=target_ids,
+        target_mask=np.ones_like(target_ids, bool),
+    )
+    neurons, shifts = arrays["neurons"], arrays["shifts"]
+
+    def work() -> dict[str, np.ndarray]:
+        if case.kind == "sweep":
+            return {"probability": negjax.sweep(lm, probes, neurons, shifts).probability[0]}
+        if case.kind == "neurgrad":
+            found = negjax.neurgrad(lm, probes)
+            return {"computed": found.computed, "probability": found.probability}
+        curve = negjax.response(
+            lm, probes, neurons, radius=case.shifts[0], nodes=case.nodes, max_nodes=case.nodes
+        )
+        return {"slope": negjax.linear_fit(curve, shifts).slope[0]}
+
+    left, right = np.ones((4096, 1536), np.float32), np.ones((1536, 1536), np.float32)
+    product = jax.jit(lambda a, b: a @ b)
+    left, right = jax.device_put((left, right))
+    return work, lambda: _rate(lambda: product(left, right).block_until_ready()), 1.0
+
+
+def _torch_model(folder: Path) -> Any:
+    from experiments.baselines.torch_model import llama_from_tensors
+
+    config = json.loads((folder / "model" / "config.json").read_text(encoding="utf-8"))
+    return llama_from_tensors(config, load_file(folder / "model" / "model.safetensors"))
+
+
+def _serial(
+    folder: Path, case: Case, arrays: dict[str, np.ndarray]
+) -> tuple[Measure, Callable[[], float], float]:
+    from experiments.baselines.torch_best import matmul_rate
+    from experiments.baselines.torch_serial import serial_neurgrad, serial_sweep
+
+    model = _torch_model(folder)
+    tokens, mask, targets = arrays["tokens"], arrays["mask"], arrays["targets"]
+    if case.kind == "neurgrad":
+
+        def gradients() -> dict[str, np.ndarray]:
+            computed, probability = serial_neurgrad(model, tokens, mask, targets)
+            return {"computed": computed, "probability": probability}
+
+        return gradients, matmul_rate, 1.0
+    # Every neuron and shift costs the same two forwards: a few tell what all would take.
+    some = np.linspace(0, len(arrays["neurons"]) - 1, case.serial_part).astype(int)
+    few = np.linspace(0, len(arrays["shifts"]) - 1, 2).astype(int)
+    share = case.serial_part * 2 / (len(arrays["neurons"]) * len(arrays["shifts"]))
+
+    def shifted() -> dict[str, np.ndarray]:
+        found = serial_sweep(
+            model,
+            tokens[0][mask[0]],
+            int(targets[0, 0]),
+            arrays["neurons"][some],
+            arrays["shifts"][few],
+        )
+        return {"probability": found, "neurons": some, "shifts": few}
+
+    return shifted, matmul_rate, share
+
+
+def _best(
+    folder: Path, case: Case, arrays: dict[str, np.ndarray]
+) -> tuple[Measure, Callable[[], float], float]:
+    from experiments.baselines.torch_best import best_neurgrad, best_sweep, matmul_rate
+    from experiments.baselines.torch_forward import pack
+
+    weights = pack(_torch_model(folder))
+    tokens, mask, targets = arrays["tokens"], arrays["mask"], arrays["targets"]
+
+    def work() -> dict[str, np.ndarray]:
+        if case.kind == "neurgrad":
+            computed, probability = best_neurgrad(weights, tokens, mask, targets)
+            return {"computed": computed, "probability": probability}
+        found = best_sweep(
+            weights,
+            tokens[0][mask[0]],
+            int(targets[0, 0]),
+            arrays["neurons"],
+            arrays["shifts"],
+        )
+        return {"probability": found}
+
+    return work, matmul_rate, 1.0
+
+
+def _rate(product: Callable[[], object]) -> float:
+    """Floating-point operations a second of a product of 4096 × 1536 × 1536, the best of ten."""
+    product()
+    best = np.inf
+    for _ in range(10):
+        start = time.perf_counter()
+        product()
+        best = min(best, time.perf_counter() - start)
+    return 2 * 4096 * 1536 * 1536 / best
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["folder", "tool", "case"])
+    app.run(main)

@@ -1,0 +1,161 @@
+"""The order of imports, and what no file of the package may hold. Everything is read, not run."""
+
+import ast
+import dataclasses
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import negjax
+
+ROOT = Path(__file__).parent.parent
+FILES = [
+    path
+    for folder in ("negjax", "experiments", "tests")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
+
+# Data flows down this list: a module may import those above it, never one below.
+ORDER = {
+    "text and files": "quiet tables gguf_tokenizer checkpoints checkpoints.gguf_header "
+    "checkpoints.hub",
+    "model": "model model.config model.layers model.attention model.transformer model.replay "
+    "model.rows",
+    "weights": "checkpoints.conversion families.common families.bert families.gpt2 families.llama "
+    "families checkpoints.safetensors_files checkpoints.gguf_files language_model loading export",
+    "probes": "neurons probes batching passes",
+    "measurements": "gradients interventions chebyshev",
+    "analysis": "linearity study",
+    "store": "store",
+    "report": "figures map_figures report",
+    "package": "",
+}
+EXPERIMENTS = (
+    "experiments experiments.baselines experiments.baselines.torch_model "
+    "experiments.baselines.torch_forward experiments.baselines.torch_serial "
+    "experiments.baselines.torch_best experiments.common experiments.provenance "
+    "experiments.page_parts experiments.bench_cases experiments.bench_child experiments.bench "
+    "experiments.linearity_results experiments.linearity_report experiments.linearity_page "
+    "experiments.linearity experiments.neg_map_page experiments.neg_map"
+)
+MODULES = [
+    *(f"negjax.{name}" for names in ORDER.values() for name in names.split()),
+    "negjax",
+    *EXPERIMENTS.split(),
+]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module_name(path): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+LIBRARY = {name: tree for name, tree in SOURCES.items() if not name.startswith("tests")}
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Every module that a file imports, wherever it does so."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide the order"
+            for alias in node.names:
+                member = f"{node.module}.{alias.name}"
+                yield member if member in LIBRARY else str(node.module)
+
+
+def test_every_module_has_a_place():
+    assert sorted(LIBRARY) == sorted(MODULES)
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_imports_point_up(name):
+    own = [module for module in imported(LIBRARY[name]) if module in LIBRARY]
+    wrong = [module for module in own if MODULES.index(module) >= MODULES.index(name)]
+    assert not wrong, f"{name} imports {wrong}"
+
+
+def test_the_package_itself_is_imported_by_experiments_alone():
+    importers = {name for name, tree in LIBRARY.items() if "negjax" in set(imported(tree))}
+    assert all(name.startswith("experiments.") for name in importers)
+
+
+def public(tree: ast.Module) -> list[str]:
+    """Functions and classes of a module without a leading underscore."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return [n.name for n in tree.body if isinstance(n, kinds) and not n.name.startswith("_")]
+
+
+def test_modules_and_functions_share_no_names():
+    modules = {name.rpartition(".")[2] for name in LIBRARY}
+    shared = {name: modules.intersection(public(tree)) for name, tree in LIBRARY.items()}
+    assert {name: found for name, found in shared.items() if found} == {}
+
+
+def test_torch_is_imported_by_the_comparisons_alone():
+    importers = {
+        name
+        for name, tree in SOURCES.items()
+        if any(module.partition(".")[0] == "torch" for module in imported(tree))
+    }
+    assert importers <= {
+        name
+        for name in SOURCES
+        if name.startswith(("experiments.baselines.", "tests.torch.", "tests.make_"))
+    } | {"experiments.bench_child"}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_nothing_is_unpickled(name):
+    loaders = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+    assert not loaders.intersection(m.partition(".")[0] for m in imported(SOURCES[name]))
+    for node in ast.walk(SOURCES[name]):
+        if isinstance(node, ast.keyword) and node.arg in ("trust_remote_code", "allow_pickle"):
+            assert isinstance(node.value, ast.Constant) and node.value.value is False, node.arg
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_no_first_device(name):
+    """Nothing picks a device by its number: arrays lie where the caller put them."""
+    for node in ast.walk(LIBRARY[name]):
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Call):
+            called = ast.unparse(node.value.func)
+            assert not called.endswith(("jax.devices", "jax.local_devices")), ast.unparse(node)
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_no_state_in_modules(name):
+    """No container that starts empty, no cache, no `global`: results depend on arguments alone."""
+    tree = LIBRARY[name]
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            text = ast.unparse(node.value)
+            assert text not in ("[]", "{}", "set()", "dict()", "list()", "None"), ast.unparse(node)
+            assert not text.startswith(("defaultdict(", "collections.", "weakref.")), text
+    assert not any(isinstance(node, ast.Global) for node in ast.walk(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
+            assert not any("cache" in decorator for decorator in decorators), node.name
+
+
+def test_every_public_name_is_documented():
+    for name in negjax.__all__:
+        member = getattr(negjax, name)
+        assert inspect.getdoc(member), name
+        # A dataclass without a docstring gets its signature for one.
+        assert not str(inspect.getdoc(member)).startswith(f"{name}("), name
+        if inspect.isfunction(member):
+            assert member.__module__ in LIBRARY
+        else:
+            assert dataclasses.is_dataclass(member), name
+    assert sorted(negjax.__all__) == negjax.__all__
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_every_module_says_what_it_is(name):
+    assert ast.get_docstring(LIBRARY[name])

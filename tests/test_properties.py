@@ -1,0 +1,189 @@
+"""What a result must not depend on: padding, batches, chunks, buckets, order. In float32.
+
+Tolerances are in units of the largest value; float32 rounds at 6e-8 of it.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from negjax import batching, gradients, interventions
+from negjax.chebyshev import response
+from negjax.gradients import effects, neurgrad
+from negjax.interventions import sweep
+from negjax.neurons import all_neurons
+from negjax.probes import Probes, encode
+from tests.block_shapes import (
+    JOINT_TARGETS,
+    SHAPES,
+    VOCABULARY,
+    error,
+    one_neuron_a_layer,
+    tiny,
+    tiny_probes,
+)
+
+TOLERANCE = 5e-6
+SHIFTS = np.asarray([-1.0, 2.0])
+
+# Compiling takes its time, and the machine may be shared.
+FEW = settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def padded(probes: Probes, left: list[int], right: int, filler: int) -> Probes:
+    """The probes with `left[b]` padding tokens before prompt b and at least `right` after it."""
+    lengths = probes.mask.sum(1)
+    total = int((lengths + left).max()) + right
+    tokens = np.full((len(probes), total), filler, np.int32)
+    mask = np.zeros((len(probes), total), bool)
+    for b, (start, length) in enumerate(zip(left, lengths, strict=True)):
+        tokens[b, start : start + length] = probes.tokens[b, probes.mask[b]]
+        mask[b, start : start + length] = True
+    read = (probes.read + np.asarray(left)).astype(np.int32)
+    return dataclasses.replace(probes, tokens=tokens, mask=mask, read=read)
+
+
+def results(shape: str, probes: Probes, **options: int) -> dict[str, np.ndarray]:
+    """Everything that is measured, each with the prompts first."""
+    lm = tiny(shape)
+    neurons = one_neuron_a_layer(lm)
+    gradient = neurgrad(lm, probes, **options)
+    swept = sweep(lm, probes, neurons, SHIFTS, target=1, **options)
+    return {
+        "probability": gradient.probability,
+        "activation": gradient.activation,
+        "computed": gradient.computed,
+        "logit": swept.logit,
+        "log_probability": swept.log_probability,
+        "baseline": swept.baseline,
+    }
+
+
+def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        assert error(found[name], values) < TOLERANCE, name
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@FEW
+@given(
+    left=st.lists(st.integers(0, 9), min_size=3, max_size=3),
+    right=st.integers(0, 9),
+    filler=st.integers(0, len(VOCABULARY) - 1),
+)
+def test_padding(shape, left, right, filler):
+    """Left, right or both, much or little, and whatever stands in it."""
+    probes = tiny_probes(tiny(shape))
+    assert_same(results(shape, padded(probes, left, right, filler)), results(shape, probes))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@FEW
+@given(index=st.lists(st.integers(0, 2), min_size=1, max_size=4))
+def test_batches_of_prompts(shape, index):
+    """Alone, in company, twice, in another order."""
+    probes = tiny_probes(tiny(shape))
+    whole = results(shape, probes)
+    expected = {name: values[index] for name, values in whole.items()}
+    found = results(shape, probes.select(index))
+    for name, values in expected.items():
+        scale = np.abs(whole[name]).max()
+        assert np.abs(found[name] - values).max() < TOLERANCE * scale, name
+
+
+@pytest.mark.parametrize("length", [1, 3, 4, 5, 8, 9, 16, 17, 31])
+def test_lengths_at_the_edges_of_buckets(length):
+    """A prompt alone, and beside a longer one: other buckets, the same numbers."""
+    lm = tiny("gated")
+    words = [f"w{2 + (7 * i) % 21}" for i in range(32)]
+    prompts = [" ".join(words[:length]), " ".join(words)]
+    both = encode(lm, prompts, [("w3", "w5")] * 2)
+    together, alone = results("gated", both), results("gated", both.select([0]))
+    for name, values in together.items():
+        assert np.abs(values[:1] - alone[name]).max() < TOLERANCE * np.abs(values).max(), name
+
+
+@pytest.mark.parametrize("shape", ["gated", "bert"])
+def test_budgets_and_chunks(shape, monkeypatch):
+    lm, probes = tiny(shape), tiny_probes(tiny(shape))
+    expected = results(shape, probes)
+    rows = len(one_neuron_a_layer(lm)) * len(SHIFTS) + lm.config.layers
+    plan = interventions._plan(lm, probes, rows, batching.DEFAULT_BUDGET_BYTES)
+    # So little that each prompt goes by itself.
+    sizes = batching.Sizes(lm.config, 8, 2, 8 if shape == "bert" else 1)
+    small = max(sizes.prefix_bytes + sizes.gradient_bytes, 2 * sizes.prefix_bytes)
+    tight = interventions._plan(lm, probes, rows, small)
+    assert len(plan) == 1 < len(tight) == 3
+    assert len(gradients._gradient_plan(lm, probes, small)) == 3
+    assert_same(results(shape, probes, budget_bytes=small), expected)
+    monkeypatch.setattr(interventions, "CHUNK_TOKENS", 16)
+    monkeypatch.setattr(interventions, "CALL_TOKENS", 1)
+    tiny_chunks = interventions._plan(lm, probes, rows, batching.DEFAULT_BUDGET_BYTES)
+    assert len(tiny_chunks) == 3 and tiny_chunks[0][1] < plan[0][1] * len(plan[0][0])
+    assert_same(results(shape, probes), expected)
+
+
+def test_rows_in_several_buffers():
+    """So many rows that a small budget holds them in turns: all of 60 neurons, five shifts."""
+    lm, probes = tiny("gated"), tiny_probes(tiny("gated")).select([0])
+    neurons, shifts = all_neurons(lm.config), np.linspace(-1, 2, 5)
+    expected = sweep(lm, probes, neurons, shifts, target=0)
+    sizes = batching.Sizes(lm.config, 8, 1, 1)
+    budget = 4 * max(sizes.prefix_bytes, 6 * sizes.active_row_bytes)
+    [(_, chunk, buffer)] = interventions._plan(lm, probes, 303, budget)
+    assert chunk < 12 and buffer < 303
+    found = sweep(lm, probes, neurons, shifts, target=0, budget_bytes=budget)
+    assert error(found.logit, expected.logit) < TOLERANCE
+    assert error(found.log_probability, expected.log_probability) < TOLERANCE
+
+
+@FEW
+@given(order=st.permutations(range(12)))
+def test_the_order_of_neurons(order):
+    lm, probes = tiny("gated"), tiny_probes(tiny("gated"))
+    neurons = all_neurons(lm.config)[::5]
+    swept = sweep(lm, probes, neurons, SHIFTS, target=0)
+    again = sweep(lm, probes, neurons[order], SHIFTS, target=0)
+    assert error(again.logit, swept.logit[:, order]) < TOLERANCE
+    assert error(again.activation, swept.activation[:, order]) == 0
+    curve = response(lm, probes, neurons, 2.0, 6, max_nodes=6, target=0)
+    turned = response(lm, probes, neurons[order], 2.0, 6, max_nodes=6, target=0)
+    assert error(turned.coefficients, curve.coefficients[:, order]) < TOLERANCE
+    found = effects(lm, probes, neurons[order])
+    assert error(found, effects(lm, probes, neurons)[:, order]) < TOLERANCE
+
+
+@FEW
+@given(order=st.permutations(range(4)))
+def test_the_order_of_shifts(order):
+    lm, probes = tiny("gpt2"), tiny_probes(tiny("gpt2"))
+    shifts = np.asarray([-3.0, 0.0, 0.5, 2.0])
+    neurons = one_neuron_a_layer(lm)
+    swept = sweep(lm, probes, neurons, shifts, target=0)
+    again = sweep(lm, probes, neurons, shifts[order], target=0)
+    assert error(again.logit, swept.logit[..., order]) < TOLERANCE
+    assert error(again.baseline, swept.baseline) < TOLERANCE
+
+
+@pytest.mark.parametrize("mode", ["single", "all"])
+def test_targets_do_not_meet(mode):
+    """Several targets at once are each target alone: no sum over targets or prompts."""
+    lm = tiny("gated")
+    probes = tiny_probes(lm, JOINT_TARGETS, "all") if mode == "all" else tiny_probes(lm)
+    together = neurgrad(lm, probes)
+    for k in range(2):
+        alone = dataclasses.replace(
+            probes,
+            targets=tuple(texts[k : k + 1] for texts in probes.targets),
+            target_ids=probes.target_ids[:, k : k + 1],
+            target_mask=probes.target_mask[:, k : k + 1],
+        )
+        found = neurgrad(lm, alone)
+        assert error(found.computed[:, 0], together.computed[:, k]) < TOLERANCE
+        assert error(found.probability[:, 0], together.probability[:, k]) < TOLERANCE
