@@ -2,11 +2,11 @@
 
     python -m experiments.linearity --flagfile=experiments/flagfiles/linearity_quick.flags
 
-Time: 2 minutes on 2 cores with the embedded model (64 prompts × 40 neurons, shifts ±10 by 0.2);
-quickstart.flags takes 1, linearity_paper.flags (1,000 × 1,000) 4 hours on 2 cores.
+Time: 2 minutes on 2 cores with the embedded model (48 prompts × 40 neurons, shifts ±10 by 0.2);
+quickstart.flags (24 × 40) takes 1, linearity_paper.flags (723 × 1,000) some 10 hours.
 Expected: within ±2, |r| ≥ 0.95 for over 90% of the neurons, about half of them positive, and
 NeurGrad close to NEG.
-Paper: Zhao, Jiang, Yoshinaga, *Neuron Empirical Gradient*, ACL 2025, arXiv 2412.18053, section 3.
+Paper: Zhao, Jiang, Yoshinaga, *Neuron Empirical Gradient*, ACL 2025, arXiv 2412.18053.
 
 Shifts random neurons one at a time and measures, for each shift range, how linear P(answer) is in
 the activation (Pearson r), how steep (NEG), and how well NeurGrad tells the steepness. Curves are
@@ -123,6 +123,9 @@ def _plan() -> Plan:
             neurons = int(_NEURONS.value)
         except ValueError:
             raise ValueError(f"--neurons={_NEURONS.value}: expected a number, or all") from None
+    for flag in (_RANGE, _STEP):
+        if not np.isfinite(flag.value):
+            raise ValueError(f"--{flag.name}={flag.value}: expected a finite number")
     measures = ("response", "grid") if _MEASURE.value == "both" else (_MEASURE.value,)
     return Plan(
         neurons,

@@ -125,18 +125,26 @@ def _result(results: Results) -> list[report.Block]:
 
 def _paper(found: study.RangeStatistics) -> list[report.Block]:
     neurgrad, computed = found.predictions["neurgrad"], found.predictions["computed"]
+    within = f"within ±{found.radius:g}"
     rows = [
-        ["share with r > 0.95 within ±2", "over 90%", percent(found.every.linear)],
+        ["share with |r| ≥ 0.95", "over 90% (r > 0.95 within ±2)", percent(found.every.linear)],
         ["share with NEG > 0", "about half", percent(found.every.positive)],
-        ["NeurGrad, r with NEG", "0.9998 | 0.814", number(neurgrad.pearson, ".4f")],
-        ["NeurGrad, MAE", "2.6e-05 | not given", number(neurgrad.mae, ".1e")],
-        ["CG, r with NEG", "−0.891 | 0.302", number(computed.pearson, ".4f")],
-        ["CG, MAE", "6.1e-03 | not given", number(computed.mae, ".1e")],
+        [
+            "NeurGrad, r with NEG",
+            "0.9998 (BERT-base), 0.814 (Llama2-7B)",
+            number(neurgrad.pearson, ".4f"),
+        ],
+        ["NeurGrad, MAE", "2.6e-05 (BERT-base)", number(neurgrad.mae, ".1e")],
+        [
+            "CG, r with NEG",
+            "−0.891 (BERT-base), 0.302 (Llama2-7B)",
+            number(computed.pearson, ".4f"),
+        ],
+        ["CG, MAE", "6.1e-03 (BERT-base)", number(computed.mae, ".1e")],
     ]
     caption = (
-        "As reported by Zhao, Jiang and Yoshinaga (ACL 2025, arXiv 2412.18053) for 1,000 prompts "
-        "of 1,000 neurons, where two values are given for BERT-base | Llama2-7B; and here, within "
-        f"±{found.radius:g}. Models and prompts differ, so the figures need not."
+        "As reported by Zhao, Jiang and Yoshinaga (ACL 2025, arXiv 2412.18053), 1,000 prompts of "
+        f"1,000 neurons each; and here, {within}. Models and prompts differ, so the figures may."
     )
     return [Table(caption, ["", "paper", "here"], rows)]
 

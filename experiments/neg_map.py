@@ -3,7 +3,7 @@
     python -m experiments.neg_map --flagfile=experiments/flagfiles/neg_map_paper.flags
 
 Time: 4 minutes on 2 cores for the 46,080 neurons of the embedded model and one prompt;
-neg_map_quick.flags maps 1 layer in 5 and takes under 1.
+neg_map_quick.flags maps 1 layer in 5 and takes 1 to 2.
 Expected: about half of the neurons positive, Pearson r of NEG with NeurGrad above 0.99 and the
 same sign for more than 99% of the neurons.
 Paper: Zhao, Jiang, Yoshinaga, *Neuron Empirical Gradient*, ACL 2025, arXiv 2412.18053, which

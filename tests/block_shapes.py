@@ -47,8 +47,8 @@ BERT = dataclasses.replace(
 )
 SHAPES = {"gated": GATED, "gpt2": GPT2, "bert": BERT}
 
-CAUSAL_PROMPTS = ("w3 w5 w7 w9 w4", "w6", "w10 w3 w2 w12 w13 w9 w9 w20")
-MASKED_PROMPTS = ("w3 w5 [MASK] w9 w4", "[MASK]", "w10 w3 w2 w12 w13 w9 w9 [MASK]")
+CAUSAL_PROMPTS = ("w3 w5 w7 w9 w4", "w6 w3 w8 w8 w2 w21", "w10 w3 w2 w12 w13 w9 w9 w20")
+MASKED_PROMPTS = ("w3 w5 [MASK] w9 w4", "[MASK] w3 w8 w8 w2 w21", "w10 w3 w2 w12 w13 w9 w9 [MASK]")
 TARGETS = (("w11", "w15"), ("w16", "w17"), ("w3", "w18"))
 JOINT_TARGETS = (("w11 w3", "w15"), ("w16 w17 w5", "w2 w6"), ("w4", "w18 w7 w18"))
 
@@ -91,7 +91,7 @@ def tiny_probes(
     targets: tuple[tuple[str, ...], ...] = TARGETS,
     target_mode: TargetMode = "single",
 ) -> Probes:
-    """Three prompts of 5, 1 and 8 tokens."""
+    """Three prompts of 5, 6 and 8 tokens."""
     prompts = CAUSAL_PROMPTS if lm.config.causal else MASKED_PROMPTS
     return encode(lm, prompts, targets, target_mode=target_mode)
 

@@ -246,7 +246,5 @@ def test_shifts_outside_the_radius_are_refused():
     assert curve(np.asarray([-0.7, 0.7])).shape == (3, 3, 2)
     for read in (curve, curve.change, curve.derivative):
         for shifts in ([0.0, 0.71], [np.nan], [[0.1]]):
-            with pytest.raises(
-                ValueError, match=r"shifts .* must be a list within ±0\.7, "
-            ):
+            with pytest.raises(ValueError, match=r"shifts .* must be a list within ±0\.7, "):
                 read(np.asarray(shifts))

@@ -6,6 +6,7 @@ Differences are in units of the largest expected value, in float32 and in float6
 import numpy as np
 import pytest
 
+from negjax.gradients import Output
 from negjax.interventions import Shifted, Sweep, intervene, sweep
 from negjax.language_model import LanguageModel
 from negjax.model import rows as row_module
@@ -31,6 +32,7 @@ CASES = [
     for shape, config in SHAPES.items()
     for site in config.sites
     for dtype in ROUNDING
+    if (site, dtype) != ("product", "float32")  # the embedded model's references cover that
 ]
 
 
@@ -63,11 +65,12 @@ def assert_agrees(found: Sweep, expected: np.ndarray, dtype: str) -> None:
     assert error(found.probability, np.exp(log_probability[..., 1:])) < ROUNDING[dtype]
     assert error(found.baseline, np.exp(log_probability[:, 0, 0])) < ROUNDING[dtype]
     assert error(found.baseline_logit, logit[..., 0]) < ROUNDING[dtype]
-    for output, values in (
-        ("probability", np.exp(log_probability)),
-        ("log_probability", log_probability),
-        ("logit", logit),
-    ):
+    outputs: dict[Output, np.ndarray] = {
+        "probability": np.exp(log_probability),
+        "log_probability": log_probability,
+        "logit": logit,
+    }
+    for output, values in outputs.items():
         changes = values[..., 1:] - values[..., :1]
         assert error(found.change(output), changes) < CHANGE_ROUNDING[dtype]
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from negjax.probes import Probes, encode
+from negjax.probes import encode
 from negjax.tables import read_facts
 from tests.block_shapes import JOINT_TARGETS, VOCABULARY, tiny, tiny_probes
 
@@ -70,8 +70,8 @@ def test_several_tokens_are_named(smollm2):
 def test_a_causal_prompt_is_read_at_its_last_token():
     lm = tiny("gated")
     probes = tiny_probes(lm)
-    assert probes.read.tolist() == [4, 0, 7]
-    assert probes.mask.sum(1).tolist() == [5, 1, 8]
+    assert probes.read.tolist() == [4, 5, 7]
+    assert probes.mask.sum(1).tolist() == [5, 6, 8]
     assert probes.tokens[0].tolist() == [*ids("w3 w5 w7 w9 w4"), 0, 0, 0]
     assert probes.target_ids[1].tolist() == [ids("w16"), ids("w17")]
     assert (len(probes), probes.target_count, probes.target_mode) == (3, 2, "single")
@@ -108,8 +108,8 @@ def test_selection_keeps_order():
 
 def test_a_read_position_in_the_padding_is_refused():
     probes = tiny_probes(tiny("gated"))
-    with pytest.raises(ValueError, match=r"read positions \[5, 0, 7\] must point at real tokens"):
-        dataclasses.replace(probes, read=np.asarray([5, 0, 7]))
+    with pytest.raises(ValueError, match=r"read positions \[5, 5, 7\] must point at real tokens"):
+        dataclasses.replace(probes, read=np.asarray([5, 5, 7]))
 
 
 # ---- What is refused.
@@ -185,7 +185,7 @@ def test_an_unknown_token_that_is_meant_is_kept():
             "[MASK] w4",
             "w5 w6",
             {"target_mode": "all"},
-            r'"all" needs a causal LM: one \[MASK\] hold',
+            r'"all" needs a causal LM, since one \[MASK\] holds one',
         ),
         ("[MASK] w4", "y", {}, r"target 'y' of prompt 0 holds text"),
         ("[MASK]w4", "w5", {}, r"target 'w5' of prompt 0 merges with the words beside \[MASK\]"),
@@ -213,7 +213,7 @@ def test_any_spelling_of_the_mask_token():
         tokenizer_object=lm.tokenizer.backend_tokenizer, unk_token="[UNK]", mask_token="w23"
     )
     other = dataclasses.replace(lm, tokenizer=tokenizer)
-    found: Probes = encode(other, ["w3 [MASK] w5", "w3 w23 w5"], ["w4", "w4"])
+    found = encode(other, ["w3 [MASK] w5", "w3 w23 w5"], ["w4", "w4"])
     assert found.tokens.tolist() == [ids("w3 w23 w5")] * 2
     assert found.read.tolist() == [1, 1]
     with pytest.raises(ValueError, match=r"prompt 0 has 2 times \[MASK\]"):

