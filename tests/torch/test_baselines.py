@@ -1,6 +1,7 @@
 """The PyTorch baselines agree with each other and with the float64 references."""
 
 import pathlib
+from typing import Any, cast
 
 import gguf
 import numpy as np
@@ -192,7 +193,7 @@ def test_errors_name_the_value(
             tiny.config.to_dict(), {"model.embed_tokens.weight": np.zeros((5000, 48))}
         )
     with pytest.raises(ValueError, match="site is 'act'"):
-        torch_serial.serial_neurgrad(tiny, **batch, site="act")
+        torch_serial.serial_neurgrad(tiny, **batch, site=cast(Any, "act"))
     with pytest.raises(ValueError, match="head is 2; expected less than the shortest prompt, 2"):
         torch_best.best_neurgrad(torch_forward.pack(tiny), **batch, head=2)
 

@@ -1,6 +1,5 @@
 """Every family against PyTorch itself: logits, gradients at every site, exported models."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def pytorch_model(folder: Path) -> Any:
 
 
 @pytest.fixture(params=CASES)
-def pair(request: pytest.FixtureRequest) -> Iterator[tuple[LanguageModel, Any]]:
+def pair(request: pytest.FixtureRequest) -> tuple[LanguageModel, Any]:
     """The same weights in negjax and in PyTorch."""
     folder = FOLDER / request.param
     raw = read_json(folder / "config.json")
@@ -46,7 +45,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[LanguageModel, Any]]:
     )
     graphdef = abstract_model(config, dtype)[0]
     lm = LanguageModel("tiny", config, graphdef, params, tokenizer(), fingerprint="")
-    yield lm, pytorch_model(folder)
+    return lm, pytorch_model(folder)
 
 
 def batch(lm: LanguageModel, left: bool) -> negjax.Probes:
