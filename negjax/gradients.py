@@ -204,7 +204,7 @@ def effects(
     each = sizes.active_row_bytes + 4 * c.layers * c.neurons
     chunk = batching.fitting(budget_bytes, each, 256, "one neuron")
     for row in range(b):
-        split = batching.split_probes(c, probes, np.asarray([row]), 0)
+        split = batching.split_probes(c, probes, np.asarray([row]), 0, steps=2)
         if c.causal:
             # Only the read position is read: the tokens of a joint target play no part.
             full = split.suffix

@@ -112,8 +112,11 @@ def _plan(
     fit = batching.fitting(budget_bytes, row_bytes * group, CHUNK_TOKENS, "one row")
     chunk = min(fit, max(1, CHUNK_TOKENS // (group * suffix)), rows)
     chunk = batching.largest_bucket(chunk)
-    held = batching.fitting(budget_bytes, 4 * sizes.row_bytes * group * chunk, rows, "one chunk")
-    buffer = chunk * batching.bucket_count(min(held, -(-rows // chunk)))
+    held = batching.fitting(
+        budget_bytes, 4 * sizes.row_bytes * group * chunk, 2 * rows, "one chunk"
+    )
+    needed = batching.bucket_count(-(-rows // chunk))
+    buffer = chunk * min(needed, batching.largest_bucket(held))
     order = np.argsort(-lengths, kind="stable")
     return [(order[i : i + group], chunk, buffer) for i in range(0, len(order), group)]
 

@@ -98,20 +98,23 @@ def test_batches_hold_every_prompt_once(lengths, largest):
 def test_sweep_plans_keep_to_their_budget(lengths, rows, power, config):
     lm = dataclasses.replace(tiny("gated"), config=dataclasses.replace(config, context_length=4096))
     probes = probes_of(lengths)
-    try:
-        plan = interventions._plan(lm, probes, rows, 2**power)
-    except ValueError:
-        # Refused only where not even one row of one prompt fits.
-        length = bucket(max(lengths), steps=2)
-        sizes = Sizes(config, length, 1, 1 if config.causal else length)
-        assert 2**power < max(2 * sizes.prefix_bytes, 4 * sizes.active_row_bytes)
+    length = bucket(max(lengths), steps=2)
+    sizes = Sizes(config, length, 1, 1 if config.causal else length)
+    if 2**power < max(2 * sizes.prefix_bytes, 4 * sizes.active_row_bytes):
+        with pytest.raises(ValueError, match="is too small: one"):
+            interventions._plan(lm, probes, rows, 2**power)
         return
+    plan = interventions._plan(lm, probes, rows, 2**power)
     assert sorted(np.concatenate([index for index, _, _ in plan])) == list(range(len(lengths)))
     for index, chunk, buffer in plan:
         assert 1 <= chunk <= rows and buffer % chunk == 0
-        # No more than a third is padding, but for the last chunk.
-        assert buffer < 4 / 3 * rows + 2 * chunk
-        assert bucket_count(len(index)) == len(index) or index is plan[-1][0]
+        # No more than half as much again, whole chunks aside.
+        assert buffer < 1.5 * (rows + chunk)
+        filled = bucket_count(len(index))
+        assert filled == len(index) or index is plan[-1][0]
+        assert 2 * filled * sizes.prefix_bytes <= 2**power
+        assert 4 * filled * chunk * sizes.active_row_bytes <= 2**power
+        assert 4 * filled * buffer * sizes.row_bytes <= 2**power
 
 
 def test_a_smaller_budget_makes_smaller_pieces():

@@ -98,8 +98,8 @@ def test_a_prompt_of_one_token(shape):
     shift = np.zeros((3, 20))
     shift[0, 4] = 2.0
     swept = sweep(lm, probes, np.asarray([[0, 4]]), np.asarray([2.0]), "additive", target=1)
-    expected = joint_scores(lm, probes, 0, 1, found.site, shift)[0]
-    assert swept.log_probability[0, 0, 0] == pytest.approx(expected, rel=ROUNDING["float32"])
+    log_probability = joint_scores(lm, probes, 0, 1, found.site, shift)[0]
+    assert swept.log_probability[0, 0, 0] == pytest.approx(log_probability, rel=1e-6)
 
 
 @pytest.mark.parametrize("output", ["log_probability", "logit"])

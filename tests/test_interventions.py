@@ -3,6 +3,8 @@
 Differences are in units of the largest expected value, in float32 and in float64.
 """
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
@@ -247,4 +249,4 @@ def test_an_unknown_output_is_refused():
     lm = tiny("gated")
     found = sweep(lm, tiny_probes(lm), one_neuron_a_layer(lm), SHIFTS, target=0)
     with pytest.raises(ValueError, match="output is 'odds', expected one of"):
-        found.change("odds")
+        found.change(cast(Any, "odds"))

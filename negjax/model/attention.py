@@ -44,14 +44,14 @@ class Attention(nnx.Module):
         self.rope = config.rope
         self.causal = config.causal
 
-    def keys_values(self, x: jax.Array, positions: jax.Array) -> KeysValues:
+    def keys_values(self, x: jax.Array, positions: jax.Array | None) -> KeysValues:
         """Keys and values [..., S, G, C] of x [..., S, D] at positions [..., S]."""
         return KeysValues(self._placed(self.key(x), positions, self.key_norm), self.value(x))
 
     def __call__(
         self,
         x: jax.Array,
-        positions: jax.Array,
+        positions: jax.Array | None,
         mask: jax.Array,
         prefix: KeysValues | None,
         prefix_mask: jax.Array | None,
@@ -60,7 +60,7 @@ class Attention(nnx.Module):
 
         Args:
             x: [P, R, S, D], what attention reads.
-            positions: [P, 1, S], the same for all rows of a prompt.
+            positions: [P, 1, S], the same for all rows of a prompt; None: all stand at the origin.
             mask: [P, S], True where a suffix token is real.
             prefix: keys and values of the tokens before the suffix, or None.
             prefix_mask: [P, T], True where a prefix token is real.
@@ -75,9 +75,21 @@ class Attention(nnx.Module):
         mixed = mix(query, own, mask, prefix, prefix_mask, causal=self.causal)
         return self.out(mixed.reshape(p, r, s, h, c)), own
 
-    def _placed(self, x: jax.Array, positions: jax.Array, norm: Norm | None) -> jax.Array:
+    def seen_from(self, prefix: KeysValues, positions: jax.Array) -> KeysValues:
+        """A prefix [P, G, T, C] with the tokens at positions [P] as the origin of positions.
+
+        Scores depend on differences of positions alone, so a query there needs no rotation.
+        """
+        if self.rope is None:
+            return prefix
+        back = -positions[:, None, None]
+        return prefix._replace(keys=rotate(prefix.keys[..., None, :], back, self.rope)[..., 0, :])
+
+    def _placed(self, x: jax.Array, positions: jax.Array | None, norm: Norm | None) -> jax.Array:
         x = x if norm is None else norm(x)
-        return x if self.rope is None else rotate(x, positions, self.rope)
+        if self.rope is None or positions is None:
+            return x
+        return rotate(x, positions, self.rope)
 
 
 def mix(

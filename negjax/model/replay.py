@@ -89,7 +89,7 @@ def run(
     graphdef, params = stacked_blocks(model)
     layers = jax.tree.leaves(params)[0].shape[0]
     alone = Where(suffix.positions, suffix.mask, prefix_mask)
-    tokens, together, length = suffix.tokens, alone, 0
+    tokens, positions, together, length = suffix.tokens, suffix.positions, alone, 0
     if prefix_tokens is not None and prefix_mask is not None:
         length = prefix_tokens.shape[1]
         tokens = jnp.concatenate([prefix_tokens, suffix.tokens], axis=1)
@@ -122,7 +122,7 @@ def run(
 
         def suffix_only(resid: jax.Array) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
             # Of the prefix, nothing reads the last layer but attention.
-            own = block.keys_values(resid[:, :, :length], together.positions[:, :length])
+            own = block.keys_values(resid[:, :, :length], positions[:, :length])
             prefix = heads_first(own)
             after, _, trace = traced(block, entering, entering, alone, prefix)
             return resid.at[:, :, length:].set(after), (prefix, trace)
@@ -131,7 +131,7 @@ def run(
             return everything(resid)
         return jax.lax.cond(layer < layers - 1, everything, suffix_only, resid)
 
-    resid = model.embedding(tokens, together.positions)[:, None]
+    resid = model.embedding(tokens, positions)[:, None]
     resid, (keys_values, trace) = jax.lax.scan(step, resid, jnp.arange(layers))
     prefix = None if prefix_mask is None else Prefix(keys_values, prefix_mask)
     return Pass(prefix, trace, resid[:, :, length:])

@@ -89,7 +89,9 @@ def sweep_rows(
     graphdef, params = stacked_blocks(model)
     layers = trace.mid.shape[0]
     prefix_mask = None if prefix is None else prefix.mask
-    where = Where(suffix.positions, suffix.mask, prefix_mask)
+    # One token a row: taken as the origin of positions, it is never rotated, the prefix is, once.
+    at_origin = prefix is not None and suffix.tokens.shape[1] == 1
+    where = Where(None if at_origin else suffix.positions, suffix.mask, prefix_mask)
     resid = enter_rows(model, suffix, trace, rows, site)
 
     def chunks_of(count: jax.Array) -> jax.Array:
@@ -97,7 +99,11 @@ def sweep_rows(
 
     def run_layer(layer: jax.Array, resid: jax.Array) -> jax.Array:
         block = block_at(graphdef, params, layer)
-        keys_values = None if prefix is None else KeysValues(*(kv[layer] for kv in prefix.layers))
+        keys_values = None
+        if prefix is not None:
+            keys_values = KeysValues(*(kv[layer] for kv in prefix.layers))
+            if at_origin:
+                keys_values = block.attention.seen_from(keys_values, suffix.positions[:, 0])
 
         def run_chunk(i: jax.Array, resid: jax.Array) -> jax.Array:
             before = jax.lax.dynamic_slice_in_dim(resid, i * chunk, chunk, axis=1)

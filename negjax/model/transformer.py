@@ -18,8 +18,8 @@ from negjax.model.layers import ACTIVATIONS, FeedForward, Linear, Norm, compute_
 class Where(NamedTuple):
     """Where rows of tokens stand: the same for all layers."""
 
-    positions: jax.Array
-    """[P, S], position ids."""
+    positions: jax.Array | None
+    """[P, S], position ids; None: all tokens stand at the origin (`Attention.seen_from`)."""
     mask: jax.Array
     """[P, S], True where a token is real."""
     prefix_mask: jax.Array | None
@@ -46,7 +46,7 @@ class Block(nnx.Module):
         """Residual between the two sublayers [P, R, S, D], and the tokens' own keys and values."""
         out, own = self.attention(
             self._attention_input(resid),
-            where.positions[:, None],
+            None if where.positions is None else where.positions[:, None],
             where.mask,
             prefix,
             where.prefix_mask,
