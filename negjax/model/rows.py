@@ -90,7 +90,9 @@ def sweep_rows(
     layers = trace.mid.shape[0]
     prefix_mask = None if prefix is None else prefix.mask
     # One token a row: taken as the origin of positions, it is never rotated, the prefix is, once.
-    at_origin = prefix is not None and suffix.tokens.shape[1] == 1
+    # float64 keeps to absolute positions, whose sines, rounded to float32, define the model.
+    alone = suffix.tokens.shape[1] == 1 and trace.mid.dtype == jnp.float32
+    at_origin = prefix is not None and alone
     where = Where(None if at_origin else suffix.positions, suffix.mask, prefix_mask)
     resid = enter_rows(model, suffix, trace, rows, site)
 
