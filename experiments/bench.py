@@ -53,7 +53,10 @@ def main() -> int:
     notes = Path(_NOTES.value) if _NOTES.value else None
     if notes is not None and not all(m in notes.read_text("utf-8") for m in (START, STOP)):
         raise ValueError(f"{notes} lacks the lines {START} and {STOP}")
+    output = common.output_folder("bench")
+    output.mkdir(parents=True, exist_ok=True)
     lm = negjax.load(common.model_name())
+    report: dict[str, Any] = {"environment": provenance.environment()}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         export.save_pretrained(lm, folder / "model")
@@ -64,17 +67,14 @@ def main() -> int:
         found: dict[str, Found] = {case.name: {} for case in wanted}
         for case, tool in tqdm(steps, unit="run", disable=None):
             found[case.name][tool] = _child(folder, case, tool)
+            _save(output, report | {"cases": found})
         agreement = {case.name: _agreement(folder, case) for case in wanted}
         compile_times = _compile_times(folder, wanted)
         slopes = _slopes(lm, folder, arrays)
     lines = _table(lm, wanted, arrays, found, agreement, compile_times, slopes)
     print("\n".join(lines))
-    output = common.output_folder("bench")
-    output.mkdir(parents=True, exist_ok=True)
-    report = {"cases": found, "agreement": agreement, "compile": compile_times, "slopes": slopes}
-    report |= {"environment": provenance.environment()}
-    text = json.dumps(report, indent=2) + "\n"
-    write_whole(output / "bench.json", lambda file: file.write(text.encode()))
+    report |= {"cases": found, "agreement": agreement, "compile": compile_times, "slopes": slopes}
+    _save(output, report)
     if notes is not None:
         before, _, rest = notes.read_text("utf-8").partition(START)
         after = rest.partition(STOP)[2]
@@ -82,6 +82,11 @@ def main() -> int:
         write_whole(notes, lambda file: file.write((before + body + after).encode()))
     print(f"\nall figures: {output / 'bench.json'}")
     return 0
+
+
+def _save(output: Path, report: dict[str, Any]) -> None:
+    text = json.dumps(report, indent=2) + "\n"
+    write_whole(output / "bench.json", lambda file: file.write(text.encode()))
 
 
 def _child(folder: Path, case: Case, tool: str, cache: str = "", repeats: int = 0) -> Any:
@@ -132,7 +137,7 @@ def _slopes(
         return {}
     case, grid = arrays["response_32"], arrays["sweep_32"]["shifts"]
     through = load_file(folder / "response_32_negjax.safetensors")["slope"]
-    some = np.arange(0, len(case["neurons"]), 5)
+    some = np.arange(0, len(case["neurons"]), 10)
     target_ids = case["targets"][..., None]
     probes = negjax.Probes(
         prompts=("",),

@@ -38,8 +38,8 @@ def main(arguments: list[str]) -> None:
     found = work()
     first = time.perf_counter() - start
     rates, seconds = [rate()], []
-    # A serial run of minutes needs no warming up and no second try.
-    for _ in range(0 if first > 20 else _REPEATS.value):
+    # What runs for many seconds needs no warming up; only a first call that compiles does.
+    for _ in range(0 if first > 8 and _TOOL.value == "serial" else _REPEATS.value):
         start = time.perf_counter()
         found = work()
         seconds.append(time.perf_counter() - start)
