@@ -17,6 +17,9 @@ from negjax.probes import Probes
 DEFAULT_BUDGET_BYTES = 2 * 2**30
 """Memory that one computation may take on top of the weights, unless the caller says otherwise."""
 
+# A batch holds no prompt whose length bucket is a smaller share of its longest prompt's.
+FILLED = 0.7
+
 
 class Split(NamedTuple):
     """Probes split at their read position: the arguments of a prefix pass and a replay."""
@@ -162,15 +165,21 @@ class Sizes:
 
 
 def prompt_batches(probes: Probes, largest: int) -> list[np.ndarray]:
-    """Indices of probes in batches of at most `largest`, each of one length bucket."""
+    """Indices of probes in batches of at most `largest`, longest first.
+
+    A batch fetches all weights once, so neighbouring buckets share one as long as the shortest
+    prompt fills most of it.
+    """
     lengths = probes.mask.sum(1)
-    buckets = np.asarray([bucket(int(n)) for n in lengths])
-    order = np.argsort(-lengths, kind="stable")
-    batches = []
-    for size in sorted(set(buckets.tolist()), reverse=True):
-        same = order[buckets[order] == size]
-        batches += [same[i : i + largest] for i in range(0, len(same), largest)]
-    return batches
+    batches: list[list[int]] = []
+    for row in np.argsort(-lengths, kind="stable"):
+        batch = batches[-1] if batches else []
+        shared = batch and bucket(int(lengths[row])) >= FILLED * bucket(int(lengths[batch[0]]))
+        if shared and len(batch) < largest:
+            batch.append(row)
+        else:
+            batches.append([row])
+    return [np.asarray(batch) for batch in batches]
 
 
 def fitting(budget_bytes: int, each_bytes: int, most: int, what: str) -> int:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from negjax import interventions
 from negjax.batching import (
+    FILLED,
     Sizes,
     bucket,
     bucket_count,
@@ -85,7 +86,9 @@ def test_batches_hold_every_prompt_once(lengths, largest):
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
     for batch in batches:
         assert 1 <= len(batch) <= largest
-        assert len({bucket(lengths[i]) for i in batch}) == 1
+        # Little of a batch is padding.
+        held = [bucket(lengths[i]) for i in batch]
+        assert min(held) >= FILLED * max(held)
 
 
 @settings(deadline=None)
