@@ -9,6 +9,7 @@ import itertools
 import numpy as np
 import pytest
 
+from negjax.batching import Sizes
 from negjax.gradients import NeurGrad, effects, gradient_batches, neurgrad, sign
 from negjax.interventions import sweep
 from negjax.language_model import LanguageModel
@@ -26,8 +27,8 @@ from tests.block_shapes import (
 from tests.reference import full_forward, joint_scores, softmax
 
 STEP = 1e-4
-ROUNDING = {"float32": 1e-5, "float64": 1e-12}
-DERIVATIVE = {"float32": 1e-5, "float64": 1e-7}
+ROUNDING = {"float32": 3e-6, "float64": 1e-13}
+DERIVATIVE = {"float32": 3e-6, "float64": 5e-8}
 SITES = [(shape, site) for shape, config in SHAPES.items() for site in config.sites]
 # In float32 the embedded model's references cover the site `product`.
 CASES = [(*case, dtype) for case in SITES for dtype in ROUNDING if case[1] != "product"]
@@ -158,7 +159,7 @@ def test_effects_are_the_gradients(shape):
         gradients = neurgrad(lm, probes).computed
         for b, k in np.ndindex(3, 2):
             along = found[b, :, probes.target_ids[b, k, 0]]
-            assert error(along, gradients[b, k][tuple(neurons.T)]) < 1e-11
+            assert error(along, gradients[b, k][tuple(neurons.T)]) < 5e-14
         assert np.abs(found.sum(-1)).max() < 1e-14 < 1e-4 < np.abs(found).max()
 
 
@@ -183,7 +184,10 @@ def test_effects_take_neurons_in_any_number_and_any_order():
     neurons = all_neurons(lm.config)[::-1]
     together = effects(lm, probes, neurons)
     each = np.stack([neurons[b : b + 5] for b in range(3)])
-    apart = effects(lm, probes, each, budget_bytes=40_000)
+    # Room for two neurons: five go in three turns.
+    sizes = Sizes(lm.config, 8, 1, 1)
+    budget = 2 * (sizes.active_row_bytes + 4 * 60)
+    apart = effects(lm, probes, each, budget_bytes=budget)
     for b in range(3):
         assert error(apart[b], together[b, b : b + 5]) < 1e-5
 
