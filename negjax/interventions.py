@@ -24,7 +24,7 @@ Convention = Literal["signed", "additive"]
 
 # Tokens computed at once: matrix products this tall run near the peak rate, and their intermediates
 # still fit a last-level cache.
-CHUNK_TOKENS = 256
+CHUNK_TOKENS = 512
 # Tokens of work a call should hold, by taking several prompts together: fetching the layers'
 # weights is then paid once for all of them.
 CALL_TOKENS = 8192

@@ -6,11 +6,12 @@ below is the unperturbed replay's, so a row starts as the residual leaving layer
 layers l+1 … L-1 alone.
 
 Rows are sorted by layer, so those already inside the network at layer l are the first n of the
-buffer. Each layer's weights are fetched once and applied to those rows chunk by chunk; the number
-of chunks is a traced loop bound. One compilation therefore serves any mixture of layers, and rows
-that only pad the buffer are never computed.
+buffer. Each layer's weights are fetched once and applied to those rows chunk by chunk, the rest that
+fills no chunk by quarters of one; the number of chunks is a traced loop bound. One compilation
+therefore serves any mixture of layers, and rows that only pad the buffer are hardly computed.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -29,7 +30,9 @@ from negjax.model.replay import (
 from negjax.model.transformer import Transformer, Where
 
 # Tokens of the vocabulary whose logits are made at once: with a few hundred rows, some megabytes.
-VOCAB_BLOCK = 4096
+VOCAB_BLOCK = 2048
+# The rows that do not fill a chunk of at least so many tokens go by quarters of one.
+QUARTERED_TOKENS = 256
 
 
 class Rows(NamedTuple):
@@ -95,6 +98,8 @@ def sweep_rows(
     at_origin = prefix is not None and alone
     where = Where(None if at_origin else suffix.positions, suffix.mask, prefix_mask)
     resid = enter_rows(model, suffix, trace, rows, site)
+    tokens = chunk * suffix.tokens.size
+    part = chunk // 4 if chunk % 4 == 0 and tokens >= QUARTERED_TOKENS else chunk
 
     def chunks_of(count: jax.Array) -> jax.Array:
         return (count + chunk - 1) // chunk
@@ -107,15 +112,20 @@ def sweep_rows(
             if at_origin:
                 keys_values = block.attention.seen_from(keys_values, suffix.positions[:, 0])
 
-        def run_chunk(i: jax.Array, resid: jax.Array) -> jax.Array:
-            before = jax.lax.dynamic_slice_in_dim(resid, i * chunk, chunk, axis=1)
-            entered = jax.lax.dynamic_slice_in_dim(rows.layer, i * chunk, chunk, axis=1) < layer
+        def run_chunk(size: int, i: jax.Array, resid: jax.Array) -> jax.Array:
+            before = jax.lax.dynamic_slice_in_dim(resid, i * size, size, axis=1)
+            entered = jax.lax.dynamic_slice_in_dim(rows.layer, i * size, size, axis=1) < layer
             after = block(before, where, keys_values)
             after = jnp.where(entered[:, :, None, None], after, before)
-            return jax.lax.dynamic_update_slice_in_dim(resid, after, i * chunk, axis=1)
+            return jax.lax.dynamic_update_slice_in_dim(resid, after, i * size, axis=1)
 
         inside = (rows.layer < layer).sum(1).max()
-        return jax.lax.fori_loop(0, chunks_of(inside), run_chunk, resid)
+        if part == chunk:
+            return jax.lax.fori_loop(0, chunks_of(inside), partial(run_chunk, chunk), resid)
+        whole = inside // chunk
+        resid = jax.lax.fori_loop(0, whole, partial(run_chunk, chunk), resid)
+        first, last = whole * (chunk // part), (inside + part - 1) // part
+        return jax.lax.fori_loop(first, last, partial(run_chunk, part), resid)
 
     lowest = rows.layer.min()
     resid = jax.lax.fori_loop(lowest + 1, layers, run_layer, resid)
@@ -154,7 +164,10 @@ def _read_rows(
         # The last block is moved back to end with the vocabulary; what it repeats is masked.
         start = jnp.minimum(number * size, vocab - size)
         fresh = jnp.arange(size) >= number * size - start
-        weight = take(embedding, start, size, axis=0).astype(resid.dtype).T
+        # Turned once a block: left to itself, XLA turns it again for every chunk.
+        weight = jax.lax.optimization_barrier(
+            take(embedding, start, size, axis=0).astype(resid.dtype).T
+        )
         bias = None if model.head.bias is None else take(model.head.bias[...], start, size)
         inside = (index >= number * size) & (index < start + size)
 
