@@ -8,14 +8,12 @@ baseline takes. Expected: the figures under "to reach" (a prototype's, on 2 core
 `serial` is what the original implementation does: a forward hook and two full forwards for each
 neuron and shift, a full backward for each target. `best` is the best that could be written by hand
 in PyTorch: shifts batched, prefix keys and values cached, weights packed for the CPU. Every tool
-and case runs in a process of its own, so that its peak memory is its own, and measures the rate of
-a plain matrix product beside its work; all tools get the same weights and the same tokens, and
-their answers are compared.
+runs in a process of its own, so that its peak memory is its own; a case's tools take turns, so that
+a noisy machine treats them alike, and measure the rate of a plain matrix product beside their work.
+All get the same weights and the same tokens, and their answers are compared.
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,19 +27,23 @@ from tqdm import tqdm
 import negjax
 from experiments import common, provenance
 from experiments.bench_cases import CASES, Case, arithmetic, inputs
+from experiments.bench_processes import measure
 from negjax import export
 from negjax.language_model import LanguageModel
 from negjax.store import write_whole
 
 _CASES = flags.DEFINE_list("cases", [case.name for case in CASES], "Cases to measure.")
-_REPEATS = flags.DEFINE_integer("repeats", 3, "Measurements of each; the fastest counts.")
+_REPEATS = flags.DEFINE_integer(
+    "repeats", 4, "Rounds in which a case's tools take turns; the fastest of each counts."
+)
 _NOTES = flags.DEFINE_string(
     "notes", "", "Markdown file whose part between the bench marks is replaced by the table."
 )
 
 START, STOP = "<!-- bench: start -->", "<!-- bench: stop -->"
 
-Found = dict[str, dict[str, Any]]
+Found = dict[str, Any]
+"""Figures of a case's tools, by tool."""
 
 
 def main() -> int:
@@ -63,10 +65,9 @@ def main() -> int:
         arrays = {case.name: inputs(lm, case) for case in wanted}
         for name, values in arrays.items():
             save_file(values, folder / f"{name}.safetensors")
-        steps = [(case, tool) for case in wanted for tool in case.tools]
-        found: dict[str, Found] = {case.name: {} for case in wanted}
-        for case, tool in tqdm(steps, unit="run", disable=None):
-            found[case.name][tool] = _child(folder, case, tool)
+        found: dict[str, Found] = {}
+        for case in tqdm(wanted, unit="case", disable=None):
+            found[case.name] = measure(folder, case, case.tools, _REPEATS.value)
             _save(output, report | {"cases": found})
         agreement = {case.name: _agreement(folder, case) for case in wanted}
         compile_times = _compile_times(folder, wanted)
@@ -87,16 +88,6 @@ def main() -> int:
 def _save(output: Path, report: dict[str, Any]) -> None:
     text = json.dumps(report, indent=2) + "\n"
     write_whole(output / "bench.json", lambda file: file.write(text.encode()))
-
-
-def _child(folder: Path, case: Case, tool: str, cache: str = "", repeats: int = 0) -> Any:
-    command = [sys.executable, "-m", "experiments.bench_child", f"--folder={folder}"]
-    command += [f"--tool={tool}", f"--case={case.name}", f"--cache={cache}"]
-    command += [f"--repeats={repeats or _REPEATS.value}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ValueError(f"{tool} on {case.name} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _agreement(folder: Path, case: Case) -> dict[str, float]:
@@ -121,7 +112,7 @@ def _compile_times(folder: Path, cases: list[Case]) -> dict[str, dict[str, float
     chosen = {case.kind: case for case in reversed(cases) if case.kind != "response"}
     for kind, case in chosen.items():
         cache = str(folder / f"cache_{kind}")
-        cold, warm = (_child(folder, case, "negjax", cache, repeats=1) for _ in range(2))
+        cold, warm = (measure(folder, case, ["negjax"], 1, cache)["negjax"] for _ in range(2))
         found[kind] = {
             "cold": cold["first"] - cold["seconds"],
             "cached": warm["first"] - warm["seconds"],
@@ -163,8 +154,8 @@ def _table(
     slopes: dict[str, float],
 ) -> list[str]:
     """The results as Markdown."""
-    every = [run for runs in found.values() for run in runs.values()]
-    rate, slowest = max(run["rate"] for run in every), min(run["slowest_rate"] for run in every)
+    rates = [rate for runs in found.values() for run in runs.values() for rate in run["rates"]]
+    rate, slowest = max(rates), min(rates)
     per_row = {case.name: _units(case, arrays[case.name]) for case in cases}
     lines = [
         f"Measured {time.strftime('%Y-%m-%d')} with `python -m experiments.bench`: "
@@ -176,12 +167,9 @@ def _table(
         "rate | peak memory: serial, best, negjax | largest difference from serial, best |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    serial_sweep = found.get("sweep_32", {}).get("serial")
     for case in cases:
         runs, units = found[case.name], per_row[case.name]
         seconds = {tool: run["seconds"] / units for tool, run in runs.items()}
-        if case.kind == "response" and serial_sweep:
-            seconds["serial"] = serial_sweep["seconds"] / per_row["sweep_32"]
         ours = seconds["negjax"]
         goal = dict(case.wanted).get("× serial")
         ratio = f"{seconds['serial'] / ours:,.1f} ({goal:g})" if "serial" in seconds else "–"

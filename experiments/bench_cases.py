@@ -68,7 +68,8 @@ CASES = (
         neurons=1000,
         shifts=(10.0, 0.2),
         nodes=8,
-        tools=("negjax",),
+        serial_part=2,
+        tools=("serial", "negjax"),
         wanted=(("× serial", 2000.0),),
     ),
     Case(

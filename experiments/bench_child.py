@@ -19,14 +19,18 @@ FLAGS = flags.FLAGS
 _FOLDER = flags.DEFINE_string("folder", "", "Where bench put the model and the case's arrays.")
 _TOOL = flags.DEFINE_enum("tool", None, ["serial", "best", "negjax"], "What is measured.")
 _CASE = flags.DEFINE_enum("case", None, [case.name for case in CASES], "The work.")
-_REPEATS = flags.DEFINE_integer("repeats", 3, "Measurements; the fastest counts.", lower_bound=1)
 _CACHE = flags.DEFINE_string("cache", "", "Folder of JAX's compilation cache; empty: none.")
 
 Measure = Callable[[], dict[str, np.ndarray]]
 
 
 def main(arguments: list[str]) -> None:
-    """Prints one JSON object, and writes what was computed beside the case's arrays."""
+    """Measures once for each line on stdin, and answers each with one JSON object on stdout.
+
+    The first object, when the case is set up and has run once, holds that run's seconds, and how
+    long they really took where only a part of the case is run; the last, at the end of stdin, when
+    the answers lie beside the case's arrays, the peak memory.
+    """
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]!r}")
     folder = Path(_FOLDER.value)
@@ -34,28 +38,25 @@ def main(arguments: list[str]) -> None:
     arrays = load_file(folder / f"{case.name}.safetensors")
     make = {"serial": _serial, "best": _best, "negjax": _negjax}[str(_TOOL.value)]
     work, rate, share = make(folder, case, arrays)
-    start = time.perf_counter()
-    found = work()
-    first = time.perf_counter() - start
-    rates, seconds = [rate()], []
-    # What runs for many seconds needs no warming up; only a first call that compiles does.
-    for _ in range(0 if first > 8 and _TOOL.value == "serial" else _REPEATS.value):
+
+    def timed() -> tuple[dict[str, np.ndarray], float]:
         start = time.perf_counter()
         found = work()
-        seconds.append(time.perf_counter() - start)
-        rates.append(rate())
+        return found, (time.perf_counter() - start) / share
+
+    found, first = timed()
+    _answer({"first": first, "taken": first * share})
+    for _ in sys.stdin:
+        found, seconds = timed()
+        _answer({"seconds": seconds, "rate": rate()})
     answer = {name: np.ascontiguousarray(values) for name, values in found.items()}
     save_file(answer, folder / f"{case.name}_{_TOOL.value}.safetensors")
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    result = {
-        "first": first,
-        "seconds": min(seconds, default=first) / share,
-        "all_seconds": seconds,
-        "rate": max(rates),
-        "slowest_rate": min(rates),
-        "peak_bytes": kib * (1 if sys.platform == "darwin" else 1024),
-    }
-    print(json.dumps(result))
+    _answer({"peak_bytes": kib * (1 if sys.platform == "darwin" else 1024)})
+
+
+def _answer(values: dict[str, float]) -> None:
+    print(json.dumps(values), flush=True)
 
 
 def _negjax(

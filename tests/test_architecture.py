@@ -36,7 +36,8 @@ EXPERIMENTS = (
     "experiments experiments.baselines experiments.baselines.torch_model "
     "experiments.baselines.torch_forward experiments.baselines.torch_serial "
     "experiments.baselines.torch_best experiments.common experiments.provenance "
-    "experiments.page_parts experiments.bench_cases experiments.bench_child experiments.bench "
+    "experiments.page_parts experiments.bench_cases experiments.bench_child "
+    "experiments.bench_processes experiments.bench "
     "experiments.linearity_results experiments.linearity_report experiments.linearity_page "
     "experiments.linearity experiments.neg_map_page experiments.neg_map"
 )

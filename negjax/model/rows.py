@@ -6,9 +6,9 @@ below is the unperturbed replay's, so a row starts as the residual leaving layer
 layers l+1 … L-1 alone.
 
 Rows are sorted by layer, so those already inside the network at layer l are the first n of the
-buffer. Each layer's weights are fetched once and applied to those rows chunk by chunk, the rest that
-fills no chunk by quarters of one; the number of chunks is a traced loop bound. One compilation
-therefore serves any mixture of layers, and rows that only pad the buffer are hardly computed.
+buffer. Each layer's weights are fetched once and applied to those rows chunk by chunk, and by
+quarters of a chunk to what fills none; the numbers of chunks are traced loop bounds. One
+compilation therefore serves any mixture of layers, and hardly a row is computed only as padding.
 """
 
 from functools import partial

@@ -1,0 +1,101 @@
+"""A case's tools as processes that take turns, for `experiments.bench`."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from experiments.bench_cases import Case
+
+# A first run that takes so long is measurement enough, unless it compiles.
+LONG_SECONDS = 8.0
+
+
+def measure(
+    folder: Path, case: Case, tools: Sequence[str], rounds: int, cache: str = ""
+) -> dict[str, dict[str, Any]]:
+    """Seconds, product rates and peak memory of each tool, all alive at once, one running.
+
+    Args:
+        folder: holds the model and the case's arrays, and gets the answers.
+        rounds: measurements of each tool, after a first run that is not counted.
+        cache: folder of JAX's compilation cache; empty: none.
+
+    Raises:
+        ValueError: a process failed; the message ends with what it said.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    with contextlib.ExitStack() as stack:
+        children = {}
+        for tool in tools:
+            errors = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
+            children[tool] = stack.enter_context(_Child(folder, case, tool, cache, errors))
+            found[tool] = children[tool].read() | {"all_seconds": [], "rates": []}
+        for _ in range(rounds):
+            for tool, child in children.items():
+                if tool == "serial" and found[tool]["taken"] > LONG_SECONDS:
+                    continue
+                values = child.ask()
+                found[tool]["all_seconds"].append(values["seconds"])
+                found[tool]["rates"].append(values["rate"])
+        for tool, child in children.items():
+            best = min(found[tool]["all_seconds"], default=found[tool]["first"])
+            found[tool] |= {"seconds": best, **child.finish()}
+    return found
+
+
+class _Child:
+    """A running `experiments.bench_child`, killed on the way out."""
+
+    def __init__(self, folder: Path, case: Case, tool: str, cache: str, errors: IO[str]) -> None:
+        self.errors = errors
+        self.what = f"{tool} on {case.name}"
+        command = [sys.executable, "-m", "experiments.bench_child", f"--folder={folder}"]
+        command += [f"--tool={tool}", f"--case={case.name}", f"--cache={cache}"]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            encoding="utf-8",
+        )
+
+    def __enter__(self) -> "_Child":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+    def ask(self) -> dict[str, float]:
+        """One more measurement."""
+        assert self.process.stdin is not None
+        # A dead process is found out by what it does not answer.
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write("measure\n")
+            self.process.stdin.flush()
+        return self.read()
+
+    def finish(self) -> dict[str, float]:
+        """The peak memory, when the answers are written."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return self.read()
+
+    def read(self) -> dict[str, float]:
+        """The next object that the process prints."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait()
+            self.errors.seek(0)
+            raise ValueError(f"{self.what} failed:\n{self.errors.read()[-2000:]}")
+        return json.loads(line)
