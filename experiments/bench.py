@@ -93,6 +93,9 @@ def _save(output: Path, report: dict[str, Any]) -> None:
 def _agreement(folder: Path, case: Case) -> dict[str, float]:
     """Largest difference of each baseline's answers from negjax's, over the largest answer."""
     found: dict[str, float] = {}
+    if case.kind == "response":
+        # Its slopes are compared with the grid's, in `_slopes`.
+        return found
     key = "computed" if case.kind == "neurgrad" else "probability"
     for tool in case.tools:
         if tool == "negjax":
