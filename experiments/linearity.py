@@ -13,6 +13,7 @@ the activation (Pearson r), how steep (NEG), and how well NeurGrad tells the ste
 measured as Chebyshev series (`negjax.response`), on the plain grid, or both, which compares them.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,6 +54,9 @@ _GROUP = flags.DEFINE_integer(
     "Prompts that are measured and saved together. Default: by the number of neurons.",
     lower_bound=1,
 )
+
+# Prompts whose gradients are taken and saved together, at least.
+GRADIENT_PROMPTS = 64
 
 
 @dataclass(frozen=True)
@@ -184,36 +188,47 @@ def _specs(prompts: int, neurons: int, group: int, plan: Plan) -> dict[str, stor
 @dataclass(frozen=True)
 class _Group(common.Work):
     prompts: range | None
-    """None: all, the group of the gradients."""
+    """Whose curves it measures; None: it measures something else."""
 
 
 def _work(inputs: common.Inputs, plan: Plan, neurons: np.ndarray, group: int) -> list[_Group]:
     total, each = neurons.shape[:2]
-    work = [_Group("gradients", 0, lambda: _gradients(inputs, plan, neurons), None)]
-    for start in range(0, total, group):
-        prompts = range(start, min(start + group, total))
-
-        def measure(prompts: range = prompts) -> common.Values:
-            return _curves(inputs, plan, neurons, prompts)
-
-        name = f"prompts {prompts[0]} to {prompts[-1]}"
-        work.append(_Group(name, len(prompts) * each, measure, prompts))
+    work = []
+    if "grid" in plan.measures:
+        work.append(_Group("shifts", 0, lambda: ((slice(None),), {"shifts": plan.grid}), None))
+    # A gradient pass is at its best with many prompts, and is lost where a run is cut off.
+    together = -(-GRADIENT_PROMPTS // group) * group
+    for first in range(0, total, together):
+        block = range(first, min(first + together, total))
+        differentiate = functools.partial(_gradients, inputs, neurons, block)
+        work.append(_Group(f"gradients of {_named(block)}", 0, differentiate, None))
+        for start in block[::group]:
+            prompts = range(start, min(start + group, block.stop))
+            measure = functools.partial(_curves, inputs, plan, neurons, prompts)
+            work.append(_Group(_named(prompts), len(prompts) * each, measure, prompts))
     return work
 
 
-def _gradients(inputs: common.Inputs, plan: Plan, neurons: np.ndarray) -> common.Values:
-    """Activation and CG of the chosen neurons: one pass over all prompts."""
-    found = {"activation": np.empty(neurons.shape[:2]), "computed": np.empty(neurons.shape[:2])}
+def _named(prompts: range) -> str:
+    return f"prompts {prompts[0]} to {prompts[-1]}"
+
+
+def _gradients(inputs: common.Inputs, neurons: np.ndarray, prompts: range) -> common.Values:
+    """Activation and CG of the chosen neurons of some prompts."""
+    at = slice(prompts.start, prompts.stop)
+    chosen = neurons[at]
+    found = {"activation": np.empty(chosen.shape[:2]), "computed": np.empty(chosen.shape[:2])}
     for index, _, activation, computed in negjax.gradient_batches(
-        inputs.lm, inputs.probes, inputs.site, budget_bytes=common.budget_bytes()
+        inputs.lm,
+        inputs.probes.select(list(prompts)),
+        inputs.site,
+        budget_bytes=common.budget_bytes(),
     ):
         rows = np.arange(len(index))[:, None]
-        layer, neuron = neurons[index, :, 0], neurons[index, :, 1]
+        layer, neuron = chosen[index, :, 0], chosen[index, :, 1]
         found["activation"][index] = np.asarray(activation)[rows, layer, neuron]
         found["computed"][index] = np.asarray(computed)[rows, 0, layer, neuron]
-    if "grid" in plan.measures:
-        found["shifts"] = plan.grid
-    return (slice(None),), {"neurons": neurons, **found}
+    return (at,), {"neurons": chosen, **found}
 
 
 def _curves(
