@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> None:
     _answer({"first": first, "taken": first * share})
     for _ in sys.stdin:
         found, seconds = timed()
-        _answer({"seconds": seconds, "rate": rate()})
+        _answer({"seconds": seconds, "taken": seconds * share, "rate": rate()})
     answer = {name: np.ascontiguousarray(values) for name, values in found.items()}
     save_file(answer, folder / f"{case.name}_{_TOOL.value}.safetensors")
     _answer({"peak_bytes": _peak_bytes()})
