@@ -245,14 +245,15 @@ def test_finished_groups_are_not_measured_again(
 def started(folder: Path, output: Path) -> subprocess.Popen[str]:
     """A run of many groups in a process of its own, some of them finished."""
     more = ("--prompts=12", "--neurons=30", "--group=1")
+    # A shell's background jobs, and what they start, ignore SIGINT.
+    heeding = "signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    wrapper = [sys.executable, "-c", f"import os, signal, sys; {heeding}"]
     process = subprocess.Popen(
-        command("linearity", *arguments(folder, output, *more)),
+        [*wrapper, *command("linearity", *arguments(folder, output, *more))],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell's background jobs, and what they start, ignore SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
