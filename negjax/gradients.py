@@ -24,14 +24,12 @@ from negjax.model.replay import (
     take_scored,
     target_scores,
 )
+from negjax.model.transformer import linearise
 from negjax.neurons import check_neurons
-from negjax.passes import run_split
+from negjax.passes import PASS_TOKENS, run_split
 from negjax.probes import Probes
 
 Output = Literal["probability", "log_probability", "logit"]
-
-# Enough tokens in one prefix pass to fill the matrix units; more only takes memory.
-PREFIX_TOKENS = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,9 +100,13 @@ def gradient_batches(
     site: str | None = None,
     *,
     output: Output = "probability",
+    linearised: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> Iterator[tuple[np.ndarray, jax.Array, jax.Array, jax.Array]]:
     """The streaming form of `neurgrad`: batches on the device, in an order of their own.
+
+    Args:
+        linearised: differentiate by RelP's rules (`negjax.model.transformer.linearise`).
 
     Yields:
         indices [b] of the batch's probes, probabilities [b, K], activations [b, L, F] and computed
@@ -126,6 +128,7 @@ def gradient_batches(
                     batching.split_probes(lm.config, probes, padded, target),
                     chosen,
                     output,
+                    linearised,
                 )
                 for target in groups
             ]
@@ -142,29 +145,37 @@ def _gradient_plan(lm: LanguageModel, probes: Probes, budget_bytes: int) -> list
         lm.config, length, probes.target_count, suffix, np.dtype(lm.compute_dtype).itemsize
     )
     each = sizes.prefix_bytes + sizes.gradient_bytes
-    most = max(1, PREFIX_TOKENS // length)
+    most = max(1, PASS_TOKENS // length)
     largest = batching.fitting(budget_bytes, each, most, f"one prompt of {length} tokens")
     return batching.prompt_batches(probes, largest)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+def output_of(output: Output, log_probability: jax.Array, logit: jax.Array) -> jax.Array:
+    """One of the outputs, to be differentiated."""
+    if output == "probability":
+        return jnp.exp(log_probability)
+    return log_probability if output == "log_probability" else logit
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3, 4, 5))
 def _gradient(
-    graphdef: nnx.GraphDef, params: nnx.State, split: Split, site: Site, output: Output
+    graphdef: nnx.GraphDef,
+    params: nnx.State,
+    split: Split,
+    site: Site,
+    output: Output,
+    linearised: bool,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Probability [P, K], activation [P, L, F], gradient [P, K, L, F]."""
     model = nnx.merge(graphdef, params)
     passed = run(model, split.prefix_tokens, split.prefix_mask, split.suffix)
+    if linearised:
+        model = linearise(graphdef, params)
 
     def outputs(resid: jax.Array) -> tuple[jax.Array, jax.Array]:
         scored = take_scored(resid, split.suffix, split.targets.shape[2])
         log_probability, logit = target_scores(model, scored, split.targets, split.real)
-        probability = jnp.exp(log_probability[:, 0])
-        wanted = {
-            "probability": probability,
-            "log_probability": log_probability[:, 0],
-            "logit": logit[:, 0],
-        }[output]
-        return wanted, probability
+        return output_of(output, log_probability, logit)[:, 0], jnp.exp(log_probability[:, 0])
 
     value, pull, probability = jax.vjp(outputs, passed.resid, has_aux=True)
     # Prompts do not interact: one cotangent a target serves all prompts at once.

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +15,9 @@ from negjax.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.gradients import Output
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
-from negjax.model.replay import Pass
+from negjax.model.readout import Scores, Spread
+from negjax.model.replay import Pass, take_read
 from negjax.model.rows import Rows, sweep_rows
-from negjax.neurons import check_neurons
 from negjax.passes import run_split
 from negjax.probes import Probes
 
@@ -53,6 +54,8 @@ class Measured(NamedTuple):
     """[B, R]."""
     logit: np.ndarray
     """[B, R]."""
+    spread: Spread[np.ndarray] | None
+    """[B, R] each, where it was asked for."""
 
 
 def intervene(
@@ -63,19 +66,71 @@ def intervene(
     site: str | None,
     *,
     target: int | None = None,
+    spread: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> Measured:
-    """Measures the target's output under each row's intervention.
+    """Measures the target's output under each row's intervention, and the spread if asked.
 
     Raises:
         ValueError: bad convention, site or target; a budget that holds not even one prompt.
     """
-    if convention not in get_args(Convention):
-        raise ValueError(f"convention is {convention!r}, expected one of {get_args(Convention)}")
-    target, chosen = check_target(probes, target), lm.config.site(site)
-    b, r = rows.layer.shape
-    result = Measured(*np.empty((3, b, r), lm.compute_dtype))
-    for index, chunk, buffer in _plan(lm, probes, r, budget_bytes):
+    activation, found = measure_rows(
+        lm,
+        probes,
+        rows,
+        convention,
+        site,
+        SPREAD if spread else SWEEP,
+        target=check_target(probes, target),
+        budget_bytes=budget_bytes,
+    )
+    return Measured(activation, found.log_probability[..., 0], found.logit[..., 0], found.spread)
+
+
+class Cost(NamedTuple):
+    """What a kernel's rows take."""
+
+    waiting: int = 1
+    """Memory of a row that waits in the buffer, in units of a sweep's."""
+    active: int = 1
+    """Memory of a row that is being computed, likewise."""
+    alone: bool = False
+    """Only the read position's token is computed, however long the suffix."""
+
+
+class Kernel(NamedTuple):
+    """A measurement of rows."""
+
+    measure: Callable[..., Any]
+    """Jitted, of (graphdef, params, split, passed, rows, site, chunk): a pytree of [P, R, …]."""
+    cost: Cost = Cost()
+
+
+def measure_rows(
+    lm: LanguageModel,
+    probes: Probes,
+    rows: Shifted,
+    convention: Convention,
+    site: str | None,
+    kernel: Kernel,
+    *,
+    target: int | None,
+    budget_bytes: int,
+) -> tuple[np.ndarray, Any]:
+    """Runs a kernel over all rows: the neurons' activations [B, R], and what the kernel returns.
+
+    Args:
+        kernel: its results [P, R, …] become [B, R, …], in the order of the rows.
+        target: number of the target to measure; None: all, which must have one token each.
+
+    Raises:
+        ValueError: bad convention or site; a budget that holds not even one prompt.
+    """
+    check_convention(convention)
+    chosen = lm.config.site(site)
+    plan = plan_rows(lm, probes, rows.layer.shape[1], kernel.cost, budget_bytes)
+    parts = []
+    for index, chunk, buffer in plan:
         # A group is filled up by repetition, so that few shapes compile.
         padded = np.resize(index, batching.bucket_count(len(index)))
         split = batching.split_probes(lm.config, probes, padded, target, steps=2)
@@ -88,37 +143,48 @@ def intervene(
         ]
         delta = np.where((activation > 0) | (convention == "additive"), some.shift, -some.shift)
         deltas = some._replace(shift=delta)
-        found = _run(lm, split, passed, deltas, chosen, chunk=chunk, buffer=buffer)
-        for field, values in zip(result, (activation, *found), strict=True):
-            field[index] = values[: len(index)]
-    return result
+        found = _run(lm, split, passed, deltas, chosen, kernel, chunk=chunk, buffer=buffer)
+        count = len(index)
+        parts.append(jax.tree.map(lambda x, count=count: x[:count], (activation, found)))
+    back = np.argsort(np.concatenate([index for index, _, _ in plan]))
+    return jax.tree.map(lambda *some: np.concatenate(some)[back], *parts)
 
 
-def _plan(
-    lm: LanguageModel, probes: Probes, rows: int, budget_bytes: int
+def plan_rows(
+    lm: LanguageModel, probes: Probes, rows: int, cost: Cost, budget_bytes: int
 ) -> list[tuple[np.ndarray, int, int]]:
     """Groups of prompts, and for each the rows of a prompt in a chunk and in a buffer."""
-    lengths = probes.mask.sum(1)
-    length = batching.bucket(int(lengths.max()), steps=2)
-    suffix = probes.target_ids.shape[2] if lm.config.causal else length
-    sizes = batching.Sizes(lm.config, length, 1, suffix, np.dtype(lm.compute_dtype).itemsize)
-    together = min(len(probes), max(1, CALL_TOKENS // (rows * suffix)))
+    sizes = row_sizes(lm, probes)
+    row = dataclasses.replace(sizes, suffix=1) if cost.alone else sizes
+    together = min(len(probes), max(1, CALL_TOKENS // (rows * row.suffix)))
     # Half for the prefixes, a quarter for the rows being computed, a quarter for those that wait.
     group = batching.fitting(
-        budget_bytes, 2 * sizes.prefix_bytes, together, f"one prompt of {length} tokens"
+        budget_bytes, 2 * sizes.prefix_bytes, together, f"one prompt of {sizes.length} tokens"
     )
-    row_bytes = 4 * sizes.active_row_bytes
+    row_bytes = 4 * cost.active * row.active_row_bytes
     group = batching.largest_bucket(batching.fitting(budget_bytes, row_bytes, group, "one row"))
     fit = batching.fitting(budget_bytes, row_bytes * group, CHUNK_TOKENS, "one row")
-    chunk = min(fit, max(1, CHUNK_TOKENS // (group * suffix)), rows)
+    chunk = min(fit, max(1, CHUNK_TOKENS // (group * row.suffix)), rows)
     chunk = batching.largest_bucket(chunk)
     held = batching.fitting(
-        budget_bytes, 4 * sizes.row_bytes * group * chunk, 2 * rows, "one chunk"
+        budget_bytes, 4 * cost.waiting * row.row_bytes * group * chunk, 2 * rows, "one chunk"
     )
     needed = batching.bucket_count(-(-rows // chunk))
     buffer = chunk * min(needed, batching.largest_bucket(held))
-    order = np.argsort(-lengths, kind="stable")
+    order = longest_first(probes)
     return [(order[i : i + group], chunk, buffer) for i in range(0, len(order), group)]
+
+
+def row_sizes(lm: LanguageModel, probes: Probes) -> batching.Sizes:
+    """Bytes of the longest prompt and of rows after it, of one target."""
+    length = batching.bucket(int(probes.mask.sum(1).max()), steps=2)
+    suffix = probes.target_ids.shape[2] if lm.config.causal else length
+    return batching.Sizes(lm.config, length, 1, suffix, np.dtype(lm.compute_dtype).itemsize)
+
+
+def longest_first(probes: Probes) -> np.ndarray:
+    """Numbers of the prompts, [B]."""
+    return np.argsort(-probes.mask.sum(1), kind="stable")
 
 
 def _run(
@@ -127,33 +193,33 @@ def _run(
     passed: Pass,
     deltas: Shifted,
     site: Site,
+    kernel: Kernel,
     *,
     chunk: int,
     buffer: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Log-probability and logit [P, R] of rows in any order, `buffer` of each prompt a call.
+) -> Any:
+    """A kernel's results [P, R, …] of rows in any order, `buffer` of each prompt a call.
 
     `deltas` are shifts of the additive convention.
     """
     order = np.argsort(deltas.layer, axis=1, kind="stable")
-    p, r = order.shape
-    log_probability, logit = np.empty((2, p, r), lm.compute_dtype)
-    for start in range(0, r, buffer):
+    parts = []
+    for start in range(0, order.shape[1], buffer):
         some = order[:, start : start + buffer]
+        used = some.shape[1]
         fields = [np.take_along_axis(field, some, axis=1) for field in deltas]
-        fill = ((0, 0), (0, buffer - some.shape[1]))
+        fill = ((0, 0), (0, buffer - used))
         padding = (lm.config.layers, 0, 0)
         padded = [np.pad(f, fill, constant_values=v) for f, v in zip(fields, padding, strict=True)]
+        rows = Rows(*map(jnp.asarray, padded))
         with lm.numerics():
-            found = _sweep(
-                lm.graphdef, lm.params, split, passed, Rows(*map(jnp.asarray, padded)), site, chunk
-            )
-        for out, values in zip((log_probability, logit), found, strict=True):
-            np.put_along_axis(out, some, np.asarray(values)[:, : some.shape[1]], axis=1)
-    return log_probability, logit
+            found = kernel.measure(lm.graphdef, lm.params, split, passed, rows, site, chunk)
+        parts.append(jax.tree.map(lambda x, used=used: np.asarray(x)[:, :used], found))
+    at = np.arange(len(order))[:, None], np.argsort(order, axis=1)
+    return jax.tree.map(lambda *x: np.concatenate(x, 1)[at], *parts)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 5, 6))
+@functools.partial(jax.jit, static_argnums=(0, 5, 6), static_argnames="spread")
 def _sweep(
     graphdef: nnx.GraphDef,
     params: nnx.State,
@@ -162,8 +228,10 @@ def _sweep(
     rows: Rows,
     site: Site,
     chunk: int,
-) -> tuple[jax.Array, jax.Array]:
-    scores = sweep_rows(
+    *,
+    spread: bool,
+) -> Scores:
+    return sweep_rows(
         nnx.merge(graphdef, params),
         passed.prefix,
         split.suffix,
@@ -173,8 +241,24 @@ def _sweep(
         split.real,
         site=site,
         chunk=chunk,
+        unperturbed=take_read(passed.resid[:, 0], split.suffix) if spread else None,
     )
-    return scores[0][..., 0], scores[1][..., 0]
+
+
+SWEEP = Kernel(functools.partial(_sweep, spread=False))
+"""`Scores` of every row."""
+SPREAD = Kernel(functools.partial(_sweep, spread=True))
+"""The same, with the spread."""
+
+
+def check_convention(convention: str) -> None:
+    """Refuses an unknown shift convention.
+
+    Raises:
+        ValueError: it is neither `signed` nor `additive`.
+    """
+    if convention not in get_args(Convention):
+        raise ValueError(f"convention is {convention!r}, expected one of {get_args(Convention)}")
 
 
 def check_target(probes: Probes, target: int | None) -> int:
@@ -193,51 +277,6 @@ def check_target(probes: Probes, target: int | None) -> int:
     return target
 
 
-@dataclasses.dataclass(frozen=True)
-class Sweep:
-    """Outputs under N interventions with X shifts each, of B prompts."""
-
-    site: Site
-    convention: Convention
-    neurons: np.ndarray
-    """[B, N, 2], (layer, index)."""
-    shifts: np.ndarray
-    """[X], in units of the activation."""
-    activation: np.ndarray
-    """[B, N], unperturbed."""
-    log_probability: np.ndarray
-    """[B, N, X]."""
-    logit: np.ndarray
-    """[B, N, X]."""
-    baseline_log_probability: np.ndarray
-    """[B, N], without a shift, computed as the shifted rows of the neuron's layer are."""
-    baseline_logit: np.ndarray
-    """[B, N]."""
-
-    @property
-    def probability(self) -> np.ndarray:
-        """[B, N, X]."""
-        return np.exp(self.log_probability)
-
-    @property
-    def baseline(self) -> np.ndarray:
-        """[B], probability without a shift."""
-        return np.exp(self.baseline_log_probability[:, 0])
-
-    def values(self, output: Output = "probability") -> np.ndarray:
-        """[B, N, X], one of the outputs."""
-        return select_output(output, self.log_probability, self.logit)
-
-    def change(self, output: Output = "probability") -> np.ndarray:
-        """[B, N, X], output with the shift minus output without.
-
-        The baseline entered the network at the same layer and in the same batch as the shifted
-        rows, so rounding that they share cancels.
-        """
-        before = select_output(output, self.baseline_log_probability, self.baseline_logit)
-        return self.values(output) - before[..., None]
-
-
 def select_output(output: Output, log_probability: np.ndarray, logit: np.ndarray) -> np.ndarray:
     """One of the outputs, from those that interventions measure.
 
@@ -251,70 +290,6 @@ def select_output(output: Output, log_probability: np.ndarray, logit: np.ndarray
     if output == "logit":
         return logit
     raise ValueError(f"output is {output!r}, expected one of {get_args(Output)}")
-
-
-def sweep(
-    lm: LanguageModel,
-    probes: Probes,
-    neurons: np.ndarray,
-    shifts: np.ndarray,
-    convention: Convention = "signed",
-    site: str | None = None,
-    *,
-    target: int | None = None,
-    budget_bytes: int = DEFAULT_BUDGET_BYTES,
-) -> Sweep:
-    """Shifts each neuron by each amount, one at a time, and measures the target's output exactly.
-
-    Args:
-        neurons: [N, 2], or [B, N, 2] for each prompt its own; (layer, index).
-        shifts: [X], finite.
-        convention: `signed`: a → a + x·s(a), x > 0 strengthens what the neuron does; `additive`:
-            a → a + x.
-        site: `act`, `up` or `product`; None is the model's default.
-        target: which of the K targets; may be left out if there is one.
-        budget_bytes: memory for one batch, besides the weights and the result.
-
-    Returns:
-        outputs [B, N, X] and baselines, as numpy arrays.
-
-    Raises:
-        ValueError: bad neurons, shifts, convention, site or target, by name.
-    """
-    shifts = np.asarray(shifts, lm.compute_dtype)
-    if shifts.ndim != 1 or not shifts.size or not np.isfinite(shifts).all():
-        raise ValueError(f"shifts are {shifts!r}, expected a list of finite numbers")
-    neurons = check_neurons(lm.config, neurons, len(probes))
-    rows = grid_rows(neurons, np.broadcast_to(shifts, (*neurons.shape[:2], shifts.size)))
-    found = intervene(
-        lm,
-        probes,
-        with_baselines(rows, lm.config.layers),
-        convention,
-        site,
-        target=target,
-        budget_bytes=budget_bytes,
-    )
-    b, n, _ = neurons.shape
-    size = n * shifts.size
-
-    def shifted(values: np.ndarray) -> np.ndarray:
-        return values[:, :size].reshape(b, n, -1)
-
-    def baseline(values: np.ndarray) -> np.ndarray:
-        return np.take_along_axis(values[:, size:], neurons[..., 0], axis=1)
-
-    return Sweep(
-        lm.config.site(site),
-        convention,
-        neurons,
-        shifts,
-        shifted(found.activation)[..., 0],
-        shifted(found.log_probability),
-        shifted(found.logit),
-        baseline(found.log_probability),
-        baseline(found.logit),
-    )
 
 
 def grid_rows(neurons: np.ndarray, shifts: np.ndarray) -> Shifted:

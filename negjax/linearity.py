@@ -6,7 +6,7 @@ import numpy as np
 
 from negjax.chebyshev import Response
 from negjax.gradients import Output
-from negjax.interventions import Sweep
+from negjax.sweeps import Sweep
 
 
 @dataclasses.dataclass(frozen=True)

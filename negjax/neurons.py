@@ -1,6 +1,10 @@
-"""Which neurons: (layer, index) pairs, checked; random choices, reproducible."""
+"""Which neurons: (layer, index) pairs, checked; random choices, reproducible; sets of them."""
+
+import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from negjax.model.config import ModelConfig
 
@@ -63,3 +67,132 @@ def random_neurons(config: ModelConfig, count: int, prompts: int, seed: int) -> 
         for row in range(prompts)
     ]
     return np.stack(np.divmod(np.asarray(chosen), config.neurons), axis=-1).astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class NeuronSets:
+    """R sets of neurons, each neuron with a value: a shift, or what its activation is set to.
+
+    Made by `neuron_sets`, which checks its input.
+    """
+
+    neurons: np.ndarray
+    """[R, n, 2], int32, (layer, index), no neuron twice in a set; layer L fills up smaller sets."""
+    values: np.ndarray
+    """[R, n], float64, units of the activation; 0 where a set is filled up."""
+    model_shape: tuple[int, int]
+    """(L, F) of the model that the neurons are of."""
+
+    def __post_init__(self) -> None:
+        if self.neurons.shape != (*self.values.shape, 2) or self.values.ndim != 2:
+            raise ValueError(
+                f"neurons are {list(self.neurons.shape)} and values {list(self.values.shape)}, "
+                "expected [R, n, 2] and [R, n]; neuron_sets makes them of lists"
+            )
+
+    def __len__(self) -> int:
+        return len(self.neurons)
+
+    @property
+    def used(self) -> np.ndarray:
+        """[R, n], False where a set is filled up."""
+        return self.neurons[..., 0] < self.model_shape[0]
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """[R], neurons of each set."""
+        return self.used.sum(1)
+
+    def dense(self) -> np.ndarray:
+        """The values as [R, L, F], 0 elsewhere."""
+        result = np.zeros((len(self), *self.model_shape))
+        row, column = np.nonzero(self.used)
+        layer, index = self.neurons[row, column].T
+        result[row, layer, index] = self.values[row, column]
+        return result
+
+
+def neuron_sets(config: ModelConfig, sets: Sequence[tuple[ArrayLike, ArrayLike]]) -> NeuronSets:
+    """Sets of neurons with values, checked.
+
+    Args:
+        config: of the model that has the neurons.
+        sets: R pairs of neurons [n, 2], (layer, index), and values [n] or one for all of them; n
+            may differ. The values of a neuron that a set names more than once are added up.
+
+    Raises:
+        ValueError: no sets, an empty set, more neurons than the model has, a neuron that it does
+            not have, a value that is not finite; the set is named by its number.
+    """
+    if not len(sets):
+        raise ValueError("no sets of neurons: expected at least one")
+    merged = []
+    for number, (neurons, values) in enumerate(sets):
+        try:
+            merged.append(_merged(config, np.asarray(neurons), values))
+        except ValueError as error:
+            raise ValueError(f"set {number}: {error}") from None
+    return _filled_up(config, merged)
+
+
+def dense_sets(config: ModelConfig, shifts: np.ndarray) -> NeuronSets:
+    """Sets of the neurons where shifts [R, L, F] are not 0; a set may be empty.
+
+    Raises:
+        ValueError: another shape, or a shift that is not finite.
+    """
+    shifts = np.asarray(shifts, np.float64)
+    shape = (config.layers, config.neurons)
+    if shifts.ndim != 3 or not len(shifts) or shifts.shape[1:] != shape:
+        raise ValueError(
+            f"shifts are {list(shifts.shape)}, expected [R, L, F] = [R, {shape[0]}, {shape[1]}]"
+        )
+    if not np.isfinite(shifts).all():
+        row, layer, index = np.argwhere(~np.isfinite(shifts))[0]
+        raise ValueError(
+            f"shift {shifts[row, layer, index]} of row {row} at neuron (layer {layer}, index "
+            f"{index}): expected finite numbers"
+        )
+    found = [np.argwhere(row) for row in shifts]
+    pairs = zip(found, shifts, strict=True)
+    return _filled_up(config, [(at, row[at[:, 0], at[:, 1]]) for at, row in pairs])
+
+
+def _merged(
+    config: ModelConfig, neurons: np.ndarray, values: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    """Different neurons [n, 2], sorted, and the sum of each one's values [n]."""
+    total = config.layers * config.neurons
+    if neurons.ndim == 2 and len(neurons) > total:
+        raise ValueError(f"{len(neurons):,} neurons, more than the {total:,} that the model has")
+    if neurons.ndim != 2:
+        raise ValueError(
+            f"neurons are {list(neurons.shape)}, expected [n, 2]: (layer, index) pairs"
+        )
+    neurons = check_neurons(config, neurons, 1)[0]
+    values = np.asarray(values, np.float64)
+    if values.ndim and values.shape != (len(neurons),):
+        raise ValueError(
+            f"values are {list(values.shape)} for {len(neurons)} neurons, expected one each, or "
+            "one number for all"
+        )
+    values = np.broadcast_to(values, len(neurons))
+    if not np.isfinite(values).all():
+        wrong = int(np.argmin(np.isfinite(values)))
+        layer, index = neurons[wrong]
+        raise ValueError(
+            f"value {values[wrong]} of neuron (layer {layer}, index {index}), expected a finite "
+            "number"
+        )
+    flat, inverse = np.unique(neurons @ (config.neurons, 1), return_inverse=True)
+    return np.stack(np.divmod(flat, config.neurons), -1), np.bincount(inverse, values)
+
+
+def _filled_up(config: ModelConfig, sets: Sequence[tuple[np.ndarray, np.ndarray]]) -> NeuronSets:
+    longest = max(len(values) for _, values in sets)
+    neurons = np.zeros((len(sets), longest, 2), np.int32)
+    neurons[..., 0] = config.layers
+    values = np.zeros((len(sets), longest))
+    for row, (some, own) in enumerate(sets):
+        neurons[row, : len(own)], values[row, : len(own)] = some, own
+    return NeuronSets(neurons, values, (config.layers, config.neurons))

@@ -34,8 +34,19 @@ SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES = (
     "report.html",
     "figures",
 )
-OUTPUTS = (SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES)
-"""What a study makes of the measurements: discarded together with them."""
+STATES, LOSSES, MODEL = "states", "losses.parquet", "model"
+"""Of a training run: states to go on from, losses by step, the trained model."""
+DOSES = "doses.parquet"
+"""Of a study of large doses: every dosed neuron."""
+SETS = "sets.parquet"
+"""Of a study of many neurons at once: every set of neurons."""
+CONTROLS = ("turned.parquet", "steered.parquet", "edited.parquet")
+"""Of a study of control: neurons turned, prompts steered, facts edited."""
+OUTPUTS = (
+    *(SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES),
+    *(STATES, LOSSES, MODEL, DOSES, SETS, *CONTROLS),
+)
+"""What a study makes besides the measurements: discarded together with them."""
 
 At = tuple[int | slice, ...]
 """Where in the leading axes of the arrays something lies."""

@@ -157,6 +157,18 @@ def correlation(left: np.ndarray, right: np.ndarray) -> float | None:
     return float(np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1.0, 1.0))
 
 
+def explained(prediction: np.ndarray, measured: np.ndarray) -> float | None:
+    """Share of the variance of measured [P] that a prediction [P] explains, 1 - SSE / SST.
+
+    None where what was measured does not vary. Not r²: a prediction of the wrong size is wrong.
+    """
+    spread = measured - np.mean(measured) if len(measured) else measured
+    total = float(spread @ spread)
+    if total == 0:
+        return None
+    return 1 - float(np.square(measured - prediction).sum()) / total
+
+
 def share(true: np.ndarray) -> float | None:
     """Share of True among [P]."""
     return _mean(np.asarray(true, bool))

@@ -22,7 +22,7 @@ class Facts:
     prompts: tuple[str, ...]  # as in the file, surrounding whitespace included
     answers: tuple[str, ...]
     rows: tuple[int, ...]  # row of each in the file, header not counted, from 0
-    source: str  # file name, or "negjax facts" for the shipped table
+    source: str  # file name, "negjax facts" or "facts-bert facts" for a shipped table
     sha256: str  # of the file's bytes
 
 
@@ -40,7 +40,8 @@ def read_facts(
 
     Args:
         path: a .csv, .parquet, .feather, .arrow or .jsonl file; None for the table shipped with
-            negjax (whose `masked` column, as `prompt_column`, holds the prompts of masked models).
+            negjax (whose `masked` column, as `prompt_column`, holds the prompts of masked models);
+            "facts-bert" for facts that the shipped model of that name was trained on.
         prompt_column: name of the column of prompts.
         answer_column: name of the column of answers.
         limit: how many rows to keep, all by default: the first ones, or random ones with a `seed`.
@@ -69,11 +70,9 @@ def read_facts(
 
 def _read_bytes(path: str | Path | None) -> tuple[bytes, str, str]:
     if path is None:
-        return (
-            resources.files("negjax").joinpath("data/facts.csv").read_bytes(),
-            ".csv",
-            "negjax facts",
-        )
+        return _shipped("facts.csv"), ".csv", "negjax facts"
+    if path == "facts-bert":
+        return _shipped("facts_bert/facts.csv"), ".csv", "facts-bert facts"
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in _COLUMNS:
@@ -81,6 +80,10 @@ def _read_bytes(path: str | Path | None) -> tuple[bytes, str, str]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     return path.read_bytes(), suffix, path.name
+
+
+def _shipped(file: str) -> bytes:
+    return resources.files("negjax").joinpath("data", file).read_bytes()
 
 
 def _choose_rows(total: int, limit: int | None, seed: int | None, source: str) -> tuple[int, ...]:

@@ -1,10 +1,15 @@
 """Fixtures that several files share, and which tests run where."""
 
+import hypothesis
 import pytest
 
 import negjax.loading
 from negjax.language_model import LanguageModel
 from tests.shared_data import EXPECTED
+
+# How long an example takes says nothing on a machine that others use as well.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_configure(config: pytest.Config) -> None:

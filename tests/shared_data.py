@@ -9,4 +9,5 @@ from pathlib import Path
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 GOLDEN = SHARED / "golden"
+MCEVAL8K = SHARED / "data" / "mceval8k"
 EXPECTED = SHARED.is_dir() or bool(os.environ.get("CI"))

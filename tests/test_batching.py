@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from negjax import interventions
@@ -19,6 +19,7 @@ from negjax.batching import (
     split_probes,
 )
 from negjax.gradients import _gradient_plan
+from negjax.interventions import Cost
 from negjax.neurons import all_neurons, check_neurons, random_neurons
 from negjax.probes import Probes
 from tests.block_shapes import BERT, GATED, JOINT_TARGETS, tiny, tiny_probes
@@ -91,7 +92,6 @@ def test_batches_hold_every_prompt_once(lengths, largest):
         assert min(held) >= FILLED * max(held)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(1, 300), min_size=1, max_size=20),
     st.integers(1, 3000),
@@ -105,9 +105,9 @@ def test_sweep_plans_keep_to_their_budget(lengths, rows, power, config):
     sizes = Sizes(config, length, 1, 1 if config.causal else length)
     if 2**power < max(2 * sizes.prefix_bytes, 4 * sizes.active_row_bytes):
         with pytest.raises(ValueError, match="is too small: one"):
-            interventions._plan(lm, probes, rows, 2**power)
+            interventions.plan_rows(lm, probes, rows, Cost(), 2**power)
         return
-    plan = interventions._plan(lm, probes, rows, 2**power)
+    plan = interventions.plan_rows(lm, probes, rows, Cost(), 2**power)
     assert sorted(np.concatenate([index for index, _, _ in plan])) == list(range(len(lengths)))
     for index, chunk, buffer in plan:
         assert 1 <= chunk <= rows and buffer % chunk == 0
@@ -122,7 +122,10 @@ def test_sweep_plans_keep_to_their_budget(lengths, rows, power, config):
 
 def test_a_smaller_budget_makes_smaller_pieces():
     lm, probes = tiny("gated"), probes_of([8] * 20)
-    plans = {size: interventions._plan(lm, probes, 300, size) for size in (100_000, 10**6, 10**9)}
+    plans = {
+        size: interventions.plan_rows(lm, probes, 300, Cost(), size)
+        for size in (100_000, 10**6, 10**9)
+    }
     held = [max(len(i) * b for i, _, b in plan) for plan in plans.values()]
     assert held == sorted(held) and held[0] < held[-1]
     batches = [len(_gradient_plan(lm, probes, size)) for size in (60_000, 10**6, 10**9)]

@@ -6,8 +6,8 @@ from numpy.polynomial import chebyshev
 
 from negjax.chebyshev import _noise, _series, response, truncation_error
 from negjax.gradients import neurgrad
-from negjax.interventions import sweep
 from negjax.neurons import all_neurons
+from negjax.sweeps import sweep
 from tests.block_shapes import (
     JOINT_TARGETS,
     error,

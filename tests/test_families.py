@@ -172,7 +172,7 @@ def configs(draw: st.DrawFn) -> ModelConfig:
     return dataclasses.replace(LLAMA, **sizes, **biases)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(config=configs())
 def test_weights_and_configs_survive_a_round_trip(config: ModelConfig) -> None:
     family = FAMILIES[config.family]

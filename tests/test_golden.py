@@ -13,9 +13,9 @@ import pytest
 
 from negjax.chebyshev import response
 from negjax.gradients import neurgrad
-from negjax.interventions import sweep
 from negjax.linearity import linear_fit
 from negjax.probes import encode
+from negjax.sweeps import sweep
 from tests.make_small_golden import SMALL
 from tests.shared_data import GOLDEN
 

@@ -11,10 +11,10 @@ import pytest
 
 from negjax.batching import Sizes
 from negjax.gradients import NeurGrad, effects, gradient_batches, neurgrad, sign
-from negjax.interventions import sweep
 from negjax.language_model import LanguageModel
 from negjax.neurons import all_neurons
 from negjax.probes import Probes, encode
+from negjax.sweeps import sweep
 from tests.block_shapes import (
     JOINT_TARGETS,
     SHAPES,

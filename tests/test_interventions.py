@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from negjax.gradients import Output
-from negjax.interventions import Shifted, Sweep, intervene, sweep
+from negjax.interventions import Shifted, intervene
 from negjax.language_model import LanguageModel
-from negjax.model import rows as row_module
+from negjax.model import readout
 from negjax.probes import Probes
+from negjax.sweeps import Sweep, sweep
 from tests.block_shapes import (
     JOINT_TARGETS,
     SHAPES,
@@ -192,7 +193,7 @@ def test_rows_of_the_layer_after_the_last_are_left_out():
 @pytest.mark.parametrize(("block", "context_length"), [(5, 31), (23, 30)])
 def test_any_block_of_the_vocabulary(monkeypatch, block, context_length):
     """The log-sum-exp is made block by block; 24 tokens are no multiple of 5 or 23."""
-    monkeypatch.setattr(row_module, "VOCAB_BLOCK", block)
+    monkeypatch.setattr(readout, "VOCAB_BLOCK", block)
     # BERT's head has a bias. A context of its own: nothing compiled with another block serves it.
     lm = tiny("bert", context_length=context_length)
     probes = tiny_probes(lm)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from negjax.chebyshev import response
-from negjax.interventions import Sweep, sweep
 from negjax.linearity import fit_changes, linear_fit, paper_grid
+from negjax.sweeps import Sweep, sweep
 from tests.block_shapes import error, one_neuron_a_layer, precision, tiny, tiny_probes
 
 

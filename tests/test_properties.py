@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from negjax import batching, gradients, interventions
 from negjax.chebyshev import response
 from negjax.gradients import effects, neurgrad
-from negjax.interventions import sweep
+from negjax.interventions import Cost
 from negjax.neurons import all_neurons
 from negjax.probes import Probes, encode
+from negjax.sweeps import sweep
 from tests.block_shapes import (
     JOINT_TARGETS,
     SHAPES,
@@ -31,9 +32,7 @@ TOLERANCE = 2e-6
 SHIFTS = np.asarray([-1.0, 2.0])
 
 # Compiling takes its time, and the machine may be shared.
-FEW = settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FEW = settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def padded(probes: Probes, left: list[int], right: int, filler: int) -> Probes:
@@ -123,17 +122,17 @@ def test_budgets_and_chunks(shape, monkeypatch):
     lm, probes = tiny(shape), tiny_probes(tiny(shape))
     expected = results(shape, probes)
     rows = len(one_neuron_a_layer(lm)) * len(SHIFTS) + lm.config.layers
-    plan = interventions._plan(lm, probes, rows, batching.DEFAULT_BUDGET_BYTES)
+    plan = interventions.plan_rows(lm, probes, rows, Cost(), batching.DEFAULT_BUDGET_BYTES)
     # So little that each prompt goes by itself.
     sizes = batching.Sizes(lm.config, 8, 2, 8 if shape == "bert" else 1)
     small = max(sizes.prefix_bytes + sizes.gradient_bytes, 2 * sizes.prefix_bytes)
-    tight = interventions._plan(lm, probes, rows, small)
+    tight = interventions.plan_rows(lm, probes, rows, Cost(), small)
     assert len(plan) == 1 < len(tight) == 3
     assert len(gradients._gradient_plan(lm, probes, small)) == 3
     assert_same(results(shape, probes, budget_bytes=small), expected)
     monkeypatch.setattr(interventions, "CHUNK_TOKENS", 16)
     monkeypatch.setattr(interventions, "CALL_TOKENS", 1)
-    tiny_chunks = interventions._plan(lm, probes, rows, batching.DEFAULT_BUDGET_BYTES)
+    tiny_chunks = interventions.plan_rows(lm, probes, rows, Cost(), batching.DEFAULT_BUDGET_BYTES)
     assert len(tiny_chunks) == 3 and tiny_chunks[0][1] < plan[0][1] * len(plan[0][0])
     assert_same(results(shape, probes), expected)
 
@@ -145,7 +144,7 @@ def test_rows_in_several_buffers():
     expected = sweep(lm, probes, neurons, shifts, target=0)
     sizes = batching.Sizes(lm.config, 8, 1, 1)
     budget = 4 * max(sizes.prefix_bytes, 6 * sizes.active_row_bytes)
-    [(_, chunk, buffer)] = interventions._plan(lm, probes, 303, budget)
+    [(_, chunk, buffer)] = interventions.plan_rows(lm, probes, 303, Cost(), budget)
     assert chunk < 12 and buffer < 303
     found = sweep(lm, probes, neurons, shifts, target=0, budget_bytes=budget)
     assert error(found.logit, expected.logit) < TOLERANCE

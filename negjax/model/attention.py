@@ -43,6 +43,7 @@ class Attention(nnx.Module):
         )
         self.rope = config.rope
         self.causal = config.causal
+        self.linearised = False
 
     def keys_values(self, x: jax.Array, positions: jax.Array | None) -> KeysValues:
         """Keys and values [..., S, G, C] of x [..., S, D] at positions [..., S]."""
@@ -72,6 +73,10 @@ class Attention(nnx.Module):
         own = self.keys_values(x, positions)
         p, r, s, h, c = query.shape
         query = query.reshape(p, r, s, own.keys.shape[3], -1, c) * c**-0.5
+        if self.linearised:
+            # Attention weights are functions of queries and keys, and constant if these are.
+            query = jax.lax.stop_gradient(query)
+            own = own._replace(keys=jax.lax.stop_gradient(own.keys))
         mixed = mix(query, own, mask, prefix, prefix_mask, causal=self.causal)
         return self.out(mixed.reshape(p, r, s, h, c)), own
 

@@ -20,6 +20,14 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
 }
 
+# act(x) / x, so that act(x) = x · gain(x) without a division.
+GAINS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "silu": jax.nn.sigmoid,
+    "gelu": lambda x: jax.lax.erfc(-math.sqrt(0.5) * x) / 2,
+    "gelu_tanh": lambda x: (1 + jnp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
+    "relu": lambda x: (x > 0).astype(x.dtype),
+}
+
 # Large enough to vanish in a softmax, small enough that differences of two stay finite.
 MASKED_SCORE = -1e30
 
@@ -27,6 +35,11 @@ MASKED_SCORE = -1e30
 def compute_dtype(param_dtype: jnp.dtype) -> jnp.dtype:
     """dtype of activations for weights of `param_dtype`: float64 stays, all else is float32."""
     return jnp.promote_types(param_dtype, jnp.float32)
+
+
+def activate(name: str, x: jax.Array, linearised: bool) -> jax.Array:
+    """An activation function of x; linearised, x times a gain that counts as constant."""
+    return x * jax.lax.stop_gradient(GAINS[name](x)) if linearised else ACTIVATIONS[name](x)
 
 
 class Linear(nnx.Module):
@@ -76,12 +89,14 @@ class Norm(nnx.Module):
         self.bias = (
             nnx.Param(jnp.zeros((size,), dtype), axes=axis) if config.norm == "layer" else None
         )
+        self.linearised = False
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., size] -> [..., size]."""
         if self.bias is not None:
             x = x - x.mean(-1, keepdims=True)
-        x = x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.eps)
+        inverse = jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.eps)
+        x = x * (jax.lax.stop_gradient(inverse) if self.linearised else inverse)
         x = x * self.scale[...].astype(x.dtype)
         return x if self.bias is None else x + self.bias[...].astype(x.dtype)
 
@@ -115,25 +130,35 @@ class FeedForward(nnx.Module):
         self.up = Linear(d, f, bias=config.ffn_bias, dtype=dtype, rngs=rngs)
         self.down = Linear(f, d, bias=config.ffn_bias, dtype=dtype, rngs=rngs)
         self.activation = config.activation
+        self.linearised = False
 
     def __call__(
-        self, x: jax.Array, shift: jax.Array | None = None, site: str = ""
+        self,
+        x: jax.Array,
+        shift: jax.Array | None = None,
+        site: str = "",
+        held: jax.Array | None = None,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """FFN output, and the intermediate vectors by name: the sites, and `gate` = act(gate(x)).
 
         Args:
             x: [..., D].
             shift: broadcastable to [..., F], added at `site`.
+            held: broadcastable to [..., F], True where the shift replaces the activation.
         """
-        act = ACTIVATIONS[self.activation]
 
         def shifted(value: jax.Array, name: str) -> jax.Array:
-            return value if shift is None or name != site else value + shift
+            if shift is None or name != site:
+                return value
+            return (value if held is None else jnp.where(held, 0, value)) + shift
 
         if self.gate is None:
-            product = shifted(act(self.up(x)), "act")
+            product = shifted(activate(self.activation, self.up(x), self.linearised), "act")
             return self.down(product), {"act": product}
-        gate = act(self.gate(x))
+        gate = activate(self.activation, self.gate(x), self.linearised)
         up = shifted(self.up(x), "up")
-        product = shifted(gate * up, "product")
+        product = gate * up
+        if self.linearised:
+            product = product / 2 + jax.lax.stop_gradient(product / 2)
+        product = shifted(product, "product")
         return self.down(product), {"up": up, "product": product, "gate": gate}

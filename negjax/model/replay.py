@@ -145,12 +145,18 @@ def shifted_block(
     prefix: KeysValues | None,
     suffix: Suffix,
     site: str,
+    held: jax.Array | None = None,
 ) -> jax.Array:
-    """One layer of a replay: residuals [P, R, S, D], shifts [P, R, F] at the read position."""
+    """One layer of a replay: residuals [P, R, S, D], shifts [P, R, F] at the read position.
+
+    `held`: [R, F], True where the shift replaces the activation.
+    """
     mid, _ = block.attend(resid, where, prefix)
     at_read = jnp.arange(suffix.tokens.shape[1]) == suffix.read[:, None]
-    shift_prsf = jnp.where(at_read[:, None, :, None], shift[:, :, None], 0)
-    return block.finish(mid, block.feed_forward(mid, shift_prsf, site)[0])
+    at_read = at_read[:, None, :, None]
+    shift_prsf = jnp.where(at_read, shift[:, :, None], 0)
+    held_prsf = None if held is None else at_read & held[:, None]
+    return block.finish(mid, block.feed_forward(mid, shift_prsf, site, held_prsf)[0])
 
 
 def replay_suffix(

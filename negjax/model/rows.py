@@ -11,28 +11,30 @@ quarters of a chunk to what fills none; the numbers of chunks are traced loop bo
 compilation therefore serves any mixture of layers, and hardly a row is computed only as padding.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from negjax.model.attention import KeysValues
-from negjax.model.layers import MASKED_SCORE
+from negjax.model.readout import Scores, read_rows
 from negjax.model.replay import (
     Prefix,
     Suffix,
     Trace,
     block_at,
     stacked_blocks,
+    take_read,
     take_scored,
 )
-from negjax.model.transformer import Transformer, Where
+from negjax.model.transformer import Block, Transformer, Where
 
-# Tokens of the vocabulary whose logits are made at once: with a few hundred rows, some megabytes.
-VOCAB_BLOCK = 2048
 # The rows that do not fill a chunk of at least so many tokens go by quarters of one.
 QUARTERED_TOKENS = 256
+
+Carry = TypeVar("Carry")
 
 
 class Rows(NamedTuple):
@@ -71,6 +73,30 @@ def enter_rows(
     return jax.vmap(per_row)(prompts, rows.layer, rows.neuron, rows.delta)
 
 
+def row_places(prefix: Prefix | None, suffix: Suffix, dtype: jnp.dtype) -> Where:
+    """Where rows stand.
+
+    One token a row: taken as the origin of positions, it is never rotated, the prefix is, once.
+    float64 keeps to absolute positions, whose sines, rounded to float32, define the model.
+    """
+    alone = suffix.tokens.shape[1] == 1 and dtype == jnp.float32
+    at_origin = prefix is not None and alone
+    prefix_mask = None if prefix is None else prefix.mask
+    return Where(None if at_origin else suffix.positions, suffix.mask, prefix_mask)
+
+
+def prefix_seen(
+    block: Block, prefix: Prefix | None, layer: jax.Array, suffix: Suffix, where: Where
+) -> KeysValues | None:
+    """The prefix's keys and values in a layer, as rows at `where` see them."""
+    if prefix is None:
+        return None
+    keys_values = KeysValues(*(kv[layer] for kv in prefix.layers))
+    if where.positions is None:
+        return block.attention.seen_from(keys_values, suffix.positions[:, 0])
+    return keys_values
+
+
 def sweep_rows(
     model: Transformer,
     prefix: Prefix | None,
@@ -82,35 +108,23 @@ def sweep_rows(
     *,
     site: str,
     chunk: int,
-) -> tuple[jax.Array, jax.Array]:
-    """Log-probability and logit [P, R, K] of the targets, for each row's intervention.
+    unperturbed: jax.Array | None = None,
+) -> Scores:
+    """What each row predicts under its intervention.
 
     Args:
         targets, real: [P, K, M], token ids and which of them count.
         chunk: rows of each prompt computed at once; divides R.
+        unperturbed: [P, D], last residual at the read position; asks for the spread.
     """
     graphdef, params = stacked_blocks(model)
     layers = trace.mid.shape[0]
-    prefix_mask = None if prefix is None else prefix.mask
-    # One token a row: taken as the origin of positions, it is never rotated, the prefix is, once.
-    # float64 keeps to absolute positions, whose sines, rounded to float32, define the model.
-    alone = suffix.tokens.shape[1] == 1 and trace.mid.dtype == jnp.float32
-    at_origin = prefix is not None and alone
-    where = Where(None if at_origin else suffix.positions, suffix.mask, prefix_mask)
+    where = row_places(prefix, suffix, trace.mid.dtype)
     resid = enter_rows(model, suffix, trace, rows, site)
-    tokens = chunk * suffix.tokens.size
-    part = chunk // 4 if chunk % 4 == 0 and tokens >= QUARTERED_TOKENS else chunk
-
-    def chunks_of(count: jax.Array) -> jax.Array:
-        return (count + chunk - 1) // chunk
 
     def run_layer(layer: jax.Array, resid: jax.Array) -> jax.Array:
         block = block_at(graphdef, params, layer)
-        keys_values = None
-        if prefix is not None:
-            keys_values = KeysValues(*(kv[layer] for kv in prefix.layers))
-            if at_origin:
-                keys_values = block.attention.seen_from(keys_values, suffix.positions[:, 0])
+        keys_values = prefix_seen(block, prefix, layer, suffix, where)
 
         def run_chunk(size: int, i: jax.Array, resid: jax.Array) -> jax.Array:
             before = jax.lax.dynamic_slice_in_dim(resid, i * size, size, axis=1)
@@ -120,78 +134,63 @@ def sweep_rows(
             return jax.lax.dynamic_update_slice_in_dim(resid, after, i * size, axis=1)
 
         inside = (rows.layer < layer).sum(1).max()
-        if part == chunk:
-            return jax.lax.fori_loop(0, chunks_of(inside), partial(run_chunk, chunk), resid)
-        whole = inside // chunk
-        resid = jax.lax.fori_loop(0, whole, partial(run_chunk, chunk), resid)
-        first, last = whole * (chunk // part), (inside + part - 1) // part
-        return jax.lax.fori_loop(first, last, partial(run_chunk, part), resid)
+        return over_chunks(inside, chunk, suffix, run_chunk, resid)
 
     lowest = rows.layer.min()
     resid = jax.lax.fori_loop(lowest + 1, layers, run_layer, resid)
 
-    used = (rows.layer < layers).sum(1).max()
     scored = take_scored(resid, suffix, targets.shape[2])
-    return _read_rows(model, scored, targets, real, chunks_of(used), chunk)
+    chunks = used_chunks(rows, layers, chunk)
+    return read_rows(model, scored, targets, real, chunks, chunk, unperturbed)
 
 
-def _read_rows(
+def over_chunks(
+    inside: jax.Array,
+    chunk: int,
+    suffix: Suffix,
+    body: Callable[[int, jax.Array, Carry], Carry],
+    carry: Carry,
+) -> Carry:
+    """Runs `body(size, i, carry)` for slices of rows that cover the first `inside` ones.
+
+    Slice i holds the rows from i · size. Whole chunks go first, the rest by quarters of one.
+    """
+    tokens = chunk * suffix.tokens.size
+    part = chunk // 4 if chunk % 4 == 0 and tokens >= QUARTERED_TOKENS else chunk
+    if part == chunk:
+        return jax.lax.fori_loop(0, (inside + chunk - 1) // chunk, partial(body, chunk), carry)
+    whole = inside // chunk
+    carry = jax.lax.fori_loop(0, whole, partial(body, chunk), carry)
+    first, last = whole * (chunk // part), (inside + part - 1) // part
+    return jax.lax.fori_loop(first, last, partial(body, part), carry)
+
+
+def used_chunks(rows: Rows, layers: int, chunk: int) -> jax.Array:
+    """How many chunks hold all rows but padding."""
+    return ((rows.layer < layers).sum(1).max() + chunk - 1) // chunk
+
+
+def read_writes(
     model: Transformer,
-    resid: jax.Array,
+    suffix: Suffix,
+    trace: Trace,
+    rows: Rows,
     targets: jax.Array,
     real: jax.Array,
-    chunks: jax.Array,
+    *,
     chunk: int,
-) -> tuple[jax.Array, jax.Array]:
-    """Log-probability and logit [P, R, K] of targets, of the first `chunks` chunks of rows.
+) -> Scores:
+    """What the head says at once of a neuron's write, δ · W_down[i], on the residual it joins.
 
-    `target_scores` for many rows: the logits are made in blocks of the vocabulary that stay in
-    cache, each block of the output embedding fetched once, and folded into a running log-sum-exp.
+    No layer above runs, and nothing else that its feed-forward layer writes takes part.
 
     Args:
-        resid: [P, R, M, D], last residuals at the scored positions.
-        targets, real: [P, K, M].
+        targets, real: [P, K, 1], token ids and which of them count.
+        chunk: rows of each prompt computed at once; divides R.
     """
-    p, r, m, _ = resid.shape
-    embedding = model.output_embedding()
-    vocab = embedding.shape[0]
-    size = min(VOCAB_BLOCK, vocab)
-    index = targets.swapaxes(1, 2)[:, None]  # [P, 1, M, K]
-    take, put = jax.lax.dynamic_slice_in_dim, jax.lax.dynamic_update_slice_in_dim
-    features = model.head.features(resid)
-
-    def add_block(number: jax.Array, scores: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        # The last block is moved back to end with the vocabulary; what it repeats is masked.
-        start = jnp.minimum(number * size, vocab - size)
-        fresh = jnp.arange(size) >= number * size - start
-        # Turned once a block: left to itself, XLA turns it again for every chunk.
-        weight = jax.lax.optimization_barrier(
-            take(embedding, start, size, axis=0).astype(resid.dtype).T
-        )
-        bias = None if model.head.bias is None else take(model.head.bias[...], start, size)
-        inside = (index >= number * size) & (index < start + size)
-
-        def add_chunk(i: jax.Array, scores: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-            peak, total, picked = (take(x, i * chunk, chunk, axis=1) for x in scores)
-            x = take(features, i * chunk, chunk, axis=1)
-            logits = (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], size)
-            logits = logits if bias is None else logits + bias.astype(resid.dtype)
-            logits = jnp.where(fresh, logits, MASKED_SCORE)
-            higher = jnp.maximum(peak, logits.max(-1))
-            total = total * jnp.exp(peak - higher) + jnp.exp(logits - higher[..., None]).sum(-1)
-            at = jnp.clip(index - start, 0, size - 1)
-            found = jnp.take_along_axis(
-                logits, jnp.broadcast_to(at, (p, chunk, m, at.shape[-1])), -1
-            )
-            new = higher, total, jnp.where(inside, found, picked)
-            return tuple(put(old, x, i * chunk, 1) for old, x in zip(scores, new, strict=True))
-
-        return jax.lax.fori_loop(0, chunks, add_chunk, scores)
-
-    zeros = jnp.zeros((p, r, m), resid.dtype)
-    start = (zeros + MASKED_SCORE, zeros, jnp.zeros((p, r, m, targets.shape[1]), resid.dtype))
-    peak, total, picked = jax.lax.fori_loop(0, -(-vocab // size), add_block, start)
-    counted = real.swapaxes(1, 2)[:, None]
-    logit = jnp.where(counted, picked, 0)
-    log_probability = jnp.where(counted, picked - (peak + jnp.log(total))[..., None], 0)
-    return log_probability.sum(2), logit.sum(2)
+    tokens, positions, mask = (take_read(x, suffix)[:, None] for x in suffix[:3])
+    alone = Suffix(tokens, positions, mask, suffix.read * 0)
+    mid = jax.vmap(lambda x: take_read(x, suffix))(trace.mid)[:, :, None]
+    own = trace._replace(mid=mid, ffn_out=jnp.zeros_like(mid))
+    resid = enter_rows(model, alone, own, rows, "product")
+    return read_rows(model, resid, targets, real, used_chunks(rows, len(mid), chunk), chunk)

@@ -12,7 +12,7 @@ from flax import nnx
 
 from negjax.model.attention import Attention, KeysValues
 from negjax.model.config import ModelConfig
-from negjax.model.layers import ACTIVATIONS, FeedForward, Linear, Norm, compute_dtype
+from negjax.model.layers import FeedForward, Linear, Norm, activate, compute_dtype
 
 
 class Where(NamedTuple):
@@ -54,10 +54,14 @@ class Block(nnx.Module):
         return self.attention_norm(resid + out) if self.post_norm else resid + out, own
 
     def feed_forward(
-        self, mid: jax.Array, shift: jax.Array | None = None, site: str = ""
+        self,
+        mid: jax.Array,
+        shift: jax.Array | None = None,
+        site: str = "",
+        held: jax.Array | None = None,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """FFN output and intermediates for the residual between the sublayers."""
-        return self.ffn(mid if self.post_norm else self.ffn_norm(mid), shift, site)
+        return self.ffn(mid if self.post_norm else self.ffn_norm(mid), shift, site, held)
 
     def finish(self, mid: jax.Array, ffn_out: jax.Array) -> jax.Array:
         """Residual leaving the block. An intervention's write is part of `ffn_out`."""
@@ -117,11 +121,12 @@ class Head(nnx.Module):
             nnx.Param(jnp.zeros((config.vocab_size,), dtype), axes="V") if config.mlm_head else None
         )
         self.activation = config.activation
+        self.linearised = False
 
     def features(self, resid: jax.Array) -> jax.Array:
         """What the output embedding reads, [..., D]."""
         if self.dense is not None:
-            resid = ACTIVATIONS[self.activation](self.dense(resid))
+            resid = activate(self.activation, self.dense(resid), self.linearised)
         return self.norm(resid)
 
 
@@ -153,3 +158,25 @@ class Transformer(nnx.Module):
             *x.shape[:-1], -1
         )
         return logits if self.head.bias is None else logits + self.head.bias[...].astype(x.dtype)
+
+
+def linearise(graphdef: nnx.GraphDef[Transformer], params: nnx.State) -> Transformer:
+    """The same model, to be differentiated by the rules of relevance patching.
+
+    It computes what the model computes, from factors some of which count as constant in a
+    derivative, so that what is left is linear, biases aside:
+
+    | module | held constant | rule, and where it is from |
+    |---|---|---|
+    | norm | the denominator | LN (Ali et al. 2022, arXiv 2202.07304) |
+    | attention | the softmax's weights | AH (the same) |
+    | activation function, act(x) = x · gain(x) | gain(x) | identity (Jafari et al. 2024) |
+    | product of a gated feed-forward layer | half of it: each factor gets ½ | half (the same) |
+    | linear map, embedding, residual sum | nothing | 0 (Montavon et al. 2019) |
+
+    Source: Jafari et al., RelP, 2025 (arXiv 2508.21258). The softmax over the vocabulary is part of
+    the output that is differentiated, not of the model.
+    """
+    model = nnx.merge(graphdef, params)
+    model.set_attributes(linearised=True)
+    return model
