@@ -1,0 +1,133 @@
+"""Estimators with a row for every neuron of every prompt: ablation and log-probability increase."""
+
+import functools
+
+import jax
+import numpy as np
+from flax import nnx
+
+from negjax.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.gradients import Output
+from negjax.interventions import (
+    SWEEP,
+    Cost,
+    Kernel,
+    Shifted,
+    measure_rows,
+    select_output,
+    with_baselines,
+)
+from negjax.language_model import LanguageModel
+from negjax.model.config import Site
+from negjax.model.readout import Scores
+from negjax.model.replay import Pass
+from negjax.model.rows import Rows, read_writes
+from negjax.neurons import all_neurons
+from negjax.passes import activations
+from negjax.probes import Probes
+
+# Prompts whose rows lie in memory together: 16 times 46,080 neurons are some 20 MB.
+PROMPTS = 16
+
+
+def ablations(
+    lm: LanguageModel,
+    probes: Probes,
+    site: str | None = None,
+    *,
+    output: Output = "probability",
+    reference: Probes | None = None,
+    budget_bytes: int = DEFAULT_BUDGET_BYTES,
+) -> np.ndarray:
+    """Exact change [B, K, L, F] of the outputs with each neuron, alone, at 0 or at a mean.
+
+    A sweep of every neuron, each with a shift of its own: value − a.
+
+    Args:
+        reference: probes; a neuron is set to its mean activation at their read positions, not to 0.
+    """
+    chosen = lm.config.site(site)
+    activation = activations(lm, probes, chosen, budget_bytes=budget_bytes)
+    value = np.zeros(activation.shape[1:])
+    if reference is not None:
+        value = activations(lm, reference, chosen, budget_bytes=budget_bytes).mean(0, np.float64)
+    shift = (value - activation).astype(activation.dtype)
+    return _changes(lm, probes, shift, chosen, SWEEP, output, budget_bytes)
+
+
+def log_probability_increases(
+    lm: LanguageModel, probes: Probes, *, budget_bytes: int = DEFAULT_BUDGET_BYTES
+) -> np.ndarray:
+    """LPI [B, K, L, F]: log p(target | h + v) − log p(target | h), both read at once by the head.
+
+    Source: Yu and Ananiadou, Neuron-Level Knowledge Attribution in Large Language Models, EMNLP
+    2024 (arXiv 2312.12141). h is the residual that enters the neuron's feed-forward layer, at the
+    read position, and v the neuron's own write: its activation at site `act` or `product` times its
+    row of W_down, without the bias. So it is the same at every site. What is read is what leaves
+    the block: where norms follow the sublayers (BERT), h + v and h go through that layer's norm.
+
+    Raises:
+        ValueError: targets of several tokens, of which one residual predicts only the first.
+    """
+    if probes.target_ids.shape[2] > 1:
+        raise ValueError(
+            'method "lpi" reads one residual, which predicts one token, but targets have up to '
+            f'{probes.target_ids.shape[2]} (target_mode "{probes.target_mode}"); pass '
+            'target_mode="first"'
+        )
+    writing = lm.config.sites[-1]
+    activation = activations(lm, probes, writing, budget_bytes=budget_bytes)
+    kernel = Kernel(_read_writes, Cost(alone=True))
+    return _changes(lm, probes, activation, writing, kernel, "log_probability", budget_bytes)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 5, 6))
+def _read_writes(
+    graphdef: nnx.GraphDef,
+    params: nnx.State,
+    split: Split,
+    passed: Pass,
+    rows: Rows,
+    site: Site,
+    chunk: int,
+) -> Scores:
+    del site  # A neuron's write is one vector, whatever the site.
+    model = nnx.merge(graphdef, params)
+    return read_writes(
+        model, split.suffix, passed.trace, rows, split.targets, split.real, chunk=chunk
+    )
+
+
+def _changes(
+    lm: LanguageModel,
+    probes: Probes,
+    shift: np.ndarray,
+    site: str,
+    kernel: Kernel,
+    output: Output,
+    budget_bytes: int,
+) -> np.ndarray:
+    """Changes [B, K, L, F] by shifts [B, L, F], one neuron at a time, from its layer's baseline."""
+    c = lm.config
+    k = probes.target_count
+    result = np.empty((len(probes), k, c.layers, c.neurons), lm.compute_dtype)
+    layer, neuron = all_neurons(c).T
+    # A joint target's tokens are part of the suffix: each such target is a sweep of its own.
+    joint = probes.target_ids.shape[2] > 1
+    targets: list[int | None] = list(range(k)) if joint else [None]
+    for start in range(0, len(probes), PROMPTS):
+        flat = shift[start : start + PROMPTS].reshape(-1, c.layers * c.neurons)
+        layers, neurons = (np.broadcast_to(number, flat.shape) for number in (layer, neuron))
+        rows = with_baselines(Shifted(layers, neurons, flat), c.layers)
+        some = probes.select(range(start, start + len(flat)))
+        for target in targets:
+            _, found = measure_rows(
+                lm, some, rows, "additive", site, kernel, target=target, budget_bytes=budget_bytes
+            )
+            values = select_output(output, found.log_probability, found.logit).swapaxes(1, 2)
+            after, before = np.split(values, [flat.shape[1]], axis=2)
+            chosen = slice(None) if target is None else slice(target, target + 1)
+            result[start : start + len(flat), chosen] = (
+                after.reshape(*after.shape[:2], c.layers, c.neurons) - before[..., None]
+            )
+    return result

@@ -1,0 +1,176 @@
+"""Integrated gradients of each layer's neurons, every layer and step a row of one batch.
+
+Source: Dai et al., Knowledge Neurons in Pretrained Transformers, ACL 2022 (arXiv 2104.08696): one
+layer's activations at the read position are scaled from 0 to their value, other layers compute what
+they compute. Here the integral is a Riemann sum of midpoints.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from negjax import batching
+from negjax.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.gradients import Output, output_of
+from negjax.interventions import Cost, plan_rows
+from negjax.language_model import LanguageModel
+from negjax.model.replay import (
+    Pass,
+    block_at,
+    stacked_blocks,
+    take_scored,
+    target_scores,
+)
+from negjax.model.row_gradients import pull_back_rows
+from negjax.passes import run_split
+from negjax.probes import Probes
+
+# Rows whose logits over the vocabulary are made at once, for the sake of memory.
+HEAD_ROWS = 128
+
+
+def integrated_gradients(
+    lm: LanguageModel,
+    probes: Probes,
+    *,
+    output: Output = "probability",
+    steps: int = 20,
+    budget_bytes: int = DEFAULT_BUDGET_BYTES,
+) -> np.ndarray:
+    """IG [B, K, L, F] of every neuron: a · mean_m ∂output/∂a at α_m·a, with α_m = (m − ½) / steps.
+
+    The same at every site (see `_layer_gradients`). Summed over a layer it approaches the output
+    minus the output with that layer's activations at 0.
+
+    Args:
+        steps: m, the points of the Riemann sum; the error falls as its square.
+
+    Raises:
+        ValueError: steps that are no positive integer.
+    """
+    if not isinstance(steps, int | np.integer) or steps < 1:
+        raise ValueError(f"steps is {steps!r}, expected a positive integer")
+    c = lm.config
+    b, k = len(probes), probes.target_count
+    result = np.empty((b, k, c.layers, c.neurons), lm.compute_dtype)
+    layer = np.repeat(np.arange(c.layers, dtype=np.int32), steps)
+    scale = np.tile((np.arange(steps) + 0.5) / steps, c.layers).astype(lm.compute_dtype)
+    # A joint target's tokens are part of the suffix: each such target is a pass of its own.
+    joint = probes.target_ids.shape[2] > 1
+    groups: list[int | None] = list(range(k)) if joint else [None]
+    together = 1 if joint else k
+    # A waiting row keeps what it brought to each layer, and K cotangents; a row that is pulled
+    # back, its layer's intermediates and K times their cotangents.
+    cost = Cost(waiting=math.ceil((c.layers + 2 * together + 6) / 3), active=2 + together)
+    plan = plan_rows(lm, probes, len(layer), cost, budget_bytes)
+    for index, chunk, buffer in plan:
+        padded = np.resize(index, batching.bucket_count(len(index)))
+        for target in groups:
+            split = batching.split_probes(c, probes, padded, target, steps=2)
+            passed = run_split(lm, split)
+            with lm.numerics():
+                total = sum(
+                    _layer_gradients(
+                        lm.graphdef,
+                        lm.params,
+                        split,
+                        passed,
+                        _filled(layer[start : start + buffer], buffer, c.layers),
+                        _filled(scale[start : start + buffer], buffer, 0),
+                        output,
+                        chunk,
+                    )
+                    for start in range(0, len(layer), buffer)
+                )
+                found = _attributed(lm.graphdef, lm.params, passed, total / steps)
+            chosen = slice(None) if target is None else slice(target, target + 1)
+            result[index, chosen] = found[: len(index)]
+    return result
+
+
+def _filled(values: np.ndarray, size: int, padding: int) -> np.ndarray:
+    return np.pad(values, (0, size - len(values)), constant_values=padding)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 6, 7))
+def _layer_gradients(
+    graphdef: nnx.GraphDef,
+    params: nnx.State,
+    split: Split,
+    passed: Pass,
+    layer: jax.Array,
+    scale: jax.Array,
+    output: Output,
+    chunk: int,
+) -> jax.Array:
+    """Gradients [K, P, L, D] at the read position's FFN outputs, summed over the rows of a layer.
+
+    Row r is the replay in which the activations of `layer` [R] are multiplied by `scale` [R]. At
+    every site this scales what the FFN writes beside its bias: where `up` is scaled the gate is
+    not, so gate · up is scaled alike. So with c the gradient at the FFN's output, out, and a the
+    activation at site `act` or `product`,
+
+        IG = a · mean_m ∂output/∂a = a · (W_down · mean_m c_m),
+
+    and at `up`, where ∂product/∂up = gate, IG = up · gate · (W_down · mean_m c_m): the same.
+    """
+    model = nnx.merge(graphdef, params)
+    block_def, blocks = stacked_blocks(model)
+    suffix, trace = split.suffix, passed.trace
+    layers = trace.mid.shape[0]
+    # Padding rows point past the last layer; they are never read, so any layer will do.
+    own = jnp.minimum(layer, layers - 1)
+    at_read = jnp.arange(suffix.tokens.shape[1]) == suffix.read[:, None]
+    down_bias = model.blocks.ffn.down.bias
+    bias = jnp.zeros_like(trace.mid[:, 0, 0]) if down_bias is None else down_bias[...]
+
+    def scaled(layer: jax.Array, scale: jax.Array) -> jax.Array:
+        whole, fixed = trace.ffn_out[layer], bias[layer].astype(trace.mid.dtype)
+        return jnp.where(at_read[..., None], fixed + scale * (whole - fixed), whole)
+
+    def leave(layer: jax.Array, ffn_out: jax.Array) -> jax.Array:
+        return block_at(block_def, blocks, layer).finish(trace.mid[layer], ffn_out)
+
+    def outputs(resid: jax.Array) -> jax.Array:
+        scored = take_scored(resid, suffix, split.targets.shape[2])
+        return output_of(output, *target_scores(model, scored, split.targets, split.real))
+
+    ffn_out = jax.vmap(scaled, out_axes=1)(own, scale)
+    resid, pull = jax.vjp(
+        lambda ffn_out: jax.vmap(leave, in_axes=(0, 1), out_axes=1)(own, ffn_out), ffn_out
+    )
+    prompts = suffix.tokens.shape[0]
+    head_chunk = chunk
+    while head_chunk % 2 == 0 and head_chunk * prompts * split.targets.shape[2] > HEAD_ROWS:
+        head_chunk //= 2
+    gradients = pull_back_rows(
+        model,
+        passed.prefix,
+        suffix,
+        jnp.broadcast_to(layer, (prompts, *layer.shape)),
+        resid,
+        outputs,
+        chunk=chunk,
+        head_chunk=head_chunk,
+    )
+    (gradients,) = jax.vmap(pull)(gradients)
+    # [K, P, R, S, D] at [P]
+    index = suffix.read[None, :, None, None, None]
+    read = jnp.take_along_axis(gradients, index, axis=3)[:, :, :, 0]
+    k, p, _, d = read.shape
+    return jnp.zeros((k, p, layers, d), read.dtype).at[:, :, layer].add(read, mode="drop")
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _attributed(
+    graphdef: nnx.GraphDef, params: nnx.State, passed: Pass, gradient: jax.Array
+) -> jax.Array:
+    """IG [P, K, L, F] of mean gradients [K, P, L, D] at the layers' FFN outputs."""
+    down = nnx.merge(graphdef, params).blocks.ffn.down.kernel[...].astype(gradient.dtype)
+    at_read = passed.trace.at_read
+    product = at_read["product" if "product" in at_read else "act"]
+    return jnp.einsum("lpf,lfd,kpld->pklf", product, down, gradient)
