@@ -1,0 +1,142 @@
+"""Log-odds of targets while all neurons of a prompt are shifted at once, and their gradient.
+
+Log-odds λ = log P − log(1 − P), from the logits themselves, so that they are as precise for P near
+1 as for P near 0.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from negjax import batching
+from negjax.batching import Split
+from negjax.language_model import LanguageModel
+from negjax.model.config import Site
+from negjax.model.layers import MASKED_SCORE
+from negjax.model.replay import Prefix, replay_suffix, take_scored
+from negjax.model.transformer import Transformer
+from negjax.passes import run_split
+from negjax.probes import Probes
+
+
+def to_log_odds(probability: float | np.ndarray) -> np.ndarray:
+    """λ of probabilities between 0 and 1."""
+    p = np.asarray(probability, np.float64)
+    return np.log(p) - np.log1p(-p)
+
+
+def to_probability(log_odds: float | np.ndarray) -> np.ndarray:
+    """The inverse of `to_log_odds`."""
+    x = np.asarray(log_odds, np.float64)
+    return np.exp(-np.logaddexp(0, -x))
+
+
+def target_log_odds(
+    model: Transformer, resid: jax.Array, targets: jax.Array, real: jax.Array
+) -> jax.Array:
+    """Log-odds [P, R] of a target; of several tokens, those of their joint probability.
+
+    Args:
+        resid: [P, R, M, D], residuals at the scored positions.
+        targets: [P, 1, M], token ids; real: [P, 1, M], False for padding.
+    """
+    logits = model.logits(resid)
+    index = targets[:, 0][:, None, :, None]
+    picked = jnp.take_along_axis(logits, index, axis=-1)[..., 0]
+    others = jnp.where(jnp.arange(logits.shape[-1]) == index, MASKED_SCORE, logits)
+    each = picked - jax.nn.logsumexp(others, axis=-1)
+    if each.shape[-1] == 1:
+        return each[..., 0]
+    # log P = -log(1 + exp(-λ)) of each token; the joint one is their sum.
+    joint = jnp.where(real, -jax.nn.softplus(-each), 0).sum(-1)
+    return joint - jnp.log(-jnp.expm1(joint))
+
+
+@dataclasses.dataclass(frozen=True)
+class ShiftedReplays:
+    """Log-odds of P prompts' targets under shifts at the read position: a `search.Surface`."""
+
+    lm: LanguageModel
+    split: Split
+    prefix: Prefix | None
+    site: Site
+
+    def along(self, base: np.ndarray, direction: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """[P, R] at base + step · direction, of base and direction [P, L, F], steps [P, R]."""
+        dtype = self.lm.compute_dtype
+        arrays = (jnp.asarray(a, dtype) for a in (base, direction, steps))
+        with self.lm.numerics():
+            found = _along(
+                self.lm.graphdef, self.lm.params, self.split, self.prefix, self.site, *arrays
+            )
+        return np.asarray(found)
+
+    def slope(self, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """[P] and gradient [P, L, F] at shifts [P, L, F]."""
+        with self.lm.numerics():
+            found = _slope(
+                self.lm.graphdef,
+                self.lm.params,
+                self.split,
+                self.prefix,
+                self.site,
+                jnp.asarray(shift, self.lm.compute_dtype),
+            )
+        return np.asarray(found[0]), np.asarray(found[1])
+
+
+def shifted_replays(lm: LanguageModel, probes: Probes, site: Site) -> ShiftedReplays:
+    """Of all probes at once; each has one target."""
+    split = batching.split_probes(lm.config, probes, np.arange(len(probes)), 0, steps=2)
+    return ShiftedReplays(lm, split, run_split(lm, split).prefix, site)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _along(
+    graphdef: nnx.GraphDef,
+    params: nnx.State,
+    split: Split,
+    prefix: Prefix | None,
+    site: Site,
+    base: jax.Array,
+    direction: jax.Array,
+    steps: jax.Array,
+) -> jax.Array:
+    shift_prlf = base[:, None] + steps[..., None, None] * direction[:, None]
+    return _log_odds(nnx.merge(graphdef, params), split, prefix, site, shift_prlf)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _slope(
+    graphdef: nnx.GraphDef,
+    params: nnx.State,
+    split: Split,
+    prefix: Prefix | None,
+    site: Site,
+    shift: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    model = nnx.merge(graphdef, params)
+
+    def total(shift: jax.Array) -> tuple[jax.Array, jax.Array]:
+        odds = _log_odds(model, split, prefix, site, shift[:, None])[:, 0]
+        # Prompts do not interact: the gradient of the sum is each prompt's own.
+        return odds.sum(), odds
+
+    (_, odds), gradient = jax.value_and_grad(total, has_aux=True)(shift)
+    return odds, gradient
+
+
+def _log_odds(
+    model: Transformer,
+    split: Split,
+    prefix: Prefix | None,
+    site: Site,
+    shift_prlf: jax.Array,
+) -> jax.Array:
+    resid = replay_suffix(model, prefix, split.suffix, shift_prlf.transpose(2, 0, 1, 3), site)
+    scored = take_scored(resid, split.suffix, split.targets.shape[2])
+    return target_log_odds(model, scored, split.targets, split.real)

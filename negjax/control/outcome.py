@@ -1,0 +1,92 @@
+"""What a model says at the read position, before and after a shift of a prompt's neurons."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from negjax import batching
+from negjax.batching import Split
+from negjax.interventions import row_sizes
+from negjax.language_model import LanguageModel
+from negjax.model.config import Site
+from negjax.model.readout import read_rows
+from negjax.model.replay import Prefix, replay_suffix, take_read, take_scored
+from negjax.passes import run_split
+from negjax.probes import Probes
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """Next-token distributions of B prompts, as far as one target of each is concerned."""
+
+    probability: np.ndarray
+    """[B], of the target; of several tokens, the joint one."""
+    rank: np.ndarray
+    """[B], of the target's first token among all tokens; 1 is the most probable."""
+    top_token: np.ndarray
+    """[B], id of the most probable token; of equal ones the lowest."""
+    top_text: tuple[str, ...]
+    """[B], its text."""
+
+
+def shifted_outcomes(
+    lm: LanguageModel, probes: Probes, shifts: np.ndarray, site: Site, *, budget_bytes: int
+) -> tuple[Outcome, Outcome, np.ndarray]:
+    """Outcomes without and with a shift of its own for each prompt, and KL(without ‖ with) [B].
+
+    Args:
+        probes: with one target each.
+        shifts: [B, L, F], added to the activations.
+    """
+    c, b = lm.config, len(probes)
+    log_probability, rank, top_token = np.empty((b, 2)), *np.empty((2, b, 2), np.int64)
+    kl = np.empty(b)
+    sizes = row_sizes(lm, probes)
+    each = sizes.prefix_bytes + 2 * (sizes.active_row_bytes + sizes.itemsize * c.layers * c.neurons)
+    largest = batching.fitting(budget_bytes, each, b, f"one prompt of {sizes.length} tokens")
+    for index in batching.prompt_batches(probes, largest):
+        padded = np.resize(index, batching.bucket_count(len(index)))
+        split = batching.split_probes(c, probes, padded, 0, steps=2)
+        prefix = run_split(lm, split).prefix
+        shift = jnp.asarray(shifts[padded], lm.compute_dtype)
+        with lm.numerics():
+            found = _outcomes(lm.graphdef, lm.params, split, prefix, shift, site)
+        for out, values in zip((log_probability, rank, top_token, kl), found, strict=True):
+            out[index] = np.asarray(values)[: len(index)]
+    before, after = (
+        Outcome(
+            np.exp(log_probability[:, i]),
+            rank[:, i],
+            top_token[:, i],
+            tuple(lm.tokenizer.decode([token]) for token in top_token[:, i].tolist()),
+        )
+        for i in (0, 1)
+    )
+    return before, after, kl
+
+
+@functools.partial(jax.jit, static_argnums=(0, 5))
+def _outcomes(
+    graphdef: nnx.GraphDef,
+    params: nnx.State,
+    split: Split,
+    prefix: Prefix | None,
+    shift: jax.Array,
+    site: Site,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Log-probability, rank and top token [P, 2], KL [P], of shifts [P, L, F]."""
+    model = nnx.merge(graphdef, params)
+    both = jnp.stack([jnp.zeros_like(shift), shift]).transpose(2, 1, 0, 3)  # [L, P, 2, F]
+    resid = replay_suffix(model, prefix, split.suffix, both, site)
+    scored = take_scored(resid, split.suffix, split.targets.shape[2])
+    unperturbed = take_read(resid[:, 0], split.suffix)
+    found = read_rows(model, scored, split.targets, split.real, 1, 2, unperturbed)
+    assert found.spread is not None
+    logits = model.logits(scored[:, :, 0])
+    own = jnp.take_along_axis(logits, split.targets[:, 0, :1][:, None], axis=-1)
+    rank = 1 + (logits > own).sum(-1)
+    return found.log_probability[..., 0], rank, found.spread.top_token, found.spread.kl[:, 1]

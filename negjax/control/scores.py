@@ -1,0 +1,237 @@
+"""How good an edit is: the measures of the editing literature.
+
+Source: ROME and its CounterFact benchmark (Meng et al., *Locating and Editing Factual Associations
+in GPT*, NeurIPS 2022, arXiv 2202.05262). There fluency is the entropy of generated text's n-grams;
+here it is the perplexity of held-out text.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from negjax import batching
+from negjax.batching import Split
+from negjax.interventions import row_sizes
+from negjax.language_model import LanguageModel
+from negjax.model.replay import Suffix, run, take_read, take_scored, target_scores
+from negjax.passes import run_split
+from negjax.probes import Probes
+
+
+@dataclasses.dataclass(frozen=True)
+class Success:
+    """Prompts of one kind: how often, and by how much, one answer is likelier than another."""
+
+    prompts: int
+    score: float
+    """Share of the prompts where P(first) > P(second)."""
+    magnitude: float
+    """Mean P(first) − P(second)."""
+    probability: float
+    """Mean P(first)."""
+
+
+def success(first: np.ndarray, second: np.ndarray) -> Success:
+    """Of probabilities [n] of two answers.
+
+    With (new, old) on the edited prompts this is ROME's efficacy, on paraphrases its paraphrase
+    score; with (own answer, new) on prompts about other subjects, its neighbourhood score.
+
+    Raises:
+        ValueError: no prompts, or different numbers of them.
+    """
+    if first.ndim != 1 or first.shape != second.shape or not first.size:
+        raise ValueError(
+            f"probabilities are {list(first.shape)} and {list(second.shape)}, expected the same "
+            "number [n], 1 or more"
+        )
+    return Success(
+        first.size,
+        float((first > second).mean()),
+        float((first - second).mean()),
+        float(first.mean()),
+    )
+
+
+def overall(efficacy: float, paraphrase: float, neighbourhood: float) -> float:
+    """ROME's score of an editor: the harmonic mean of the three; 0 where one of them is."""
+    parts = np.asarray([efficacy, paraphrase, neighbourhood])
+    return float(3 / (1 / parts).sum()) if (parts > 0).all() else 0.0
+
+
+def target_probabilities(
+    lm: LanguageModel, probes: Probes, *, budget_bytes: int = batching.DEFAULT_BUDGET_BYTES
+) -> np.ndarray:
+    """P of each target, [B, K], by a plain forward."""
+    c, k = lm.config, probes.target_count
+    result = np.empty((len(probes), k))
+    length = batching.bucket(int(probes.mask.sum(1).max()))
+    suffix = probes.target_ids.shape[2] if c.causal else length
+    sizes = batching.Sizes(c, length, k, suffix, np.dtype(lm.compute_dtype).itemsize)
+    each = sizes.prefix_bytes + sizes.active_row_bytes
+    largest = batching.fitting(budget_bytes, each, len(probes), f"one prompt of {length} tokens")
+    # A joint target's tokens are part of the suffix: each such target is a pass of its own.
+    groups = list(range(k)) if probes.target_ids.shape[2] > 1 else [None]
+    for index in batching.prompt_batches(probes, largest):
+        padded = np.resize(index, batching.bucket_count(len(index)))
+        found = []
+        for target in groups:
+            split = batching.split_probes(c, probes, padded, target)
+            last = run_split(lm, split).resid
+            with lm.numerics():
+                found.append(_log_probability(lm.graphdef, lm.params, split, last))
+        result[index] = np.exp(np.concatenate(found, axis=1))[: len(index)]
+    return result
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _log_probability(
+    graphdef: nnx.GraphDef, params: nnx.State, split: Split, resid: jax.Array
+) -> jax.Array:
+    """[P, K] of last residuals [P, 1, S, D]."""
+    model = nnx.merge(graphdef, params)
+    scored = take_scored(resid, split.suffix, split.targets.shape[2])
+    return target_scores(model, scored, split.targets, split.real)[0][:, 0]
+
+
+def next_token_kl(
+    before: LanguageModel,
+    after: LanguageModel,
+    probes: Probes,
+    *,
+    budget_bytes: int = batching.DEFAULT_BUDGET_BYTES,
+) -> np.ndarray:
+    """KL(before ‖ after) of the next-token distributions at the read positions, [B], in nats.
+
+    A difference of float32 log-probabilities: KL below about 1e-6 is rounding.
+
+    Args:
+        before, after: models of one vocabulary; targets of the probes play no part.
+    """
+    result = np.empty(len(probes))
+    sizes = row_sizes(before, probes)
+    each = sizes.prefix_bytes + 4 * sizes.itemsize * before.config.vocab_size
+    largest = batching.fitting(
+        budget_bytes, each, len(probes), f"one prompt of {sizes.length} tokens"
+    )
+    for index in batching.prompt_batches(probes, largest):
+        padded = np.resize(index, batching.bucket_count(len(index)))
+        split = batching.split_probes(before.config, probes, padded, 0)
+        spreads = []
+        for lm in (before, after):
+            with lm.numerics():
+                spreads.append(_spread(lm.graphdef, lm.params, split, run_split(lm, split).resid))
+        without, with_edit = (np.asarray(spread, np.float64) for spread in spreads)
+        kl = np.einsum("pv,pv->p", np.exp(without), without - with_edit)
+        result[index] = kl[: len(index)]
+    return result
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _spread(graphdef: nnx.GraphDef, params: nnx.State, split: Split, resid: jax.Array) -> jax.Array:
+    """Log-probabilities [P, V] of all tokens at the read position."""
+    model = nnx.merge(graphdef, params)
+    return jax.nn.log_softmax(model.logits(take_read(resid[:, 0], split.suffix)))
+
+
+def perplexity(
+    lm: LanguageModel,
+    texts: Sequence[str],
+    *,
+    budget_bytes: int = batching.DEFAULT_BUDGET_BYTES,
+) -> float:
+    """exp of the mean −log P per token, of all texts together; the lower, the more fluent.
+
+    A causal LM predicts each token but the first from those before it. A masked LM predicts each
+    token from all others, its own place masked: pseudo-perplexity (Salazar et al., ACL 2020, arXiv
+    1910.14659), over all but the tokenizer's special tokens.
+
+    Raises:
+        ValueError: no texts, a text of fewer than two tokens or longer than the context.
+    """
+    if not len(texts):
+        raise ValueError("no texts: expected at least one")
+    rows, targets, places = _prediction_rows(lm, texts)
+    length = batching.bucket(max(map(len, rows)))
+    c = lm.config
+    vocabulary = 3 * np.dtype(lm.compute_dtype).itemsize * c.vocab_size
+    sizes = batching.Sizes(c, length, 1, length, np.dtype(lm.compute_dtype).itemsize)
+    each = sizes.prefix_bytes + vocabulary * (length if c.causal else 1)
+    largest = batching.largest_bucket(
+        batching.fitting(budget_bytes, each, 64, f"one text of {length} tokens")
+    )
+    total = count = 0.0
+    for start in range(0, len(rows), largest):
+        some = slice(start, start + largest)
+        found = _scored(lm, rows[some], targets[some], places[some], length)
+        total, count = total - found.sum(), count + found.size
+    return float(np.exp(total / count))
+
+
+def _prediction_rows(
+    lm: LanguageModel, texts: Sequence[str]
+) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """Rows of tokens, and in each the tokens to predict and the places that predict them."""
+    rows, targets, places = [], [], []
+    for number, text in enumerate(texts):
+        tokens = np.asarray(lm.tokenizer(text)["input_ids"], np.int32)
+        if not 2 <= len(tokens) <= lm.config.context_length:
+            raise ValueError(
+                f"text {number} is {len(tokens)} tokens, expected 2 to "
+                f"{lm.config.context_length}: {text!r}"
+            )
+        if lm.config.causal:
+            rows.append(tokens)
+            targets.append(tokens[1:])
+            places.append(np.arange(len(tokens) - 1))
+            continue
+        special = np.isin(tokens, lm.tokenizer.all_special_ids)
+        for place in np.flatnonzero(~special):
+            masked = tokens.copy()
+            masked[place] = lm.tokenizer.mask_token_id
+            rows.append(masked)
+            targets.append(tokens[[place]])
+            places.append(np.asarray([place]))
+    return rows, targets, places
+
+
+def _scored(
+    lm: LanguageModel,
+    rows: list[np.ndarray],
+    targets: list[np.ndarray],
+    places: list[np.ndarray],
+    length: int,
+) -> np.ndarray:
+    """Log-probabilities of all tokens to predict, flat."""
+    p = batching.bucket_count(len(rows))
+    tokens, mask = np.zeros((p, length), np.int32), np.zeros((p, length), bool)
+    width = length if lm.config.causal else 1
+    at, wanted = np.zeros((2, p, width), np.int32)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row)], mask[i, : len(row)] = row, True
+        at[i, : len(places[i])], wanted[i, : len(places[i])] = places[i], targets[i]
+    mask[len(rows) :, 0] = True
+    positions = np.broadcast_to(np.arange(length, dtype=np.int32), tokens.shape)
+    suffix = Suffix(*map(jnp.asarray, (tokens, positions, mask, np.zeros(p, np.int32))))
+    with lm.numerics():
+        found = _token_scores(lm.graphdef, lm.params, suffix, jnp.asarray(at), jnp.asarray(wanted))
+    return np.concatenate(
+        [np.asarray(found[i], np.float64)[: len(own)] for i, own in enumerate(places)]
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _token_scores(
+    graphdef: nnx.GraphDef, params: nnx.State, suffix: Suffix, places: jax.Array, wanted: jax.Array
+) -> jax.Array:
+    """Log-probability [P, W] of wanted tokens [P, W] at places [P, W]."""
+    model = nnx.merge(graphdef, params)
+    resid = run(model, None, None, suffix).resid[:, 0]
+    logits = model.logits(jnp.take_along_axis(resid, places[..., None], axis=1))
+    picked = jnp.take_along_axis(logits, wanted[..., None], axis=-1)[..., 0]
+    return picked - jax.nn.logsumexp(logits, axis=-1)

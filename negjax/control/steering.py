@@ -1,0 +1,211 @@
+"""Steering: the smallest shift of the neurons at a read position that gives a target probability.
+
+Every neuron of a site is shifted at once, a → a + δ (the additive convention, so that the same
+shift can be applied to another prompt). P is moved in log-odds, where its relation to a shift is
+straighter than in P or log P (`experiments.control` measures it).
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from negjax import batching
+from negjax.batching import DEFAULT_BUDGET_BYTES
+from negjax.control import search
+from negjax.control.arguments import allowed_shifts, check_probability
+from negjax.control.odds import shifted_replays, to_log_odds, to_probability
+from negjax.control.outcome import shifted_outcomes
+from negjax.control.rays import FIRST_LOOK
+from negjax.control.unrelated import unrelated_facts
+from negjax.interventions import row_sizes
+from negjax.joint_interventions import joint
+from negjax.language_model import LanguageModel
+from negjax.model.config import Site
+from negjax.probes import Probes, TargetMode, encode
+
+TOLERANCE = 1e-3
+"""Largest distance from the wanted log-odds that counts as reached: at most 2.5e-4 in P."""
+PARALLEL = 0.999
+"""Cosine of a shift with the gradient there, from which it counts as the shortest."""
+TURNS = 25
+"""Most directions that are tried to make a shift shorter."""
+# Prompts searched together, so that each fetch of the weights serves them all.
+TOGETHER = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Steered:
+    """The smallest shift found that moves a prompt's target to a probability."""
+
+    site: Site
+    prompt: str
+    target: str
+    wanted: float
+    """The probability asked for."""
+    shift: np.ndarray
+    """[L, F], added to the activations at the read position."""
+    before: float
+    """P(target) without the shift."""
+    probability: float
+    """P(target) with it; where the wanted one was not reached, the nearest that was."""
+    reached: bool
+    """Whether the log-odds are within `TOLERANCE` of the wanted ones. False is no proof that it
+    cannot be done: the search, a local one, did not get there."""
+    cosine: float
+    """Of the shift with the gradient at the shifted point, over the neurons that may be shifted: 1
+    where the first-order (Karush-Kuhn-Tucker) condition of a smallest shift holds, and for no
+    shift. That no smaller one lies elsewhere is not verified."""
+    predicted: float
+    """Norm of the shift that the gradient at 0 asks for, the log-odds taken to be linear."""
+    path: tuple[tuple[float, float], ...]
+    """(L2 norm of the shift, P(target)) of every accepted point, from no shift on."""
+    kl: float
+    """KL(unshifted ‖ shifted) of the next-token distribution at the read position, in nats."""
+    unrelated: tuple[str, ...]
+    """U prompts to which the same shift was applied."""
+    unrelated_kl: np.ndarray
+    """[U], KL of each of them."""
+
+    @property
+    def converged(self) -> bool:
+        """Reached, and parallel to the gradient (`PARALLEL`)."""
+        return self.reached and self.cosine >= PARALLEL
+
+    @property
+    def norm(self) -> float:
+        """L2 norm of the shift."""
+        return float(np.linalg.norm(self.shift))
+
+
+def steer(
+    lm: LanguageModel,
+    prompt: str,
+    target: str,
+    probability: float,
+    *,
+    site: str | None = None,
+    neurons: np.ndarray | None = None,
+    layers: Sequence[int] | None = None,
+    turns: int = TURNS,
+    unrelated: Probes | None = None,
+    target_mode: TargetMode = "single",
+    budget_bytes: int = DEFAULT_BUDGET_BYTES,
+) -> Steered:
+    """The smallest shift (L2) of a prompt's neurons that moves P(target) to a probability.
+
+    Starts where the gradient at 0 predicts the probability along its own direction, corrects the
+    length by replays, then turns towards the gradient at the shifted point and corrects again, as
+    long as that makes the shift shorter (`negjax.control.search`).
+
+    Args:
+        prompt: one text; for a masked LM with one `[MASK]`.
+        probability: wanted P(target), between 0 and 1.
+        site: `act`, `up` or `product`; None is the model's default.
+        neurons: [N, 2], (layer, index) of those that may be shifted; a set: a neuron named twice
+            counts once. Default: all.
+        layers: instead, the layers whose neurons may be shifted.
+        turns: most directions tried to make the shift shorter; 0 keeps the first that is found,
+            along the gradient at 0 where that leads to the probability.
+        unrelated: prompts to apply the shift to; their targets play no part. Default: shipped
+            facts, one of each relation but the prompt's own (`unrelated_facts`).
+        target_mode: as in `encode`.
+        budget_bytes: memory for one batch, besides the weights and the result.
+
+    Raises:
+        ValueError: a probability outside (0, 1), a prompt or target that cannot be asked, unknown
+            site, neurons or layers; by name.
+    """
+    return steer_probes(
+        lm,
+        encode(lm, [prompt], [target], target_mode=target_mode),
+        probability,
+        site=site,
+        neurons=neurons,
+        layers=layers,
+        turns=turns,
+        unrelated=unrelated,
+        budget_bytes=budget_bytes,
+    )[0]
+
+
+def steer_probes(
+    lm: LanguageModel,
+    probes: Probes,
+    probability: float | np.ndarray,
+    *,
+    site: str | None = None,
+    neurons: np.ndarray | None = None,
+    layers: Sequence[int] | None = None,
+    turns: int = TURNS,
+    unrelated: Probes | None = None,
+    budget_bytes: int = DEFAULT_BUDGET_BYTES,
+) -> list[Steered]:
+    """`steer` for B prompts together, with one target each and one probability or [B].
+
+    By default the unrelated prompts are unrelated to all of them.
+
+    Raises:
+        ValueError: as `steer`; probes with several targets, probabilities of another shape.
+    """
+    c = lm.config
+    chosen = c.site(site)
+    wanted = check_probability(probability, len(probes))
+    if probes.target_count != 1:
+        raise ValueError(f"probes have {probes.target_count} targets a prompt: steering moves one")
+    project = allowed_shifts(c, neurons, layers)
+    others = unrelated_facts(lm, probes) if unrelated is None else unrelated
+    results = {}
+    for index in _plan(lm, probes, budget_bytes):
+        # A group is filled up by repetition, so that few shapes compile.
+        padded = np.resize(index, batching.bucket_count(len(index)))
+        found = search.minimal_shifts(
+            shifted_replays(lm, probes.select(padded), chosen),
+            to_log_odds(wanted[padded]),
+            (c.layers, c.neurons),
+            project,
+            tolerance=TOLERANCE,
+            turns=turns,
+            cosine=PARALLEL,
+        )
+        shifts, group = found.shift[: len(index)].astype(lm.compute_dtype), probes.select(index)
+        _, _, kl = shifted_outcomes(lm, group, shifts, chosen, budget_bytes=budget_bytes)
+        spread = joint(
+            lm,
+            others,
+            shifts,
+            "additive",
+            chosen,
+            target=0,
+            spread=True,
+            budget_bytes=budget_bytes,
+        )
+        assert spread.kl is not None
+        for row, number in enumerate(index.tolist()):
+            results[number] = Steered(
+                chosen,
+                group.prompts[row],
+                group.targets[row][0],
+                float(wanted[number]),
+                shifts[row],
+                float(to_probability(found.start[row])),
+                float(to_probability(found.level[row])),
+                bool(found.reached[row]),
+                float(found.cosine[row]),
+                float(found.predicted[row]),
+                tuple((p.norm, float(to_probability(p.level))) for p in found.paths[row]),
+                float(kl[row]),
+                others.prompts,
+                spread.kl[:, row],
+            )
+    return [results[number] for number in range(len(probes))]
+
+
+def _plan(lm: LanguageModel, probes: Probes, budget_bytes: int) -> list[np.ndarray]:
+    """Groups of prompts that are searched together."""
+    sizes = row_sizes(lm, probes)
+    shift_bytes = sizes.itemsize * lm.config.layers * lm.config.neurons
+    rows = FIRST_LOOK.size * (sizes.active_row_bytes + shift_bytes)
+    each = sizes.prefix_bytes + max(sizes.gradient_bytes, rows)
+    largest = batching.fitting(budget_bytes, each, TOGETHER, f"one prompt of {sizes.length} tokens")
+    return batching.prompt_batches(probes, largest)

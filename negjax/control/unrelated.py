@@ -1,0 +1,42 @@
+"""Prompts that have nothing to do with the ones being controlled: what else does a shift do?"""
+
+from negjax.language_model import LanguageModel
+from negjax.probes import Probes, encode
+from negjax.tables import read_facts
+
+
+def unrelated_facts(lm: LanguageModel, probes: Probes) -> Probes:
+    """Shipped facts that have nothing to do with some prompts: one of each other relation.
+
+    Relations of facts that are among the prompts are left out, and facts whose answer is one of the
+    targets.
+
+    Raises:
+        ValueError: this model can be asked none of them.
+    """
+    column = "prompt" if lm.config.causal else "masked"
+    facts = read_facts(prompt_column=column)
+    relations = read_facts(prompt_column=column, answer_column="relation").answers
+    targets = {target.strip() for row in probes.targets for target in row}
+    taken = {
+        relation
+        for prompt, relation in zip(facts.prompts, relations, strict=True)
+        if prompt in probes.prompts
+    }
+    prompts, answers = [], []
+    for prompt, answer, relation in zip(facts.prompts, facts.answers, relations, strict=True):
+        if relation in taken or answer in targets:
+            continue
+        try:
+            encode(lm, [prompt], [answer])
+        except ValueError:
+            continue
+        taken.add(relation)
+        prompts.append(prompt)
+        answers.append(answer)
+    if not prompts:
+        raise ValueError(
+            "this model's vocabulary holds none of the shipped facts; pass unrelated= to name "
+            "other prompts"
+        )
+    return encode(lm, prompts, answers)
