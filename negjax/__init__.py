@@ -11,35 +11,54 @@ arXiv 2412.18053) in JAX: exact interventions and gradients for every neuron.
 """
 
 from negjax.chebyshev import Response, response
+from negjax.control import Edited, Steered, Turned, edit, enhance, steer, suppress
+from negjax.estimators import estimate
 from negjax.gradients import NeurGrad, effects, gradient_batches, neurgrad
-from negjax.interventions import Sweep, sweep
+from negjax.joint_interventions import Joint, joint
 from negjax.language_model import LanguageModel
 from negjax.linearity import LinearFit, linear_fit, paper_grid
 from negjax.loading import load
-from negjax.neurons import all_neurons, random_neurons
+from negjax.neurons import NeuronSets, all_neurons, neuron_sets, random_neurons
 from negjax.probes import Probes, encode
+from negjax.second_order import Curvature, curvature, linear_range
+from negjax.sweeps import Sweep, sweep
 from negjax.tables import Facts, read_facts
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Curvature",
+    "Edited",
     "Facts",
+    "Joint",
     "LanguageModel",
     "LinearFit",
     "NeurGrad",
+    "NeuronSets",
     "Probes",
     "Response",
+    "Steered",
     "Sweep",
+    "Turned",
     "all_neurons",
+    "curvature",
+    "edit",
     "effects",
     "encode",
+    "enhance",
+    "estimate",
     "gradient_batches",
+    "joint",
     "linear_fit",
+    "linear_range",
     "load",
     "neurgrad",
+    "neuron_sets",
     "paper_grid",
     "random_neurons",
     "read_facts",
     "response",
+    "steer",
+    "suppress",
     "sweep",
 ]

