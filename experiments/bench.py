@@ -112,7 +112,8 @@ def _agreement(folder: Path, case: Case) -> dict[str, float]:
 def _compile_times(folder: Path, cases: list[Case]) -> dict[str, dict[str, float]]:
     """Seconds that the first call takes beyond a later one: cold, then from the cache on disk."""
     found: dict[str, dict[str, float]] = {}
-    chosen = {case.kind: case for case in reversed(cases) if case.kind != "response"}
+    told = ("sweep", "neurgrad", "ig")
+    chosen = {case.kind: case for case in reversed(cases) if case.kind in told}
     for kind, case in chosen.items():
         cache = str(folder / f"cache_{kind}")
         cold, warm = (measure(folder, case, ["negjax"], 1, cache)["negjax"] for _ in range(2))
@@ -178,7 +179,7 @@ def _table(
         goal = dict(case.wanted).get("× serial")
         ratio = f"{seconds['serial'] / ours:,.1f} ({goal:g})" if "serial" in seconds else "–"
         share = ""
-        if case.kind in ("sweep", "response"):
+        if case.kind in ("sweep", "response", "lpi", "joint"):
             # Of the rates that were measured in turn with the work: the machine's pace varies.
             here = arithmetic(lm, case, arrays[case.name]) / runs["negjax"]["seconds"]
             own = max(runs["negjax"]["rates"])
@@ -197,6 +198,13 @@ def _table(
         ]
         lines.append("| " + " | ".join(cells) + " |")
     lines.append("")
+    for case in cases:
+        run = found[case.name]["negjax"]
+        if "beside" in run:
+            lines.append(
+                f"- {case.what}: {run['seconds'] / min(run['beside']):.1f} × NeurGrad in the same "
+                f"process ({case.wanted[0][1]:g} at most)"
+            )
     for kind, times in compile_times.items():
         lines.append(
             f"- compiling the {kind}: {times['cold']:.1f} s in a first process, "
@@ -211,9 +219,11 @@ def _table(
 
 
 def _units(case: Case, arrays: dict[str, np.ndarray]) -> int:
-    """(neuron, shift) pairs, or prompts."""
-    if case.kind == "neurgrad":
+    """(neuron, shift) pairs, sets, or prompts."""
+    if case.kind in ("neurgrad", "ig", "lpi"):
         return case.prompts
+    if case.kind == "joint":
+        return case.sets
     return len(arrays["neurons"]) * len(arrays["shifts"])
 
 

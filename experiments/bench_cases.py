@@ -8,7 +8,7 @@ import numpy as np
 import negjax
 from negjax.language_model import LanguageModel
 
-Kind = Literal["sweep", "response", "neurgrad"]
+Kind = Literal["sweep", "response", "neurgrad", "ig", "lpi", "joint"]
 Tool = Literal["serial", "best", "negjax"]
 
 SEED = 0
@@ -31,6 +31,8 @@ class Case:
     neurons: int = 0
     shifts: tuple[float, float] = (0.0, 0.0)
     """Range and step of a sweep's grid."""
+    sets: int = 0
+    """Sets of `neurons` neurons, those of a set shifted together."""
     nodes: int = 0
     serial_part: int = 1
     """Neurons and shifts, or prompts, that `serial` measures; its time is proportional to them."""
@@ -98,6 +100,34 @@ CASES = (
         targets=4,
         wanted=(("× serial", 6.5), ("of serial's memory, at most", 0.2)),
     ),
+    Case(
+        "ig_35",
+        "integrated gradients of a prompt, 20 steps, T ≈ 35, batch 8",
+        "ig",
+        tokens=35,
+        prompts=8,
+        tools=("negjax",),
+        wanted=(("× NeurGrad in the same process, at most", 40.0),),
+    ),
+    Case(
+        "lpi_35",
+        "log-probability increase of all neurons of a prompt, T ≈ 35",
+        "lpi",
+        tokens=35,
+        tools=("negjax",),
+        wanted=(("of the product rate", 0.60),),
+    ),
+    Case(
+        "joint_32",
+        "a set of 4,096 neurons shifted together, T ≈ 32 (1,000 sets: under 10 s)",
+        "joint",
+        tokens=32,
+        neurons=4096,
+        shifts=(0.5, 0.5),
+        sets=1000,
+        tools=("negjax",),
+        wanted=(("seconds for all, at most", 10.0),),
+    ),
 )
 
 
@@ -105,7 +135,8 @@ def inputs(lm: LanguageModel, case: Case) -> dict[str, np.ndarray]:
     """Arrays of a case: prompts made of shipped facts, random neurons, the grid of shifts.
 
     Returns:
-        tokens [B, T], mask [B, T], targets [B, K], neurons [N, 2], shifts [X].
+        tokens [B, T], mask [B, T], targets [B, K], neurons [N, 2] or, of R sets, [R, N, 2],
+        shifts [X].
     """
     facts = negjax.read_facts()
     order = np.random.default_rng(SEED).permutation(len(facts.prompts))
@@ -121,11 +152,12 @@ def inputs(lm: LanguageModel, case: Case) -> dict[str, np.ndarray]:
         texts.append(text + prompt)
         answers.append([answer, *LABELS][: case.targets])
     probes = negjax.encode(lm, texts, answers)
+    neurons = negjax.random_neurons(lm.config, max(case.neurons, 1), max(case.sets, 1), SEED)
     arrays = {
         "tokens": probes.tokens,
         "mask": probes.mask,
         "targets": probes.target_ids[..., 0],
-        "neurons": negjax.random_neurons(lm.config, max(case.neurons, 1), 1, SEED)[0],
+        "neurons": neurons if case.sets else neurons[0],
         "shifts": negjax.paper_grid(*case.shifts) if case.neurons else np.ones(1),
     }
     return {name: np.ascontiguousarray(values) for name, values in arrays.items()}
@@ -134,12 +166,18 @@ def inputs(lm: LanguageModel, case: Case) -> dict[str, np.ndarray]:
 def arithmetic(lm: LanguageModel, case: Case, arrays: dict[str, np.ndarray]) -> float:
     """Floating-point operations that a sweep cannot avoid: 2 a weight and row, above its layer.
 
-    Attention's products over the prompt's T tokens count as well.
+    Attention's products over the prompt's T tokens count as well. LPI has a row for every neuron,
+    and no layers above it; a set is a row that runs through the lowest of its layers, too.
     """
     c = lm.config
+    if case.kind == "lpi":
+        return 2.0 * c.layers * c.neurons * c.width * c.vocab_size
     attention = 2 * c.width * c.head_width * (c.heads + c.kv_heads)
     a_layer = attention + (3 if c.gated else 2) * c.width * c.neurons
     scores = 2 * c.heads * c.head_width * arrays["mask"].sum()
+    if case.kind == "joint":
+        layers = c.layers - arrays["neurons"][..., 0].min(1)
+        return float(2 * (layers * (a_layer + scores) + c.width * c.vocab_size).sum())
     above = c.layers - 1 - arrays["neurons"][:, 0]
     rows = case.nodes or len(arrays["shifts"])
     return float(2 * rows * (above * (a_layer + scores) + c.width * c.vocab_size).sum())

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import app, flags
@@ -25,6 +25,18 @@ _CACHE = flags.DEFINE_string("cache", "", "Folder of JAX's compilation cache; em
 Measure = Callable[[], dict[str, np.ndarray]]
 
 
+class Tool(NamedTuple):
+    """A case's work, ready to run."""
+
+    work: Measure
+    rate: Callable[[], float]
+    """Floating-point operations a second of a plain matrix product."""
+    share: float = 1.0
+    """Part of the case that `work` does; its time stands for all of it."""
+    beside: Measure | None = None
+    """Work whose time this one's is judged by."""
+
+
 def main(arguments: list[str]) -> None:
     """Measures once for each line on stdin, and answers each with one JSON object on stdout.
 
@@ -38,19 +50,24 @@ def main(arguments: list[str]) -> None:
     case = next(case for case in CASES if case.name == _CASE.value)
     arrays = load_file(folder / f"{case.name}.safetensors")
     make = {"serial": _serial, "best": _best, "negjax": _negjax}[str(_TOOL.value)]
-    work, rate, share = make(folder, case, arrays)
+    work, rate, share, beside = make(folder, case, arrays)
     _forget_peak()
 
-    def timed() -> tuple[dict[str, np.ndarray], float]:
+    def timed(work: Measure) -> tuple[dict[str, np.ndarray], float]:
         start = time.perf_counter()
         found = work()
-        return found, (time.perf_counter() - start) / share
+        return found, time.perf_counter() - start
 
-    found, first = timed()
-    _answer({"first": first, "taken": first * share})
+    found, taken = timed(work)
+    _answer({"first": taken / share, "taken": taken})
+    if beside is not None:
+        beside()
     for _ in sys.stdin:
-        found, seconds = timed()
-        _answer({"seconds": seconds, "taken": seconds * share, "rate": rate()})
+        found, taken = timed(work)
+        values = {"seconds": taken / share, "taken": taken, "rate": rate()}
+        if beside is not None:
+            values["beside"] = timed(beside)[1]
+        _answer(values)
     answer = {name: np.ascontiguousarray(values) for name, values in found.items()}
     save_file(answer, folder / f"{case.name}_{_TOOL.value}.safetensors")
     _answer({"peak_bytes": _peak_bytes()})
@@ -78,9 +95,7 @@ def _answer(values: dict[str, float]) -> None:
     print(json.dumps(values), flush=True)
 
 
-def _negjax(
-    folder: Path, case: Case, arrays: dict[str, np.ndarray]
-) -> tuple[Measure, Callable[[], float], float]:
+def _negjax(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
     import jax
 
     if _CACHE.value:
@@ -102,12 +117,24 @@ def _negjax(
     )
     neurons, shifts = arrays["neurons"], arrays["shifts"]
 
+    sets = None
+    if case.kind == "joint":
+        values = np.resize(shifts, case.neurons)
+        sets = negjax.neuron_sets(lm.config, [(some, values) for some in neurons])
+
+    def gradients() -> dict[str, np.ndarray]:
+        found = negjax.neurgrad(lm, probes)
+        return {"computed": found.computed, "probability": found.probability}
+
     def work() -> dict[str, np.ndarray]:
         if case.kind == "sweep":
             return {"probability": negjax.sweep(lm, probes, neurons, shifts).probability[0]}
         if case.kind == "neurgrad":
-            found = negjax.neurgrad(lm, probes)
-            return {"computed": found.computed, "probability": found.probability}
+            return gradients()
+        if case.kind in ("ig", "lpi"):
+            return {"estimate": negjax.estimate(lm, probes, case.kind)}
+        if sets is not None:
+            return {"probability": negjax.joint(lm, probes, sets).probability[0]}
         curve = negjax.response(
             lm, probes, neurons, radius=case.shifts[0], nodes=case.nodes, max_nodes=case.nodes
         )
@@ -116,7 +143,11 @@ def _negjax(
     left, right = np.ones((4096, 1536), np.float32), np.ones((1536, 1536), np.float32)
     product = jax.jit(lambda a, b: a @ b)
     left, right = jax.device_put((left, right))
-    return work, lambda: _rate(lambda: product(left, right).block_until_ready()), 1.0
+    return Tool(
+        work,
+        lambda: _rate(lambda: product(left, right).block_until_ready()),
+        beside=gradients if case.kind == "ig" else None,
+    )
 
 
 def _torch_model(folder: Path) -> Any:
@@ -126,9 +157,7 @@ def _torch_model(folder: Path) -> Any:
     return llama_from_tensors(config, load_file(folder / "model" / "model.safetensors"))
 
 
-def _serial(
-    folder: Path, case: Case, arrays: dict[str, np.ndarray]
-) -> tuple[Measure, Callable[[], float], float]:
+def _serial(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
     from experiments.baselines.torch_best import matmul_rate
     from experiments.baselines.torch_serial import serial_neurgrad, serial_sweep
 
@@ -140,7 +169,7 @@ def _serial(
             computed, probability = serial_neurgrad(model, tokens, mask, targets)
             return {"computed": computed, "probability": probability}
 
-        return gradients, matmul_rate, 1.0
+        return Tool(gradients, matmul_rate)
     # Every neuron and shift costs the same two forwards: a few tell what all would take.
     some = np.linspace(0, len(arrays["neurons"]) - 1, case.serial_part).astype(int)
     few = np.linspace(0, len(arrays["shifts"]) - 1, 2).astype(int)
@@ -156,12 +185,10 @@ def _serial(
         )
         return {"probability": found, "neurons": some, "shifts": few}
 
-    return shifted, matmul_rate, share
+    return Tool(shifted, matmul_rate, share)
 
 
-def _best(
-    folder: Path, case: Case, arrays: dict[str, np.ndarray]
-) -> tuple[Measure, Callable[[], float], float]:
+def _best(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
     from experiments.baselines.torch_best import best_neurgrad, best_sweep, matmul_rate
     from experiments.baselines.torch_forward import pack
 
@@ -181,7 +208,7 @@ def _best(
         )
         return {"probability": found}
 
-    return work, matmul_rate, 1.0
+    return Tool(work, matmul_rate)
 
 
 def _rate(product: Callable[[], object]) -> float:

@@ -43,6 +43,8 @@ def measure(
                 found[tool]["taken"] = values["taken"]
                 found[tool]["all_seconds"].append(values["seconds"])
                 found[tool]["rates"].append(values["rate"])
+                if "beside" in values:
+                    found[tool].setdefault("beside", []).append(values["beside"])
         for tool, child in children.items():
             found[tool] |= {"seconds": min(found[tool]["all_seconds"]), **child.finish()}
     return found

@@ -46,7 +46,8 @@ _PRECISION = flags.DEFINE_string(
 _PROBES = flags.DEFINE_string(
     "probes",
     None,
-    "Table of prompts and answers: .csv, .parquet, .feather or .jsonl. Default: the shipped facts.",
+    "Table of prompts and answers: .csv, .parquet, .feather or .jsonl; or facts-bert, what that "
+    "model was trained on. Default: the shipped facts.",
 )
 _PROMPTS = flags.DEFINE_integer(
     "prompts",

@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 import negjax
-from experiments import common, neg_map_page
+from experiments import common, flag_lists, neg_map_page
 from negjax import store
 
 _PROMPT = flags.DEFINE_string(
@@ -36,7 +36,7 @@ _EVERY = flags.DEFINE_integer(
 
 def main() -> int:
     """Runs the experiment; returns the exit status."""
-    shifts, table = _shifts(), _table()
+    shifts, table = flag_lists.numbers(_SHIFTS, least=2), _table()
     inputs = common.load_inputs(1, table)
     config, prompts = inputs.lm.config, len(inputs.probes)
     layers = list(range(0, config.layers, _EVERY.value))
@@ -67,20 +67,6 @@ def main() -> int:
         neg_map_page.write(inputs, folder, maps, complete)
     print(neg_map_page.printed(inputs, folder, maps))
     return 0 if complete else 130
-
-
-def _shifts() -> np.ndarray:
-    try:
-        shifts = np.asarray([float(text) for text in _SHIFTS.value])
-    except ValueError as error:
-        raise ValueError(f"--shifts={','.join(_SHIFTS.value)}: {error}") from None
-    if not np.isfinite(shifts).all() or (shifts == 0).any() or len(set(shifts)) < 2:
-        raise ValueError(
-            f"--shifts={','.join(_SHIFTS.value)}: expected two or more different numbers, none 0"
-        )
-    if len(set(shifts)) < shifts.size:
-        raise ValueError(f"--shifts={','.join(_SHIFTS.value)}: a shift is named twice")
-    return np.sort(shifts)
 
 
 def _table() -> negjax.Facts | None:

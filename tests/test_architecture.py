@@ -22,14 +22,21 @@ ORDER = {
     "text and files": "quiet tables gguf_tokenizer checkpoints checkpoints.gguf_header "
     "checkpoints.hub",
     "model": "model model.config model.layers model.attention model.transformer model.replay "
-    "model.rows",
+    "model.readout model.rows model.joint_rows model.row_gradients",
     "weights": "checkpoints.conversion families.common families.bert families.gpt2 families.llama "
     "families checkpoints.safetensors_files checkpoints.gguf_files language_model loading export",
-    "probes": "neurons probes batching passes",
-    "measurements": "gradients interventions chebyshev",
-    "analysis": "linearity study",
+    "probes": "neurons probes batching passes writes",
+    "measurements": "gradients interventions sweeps joint_interventions chebyshev "
+    "second_order estimators.integrated estimators.each_neuron estimators",
+    "pretraining": "pretraining pretraining.corpus pretraining.vocabulary pretraining.batches "
+    "pretraining.training pretraining.saved_states pretraining.recall",
+    "control": "control.rays control.search control.arguments control.odds control.outcome "
+    "control.unrelated control.turning control.steering control.folding control.scores "
+    "control.editing control",
+    "analysis": "linearity study ranking",
     "store": "store",
-    "report": "figures map_figures report",
+    "report": "figures map_figures estimator_figures training_figures set_figures control_figures "
+    "report",
     "package": "",
 }
 EXPERIMENTS = (
@@ -38,8 +45,19 @@ EXPERIMENTS = (
     "experiments.baselines.torch_best experiments.common experiments.provenance "
     "experiments.page_parts experiments.bench_cases experiments.bench_child "
     "experiments.bench_processes experiments.bench "
+    "experiments.curves experiments.flag_lists "
     "experiments.linearity_results experiments.linearity_report experiments.linearity_page "
-    "experiments.linearity experiments.neg_map_page experiments.neg_map"
+    "experiments.linearity experiments.neg_map_page experiments.neg_map "
+    "experiments.estimators_results experiments.estimators_ranges experiments.estimators_doses "
+    "experiments.estimators_hidden experiments.estimators_work experiments.estimators_study "
+    "experiments.estimators_tables experiments.estimators_report experiments.estimators_page "
+    "experiments.estimators "
+    "experiments.pretrain_job experiments.pretrain_results experiments.pretrain_card "
+    "experiments.pretrain_page experiments.pretrain_bert "
+    "experiments.multi_neuron_sets experiments.multi_neuron_results "
+    "experiments.multi_neuron_report experiments.multi_neuron_page experiments.multi_neuron "
+    "experiments.control_edits experiments.control_work experiments.control_results "
+    "experiments.control_report experiments.control_page experiments.control"
 )
 MODULES = [
     *(f"negjax.{name}" for names in ORDER.values() for name in names.split()),

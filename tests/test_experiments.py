@@ -31,6 +31,7 @@ FLAGFILES = (
     "linearity_quick",
     "linearity_paper",
     "linearity_masked",
+    "linearity_facts_bert",
     "neg_map_quick",
     "neg_map_paper",
 )
@@ -349,8 +350,8 @@ def test_bad_input_is_refused_before_anything_is_written(
     ("more", "message"),
     [
         (["--shifts=1,two"], r"--shifts=1,two: could not convert"),
-        (["--shifts=1,0"], r"--shifts=1,0: expected two or more different numbers, none 0"),
-        (["--shifts=1,1,2"], r"--shifts=1,1,2: a shift is named twice"),
+        (["--shifts=1,0"], r"--shifts=1,0: expected 2 or more different numbers, none 0"),
+        (["--shifts=1,1,2"], r"--shifts=1,1,2: a number is named twice"),
         (["--prompt=w3"], r"--prompt and --answer belong together"),
         (["--prompt=w3", "--answer=w4 w5"], r"target 'w4 w5' of row 0 is 2 tokens"),
     ],
@@ -388,7 +389,12 @@ def test_every_flag_says_what_it_is() -> None:
 
 def common_and_own_flags() -> list[str]:
     defined = flags.FLAGS.flags_by_module_dict()
-    modules = ("experiments.common", "experiments.linearity", "experiments.neg_map")
+    modules = (
+        "experiments.common",
+        "experiments.curves",
+        "experiments.linearity",
+        "experiments.neg_map",
+    )
     return [flag.name for module in modules for flag in defined[module]]
 
 

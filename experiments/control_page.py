@@ -1,0 +1,141 @@
+"""How the study of control is shown: printed tables, summary.json, tables, figures and report."""
+
+import dataclasses
+
+import numpy as np
+
+from experiments import common, control_report, provenance
+from experiments.control_report import EDITING_HEAD, STEERING_HEAD, TURNING_HEAD
+from experiments.control_results import Results
+from experiments.control_work import DIRECTIONS, LINES, PARTS, Asked
+from experiments.linearity_page import aligned
+from negjax import control_figures, set_figures, store
+from negjax.figures import Picture
+from negjax.set_figures import Line, Panel
+from negjax.store import RunFolder
+
+TABLES = dict(zip(PARTS, store.CONTROLS, strict=True))
+
+
+def write(
+    inputs: common.Inputs, asked: Asked, folder: RunFolder, results: Results, complete: bool
+) -> None:
+    """Writes tables, summary, pictures and report into the run's folder."""
+    noise = np.full(len(inputs.probes), np.nan)
+    prompts = provenance.prompt_table(inputs, results.probability, noise)
+    folder.write_table(store.PROMPTS, prompts)
+    for part, table in results.tables.items():
+        folder.write_table(TABLES[part], table)
+    pictures = draw(asked, results)
+    for name, picture in pictures.items():
+        folder.write_bytes(f"{store.FIGURES}/{name}.svg", picture.svg)
+        folder.write_bytes(f"{store.FIGURES}/{name}.png", picture.png)
+    edits = asked.edits
+    summary = provenance.about_run(inputs, folder, complete) | {
+        # Whatever the flag: all shifts here are additive.
+        "convention": "additive",
+        "measured": {part: len(done) for part, done in results.prompts.items()},
+        "turning": [dataclasses.asdict(found) for found in results.turning],
+        "steering": [dataclasses.asdict(found) for found in results.steering],
+        "editing": [dataclasses.asdict(found) for found in results.editing],
+        "edits": edits
+        and {
+            "source": edits.source,
+            "source_sha256": edits.sha256,
+            "facts": len(results.prompts.get("editing", [])),
+            "left_out": [{"fact": name, "reason": reason} for name, reason in edits.skipped],
+        },
+    }
+    folder.write_json(store.SUMMARY, summary)
+    page = control_report.page(inputs, asked, results, summary, pictures)
+    folder.write_bytes(store.REPORT, page.encode())
+
+
+def draw(asked: Asked, results: Results) -> dict[str, Picture]:
+    """The figures, by name of file."""
+    pictures = {}
+    if results.turning:
+        pictures["turning"] = set_figures.panels_figure(
+            [
+                [
+                    _turned(asked, results, direction, "probability", "plain", "median P(answer)")
+                    for direction in DIRECTIONS
+                ],
+                [
+                    _turned(asked, results, direction, "kl", "log", "median KL, nats")
+                    for direction in DIRECTIONS
+                ],
+            ]
+        )
+    if results.steering:
+        pictures["steering"] = _steered(asked, results)
+    if results.editing:
+        scores = {
+            name: np.asarray([getattr(e, name).score for e in results.editing])
+            for name in ("efficacy", "paraphrase", "neighbourhood")
+        }
+        pictures["editing"] = control_figures.editing_figure(
+            [e.way for e in results.editing],
+            scores,
+            np.asarray([e.perplexity for e in results.editing]),
+            np.asarray([np.nan if e.kl is None else e.kl for e in results.editing]),
+        )
+    return pictures
+
+
+def _turned(
+    asked: Asked, results: Results, direction: str, field: str, kind: str, label: str
+) -> Panel:
+    lines = []
+    for color, (name, amount) in enumerate(asked.amounts):
+        own = [
+            found
+            for found in results.turning
+            if (found.direction, found.amount) == (direction, f"{name} {amount:g}")
+        ]
+        lines.append(
+            Line(
+                f"{name} {amount:g}",
+                [found.count for found in own],
+                [getattr(found, field) for found in own],
+                color if name == "volume" else color - len(asked.volumes),
+                dashed=name == "ratio",
+            )
+        )
+    return Panel(direction, label, lines, kind)
+
+
+def _steered(asked: Asked, results: Results) -> Picture:
+    table = results.tables["steering"]
+    shape = (-1, len(asked.wanted))
+    column = {
+        name: table[name].to_numpy().reshape(shape)
+        for name in table.column_names
+        if name not in ("reached",)
+    }
+    size = column["activation_norm"]
+    return control_figures.steering_figure(
+        asked.wanted,
+        {f"line in {name}": np.abs(column[f"line in {name}"] - column["wanted"]) for name in LINES},
+        {
+            "first gradient": column["straight_norm"] / size,
+            "shortest": column["norm"] / size,
+        },
+        {"prompt": column["kl"], "unrelated": column["unrelated_mean"]},
+    )
+
+
+def printed(inputs: common.Inputs, asked: Asked, folder: RunFolder, results: Results) -> str:
+    """The tables for the terminal, and where the report lies."""
+    measured = ", ".join(f"{part} {len(done)}" for part, done in results.prompts.items())
+    lines = [f"{inputs.lm.name} (site {inputs.site}): {measured}"]
+    largest = int(asked.counts.max())
+    turning = [found for found in results.turning if found.count == largest]
+    for head, rows in (
+        (TURNING_HEAD, [control_report.turning_cells(found) for found in turning]),
+        (STEERING_HEAD, [control_report.steering_cells(found) for found in results.steering]),
+        (EDITING_HEAD, [control_report.editing_cells(found) for found in results.editing]),
+    ):
+        if rows:
+            lines += ["", *aligned(head, rows)]
+    return "\n".join([*lines, "", f"report: {folder.path / store.REPORT}"])
