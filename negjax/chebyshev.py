@@ -28,12 +28,12 @@ from negjax.neurons import check_neurons
 from negjax.probes import Probes
 
 # Neurons whose tiny shifts measure the rounding noise of a prompt, spread evenly over the layers.
-NOISE_NEURONS = 10
-# In float32, a shift whose fourth power is far below rounding, and that still changes roundings.
+NOISE_NEURONS = 6
+# In float32, a shift whose fifth power is far below rounding, and that still changes roundings.
 NOISE_SHIFT = 1e-2
-# Multiples of it, and the weights of the fourth difference of outputs there.
-NOISE_STEPS = (-2, -1, 0, 1, 2)
-NOISE_WEIGHTS = (1, -4, 6, -4, 1)
+# Multiples of it, and the degree of the polynomial through them that is the response's own.
+NOISE_STEPS = np.arange(-4, 5)
+NOISE_DEGREE = 4
 # Coefficients that hardly fall promise nothing about those left out; this bounds the promise.
 SLOWEST_RATE = 0.95
 
@@ -258,12 +258,12 @@ def truncation_error(coefficients: np.ndarray) -> np.ndarray:
 
 
 def _noise_rows(lm: LanguageModel, prompts: int, seed: int) -> Shifted:
-    """Rows [B, NOISE_NEURONS · 5]: multiples of a tiny shift, neuron by neuron."""
+    """Rows [B, neurons · steps]: multiples of a tiny shift, neuron by neuron."""
     layers = np.linspace(0, lm.config.layers - 1, NOISE_NEURONS).round().astype(np.int32)
     index = np.random.default_rng(seed).integers(0, lm.config.neurons, NOISE_NEURONS)
     neurons = np.stack([layers, index], axis=1).astype(np.int32)
     finer = np.finfo(lm.compute_dtype).eps / np.finfo(np.float32).eps
-    shifts = np.asarray(NOISE_STEPS) * NOISE_SHIFT * finer**0.25
+    shifts = NOISE_STEPS * NOISE_SHIFT * finer**0.2
     return grid_rows(
         np.broadcast_to(neurons, (prompts, *neurons.shape)),
         np.broadcast_to(shifts, (prompts, NOISE_NEURONS, shifts.size)),
@@ -273,8 +273,12 @@ def _noise_rows(lm: LanguageModel, prompts: int, seed: int) -> Shifted:
 def _noise(changes: np.ndarray) -> np.ndarray:
     """Standard deviation [B] of rounding, from outputs at `_noise_rows`.
 
-    Their fourth difference Σ_i w_i f(i ε) is ε⁴ times the fourth derivative, about 0, in exact
-    arithmetic; with independent roundings of variance σ² in each term it has variance σ² Σ_i w_i².
+    Over so short a range an exact response is a polynomial of degree 4 to below rounding, so what
+    a least-squares fit of one leaves is rounding alone. Of X independent roundings of variance σ²
+    it leaves a sum of squares of (X - 5) σ² in the mean.
     """
-    differences = changes.reshape(len(changes), -1, len(NOISE_STEPS)) @ np.asarray(NOISE_WEIGHTS)
-    return np.sqrt(np.mean(np.square(differences), axis=1) / np.square(NOISE_WEIGHTS).sum())
+    values = changes.reshape(len(changes), -1, NOISE_STEPS.size)
+    # The first columns of Q span the polynomials, the others what is orthogonal to them.
+    basis = np.vander(NOISE_STEPS, NOISE_DEGREE + 1)
+    rest = np.linalg.qr(basis, mode="complete").Q[:, NOISE_DEGREE + 1 :]
+    return np.sqrt(np.mean(np.square(values @ rest), axis=(1, 2)))

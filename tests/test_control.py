@@ -368,7 +368,7 @@ def test_a_probability_that_is_there_already_takes_no_shift():
     assert found.converged
     assert found.norm == 0
     assert len(found.path) == 1
-    assert found.kl == 0
+    assert 0 <= found.kl < 1e-12
 
 
 def test_steering_does_not_depend_on_the_batch():

@@ -114,6 +114,9 @@ def mix(
         mask: [P, S]; prefix_mask: [P, T].
     """
     length = query.shape[2]
+    # Heads outermost, once for all: products over heads then need no further copies.
+    query = query.transpose(0, 3, 1, 2, 4, 5)
+    keys, values = (x.transpose(0, 3, 1, 2, 4) for x in own)
     blocks = []
     for start in range(0, length, QUERY_BLOCK):
         stop = min(start + QUERY_BLOCK, length)
@@ -122,9 +125,10 @@ def mix(
         allowed = jnp.broadcast_to(mask[:, None, :seen], (mask.shape[0], stop - start, seen))
         if causal:
             allowed = allowed & (jnp.arange(seen) <= jnp.arange(start, stop)[:, None])
-        near = KeysValues(own.keys[:, :, :seen], own.values[:, :, :seen])
-        blocks.append(_mix_block(query[:, :, start:stop], near, allowed, prefix, prefix_mask))
-    return blocks[0] if len(blocks) == 1 else jnp.concatenate(blocks, axis=2)
+        near = KeysValues(keys[:, :, :, :seen], values[:, :, :, :seen])
+        blocks.append(_mix_block(query[:, :, :, start:stop], near, allowed, prefix, prefix_mask))
+    mixed = blocks[0] if len(blocks) == 1 else jnp.concatenate(blocks, axis=3)
+    return mixed.transpose(0, 2, 3, 1, 4, 5)
 
 
 def _mix_block(
@@ -134,21 +138,21 @@ def _mix_block(
     prefix: KeysValues | None,
     prefix_mask: jax.Array | None,
 ) -> jax.Array:
-    """`mix` of S queries over U own keys, `allowed` [P, S, U]."""
+    """`mix` of queries [P, G, R, S, J, C] over own keys [P, G, R, U, C], `allowed` [P, S, U]."""
     # Own scores: every row has keys of its own, a batch of small products.
-    near = jnp.einsum("prsgjc,prugc->pgrsju", query, own.keys)
+    near = jnp.einsum("pgrsjc,pgruc->pgrsju", query, own.keys)
     near = jnp.where(allowed[:, None, None, :, None, :], near, MASKED_SCORE)
     peak = near.max(-1, keepdims=True)
     if prefix is None or prefix_mask is None:
         weight = jnp.exp(near - jax.lax.stop_gradient(peak))
-        mixed = jnp.einsum("pgrsju,prugc->prsgjc", weight, own.values)
-        return mixed / jnp.einsum("pgrsju->prsgj", weight)[..., None]
+        mixed = jnp.einsum("pgrsju,pgruc->pgrsjc", weight, own.values)
+        return mixed / weight.sum(-1, keepdims=True)
     # Prefix scores: all rows of a prompt share its keys, one matrix product a key/value head.
-    far = jnp.einsum("prsgjc,pgtc->pgrsjt", query, prefix.keys)
+    far = jnp.einsum("pgrsjc,pgtc->pgrsjt", query, prefix.keys)
     far = jnp.where(prefix_mask[:, None, None, None, None, :], far, MASKED_SCORE)
     peak = jax.lax.stop_gradient(jnp.maximum(peak, far.max(-1, keepdims=True)))
     near_weight, far_weight = jnp.exp(near - peak), jnp.exp(far - peak)
-    total = jnp.einsum("pgrsju->prsgj", near_weight) + jnp.einsum("pgrsjt->prsgj", far_weight)
-    mixed = jnp.einsum("pgrsju,prugc->prsgjc", near_weight, own.values)
-    mixed = mixed + jnp.einsum("pgrsjt,pgtc->prsgjc", far_weight, prefix.values)
-    return mixed / total[..., None]
+    total = near_weight.sum(-1, keepdims=True) + far_weight.sum(-1, keepdims=True)
+    mixed = jnp.einsum("pgrsju,pgruc->pgrsjc", near_weight, own.values)
+    mixed = mixed + jnp.einsum("pgrsjt,pgtc->pgrsjc", far_weight, prefix.values)
+    return mixed / total
