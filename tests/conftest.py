@@ -1,6 +1,9 @@
 """Fixtures that several files share, and which tests run where."""
 
+from collections.abc import Iterator
+
 import hypothesis
+import jax
 import pytest
 
 import negjax.loading
@@ -23,6 +26,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if item.get_closest_marker("shared")]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> Iterator[None]:
+    """Forgets what a file compiled: a process may map only so many pieces of memory (on Linux,
+    vm.max_map_count), each computation takes some, and LLVM dies of the first that is refused."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

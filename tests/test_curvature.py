@@ -128,13 +128,13 @@ def test_the_range_holds_for_small_shifts():
         probes = tiny_probes(lm)
         neurons = one_neuron_a_layer(lm)
         found = curvature(lm, probes, neurons, target=0)
-        reach = linear_range(found.first, found.second, 1e-3)
+        reach = linear_range(found.first, found.second, 1e-5)
         for b, n in np.ndindex(3, 3):
             x = np.asarray([-reach[b, n], reach[b, n]])
             swept = sweep(lm, probes.select([b]), neurons[n : n + 1], x, "additive", target=0)
             line = found.first[b, n] * x
             share = np.abs(swept.change()[0, 0] - line) / np.abs(line)
-            np.testing.assert_allclose(share, 1e-3, rtol=0.05)
+            np.testing.assert_allclose(share, 1e-5, rtol=0.05)
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_log_odds_of_folded_shifts_and_their_gradient(shape):
 def test_an_edit_reaches_its_probability(shape):
     lm = sharp(shape)
     probes = facts_of(lm)
-    asked = raised(lm, probes, 2.0)
+    asked = raised(lm, probes, 1.0)
     found = edit(lm, probes, asked)
     assert found.reached
     assert found.converged

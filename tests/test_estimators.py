@@ -160,7 +160,7 @@ def test_ablation_to_a_mean():
             before = shifted_probabilities(lm, probes, 1, "act", shift)
             shift[neuron] = mean[neuron] - inner["act"][neuron]
             expected = shifted_probabilities(lm, probes, 1, "act", shift) - before
-            assert error(found[1, :, *neuron], expected) < 1e-10
+            assert np.abs(found[1, :, *neuron] - expected).max() < 1e-15
         # A reference of the prompt alone changes nothing.
         own = estimate(lm, probes.select([1]), "ablation", reference=probes.select([1]))
         assert np.abs(own).max() < 1e-15
@@ -171,7 +171,7 @@ def test_signs_of_differences():
     differences agree, ablation with the other sign."""
     with precision("float64"):
         lm = tiny("gpt2", "float64")
-        model = nnx.merge(lm.graphdef, lm.params)
+        model = nnx.clone(nnx.merge(lm.graphdef, lm.params))
         model.blocks.ffn.down.kernel[...] = model.blocks.ffn.down.kernel[...] * 1e-5
         quiet = dataclasses.replace(lm, params=nnx.state(model))
         probes = tiny_probes(lm)
@@ -194,8 +194,11 @@ def test_results_do_not_depend_on_chunks_or_batches(method, shape):
     assert together.shape == (3, 2, 3, 20) and together.dtype == np.float32
     tight = {"gated": 140_000, "bert": 400_000}[shape]
     small = estimate(lm, probes, method, budget_bytes=tight)
+    alone = estimate(lm, probes.select([2]), method)
     assert error(small, together) < 1e-5
-    assert error(estimate(lm, probes.select([2]), method), together[2:]) < 1e-5
+    # An ablation is a difference of two probabilities below 1, each rounded.
+    rounding = 2 * np.finfo(np.float32).eps / np.abs(together[2:]).max()
+    assert error(alone, together[2:]) < (rounding if method == "ablation" else 1e-5)
 
 
 @pytest.mark.parametrize("method", ["cg", "neurgrad", "cgxa", "ig", "ablation"])

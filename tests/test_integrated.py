@@ -79,17 +79,19 @@ def test_completeness(shape):
             error(estimate(lm, probes, "ig", steps=steps).sum(-1)[0], expected)
             for steps in (20, 80)
         )
-        print("SEEN", shape, coarse, fine)
         assert coarse < 3e-3
         # The midpoint rule's error falls as the square of the steps.
         assert 12 < coarse / fine < 20
 
 
 def test_completeness_on_the_embedded_model(smollm2):
-    """Of all 30 layers: against replays with a whole layer's activations at 0."""
+    """Of all 30 layers: against replays with a whole layer's activations at 0.
+
+    20 steps are too few for the first layer alone, which turns the answer over.
+    """
     lm = smollm2
     probes = encode(lm, ["The capital of France is"], ["Paris"])
-    found = estimate(lm, probes, "ig").sum(-1)[0, 0]
+    fine, coarse = (estimate(lm, probes, "ig", steps=m).sum(-1)[0, 0] for m in (80, 20))
     split = batching.split_probes(lm.config, probes, np.asarray([0]))
     passed = run_split(lm, split)
     # Row l has layer l's activations at 0.
@@ -103,8 +105,8 @@ def test_completeness_on_the_embedded_model(smollm2):
         log_probability, _ = target_scores(model, scored, split.targets, split.real)
     before = neurgrad(lm, probes).probability[0, 0]
     expected = before - np.exp(np.asarray(log_probability)[0, :, 0])
-    print("SEEN", error(found, expected), before, np.abs(expected).max())
-    assert error(found, expected) < 0.05
+    assert error(fine, expected) < 5e-3
+    assert np.abs(coarse - expected)[1:].max() < 1e-2 < np.abs(coarse - expected)[0]
 
 
 @pytest.mark.parametrize("shape", ["gated", "gpt2"])
@@ -134,5 +136,5 @@ def test_rows_go_in_several_calls(monkeypatch):
     counted = mock.Mock(wraps=integrated._layer_gradients)
     monkeypatch.setattr(integrated, "_layer_gradients", counted)
     monkeypatch.setattr("negjax.interventions.CHUNK_TOKENS", 6)
-    assert error(estimate(lm, probes, "ig", budget_bytes=120_000), together) < 1e-5
+    assert error(estimate(lm, probes, "ig", budget_bytes=80_000), together) < 1e-5
     assert counted.call_count > 3

@@ -122,7 +122,7 @@ def test_any_pair_of_distributions(scale):
     """Logits of random models far apart and near each other, from flat to one-hot."""
     generator = np.random.default_rng(1)
     lm = tiny("gated")
-    model = nnx.merge(lm.graphdef, lm.params)
+    model = nnx.clone(nnx.merge(lm.graphdef, lm.params))
     resid = generator.normal(size=(1, 16, 1, 16))
     resid[:, 8:] = resid[:, :1] + 1e-3 * resid[:, 8:]
     model.head.norm.scale[...] = jnp.full(16, scale)

@@ -39,16 +39,16 @@ def allowed_shifts(
     Raises:
         ValueError: both are given, one is empty, or the model has no such neuron or layer.
     """
-    if neurons is None and layers is None:
-        return lambda shift: shift
     if neurons is not None and layers is not None:
         raise ValueError("neurons and layers are both given: pass one of them")
     allowed = np.zeros((config.layers, config.neurons), bool)
     if neurons is not None:
         chosen = check_neurons(config, neurons, 1)[0]
         allowed[chosen[:, 0], chosen[:, 1]] = True
+    elif layers is not None:
+        allowed[_checked_layers(config, layers)] = True
     else:
-        allowed[_checked_layers(config, layers or ())] = True
+        return lambda shift: shift
     return lambda shift: np.where(allowed, shift, 0)
 
 

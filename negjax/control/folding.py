@@ -102,6 +102,8 @@ class FoldedForwards:
     """With biases."""
     batches: tuple[Split, ...]
     """The prompts; a suffix holds all tokens of its prompt."""
+    order: np.ndarray
+    """[B], the number of each prompt in the order of the batches."""
 
     def along(self, base: np.ndarray, direction: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """[1, R] at base + step · direction, of base and direction [1, L, F], steps [1, R]."""
@@ -125,7 +127,7 @@ class FoldedForwards:
         lm = self.lm
         with lm.numerics():
             found = [_each_slope(lm.graphdef, lm.params, split) for split in self.batches]
-        return np.concatenate([np.asarray(gradient) for gradient in found])
+        return np.concatenate([np.asarray(gradient) for gradient in found])[np.argsort(self.order)]
 
 
 def folded_forwards(
@@ -137,13 +139,9 @@ def folded_forwards(
     sizes = batching.Sizes(c, length, 1, length, np.dtype(lm.compute_dtype).itemsize)
     each = max(sizes.gradient_bytes, rows * sizes.active_row_bytes)
     largest = batching.fitting(budget_bytes, each, len(probes), f"one prompt of {length} tokens")
-    return FoldedForwards(
-        lm,
-        tuple(
-            whole_text(batching.split_probes(c, probes, index, 0))
-            for index in batching.prompt_batches(probes, largest)
-        ),
-    )
+    batches = batching.prompt_batches(probes, largest)
+    splits = (whole_text(batching.split_probes(c, probes, index, 0)) for index in batches)
+    return FoldedForwards(lm, tuple(splits), np.concatenate(batches))
 
 
 def whole_text(split: Split) -> Split:
