@@ -133,7 +133,8 @@ def _lead(inputs: common.Inputs, results: Results) -> str:
         hit = sum(s.hit * s.prompts for s in results.steering) / total
         said.append(
             f"Of {total:,} (fact, probability) pairs, {percent(hit)} were steered to within "
-            f"{NEAR:g} of the wanted probability by one shift at the read position."
+            f"{NEAR:g} of the wanted probability, and of its log-odds, by one shift at the read "
+            "position."
         )
     if results.editing:
         best = max(results.editing[1:], key=lambda e: e.score)

@@ -13,7 +13,7 @@ from negjax.control.steering import PARALLEL
 from negjax.store import RunFolder
 
 NEAR = 1e-3
-"""Distance in P within which the wanted probability counts as hit."""
+"""Distance in P within which the wanted probability counts as hit, if its log-odds are met too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _steering(folder: RunFolder, asked: Asked, done: list[int]) -> list[Steering
             Steering(
                 wanted,
                 len(done),
-                float((np.abs(own["steered"] - wanted) < NEAR).mean()),
+                float((reached & (np.abs(own["steered"] - wanted) < NEAR)).mean()),
                 float((reached & (own["cosine"] >= PARALLEL)).mean()),
                 float(np.median(own["norm"])),
                 float(np.median(own["norm"] / size)),

@@ -190,6 +190,11 @@ def _checked(lm: LanguageModel, sets: NeuronSets | np.ndarray, clamp: bool) -> N
     if not isinstance(sets, NeuronSets):
         if clamp:
             raise ValueError("an array [R, L, F] names shifts; to clamp, pass neuron_sets(...)")
+        if not isinstance(sets, np.ndarray):
+            raise ValueError(
+                f"sets are a {type(sets).__name__}, expected an array of shifts [R, L, F] or "
+                "neuron_sets(lm.config, [(neurons, shift), …])"
+            )
         return dense_sets(lm.config, sets)
     shape = (lm.config.layers, lm.config.neurons)
     if sets.model_shape != shape:

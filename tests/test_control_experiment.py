@@ -202,6 +202,8 @@ def test_a_masked_model_is_steered_and_edited(folder: Path, tmp_path: Path) -> N
         f"--model={folder / 'bert'}",
         "--prompt_column=masked",
         "--prompts=2",
+        # Nothing at the read position gives this random model's answers much more.
+        "--wanted=0.02,0.05",
         "--ways=smallest,straight,upper,preserving",
     )
     assert control.main() == 0

@@ -149,10 +149,11 @@ def perplexity(
 
     A causal LM predicts each token but the first from those before it. A masked LM predicts each
     token from all others, its own place masked: pseudo-perplexity (Salazar et al., ACL 2020, arXiv
-    1910.14659), over all but the tokenizer's special tokens.
+    1910.14659), over all but those that frame a text, such as [CLS]. An unknown word counts: it is
+    the token [UNK].
 
     Raises:
-        ValueError: no texts, a text of fewer than two tokens or longer than the context.
+        ValueError: no texts, a text longer than the context or without a token to predict.
     """
     if not len(texts):
         raise ValueError("no texts: expected at least one")
@@ -178,6 +179,8 @@ def _prediction_rows(
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
     """Rows of tokens, and in each the tokens to predict and the places that predict them."""
     rows, targets, places = [], [], []
+    names = ("cls_token_id", "sep_token_id", "pad_token_id", "bos_token_id", "eos_token_id")
+    framing = [i for i in (getattr(lm.tokenizer, name) for name in names) if i is not None]
     for number, text in enumerate(texts):
         tokens = np.asarray(lm.tokenizer(text)["input_ids"], np.int32)
         if not 2 <= len(tokens) <= lm.config.context_length:
@@ -190,8 +193,10 @@ def _prediction_rows(
             targets.append(tokens[1:])
             places.append(np.arange(len(tokens) - 1))
             continue
-        special = np.isin(tokens, lm.tokenizer.all_special_ids)
-        for place in np.flatnonzero(~special):
+        predicted = np.flatnonzero(~np.isin(tokens, framing))
+        if not predicted.size:
+            raise ValueError(f"text {number} has no token to predict: {text!r}")
+        for place in predicted:
             masked = tokens.copy()
             masked[place] = lm.tokenizer.mask_token_id
             rows.append(masked)

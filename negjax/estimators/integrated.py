@@ -47,7 +47,9 @@ def integrated_gradients(
     minus the output with that layer's activations at 0.
 
     Args:
-        steps: m, the points of the Riemann sum; the error falls as its square.
+        steps: m, the points of the Riemann sum; in the end the error falls as its square. The sum
+            over a layer that turns the answer over needs many: of SmolLM2's first, the error of
+            "The capital of France is" is 8% with 20 steps and 0.2% with 80, elsewhere below 3e-4.
 
     Raises:
         ValueError: steps that are no positive integer.
