@@ -16,7 +16,7 @@ class Interval(NamedTuple):
     high: np.ndarray
 
 
-def accuracy(predicted: ArrayLike, gold: ArrayLike) -> np.ndarray:
+def share_right(predicted: ArrayLike, gold: ArrayLike) -> np.ndarray:
     """Share of right predictions [...]: every prompt counts once, whatever its label.
 
     Args:
@@ -49,7 +49,7 @@ def bootstrap_interval(
         draws: how many accuracies are drawn.
 
     Raises:
-        ValueError: as `accuracy`; a level outside (0, 1), no draws.
+        ValueError: as `share_right`; a level outside (0, 1), no draws.
     """
     if not 0 < level < 1:
         raise ValueError(f"level is {level}, expected a share between 0 and 1")

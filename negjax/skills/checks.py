@@ -84,8 +84,8 @@ def check_gold(gold: ArrayLike, prompts: int, labels: int, *, every: bool = Fals
         every: each label must be some prompt's.
 
     Raises:
-        ValueError: no prompts, no integers, another shape, a number that is no label's, a label without a
-            prompt.
+        ValueError: no prompts, no integers, another shape, a number that is no label's, a label
+            without a prompt.
     """
     array = np.asarray(gold)
     if array.shape != (prompts,) or not prompts or array.dtype.kind not in "iu":

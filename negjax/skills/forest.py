@@ -84,12 +84,12 @@ class ForestProbe(FittedProbe):
         """`votes` of the features [B, k] of `neurons`."""
         most = len(self.roots)
         count = check_count("trees", most if trees is None else trees, most, "trees")
-        # What scikit-learn compares: features as float32, thresholds as float64.
-        answer_bk = features.astype(np.float32)
         node_bt = np.broadcast_to(self.roots[:count], (len(features), count))
         while (inner := self.asked[node_bt] != LEAF).any():
             asked_bt = np.where(inner, self.asked[node_bt], 0)
-            smaller = np.take_along_axis(answer_bk, asked_bt, axis=1) <= self.threshold[node_bt]
+            answer_bt = np.take_along_axis(features, asked_bt, axis=1)
+            # What scikit-learn compares: features as float32, thresholds as float64.
+            smaller = answer_bt.astype(np.float32) <= self.threshold[node_bt]
             node_bt = np.where(smaller, self.left[node_bt], self.right[node_bt])
         return self.share[node_bt].transpose(0, 2, 1)
 
