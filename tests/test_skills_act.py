@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from negjax.skills import Act, ActProbe, explain
 from negjax.skills.act import halve, right_answers
 from tests.shared_data import GOLDEN
+from tests.short_arrays import float32
 
 
 @pytest.mark.shared
@@ -34,7 +35,7 @@ def test_the_originals_answers():
 
 
 # Means 2, 0, −1, 5.
-ACTIVATIONS = np.float32([[1, 1, -2, 5], [3, -1, -1, 5], [4, 1, 0, 5], [0, -1, -1, 5]])
+ACTIVATIONS = float32([[1, 1, -2, 5], [3, -1, -1, 5], [4, 1, 0, 5], [0, -1, -1, 5]])
 
 
 def test_two_labels_by_hand():
@@ -66,7 +67,7 @@ def test_labels_are_halved():
 
 def test_three_labels_by_hand():
     """Label 0 against 1 and 2, then label 1 against 2 with the prompts of those two alone."""
-    activations = np.float32([[0, 5], [0, 7], [8, 1], [8, 1], [8, 2], [6, 2]])
+    activations = float32([[0, 5], [0, 7], [8, 1], [8, 1], [8, 2], [6, 2]])
     gold = [0, 0, 1, 1, 2, 2]
     probe = Act(1).fit(activations, gold, labels=3)
     # Neuron 0, mean 5, tells 0 from the others; with mean 7.5 of those, it is wrong 3 times of 4.
@@ -76,8 +77,8 @@ def test_three_labels_by_hand():
     assert probe.threshold.tolist() == [5, 1.5]
     assert probe.predict(activations).tolist() == gold
     # The first node decides: what the second says of label 0's prompts is not asked.
-    assert probe.predict(np.float32([[1, 9], [9, 0], [9, 9]])).tolist() == [0, 1, 2]
-    votes = probe.votes(np.float32([[1, 9], [9, 0]]))
+    assert probe.predict(float32([[1, 9], [9, 0], [9, 9]])).tolist() == [0, 1, 2]
+    votes = probe.votes(float32([[1, 9], [9, 0]]))
     assert votes[0].tolist() == [[1, 0], [0, 0], [0, 1]]
     assert votes[1].tolist() == [[0, 0], [1, 1], [1, 0]]
 
@@ -137,10 +138,11 @@ def test_what_cannot_be_fitted(activations, gold, labels, message):
 
 def test_batches_that_disagree():
     one, other = np.zeros((2, 4), np.float32), np.zeros((2, 5), np.float32)
+    gold = np.arange(2)
     with pytest.raises(ValueError, match="activations are of 5 neurons, expected 4"):
-        Act(1).fit_batches(lambda: [(one, [0, 1]), (other, [0, 1])], 2)
+        Act(1).fit_batches(lambda: [(one, gold), (other, gold)], 2)
     with pytest.raises(ValueError, match="no prompt of 2 has label 1 of 2"):
-        Act(1).fit_batches(lambda: [(one, [0, 0])], 2)
+        Act(1).fit_batches(lambda: [(one, gold * 0)], 2)
     with pytest.raises(ValueError, match=r"gold is int64\[0\], expected integers \[0\]"):
         Act(1).fit_batches(list, 2)
     with pytest.raises(ValueError, match="k is 2, expected 1 to 1: there are 1 neurons of each"):

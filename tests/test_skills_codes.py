@@ -16,6 +16,7 @@ from negjax.skills import (
     score_features,
 )
 from negjax.skills.rankings import magn_label_votes, polar_label_votes
+from tests.short_arrays import float32
 
 # Zeros of both signs, the smallest subnormal and normal numbers, the largest, and plain ones.
 VALUES = np.asarray(
@@ -37,10 +38,12 @@ def signs_of_differences(scores: np.ndarray) -> np.ndarray:
 
 def test_a_code_by_hand():
     # Of 3, −1, 0 and zero itself, 3 are smaller than 3, none than −1, one each than 0 and zero.
-    scores = np.float32([[[3], [-1], [0]]])
+    scores = float32([[[3], [-1], [0]]])
     code = 3 + 0 * 4 + 1 * 16 + 1 * 64
     assert np.asarray(encode_scores(scores)).tolist() == [[code]]
-    assert np.asarray(decode_scores(np.uint8([[code]]), 3)).tolist() == [[[2], [-1], [0]]]
+    assert np.asarray(decode_scores(np.asarray([[code]], np.uint8), 3)).tolist() == [
+        [[2], [-1], [0]]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +101,7 @@ def test_every_rule_takes_decoded_codes_for_scores(labels):
 
 def test_votes_by_hand():
     # Two prompts of three labels, two neurons; the gold labels are 2 and 0.
-    scores = np.float32([[[1, -1], [-2, 0], [3, -1]], [[-1, 5], [4, 5], [0, -2]]])
+    scores = float32([[[1, -1], [-2, 0], [3, -1]], [[-1, 5], [4, 5], [0, -2]]])
     gold = [2, 0]
     # Prompt 0: neuron 0: 2·1 − (1 − 1 + 1) = 1, neuron 1: 2·(−1) − (−1 + 0 − 1) = 0.
     # Prompt 1: neuron 0: 2·(−1) − (−1 + 1 + 0) = −2, neuron 1: 2·1 − (1 + 1 − 1) = 1.

@@ -5,6 +5,7 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 
 from negjax.skills import Tree, encode_scores, score_features
+from tests.short_arrays import float32
 
 
 def prompts(labels, seed=0, count=150, neurons=30):
@@ -22,9 +23,9 @@ def sklearn_forest(features, gold, **settings):
 
 
 def test_features_by_hand():
-    two = np.float32([[[1, 2, 3], [1, 3, 2]]])
+    two = float32([[[1, 2, 3], [1, 3, 2]]])
     assert score_features(two).tolist() == [[0, 0, 1]]
-    three = np.float32([[[1, 2, 0], [1, 3, 1], [0, 1, 2]]])
+    three = float32([[[1, 2, 0], [1, 3, 1], [0, 1, 2]]])
     assert score_features(three).tolist() == [[0, 1, 2]]
     assert score_features(three).dtype == np.uint8
 
@@ -71,7 +72,7 @@ def test_activations_as_scikit_learn():
     activations = rng.normal(size=(120, 2, 10)).astype(np.float32)
     activations[:, 0, 0] += gold
     # Values next to each other: the threshold between them rounds to one of them.
-    activations[:, 1, 0] = np.nextafter(np.float32(1), np.float32([0, 1, 2]))[gold]
+    activations[:, 1, 0] = np.nextafter(np.float32(1), float32([0, 1, 2]))[gold]
     flat = activations.reshape(120, 20)
     probe = Tree().fit_activations(activations, gold, labels=3)
     theirs = sklearn_forest(flat, gold)

@@ -110,9 +110,9 @@ def test_without_an_l1_norm_every_feature_has_weight():
 
 
 def test_a_working_set_that_grows_finds_the_same(monkeypatch):
-    scores, gold = prompts(4, neurons=200)
+    scores, gold = prompts(4, neurons=100)
     whole = Linear(stages=2, tolerance=CLOSE).path(lambda: [(scores, gold)], 4)
-    monkeypatch.setattr(linear_path, "FIRST", 32)
+    monkeypatch.setattr(linear_path, "FIRST", 64)
     grown = Linear(stages=2, tolerance=CLOSE).path(lambda: [(scores, gold)], 4)
     for one, other in zip(whole, grown, strict=True):
         np.testing.assert_allclose(dense(other), dense(one), atol=2e-3)
@@ -176,10 +176,10 @@ def test_valid_prompts_choose_the_strength():
 
 
 def test_a_path_ends_where_memory_does(monkeypatch):
-    monkeypatch.setattr(linear_path, "FIRST", 32)
+    monkeypatch.setattr(linear_path, "FIRST", 64)
     scores, gold = prompts(3, count=60, neurons=300)
-    # 60 prompts of float32: 64 features.
-    short = Linear(budget_bytes=60 * 4 * 64, stages=4).path(lambda: [(scores, gold)], 3)
+    # 60 prompts of float32: 128 features.
+    short = Linear(budget_bytes=60 * 4 * 128, stages=4).path(lambda: [(scores, gold)], 3)
     whole = Linear(stages=4).path(lambda: [(scores, gold)], 3)
     assert 0 < len(short) < len(whole)
     for one, other in zip(short, whole, strict=False):

@@ -10,6 +10,7 @@ from negjax.skills import (
     MagnProbe,
     Polar,
     PolarProbe,
+    Rule,
     encode_scores,
     predict_by_neurons,
     predict_by_set,
@@ -18,8 +19,12 @@ from negjax.skills import (
     votes_by_prompts,
 )
 from tests.shared_data import GOLDEN
+from tests.short_arrays import float32, int8, int32
 
-KINDS = {"polar": (Polar, POLAR), "magn": (Magn, MAGN)}
+KINDS: dict[str, tuple[type[Polar] | type[Magn], Rule]] = {
+    "polar": (Polar, POLAR),
+    "magn": (Magn, MAGN),
+}
 CASES = [
     (task, kind, k, variant)
     for task in ("two", "four")
@@ -91,7 +96,7 @@ def test_the_originals_predictions_from_ours(golden):
 
 
 # Four prompts of two labels, three neurons; gold 0, 1, 1, 0.
-SCORES = np.float32(
+SCORES = float32(
     [
         [[2, -1, 1], [1, 1, 1]],
         [[-1, 1, 0], [1, 3, 0]],
@@ -126,21 +131,21 @@ def test_magn_by_hand():
 
 
 def test_a_magn_neuron_votes_for_every_tied_label():
-    probe = MagnProbe(np.asarray([0, 1]), np.int8([1, -1]), labels=3, total=2)
-    scores = np.float32([[[5, 7], [5, 7], [1, 7]]])
+    probe = MagnProbe(np.asarray([0, 1]), int8([1, -1]), labels=3, total=2)
+    scores = float32([[[5, 7], [5, 7], [1, 7]]])
     assert probe.votes(scores).tolist() == [[[1, 1], [1, 1], [0, 1]]]
 
 
 def test_ties_go_to_the_lowest_index_and_the_first_label():
-    votes = np.int32([0, -4, 4, 2, -4])
+    votes = int32([0, -4, 4, 2, -4])
     assert rank_neurons(votes).neurons.tolist() == [1, 2, 4, 3, 0]
     assert rank_neurons(votes).polarity.tolist() == [-1, 1, -1, 1, 0]
     assert rank_neurons(votes, "positive").neurons.tolist() == [2, 3, 0, 1, 4]
     assert rank_neurons(votes, "positive").polarity.tolist() == [1, 1, 0, 0, 0]
-    probe = Polar(2).from_votes(np.int32([1, 1, 1]), labels=3)
+    probe = Polar(2).from_votes(int32([1, 1, 1]), labels=3)
     assert probe.neurons.tolist() == [0, 1]
     assert probe.predict(np.zeros((1, 3, 3), np.float32)).tolist() == [0]
-    assert probe.predict(np.float32([[[-1] * 3, [2] * 3, [1] * 3]])).tolist() == [1]
+    assert probe.predict(float32([[[-1] * 3, [2] * 3, [1] * 3]])).tolist() == [1]
 
 
 def test_disjoint_sets_in_the_order_of_the_ranking():
@@ -242,7 +247,7 @@ def test_scores_that_are_not_finite(value):
 
 
 def test_scores_of_another_model_or_task():
-    probe = PolarProbe(np.asarray([0]), np.int8([1]), labels=3, total=4)
+    probe = PolarProbe(np.asarray([0]), int8([1]), labels=3, total=4)
     with pytest.raises(ValueError, match="scores are of 2 labels, expected 3"):
         probe.predict(np.zeros((1, 2, 4), np.float32))
     with pytest.raises(ValueError, match="scores are of 5 neurons, expected 4"):

@@ -36,6 +36,10 @@ class FittedProbe:
     total: int
     """N."""
 
+    def predict(self, values: ArrayLike, /) -> np.ndarray:
+        """The predicted labels [B] of what the probe reads of B prompts."""
+        raise NotImplementedError
+
     def save(self, path: str | Path) -> Path:
         """Writes the probe as one file, whole or not at all; the same probe gives the same bytes.
 

@@ -187,7 +187,7 @@ def _solve_all(
         start = own if own.weight.size or not found else found[-1].solved.weights
         size = len(stage.features)
         # Filled up with features that never fire, so that few sizes compile.
-        full = 1 << (size - 1).bit_length()
+        full = 1 << max(size - 1, FIRST - 1).bit_length()
         solved = solve(
             np.pad(kept.of(stage.features), ((0, 0), (0, full - size))),
             kept.gold,

@@ -1,7 +1,7 @@
 """Polar and Magn: the neurons whose scores' signs, or order, follow the gold label most often."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -43,8 +43,11 @@ class MagnProbe(ScoreProbe):
         return (array.astype(np.float64) * self.polarity).sum(-1).argmax(1)
 
 
+Made = TypeVar("Made", PolarProbe, MagnProbe)
+
+
 @dataclasses.dataclass(frozen=True)
-class _Ranked:
+class _Ranked(Generic[Made]):
     """What Polar and Magn have in common."""
 
     k: int = 64
@@ -55,10 +58,7 @@ class _Ranked:
     skip: int = 0
     """Better ranked neurons to leave out: n · k gives the (n + 1)th disjoint set of k neurons."""
 
-    rule: ClassVar[Rule]
-    probe: ClassVar[type[ScoreProbe]]
-
-    def fit(self, scores: ArrayLike, gold: ArrayLike) -> ScoreProbe:
+    def fit(self, scores: ArrayLike, gold: ArrayLike) -> Made:
         """Ranks the neurons by R over training prompts.
 
         Args:
@@ -72,9 +72,9 @@ class _Ranked:
         array = check_scores(scores)
         prompts, labels = array.shape[:2]
         checked = check_gold(gold, prompts, labels, every=True)
-        return self.from_votes(np.asarray(self.rule.votes(array, checked)), labels)
+        return self.from_votes(np.asarray(self._kind()[0].votes(array, checked)), labels)
 
-    def from_votes(self, votes: np.ndarray, labels: int) -> ScoreProbe:
+    def from_votes(self, votes: np.ndarray, labels: int) -> Made:
         """The probe of sums made elsewhere.
 
         Args:
@@ -92,25 +92,28 @@ class _Ranked:
                 "must be left"
             )
         ranking = rank_neurons(votes, self.variant, self.skip + self.k)
-        return self.probe(
+        return self._kind()[1](
             ranking.neurons[self.skip :],
             ranking.polarity[self.skip :],
             check_labels(labels),
             total,
         )
 
+    def _kind(self) -> tuple[Rule, type[Made]]:
+        raise NotImplementedError
+
 
 @dataclasses.dataclass(frozen=True)
-class Polar(_Ranked):
+class Polar(_Ranked[PolarProbe]):
     """The k neurons with the largest |R|, R = Σ (2 · sign(g_gold) − Σ over labels sign(g))."""
 
-    rule = POLAR
-    probe = PolarProbe
+    def _kind(self) -> tuple[Rule, type[PolarProbe]]:
+        return POLAR, PolarProbe
 
 
 @dataclasses.dataclass(frozen=True)
-class Magn(_Ranked):
+class Magn(_Ranked[MagnProbe]):
     """The k neurons with the largest |R|, R = Σ Σ over labels sign(g_gold − g)."""
 
-    rule = MAGN
-    probe = MagnProbe
+    def _kind(self) -> tuple[Rule, type[MagnProbe]]:
+        return MAGN, MagnProbe
