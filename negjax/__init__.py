@@ -10,6 +10,7 @@ arXiv 2412.18053) in JAX: exact interventions and gradients for every neuron.
     fit = negjax.linear_fit(curve, negjax.paper_grid(2.0, 0.2))  # NEG and linearity
 """
 
+from negjax import skills as skills
 from negjax.chebyshev import Response, response
 from negjax.control import Edited, Steered, Turned, edit, enhance, steer, suppress
 from negjax.estimators import estimate

@@ -35,6 +35,9 @@ ORDER = {
     "control.editing control",
     "analysis": "linearity study ranking",
     "store": "store",
+    "skills": "skills.checks skills.codes skills.votes skills.rankings skills.fitted "
+    "skills.polarity skills.act skills.forest skills.proximal skills.linear_path skills.linear "
+    "skills.baselines skills.curves skills.explanations skills.accuracy skills.saved skills",
     "report": "figures map_figures estimator_figures training_figures set_figures control_figures "
     "report",
     "package": "",

@@ -1,0 +1,67 @@
+"""Skill neurons: probes that answer a task from a model's neurons alone.
+
+    probe = negjax.skills.Polar(k=64).fit(scores, gold)      # scores [B, K, L, F], gold [B]
+    probe.neurons, probe.polarity, probe.predict(others)
+    probe.save("ner.safetensors"); negjax.skills.load_probe("ner.safetensors")
+
+`Polar`, `Magn`, `Tree` and `Linear` read scores, one a label: NeurGrad or another gradient. `Act`
+reads activations, `LMProb` output probabilities. For more prompts than fit memory, scores become
+codes (`encode_scores`: one or two bytes a neuron), from which everything above can be fitted and
+predicted, and `Polar` and `Magn` only need sums over batches (`polar_votes`, `magn_votes`).
+"""
+
+from negjax.skills.accuracy import Interval, bootstrap_interval, share_right
+from negjax.skills.act import Act, ActProbe
+from negjax.skills.baselines import LMProb, LMProbProbe, Majority, MajorityProbe, Random
+from negjax.skills.codes import code_dtype, decode_scores, encode_scores
+from negjax.skills.curves import predict_by_neurons, predict_by_set, votes_by_prompts
+from negjax.skills.explanations import Explanation, explain
+from negjax.skills.fitted import FittedProbe, ScoreProbe
+from negjax.skills.forest import ForestProbe, Tree, score_features
+from negjax.skills.linear import Linear, LinearProbe, choose
+from negjax.skills.polarity import Magn, MagnProbe, Polar, PolarProbe
+from negjax.skills.rankings import MAGN, POLAR, Ranking, Rule, random_ranking, rank_neurons
+from negjax.skills.saved import load_probe
+from negjax.skills.votes import magn_votes, polar_votes
+
+__all__ = [
+    "MAGN",
+    "POLAR",
+    "Act",
+    "ActProbe",
+    "Explanation",
+    "FittedProbe",
+    "ForestProbe",
+    "Interval",
+    "LMProb",
+    "LMProbProbe",
+    "Linear",
+    "LinearProbe",
+    "Magn",
+    "MagnProbe",
+    "Majority",
+    "MajorityProbe",
+    "Polar",
+    "PolarProbe",
+    "Random",
+    "Ranking",
+    "Rule",
+    "ScoreProbe",
+    "Tree",
+    "bootstrap_interval",
+    "choose",
+    "code_dtype",
+    "decode_scores",
+    "encode_scores",
+    "explain",
+    "load_probe",
+    "magn_votes",
+    "polar_votes",
+    "predict_by_neurons",
+    "predict_by_set",
+    "random_ranking",
+    "rank_neurons",
+    "score_features",
+    "share_right",
+    "votes_by_prompts",
+]

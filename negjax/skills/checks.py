@@ -1,0 +1,133 @@
+"""What probes are given, checked: errors name the argument, its value and what was expected."""
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def check_scores(
+    scores: ArrayLike, *, labels: int | None = None, total: int | None = None
+) -> np.ndarray:
+    """Scores as [B, K, N]; float64 becomes float32 unless JAX is told to compute in 64 bits.
+
+    Args:
+        scores: [B, K, L, F] or [B, K, N]: floats, or the int8 that codes decode to.
+        labels: K, if it is known.
+        total: N = L · F, if it is known.
+
+    Raises:
+        ValueError: another shape, no prompts, fewer than 2 labels, a value that is not finite.
+    """
+    array = np.asarray(scores)
+    if array.ndim < 3 or not (array.dtype.kind == "f" or array.dtype == np.int8):
+        raise ValueError(
+            f"scores are {array.dtype}{list(array.shape)}, expected floats or int8, [B, K, L, F]"
+        )
+    array = array.reshape(*array.shape[:2], -1) if array.size else array
+    if array.size == 0 or array.shape[1] < 2:
+        raise ValueError(
+            f"scores are {list(array.shape)}, expected one prompt and two labels, or more"
+        )
+    if labels is not None and array.shape[1] != labels:
+        raise ValueError(f"scores are of {array.shape[1]} labels, expected {labels}")
+    return _check_values("scores", array, total)
+
+
+def check_codes(codes: ArrayLike, total: int) -> np.ndarray:
+    """Codes [B, N] of N neurons; their type is checked where they are decoded.
+
+    Raises:
+        ValueError: another shape.
+    """
+    array = np.asarray(codes)
+    if array.ndim != 2 or array.shape[1] != total:
+        raise ValueError(f"codes are {list(array.shape)}, expected [B, {total}]")
+    return array
+
+
+def check_activations(activations: ArrayLike, *, total: int | None = None) -> np.ndarray:
+    """Activations as [B, N], floats; float64 as in `check_scores`.
+
+    Args:
+        activations: [B, L, F] or [B, N], floats.
+        total: N = L · F, if it is known.
+
+    Raises:
+        ValueError: another shape, no prompts, a value that is not finite.
+    """
+    array = np.asarray(activations)
+    if array.ndim < 2 or array.size == 0 or array.dtype.kind != "f":
+        raise ValueError(
+            f"activations are {array.dtype}{list(array.shape)}, expected floats [B, L, F]"
+        )
+    return _check_values("activations", array.reshape(len(array), -1), total)
+
+
+def check_labels(labels: int) -> int:
+    """The task's number of labels.
+
+    Raises:
+        ValueError: fewer than 2, or no integer.
+    """
+    if not isinstance(labels, int | np.integer) or labels < 2:
+        raise ValueError(f"labels is {labels!r}, expected the number of the task's labels")
+    return int(labels)
+
+
+def check_gold(gold: ArrayLike, prompts: int, labels: int, *, every: bool = False) -> np.ndarray:
+    """Gold labels as [B], int64.
+
+    Args:
+        gold: [B], the numbers of the labels, from 0.
+        prompts: B.
+        labels: K, of the task.
+        every: each label must be some prompt's.
+
+    Raises:
+        ValueError: no prompts, no integers, another shape, a number that is no label's, a label
+            without a prompt.
+    """
+    array = np.asarray(gold)
+    if array.shape != (prompts,) or not prompts or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"gold is {array.dtype}{list(array.shape)}, expected integers [{prompts}]: one label a "
+            "prompt, of one prompt or more"
+        )
+    array = array.astype(np.int64)
+    wrong = np.flatnonzero((array < 0) | (array >= labels))
+    if len(wrong):
+        raise ValueError(
+            f"gold of prompt {wrong[0]} is {array[wrong[0]]}, expected 0 … {labels - 1}: the "
+            f"number of one of {labels} labels"
+        )
+    missing = np.setdiff1d(np.arange(labels), array)
+    if every and len(missing):
+        raise ValueError(
+            f"no prompt of {prompts} has label {missing[0]} of {labels}; train on prompts of every "
+            "label"
+        )
+    return array
+
+
+def check_count(name: str, count: int, most: int, what: str) -> int:
+    """A count from 1 to `most`; `what` is counted.
+
+    Raises:
+        ValueError: outside, or no integer.
+    """
+    if not isinstance(count, int | np.integer) or not 1 <= count <= most:
+        raise ValueError(f"{name} is {count!r}, expected 1 to {most}: there are {most} {what}")
+    return int(count)
+
+
+def _check_values(name: str, array: np.ndarray, total: int | None) -> np.ndarray:
+    """`array` is [B, …, N]."""
+    if total is not None and array.shape[-1] != total:
+        raise ValueError(f"{name} are of {array.shape[-1]} neurons, expected {total}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        where = np.argwhere(~np.isfinite(array))[0]
+        raise ValueError(
+            f"{name} of prompt {where[0]}, neuron {where[-1]} are {array[tuple(where)]}, expected "
+            "finite numbers"
+        )
+    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)

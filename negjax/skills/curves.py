@@ -1,0 +1,101 @@
+"""One ranking, many probes: predictions by number of neurons and of disjoint sets, R by prompts.
+
+A probe of the first k neurons of a ranking adds up their votes, so that the votes of any number of
+k come from one pass over the test prompts, and rankings of the first 2³ … all training prompts
+from one pass over those.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from negjax.skills.checks import check_count
+from negjax.skills.codes import decode_scores
+from negjax.skills.rankings import Ranking, Rule
+
+
+def predict_by_neurons(
+    rule: Rule, ranking: Ranking, counts: Sequence[int], codes: np.ndarray, labels: int
+) -> np.ndarray:
+    """The labels that the first k neurons of a ranking predict, for many k at once.
+
+    Args:
+        rule: `POLAR` or `MAGN`.
+        ranking: M neurons or more.
+        counts: G numbers of neurons, ascending.
+        codes: [B, N] of a batch.
+        labels: K.
+
+    Returns:
+        [G, B].
+
+    Raises:
+        ValueError: counts that do not ascend, or more neurons than the ranking has.
+    """
+    return _group_votes(rule, ranking, counts, codes, labels).cumsum(-1).argmax(1).T
+
+
+def predict_by_set(
+    rule: Rule, ranking: Ranking, size: int, codes: np.ndarray, labels: int
+) -> np.ndarray:
+    """The labels that each disjoint set of `size` neurons predicts, the best ranked set first.
+
+    Neurons that are left over at the ranking's end form no set.
+
+    Returns:
+        [sets, B]; arguments and errors are those of `predict_by_neurons`.
+    """
+    most = len(ranking.neurons)
+    ends = range(check_count("size", size, most, "ranked neurons"), most + 1, size)
+    return _group_votes(rule, ranking, ends, codes, labels).argmax(1).T
+
+
+def votes_by_prompts(
+    rule: Rule, counts: Sequence[int], batches: Iterable[tuple[np.ndarray, np.ndarray]], labels: int
+) -> np.ndarray:
+    """R of the first prompts, for many numbers of prompts at once.
+
+    Args:
+        rule: `POLAR` or `MAGN`.
+        counts: C numbers of prompts, ascending.
+        batches: codes [B, N] and gold [B] of prompts in their order.
+        labels: K.
+
+    Returns:
+        [C, N], int32.
+
+    Raises:
+        ValueError: counts that do not ascend, or more than there are prompts.
+    """
+    _check_ascending(counts)
+    found = {}
+    running, seen = np.zeros((), np.int32), 0
+    for codes, gold in batches:
+        scores, row = decode_scores(codes, labels), np.arange(len(codes))
+        edges = [count - seen for count in counts if 0 < count - seen < len(codes)]
+        for start, end in itertools.pairwise([0, *edges, len(codes)]):
+            counted = (row >= start) & (row < end)
+            running = running + np.asarray(rule.votes(scores, gold, counted))
+            found[seen + end] = running
+        seen += len(codes)
+        found = {count: found[count] for count in counts if count in found}
+    if counts[-1] > seen:
+        raise ValueError(f"{counts[-1]} prompts are asked for, there are {seen}")
+    return np.stack([found[count] for count in counts])
+
+
+def _group_votes(
+    rule: Rule, ranking: Ranking, ends: Sequence[int], codes: np.ndarray, labels: int
+) -> np.ndarray:
+    """[B, K, G], votes of the neurons from one end to the next."""
+    _check_ascending(ends)
+    most = check_count("the largest number", ends[-1], len(ranking.neurons), "ranked neurons")
+    chosen = np.asarray(decode_scores(codes[:, ranking.neurons[:most]], labels))
+    votes = rule.label_votes(chosen, ranking.polarity[:most])
+    return np.add.reduceat(votes, [0, *ends[:-1]], axis=-1, dtype=np.int32)
+
+
+def _check_ascending(counts: Sequence[int]) -> None:
+    if not len(counts) or counts[0] < 1 or (np.diff(counts) <= 0).any():
+        raise ValueError(f"counts are {list(counts)}, expected ascending numbers from 1")

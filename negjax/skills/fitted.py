@@ -1,0 +1,142 @@
+"""What every fitted probe is: arrays and numbers, saved as one safetensors file.
+
+A file holds the probe's arrays by name and, in its header, JSON: the class and the numbers. Nothing
+in it can run.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from negjax.skills.checks import check_codes, check_scores
+from negjax.skills.codes import decode_scores
+from negjax.store import write_whole
+
+FORMAT = 1
+"""Version of the files."""
+HEADER = "negjax.skills"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FittedProbe:
+    """A probe that predicts one of K labels from some of a model's N = L · F neurons."""
+
+    neurons: np.ndarray
+    """[k], flat, layer-major: the layer is `neurons // F`; the most telling first."""
+    polarity: np.ndarray
+    """[k], int8: +1, −1, or 0 where a neuron has none."""
+    labels: int
+    """K."""
+    total: int
+    """N."""
+
+    def predict(self, values: ArrayLike, /) -> np.ndarray:
+        """The predicted labels [B] of what the probe reads of B prompts."""
+        raise NotImplementedError
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the probe as one file, whole or not at all; the same probe gives the same bytes.
+
+        Returns:
+            The path.
+        """
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        arrays = {
+            name: np.ascontiguousarray(value)
+            for name, value in values.items()
+            if isinstance(value, np.ndarray)
+        }
+        header = {
+            "format": FORMAT,
+            "probe": type(self).__name__,
+            "settings": {name: value for name, value in values.items() if name not in arrays},
+        }
+        data = save(arrays, metadata={HEADER: json.dumps(header, sort_keys=True)})
+        path = Path(path)
+        write_whole(path, lambda out: out.write(data))
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Reads what `save` wrote. `load_probe` reads a probe of any class.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it holds another class's probe, or no probe, or is damaged.
+        """
+        name, fields = read_fields(path)
+        if name != cls.__name__:
+            raise ValueError(f"{path} holds a {name}, not a {cls.__name__}; use load_probe")
+        wanted = {f.name for f in dataclasses.fields(cls)}
+        if fields.keys() != wanted:
+            raise ValueError(
+                f"{path} is damaged: a {name} has {sorted(wanted)}, found {sorted(fields)}"
+            )
+        return cls(**fields)
+
+
+def read_fields(path: str | Path) -> tuple[str, dict[str, Any]]:
+    """The class name and the fields of a saved probe.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no probe of this format, or damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(HEADER)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path}: damaged, or not a saved probe: {error}") from error
+    header = json.loads(text) if text else {}
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}: format {header.get('format')}, expected {FORMAT}: not a probe that this "
+            "version saved; fit it again"
+        )
+    return header["probe"], {**arrays, **header["settings"]}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScoreProbe(FittedProbe):
+    """A probe whose neurons each give every label a vote; the label with most votes is predicted.
+
+    Of labels with the same votes it is the first.
+    """
+
+    def votes(self, scores: ArrayLike) -> np.ndarray:
+        """What each of the probe's neurons gives each label.
+
+        Args:
+            scores: [B, K, L, F] or [B, K, N].
+
+        Returns:
+            [B, K, k].
+
+        Raises:
+            ValueError: scores of another shape, of other labels or neurons, or not finite.
+        """
+        array = check_scores(scores, labels=self.labels, total=self.total)
+        return self._label_votes(array[..., self.neurons])
+
+    def predict(self, scores: ArrayLike) -> np.ndarray:
+        """The predicted labels [B] of scores, as `votes` takes them."""
+        return self._decide(self.votes(scores))
+
+    def predict_codes(self, codes: ArrayLike) -> np.ndarray:
+        """The predicted labels [B] of codes [B, N] (`negjax.skills.codes`)."""
+        chosen = decode_scores(check_codes(codes, self.total)[:, self.neurons], self.labels)
+        return self._decide(self._label_votes(np.asarray(chosen)))
+
+    def _label_votes(self, chosen: np.ndarray) -> np.ndarray:
+        """[B, K, k], of the probe's own neurons' scores [B, K, k]."""
+        raise NotImplementedError
+
+    def _decide(self, votes: np.ndarray) -> np.ndarray:
+        return votes.sum(-1).argmax(1)

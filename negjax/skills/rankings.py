@@ -1,0 +1,83 @@
+"""Polar's and Magn's neurons: ranked by R, and what a ranked neuron votes for."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, get_args
+
+import jax
+import numpy as np
+
+from negjax.ranking import top
+from negjax.skills.checks import check_count
+from negjax.skills.votes import magn_votes, polar_votes
+
+Variant = Literal["both", "positive"]
+
+
+class Ranking(NamedTuple):
+    """Neurons in an order, the most telling first."""
+
+    neurons: np.ndarray
+    """[M], flat, layer-major."""
+    polarity: np.ndarray
+    """[M], int8: +1, −1, or 0 for a neuron that does not vote."""
+
+
+def rank_neurons(votes: np.ndarray, variant: Variant = "both", count: int | None = None) -> Ranking:
+    """Neurons by R, ties to the lowest index.
+
+    Args:
+        votes: [N], integers, R.
+        variant: `both`: by |R|, polarity the sign of R. `positive`: by R, polarity +1; neurons
+            with R ≤ 0, which come after all others, do not vote.
+        count: how many are wanted. Default: all.
+
+    Raises:
+        ValueError: votes of another shape or type, an unknown variant, more neurons than there are.
+    """
+    array = np.asarray(votes)
+    if array.ndim != 1 or array.dtype.kind != "i" or not len(array):
+        raise ValueError(f"votes are {array.dtype}{list(array.shape)}, expected integers [N]")
+    if variant not in get_args(Variant):
+        raise ValueError(f"variant is {variant!r}, expected one of {get_args(Variant)}")
+    wanted = check_count("count", len(array) if count is None else count, len(array), "neurons")
+    neurons = top(np.abs(array) if variant == "both" else array, wanted)
+    return Ranking(neurons, polarities(array, neurons, variant))
+
+
+def polarities(votes: np.ndarray, neurons: np.ndarray, variant: Variant = "both") -> np.ndarray:
+    """The polarity [k] that R, votes [N], gives to any neurons [k]."""
+    sign = np.sign(votes[neurons]).astype(np.int8)
+    return np.maximum(sign, 0) if variant == "positive" else sign
+
+
+def random_ranking(votes: np.ndarray, seed: int, count: int | None = None) -> Ranking:
+    """Neurons in a random order, with the polarity that R, votes [N], gives them.
+
+    The first of a longer order are those of a shorter one with the same seed.
+    """
+    order = np.random.default_rng(seed).permutation(len(votes))[:count]
+    return Ranking(order, polarities(votes, order))
+
+
+def polar_label_votes(scores: np.ndarray, polarity: np.ndarray) -> np.ndarray:
+    """Polar's votes [B, K, M], int8: polarity · sign(g), of scores [B, K, M], polarity [M]."""
+    return np.sign(scores).astype(np.int8) * polarity
+
+
+def magn_label_votes(scores: np.ndarray, polarity: np.ndarray) -> np.ndarray:
+    """Magn's votes [B, K, M], int8: 1 for every label tied at the maximum of polarity · g."""
+    best = np.where(polarity > 0, scores.max(1), scores.min(1))[:, None]
+    return ((scores == best) & (polarity != 0)).astype(np.int8)
+
+
+class Rule(NamedTuple):
+    """How a kind of probe ranks neurons and lets them vote."""
+
+    votes: Callable[..., jax.Array]
+    """R [N] of scores [B, K, N] and gold [B]."""
+    label_votes: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    """[B, K, M], of scores [B, K, M] and polarity [M]."""
+
+
+POLAR = Rule(polar_votes, polar_label_votes)
+MAGN = Rule(magn_votes, magn_label_votes)
