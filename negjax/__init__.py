@@ -10,6 +10,7 @@ arXiv 2412.18053) in JAX: exact interventions and gradients for every neuron.
     fit = negjax.linear_fit(curve, negjax.paper_grid(2.0, 0.2))  # NEG and linearity
 """
 
+from negjax import mceval8k
 from negjax.chebyshev import Response, response
 from negjax.control import Edited, Steered, Turned, edit, enhance, steer, suppress
 from negjax.estimators import estimate
@@ -52,6 +53,7 @@ __all__ = [
     "linear_fit",
     "linear_range",
     "load",
+    "mceval8k",
     "neurgrad",
     "neuron_sets",
     "paper_grid",
