@@ -5,18 +5,15 @@ items = negjax.mceval8k.first(task.train, 600, task.labels)
 probes = negjax.mceval8k.encode_items(lm, items, task.labels)
 """
 
-from negjax.mceval8k.benchmark import Item, Split, Task, load
+from negjax.mceval8k.benchmark import Item, Task, load
 from negjax.mceval8k.catalogue import TASKS, TaskSpec, names
-from negjax.mceval8k.encoding import LabelMode, encode_items
-from negjax.mceval8k.sampling import Sampling, first, resample
+from negjax.mceval8k.encoding import encode_items
+from negjax.mceval8k.sampling import first, resample
 from negjax.mceval8k.wording import template_count
 
 __all__ = [
     "TASKS",
     "Item",
-    "LabelMode",
-    "Sampling",
-    "Split",
     "Task",
     "TaskSpec",
     "encode_items",

@@ -125,6 +125,12 @@ def load(
         parts, notes = splitting.original(found, seed)
     chosen, rest = demonstrating.choose(spec, parts["train"], shots)
     if split == "disjoint":
+        for label, text in enumerate(spec.labels):
+            if all(row.label != label for row in rest):
+                raise ValueError(
+                    f"shots={shots}: no item of label {text!r} would be left in train; "
+                    "pass fewer shots"
+                )
         relatives = len(parts["train"]) - len(rest) - sum(map(len, chosen.values()))
         if relatives:
             notes.append(
