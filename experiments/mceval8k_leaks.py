@@ -7,7 +7,7 @@ item is a training item as published; the parts of `negjax.mceval8k.load` share 
 Benchmark: Zhao, Jiang, Yoshinaga, *Neuron Empirical Gradient*, ACL 2025, arXiv 2412.18053.
 
 An item of one part stands in another part if one of its input texts does, as it is or normalised
-(letter case, punctuation and forms of letters aside).
+(letter case, punctuation and white space aside).
 """
 
 import itertools

@@ -188,8 +188,8 @@ METHOD = (
     "An item stands in another part if one of its input texts does: the sentence, both sentences "
     "of a pair each for itself, premise and hypothesis, knowledge, dialogue and response. So the "
     "same sentence with another target word counts, and a premise with another hypothesis.",
-    "Exact: the same characters, white space collapsed. Normalised: the same words, whatever their "
-    "letter case, punctuation, and forms of letters (Unicode NFKC).",
+    "Exact: the same characters, white space collapsed. Normalised: the same letters and digits, "
+    "whatever their case and form (Unicode NFKC), and whatever punctuation and white space.",
     "Options, targets and answers are not compared.",
 )
 PARTS_MADE = (

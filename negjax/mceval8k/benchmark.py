@@ -98,8 +98,9 @@ def load(
         name: of the task (`negjax.mceval8k.names()`), in any case, or its published folder.
         root: a directory in the published layout. Default: the one that the environment variable
             NEGJAX_MCEVAL8K names, or else the hub's, of which the task's files are fetched.
-        split: `disjoint`: no item, by any of its input texts, letter case and punctuation aside,
-            is in two of train, valid, test and the demonstrations, and none twice in one.
+        split: `disjoint`: no item, by any of its input texts, letter case, punctuation and white
+            space aside, is in two of train, valid, test and the demonstrations, and none twice in
+            one. As many items are kept as can be, balanced over the labels (`Task.sizes`).
             `original`: the published parts as they are, which overlap, demonstrations in train.
         shots: demonstrations a label, in the order of the labels; by default 1.
         template: number of the wording.

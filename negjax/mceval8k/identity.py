@@ -11,9 +11,13 @@ Keys = Callable[[Row], tuple[Hashable, ...]]
 
 
 def normalised(text: str) -> str:
-    """The words of a text in lower case: without punctuation, white space, and forms of letters."""
+    """The letters and digits of a text, in lower case and Unicode's NFKC form.
+
+    Punctuation and white space do not count: tokenised texts differ from plain ones by them alone.
+    A text of nothing else is itself.
+    """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(re.findall(r"\w+", folded)) or folded
+    return re.sub(r"[\W_]+", "", folded) or folded
 
 
 def item_keys(row: Row) -> tuple[Hashable, ...]:

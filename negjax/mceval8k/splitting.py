@@ -3,8 +3,8 @@
 The published files overlap (`python -m experiments.mceval8k_leaks` counts how much), so parts are
 made anew from all records of a task:
 
-1. Records that share an input text, letter case and punctuation aside, and translations of one item
-   form a family (`identity.kindred`). A family is never divided.
+1. Records that share an input text, letter case, punctuation and white space aside, form a family,
+   and so do translations of one item (`identity.kindred`). A family is never divided.
 2. Of a family's records each item is kept once, in its test copy if it has one; an item that is
    published with several answers has none, and is left out.
 3. Families that are published in one part stay in it. Those of several parts are contested: they
@@ -155,6 +155,8 @@ def _balanced(
         ):
             held.update(cells)
             taken.append(number)
+    if not own and not taken and others:  # Each is too large; but no part is to be empty.
+        taken.append(min(others, key=lambda number: len(others[number].rows)))
     return taken
 
 
