@@ -16,32 +16,33 @@ from tests.test_loading import run_python
 
 
 def change(name: str, edit: Callable[[Record], object]) -> Callable[[Path], Path]:
-    """Writes a task whose third test record is edited; returns the file."""
+    """Writes a task whose third test record is what `edit` makes of it; returns the file."""
 
     def write(root: Path) -> Path:
         write_task(root, name)
         content = records(name, 0, 2)
-        replaced = edit(content[2])
-        if replaced is not None:
-            content[2] = replaced  # type: ignore[call-overload]
-        return write_part(root, name, "test", content)
+        return write_part(root, name, "test", [*content[:2], edit(content[2]), *content[3:]])
 
     return write
 
 
-def put(**values: Any) -> Callable[[Record], None]:
-    return lambda record: record.update(values)
+def put(**values: Any) -> Callable[[Record], Record]:
+    return lambda record: record | values
+
+
+def without(field: str) -> Callable[[Record], Record]:
+    return lambda record: {name: value for name, value in record.items() if name != field}
 
 
 @pytest.mark.parametrize(
     ("name", "edit", "message"),
     [
-        ("ner", lambda r: r.pop("text") and None, "has no field 'text'; it has target_chunk, "),
-        ("ner", lambda r: r.pop("label") and None, "has no field 'label'"),
-        ("ner", lambda r: r.pop("target_chunk") and None, "has no field 'target_chunk'"),
-        ("pos", lambda r: r.pop("options") and None, "has no field 'options'"),
-        ("m-pos", lambda r: r.pop("lang") and None, "has no field 'lang'"),
-        ("mlama", lambda r: r.pop("uuid") and None, "has no field 'uuid'"),
+        ("ner", without("text"), "has no field 'text'; it has target_chunk, "),
+        ("ner", without("label"), "has no field 'label'"),
+        ("ner", without("target_chunk"), "has no field 'target_chunk'"),
+        ("pos", without("options"), "has no field 'options'"),
+        ("m-pos", without("lang"), "has no field 'lang'"),
+        ("mlama", without("uuid"), "has no field 'uuid'"),
         ("ner", put(label=4), "label is 4; expected one of 0, 1, 2, 3"),
         ("ner", put(label="0"), "label is '0'; expected one of 0, 1, 2, 3"),
         ("ner", put(label=None), "label is None; expected one of"),

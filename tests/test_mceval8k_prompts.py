@@ -348,6 +348,10 @@ def test_every_label_is_one_token(name: str, made_up: Path, smollm2: LanguageMod
         assert probes.target_ids.shape == (len(items), len(task.labels), 1)
         for row in probes.target_ids[:, :, 0]:
             assert tuple(smollm2.tokenizer.decode([i]) for i in row) == task.labels
+        # The head's tokens are the prompt's first ones: they can be run once for all items.
+        for item in items:
+            head = smollm2.tokenizer(item.head).input_ids
+            assert smollm2.tokenizer(item.prompt).input_ids[: len(head)] == head
         # The token that ends a demonstration is the label's.
         shown = smollm2.tokenizer(items[0].prompt + task.labels[1]).input_ids
         assert shown[-1] == probes.target_ids[0, 1, 0]

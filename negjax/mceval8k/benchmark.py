@@ -57,10 +57,10 @@ class Task:
     """linguistic, classification, fact, nli, self-reflection or multilingual."""
     labels: tuple[str, ...]
     """K answers, as appended to a prompt."""
-    train: tuple[Item, ...]
-    valid: tuple[Item, ...]
-    test: tuple[Item, ...]
-    demonstrations: tuple[Item, ...]
+    train: tuple[Item, ...] = dataclasses.field(repr=False)
+    valid: tuple[Item, ...] = dataclasses.field(repr=False)
+    test: tuple[Item, ...] = dataclasses.field(repr=False)
+    demonstrations: tuple[Item, ...] = dataclasses.field(repr=False)
     """Those in the heads, language by language in the order they stand there. Their own heads are
     the instruction alone."""
     template: str
