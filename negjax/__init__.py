@@ -10,7 +10,7 @@ arXiv 2412.18053) in JAX: exact interventions and gradients for every neuron.
     fit = negjax.linear_fit(curve, negjax.paper_grid(2.0, 0.2))  # NEG and linearity
 """
 
-from negjax import skills as skills
+from negjax import mceval8k, skills
 from negjax.chebyshev import Response, response
 from negjax.control import Edited, Steered, Turned, edit, enhance, steer, suppress
 from negjax.estimators import estimate
@@ -53,12 +53,14 @@ __all__ = [
     "linear_fit",
     "linear_range",
     "load",
+    "mceval8k",
     "neurgrad",
     "neuron_sets",
     "paper_grid",
     "random_neurons",
     "read_facts",
     "response",
+    "skills",
     "steer",
     "suppress",
     "sweep",

@@ -42,9 +42,11 @@ SETS = "sets.parquet"
 """Of a study of many neurons at once: every set of neurons."""
 CONTROLS = ("turned.parquet", "steered.parquet", "edited.parquet")
 """Of a study of control: neurons turned, prompts steered, facts edited."""
+OVERLAPS = "overlaps.parquet"
+"""Of a study of a benchmark: how many items of one part stand in another."""
 OUTPUTS = (
     *(SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES),
-    *(STATES, LOSSES, MODEL, DOSES, SETS, *CONTROLS),
+    *(STATES, LOSSES, MODEL, DOSES, SETS, *CONTROLS, OVERLAPS),
 )
 """What a study makes besides the measurements: discarded together with them."""
 

@@ -15,9 +15,19 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @contextlib.contextmanager
-def serving(directory: Path) -> Iterator[tuple[str, list[str]]]:
-    """Address of a server of a directory's files as `REPOSITORY`, and the names asked for."""
+def serving(
+    directory: Path, repository: str = REPOSITORY, kind: str = "model"
+) -> Iterator[tuple[str, list[str]]]:
+    """Address of a server of a directory's files as a repository, and the names asked for."""
     asked: list[str] = []
+    api = f"/api/{kind}s/{repository}"
+    files = f"/{repository}/resolve/{COMMIT}/"
+    if kind == "dataset":
+        files = f"/datasets{files}"
+
+    def served() -> list[str]:
+        found = (file for file in directory.rglob("*") if file.is_file())
+        return sorted(str(file.relative_to(directory)) for file in found)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
@@ -36,23 +46,23 @@ def serving(directory: Path) -> Iterator[tuple[str, list[str]]]:
             path = urllib.parse.urlparse(self.path).path
             if GATED in path:
                 self.answer(403, b"{}", X_Error_Code="GatedRepo")
-            elif path == f"/api/models/{REPOSITORY}/revision/main":
-                siblings = [{"rfilename": file.name} for file in directory.iterdir()]
-                info = {"id": REPOSITORY, "sha": COMMIT, "siblings": siblings}
+            elif path == f"{api}/revision/main":
+                siblings = [{"rfilename": name} for name in served()]
+                info = {"id": repository, "sha": COMMIT, "siblings": siblings}
                 self.answer(200, json.dumps(info).encode(), Content_Type="application/json")
-            elif path == f"/api/models/{REPOSITORY}/tree/{COMMIT}":
+            elif path == f"{api}/tree/{COMMIT}":
                 tree = [
                     {
                         "type": "file",
-                        "path": file.name,
-                        "size": file.stat().st_size,
-                        "oid": hashlib.sha1(file.read_bytes()).hexdigest(),
+                        "path": name,
+                        "size": (directory / name).stat().st_size,
+                        "oid": hashlib.sha1((directory / name).read_bytes()).hexdigest(),
                     }
-                    for file in directory.iterdir()
+                    for name in served()
                 ]
                 self.answer(200, json.dumps(tree).encode(), Content_Type="application/json")
-            elif path.startswith(f"/{REPOSITORY}/resolve/{COMMIT}/"):
-                name = path.rsplit("/", 1)[1]
+            elif path.startswith(files):
+                name = path.removeprefix(files)
                 asked.append(name)
                 body = (directory / name).read_bytes()
                 etag = f'"{hashlib.sha1(body).hexdigest()}"'

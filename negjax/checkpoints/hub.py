@@ -1,8 +1,9 @@
-"""Fetching a model's files from the Hugging Face hub, or another server named by HF_ENDPOINT."""
+"""Fetching files of models and datasets from the Hugging Face hub, or the server of HF_ENDPOINT."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import huggingface_hub
 from huggingface_hub.errors import (
@@ -43,8 +44,22 @@ def is_hub_id(name: str) -> bool:
     return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None and ".." not in name
 
 
-def fetch(hub_id: str) -> Path:
+Kind = Literal["model", "dataset"]
+
+INSTEAD: dict[Kind, str] = {
+    "model": "pass a directory or a .gguf file",
+    "dataset": "pass a directory in the published layout",
+}
+"""What to do without the hub."""
+
+
+def fetch(hub_id: str, wanted: Sequence[str] = FETCHED, kind: Kind = "model") -> Path:
     """The directory of a repository's files in the local cache, fetched where they are not there.
+
+    Args:
+        hub_id: "owner/name".
+        wanted: names of the files, with wildcards; others are not fetched.
+        kind: of the repository.
 
     Raises:
         FileNotFoundError: the hub has no such repository, it is gated, or it cannot be reached and
@@ -53,7 +68,7 @@ def fetch(hub_id: str) -> Path:
     try:
         return Path(
             huggingface_hub.snapshot_download(
-                hub_id, allow_patterns=list(FETCHED), tqdm_class=_BarAtTerminals
+                hub_id, repo_type=kind, allow_patterns=list(wanted), tqdm_class=_BarAtTerminals
             )
         )
     except GatedRepoError as error:
@@ -69,7 +84,7 @@ def fetch(hub_id: str) -> Path:
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise FileNotFoundError(
             f"hub id {hub_id!r}: the hub cannot be reached and the local cache does not hold the "
-            "model; go online, or pass a directory or a .gguf file"
+            f"{kind}; go online, or {INSTEAD[kind]}"
         ) from error
     except HfHubHTTPError as error:
         raise FileNotFoundError(f"hub id {hub_id!r}: the hub answered: {error}") from error

@@ -1,0 +1,91 @@
+"""How much of MCEval8K's test items a probe has seen in training: published parts, and ours.
+
+    python -m experiments.mceval8k_leaks --root=DIRECTORY
+
+Time: half a minute on 2 cores for all 22 tasks; no model is loaded. Expected: in 8 tasks every test
+item is a training item as published; the parts of `negjax.mceval8k.load` share nothing.
+Benchmark: Zhao, Jiang, Yoshinaga, *Neuron Empirical Gradient*, ACL 2025, arXiv 2412.18053.
+
+An item of one part stands in another part if one of its input texts does, as it is or normalised
+(letter case, punctuation and white space aside).
+"""
+
+import itertools
+import time
+from pathlib import Path
+
+from absl import flags
+from tqdm import tqdm
+
+import negjax
+from experiments import common, flag_lists, mceval8k_leaks_page
+from experiments.mceval8k_leaks_page import Leaks, Overlap
+from negjax import mceval8k
+from negjax.mceval8k.files import Row, published
+from negjax.mceval8k.identity import LEVELS, overlap
+from negjax.store import write_whole
+
+_ROOT = flags.DEFINE_string(
+    "root",
+    None,
+    "Directory of MCEval8K in the published layout. Default: what NEGJAX_MCEVAL8K names, or the "
+    "hub's.",
+)
+_TASKS = flags.DEFINE_list("tasks", list(mceval8k.names()), "Tasks to look at.")
+_PAGE = flags.DEFINE_string("page", None, "Markdown file to write the finding to.")
+
+PAIRS = tuple(itertools.combinations(("test", "valid", "train", "demonstrations"), 2))
+"""Of parts: how much of the first stands in the second."""
+
+
+def main() -> int:
+    """Measures, prints the table and writes summary, overlaps and report."""
+    start = time.perf_counter()
+    names = flag_lists.names(_TASKS, mceval8k.names())
+    leaks = [measure(name, _ROOT.value) for name in tqdm(names, unit="task", disable=None)]
+    settings = {
+        "experiment": "mceval8k_leaks",
+        "negjax": negjax.__version__,
+        "tasks": {found.name: found.key for found in leaks},
+    }
+    with common.open_folder("mceval8k_leaks", settings, {}, {}) as folder:
+        mceval8k_leaks_page.write(folder, leaks, time.perf_counter() - start)
+    if _PAGE.value is not None:
+        page = mceval8k_leaks_page.markdown(leaks)
+        write_whole(Path(_PAGE.value), lambda file: file.write(page.encode()))
+    print(mceval8k_leaks_page.printed(folder, leaks))
+    return 0
+
+
+def measure(name: str, root: str | Path | None) -> Leaks:
+    """The overlaps of one task's published files and of its disjoint parts."""
+    found = published(name, root)
+    original = mceval8k.load(name, root, split="original")
+    ours = mceval8k.load(name, root)
+    parts: dict[str, dict[str, tuple[Row, ...]]] = {
+        "original": {**found.parts, "demonstrations": _rows(original.demonstrations)},
+        "disjoint": {part: _rows(getattr(ours, part)) for part in ours.sizes},
+    }
+    overlaps = [
+        Overlap(split, part, other, level, len(rows[part]), overlap(rows[part], rows[other], keys))
+        for split, rows in parts.items()
+        for part, other in PAIRS
+        if part in rows and other in rows
+        for level, keys in LEVELS.items()
+    ]
+    return Leaks(
+        name,
+        ours.genre,
+        {split: {part: len(rows) for part, rows in of.items()} for split, of in parts.items()},
+        tuple(overlaps),
+        ours.notes,
+        ours.key,
+    )
+
+
+def _rows(items: tuple[mceval8k.Item, ...]) -> tuple[Row, ...]:
+    return tuple(item.row for item in items)
+
+
+if __name__ == "__main__":
+    common.run(main)
