@@ -64,11 +64,16 @@ def split_probes(
     target: int | None = None,
     *,
     steps: int = 8,
+    head: int = 0,
 ) -> Split:
     """Arrays of the probes `index`, and of all their targets or of target number `target`.
 
     With several-token targets (`target_mode="all"`) the suffix carries the target's own tokens, so
-    one `target` must be named if there are several. `steps`: length buckets an octave.
+    one `target` must be named if there are several.
+
+    Args:
+        steps: length buckets an octave.
+        head: the first tokens, which all have in common and which the prefix leaves out.
     """
     chosen = slice(None) if target is None else slice(target, target + 1)
     targets, real = probes.target_ids[index, chosen], probes.target_mask[index, chosen]
@@ -79,7 +84,8 @@ def split_probes(
         suffix = _on_device(tokens, _positions(mask), mask, np.asarray(read, np.int32))
         return Split(None, None, suffix, jnp.asarray(targets), jnp.asarray(real))
     prefix_tokens, prefix_mask = _padded(
-        [r[:n] for r, n in zip(rows, read, strict=True)], bucket(max(read), steps=steps)
+        [r[head:n] for r, n in zip(rows, read, strict=True)],
+        bucket(max(read) - head, steps=steps),
     )
     followers = targets.shape[2] - 1
     if followers and targets.shape[1] != 1:
@@ -120,18 +126,20 @@ class Sizes:
 
     config: ModelConfig
     length: int
-    """Tokens of the longest prompt, bucketed."""
+    """Tokens of the longest prompt that are its own, bucketed."""
     targets: int
     """K."""
     suffix: int
     """S."""
     itemsize: int = 4
+    head: int = 0
+    """Tokens of a common head, whose own keys and values are not counted."""
 
     @property
     def prefix_bytes(self) -> int:
         """One prompt's prefix pass: scores, block intermediates, keys and values of all layers."""
         c, t = self.config, self.length if self.config.causal else self.suffix
-        scores = 3 * c.heads * t * t
+        scores = 3 * c.heads * t * (t + self.head)
         inner = t * (3 * c.neurons + 6 * c.width + 4 * c.heads * c.head_width)
         kept = 2 * c.layers * t * c.kv_heads * c.head_width
         return self.itemsize * (scores + inner + kept)
@@ -140,11 +148,8 @@ class Sizes:
     def gradient_bytes(self) -> int:
         """One prompt's replay with residuals for the backward pass, and K gradients [L, F]."""
         c = self.config
-        saved = (
-            c.layers
-            * self.suffix
-            * (6 * c.neurons + 10 * c.width + 2 * c.heads * (self.length + self.suffix))
-        )
+        seen = self.head + self.length + self.suffix
+        saved = c.layers * self.suffix * (6 * c.neurons + 10 * c.width + 2 * c.heads * seen)
         gradients = self.targets * c.layers * c.neurons * 2
         head = 3 * (1 + self.targets) * c.vocab_size
         return self.itemsize * (saved + gradients + head)
@@ -164,13 +169,13 @@ class Sizes:
         return self.itemsize * max(block, 3 * c.vocab_size)
 
 
-def prompt_batches(probes: Probes, largest: int) -> list[np.ndarray]:
+def prompt_batches(probes: Probes, largest: int, head: int = 0) -> list[np.ndarray]:
     """Indices of probes in batches of at most `largest`, longest first.
 
     A batch fetches all weights once, so neighbouring buckets share one as long as the shortest
-    prompt fills most of it.
+    prompt fills most of it. Of a common head of `head` tokens no batch has to run any.
     """
-    lengths = probes.mask.sum(1)
+    lengths = probes.mask.sum(1) - head
     batches: list[list[int]] = []
     for row in np.argsort(-lengths, kind="stable"):
         batch = batches[-1] if batches else []

@@ -12,9 +12,11 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.common_heads import HeadGroup, head_groups, head_tokens, run_common_head
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.model.replay import (
+    CommonHead,
     Prefix,
     Suffix,
     no_shift,
@@ -65,6 +67,8 @@ def neurgrad(
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> NeurGrad:
     """CG and NeurGrad of every neuron for all targets: one forward, K backward passes of S tokens.
+
+    Prompts that begin with the same tokens share the pass over them (`negjax.common_heads`).
 
     Args:
         site: `act`, `up` or `product`; None is the model's default.
@@ -118,36 +122,48 @@ def gradient_batches(
     # A joint target's tokens are part of the suffix: each such target is a replay of its own.
     joint = probes.target_ids.shape[2] > 1
     groups = list(range(probes.target_count)) if joint else [None]
-    for index in _gradient_plan(lm, probes, budget_bytes):
-        padded = np.resize(index, batching.bucket_count(len(index)))
-        with lm.numerics():
-            parts = [
-                _gradient(
-                    lm.graphdef,
-                    lm.params,
-                    batching.split_probes(lm.config, probes, padded, target),
-                    chosen,
-                    output,
-                    linearised,
-                )
-                for target in groups
-            ]
-        n = len(index)
-        probability = jnp.concatenate([part[0] for part in parts], 1)[:n]
-        gradient = jnp.concatenate([part[2] for part in parts], 1)[:n]
-        yield index, probability, parts[0][1][:n], gradient
+    for group in head_groups(lm, probes):
+        head = run_common_head(lm, head_tokens(probes, group))
+        for index in gradient_plan(lm, probes, group, budget_bytes):
+            padded = np.resize(index, batching.bucket_count(len(index)))
+            with lm.numerics():
+                parts = [
+                    _gradient(
+                        lm.graphdef,
+                        lm.params,
+                        batching.split_probes(lm.config, probes, padded, target, head=group.head),
+                        chosen,
+                        output,
+                        linearised,
+                        head,
+                    )
+                    for target in groups
+                ]
+            n = len(index)
+            probability = jnp.concatenate([part[0] for part in parts], 1)[:n]
+            gradient = jnp.concatenate([part[2] for part in parts], 1)[:n]
+            yield index, probability, parts[0][1][:n], gradient
 
 
-def _gradient_plan(lm: LanguageModel, probes: Probes, budget_bytes: int) -> list[np.ndarray]:
-    length = batching.bucket(int(probes.mask.sum(1).max()))
+def gradient_plan(
+    lm: LanguageModel, probes: Probes, group: HeadGroup, budget_bytes: int
+) -> list[np.ndarray]:
+    """Batches of a group's probes, as indices of all probes, that fit the budget."""
+    some = probes.select(group.members)
+    length = batching.bucket(int(some.mask.sum(1).max()) - group.head)
     suffix = probes.target_ids.shape[2] if lm.config.causal else length
     sizes = batching.Sizes(
-        lm.config, length, probes.target_count, suffix, np.dtype(lm.compute_dtype).itemsize
+        lm.config,
+        length,
+        probes.target_count,
+        suffix,
+        np.dtype(lm.compute_dtype).itemsize,
+        batching.bucket(group.head) if group.head else 0,
     )
     each = sizes.prefix_bytes + sizes.gradient_bytes
     most = max(1, PASS_TOKENS // length)
     largest = batching.fitting(budget_bytes, each, most, f"one prompt of {length} tokens")
-    return batching.prompt_batches(probes, largest)
+    return [group.members[batch] for batch in batching.prompt_batches(some, largest, group.head)]
 
 
 def output_of(output: Output, log_probability: jax.Array, logit: jax.Array) -> jax.Array:
@@ -165,10 +181,11 @@ def _gradient(
     site: Site,
     output: Output,
     linearised: bool,
+    head: CommonHead | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Probability [P, K], activation [P, L, F], gradient [P, K, L, F]."""
     model = nnx.merge(graphdef, params)
-    passed = run(model, split.prefix_tokens, split.prefix_mask, split.suffix)
+    passed = run(model, split.prefix_tokens, split.prefix_mask, split.suffix, head)
     if linearised:
         model = linearise(graphdef, params)
 
@@ -184,7 +201,7 @@ def _gradient(
         jnp.eye(targets, dtype=value.dtype)[:, None], (targets, prompts, targets)
     )
     (cotangents,) = jax.vmap(pull)(each)
-    gradient_lkpf = pull_back(model, passed, split.suffix, cotangents, site)
+    gradient_lkpf = pull_back(model, passed, split.suffix, cotangents, site, head)
     activation = passed.trace.at_read[site].swapaxes(0, 1)
     return probability, activation, gradient_lkpf.transpose(2, 1, 0, 3)
 

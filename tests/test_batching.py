@@ -18,7 +18,8 @@ from negjax.batching import (
     prompt_batches,
     split_probes,
 )
-from negjax.gradients import _gradient_plan
+from negjax.common_heads import HeadGroup
+from negjax.gradients import gradient_plan
 from negjax.interventions import Cost
 from negjax.neurons import all_neurons, check_neurons, random_neurons
 from negjax.probes import Probes
@@ -128,7 +129,8 @@ def test_a_smaller_budget_makes_smaller_pieces():
     }
     held = [max(len(i) * b for i, _, b in plan) for plan in plans.values()]
     assert held == sorted(held) and held[0] < held[-1]
-    batches = [len(_gradient_plan(lm, probes, size)) for size in (60_000, 10**6, 10**9)]
+    group = HeadGroup(np.arange(20), 0)
+    batches = [len(gradient_plan(lm, probes, group, size)) for size in (60_000, 10**6, 10**9)]
     assert batches == sorted(batches, reverse=True) and batches[0] > batches[-1] == 1
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from negjax import batching, gradients, interventions
 from negjax.chebyshev import response
+from negjax.common_heads import HeadGroup
 from negjax.gradients import effects, neurgrad
 from negjax.interventions import Cost
 from negjax.neurons import all_neurons
@@ -128,7 +129,7 @@ def test_budgets_and_chunks(shape, monkeypatch):
     small = max(sizes.prefix_bytes + sizes.gradient_bytes, 2 * sizes.prefix_bytes)
     tight = interventions.plan_rows(lm, probes, rows, Cost(), small)
     assert len(plan) == 1 < len(tight) == 3
-    assert len(gradients._gradient_plan(lm, probes, small)) == 3
+    assert len(gradients.gradient_plan(lm, probes, HeadGroup(np.arange(3), 0), small)) == 3
     assert_same(results(shape, probes, budget_bytes=small), expected)
     monkeypatch.setattr(interventions, "CHUNK_TOKENS", 16)
     monkeypatch.setattr(interventions, "CALL_TOKENS", 1)

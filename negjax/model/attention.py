@@ -2,6 +2,9 @@
 
 One function serves the pass over whole prompts (no prefix, one row a prompt), replays (S suffix
 tokens over the prefix's keys and values) and sweeps (R rows a prompt, all over the same keys).
+
+Where all prompts begin with the same tokens, a common head, its keys and values exist once: the
+rows of all prompts attend to them in one product, which is merged with the rest.
 """
 
 from typing import NamedTuple
@@ -18,7 +21,10 @@ QUERY_BLOCK = 64
 
 
 class KeysValues(NamedTuple):
-    """Keys and values: [P, G, T, C] each of a prefix, [P, R, S, G, C] of rows of suffixes."""
+    """Keys and values, each [P, G, T, C] of a prefix and [P, R, S, G, C] of rows of suffixes.
+
+    Of a common head [G, T, C]: it is no prompt's own.
+    """
 
     keys: jax.Array
     values: jax.Array
@@ -56,6 +62,8 @@ class Attention(nnx.Module):
         mask: jax.Array,
         prefix: KeysValues | None,
         prefix_mask: jax.Array | None,
+        head: KeysValues | None = None,
+        head_mask: jax.Array | None = None,
     ) -> tuple[jax.Array, KeysValues]:
         """Attention output [P, R, S, D] of suffix rows, and their own keys and values.
 
@@ -65,6 +73,7 @@ class Attention(nnx.Module):
             mask: [P, S], True where a suffix token is real.
             prefix: keys and values of the tokens before the suffix, or None.
             prefix_mask: [P, T], True where a prefix token is real.
+            head, head_mask: [G, T, C] and [T], the same of a common head before all prefixes.
 
         Returns:
             the output, and keys and values [P, R, S, G, C].
@@ -77,7 +86,7 @@ class Attention(nnx.Module):
             # Attention weights are functions of queries and keys, and constant if these are.
             query = jax.lax.stop_gradient(query)
             own = own._replace(keys=jax.lax.stop_gradient(own.keys))
-        mixed = mix(query, own, mask, prefix, prefix_mask, causal=self.causal)
+        mixed = mix(query, own, mask, prefix, prefix_mask, head, head_mask, causal=self.causal)
         return self.out(mixed.reshape(p, r, s, h, c)), own
 
     def seen_from(self, prefix: KeysValues, positions: jax.Array) -> KeysValues:
@@ -103,15 +112,17 @@ def mix(
     mask: jax.Array,
     prefix: KeysValues | None,
     prefix_mask: jax.Array | None,
+    head: KeysValues | None = None,
+    head_mask: jax.Array | None = None,
     *,
     causal: bool,
 ) -> jax.Array:
-    """Softmax-weighted values [P, R, S, G, J, C] over the prefix and the row's own suffix.
+    """Softmax-weighted values [P, R, S, G, J, C] over head, prefix and the row's own suffix.
 
     Args:
         query: [P, R, S, G, J, C], scaled.
         own: the suffix's keys and values, [P, R, S, G, C] each.
-        mask: [P, S]; prefix_mask: [P, T].
+        mask: [P, S]; prefix_mask: [P, T]; head_mask: [T].
     """
     length = query.shape[2]
     # Heads outermost, once for all: products over heads then need no further copies.
@@ -127,7 +138,12 @@ def mix(
             allowed = allowed & (jnp.arange(seen) <= jnp.arange(start, stop)[:, None])
         near = KeysValues(keys[:, :, :, :seen], values[:, :, :, :seen])
         blocks.append(_mix_block(query[:, :, :, start:stop], near, allowed, prefix, prefix_mask))
-    mixed = blocks[0] if len(blocks) == 1 else jnp.concatenate(blocks, axis=3)
+    mixed, log_total = (
+        parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=3)
+        for parts in zip(*blocks, strict=True)
+    )
+    if head is not None and head_mask is not None:
+        mixed = _merge(mixed, log_total, *_mix_head(query, head, head_mask))
     return mixed.transpose(0, 2, 3, 1, 4, 5)
 
 
@@ -137,16 +153,20 @@ def _mix_block(
     allowed: jax.Array,
     prefix: KeysValues | None,
     prefix_mask: jax.Array | None,
-) -> jax.Array:
-    """`mix` of queries [P, G, R, S, J, C] over own keys [P, G, R, U, C], `allowed` [P, S, U]."""
+) -> tuple[jax.Array, jax.Array]:
+    """`mix` of queries [P, G, R, S, J, C] over own keys [P, G, R, U, C], `allowed` [P, S, U].
+
+    With it the log-sum-exp [P, G, R, S, J, 1] of the scores, by which more keys can be added.
+    """
     # Own scores: every row has keys of its own, a batch of small products.
     near = jnp.einsum("pgrsjc,pgruc->pgrsju", query, own.keys)
     near = jnp.where(allowed[:, None, None, :, None, :], near, MASKED_SCORE)
-    peak = near.max(-1, keepdims=True)
+    peak = jax.lax.stop_gradient(near.max(-1, keepdims=True))
     if prefix is None or prefix_mask is None:
-        weight = jnp.exp(near - jax.lax.stop_gradient(peak))
+        weight = jnp.exp(near - peak)
+        total = weight.sum(-1, keepdims=True)
         mixed = jnp.einsum("pgrsju,pgruc->pgrsjc", weight, own.values)
-        return mixed / weight.sum(-1, keepdims=True)
+        return mixed / total, peak + jnp.log(total)
     # Prefix scores: all rows of a prompt share its keys, one matrix product a key/value head.
     far = jnp.einsum("pgrsjc,pgtc->pgrsjt", query, prefix.keys)
     far = jnp.where(prefix_mask[:, None, None, None, None, :], far, MASKED_SCORE)
@@ -155,4 +175,26 @@ def _mix_block(
     total = near_weight.sum(-1, keepdims=True) + far_weight.sum(-1, keepdims=True)
     mixed = jnp.einsum("pgrsju,pgruc->pgrsjc", near_weight, own.values)
     mixed = mixed + jnp.einsum("pgrsjt,pgtc->pgrsjc", far_weight, prefix.values)
-    return mixed / total
+    return mixed / total, peak + jnp.log(total)
+
+
+def _mix_head(query: jax.Array, head: KeysValues, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`_mix_block` of queries [P, G, R, S, J, C] over a common head alone."""
+    # No prompt has keys of its own here: all their queries are rows of one product a head.
+    p, g, r, s, j, c = query.shape
+    score = jnp.einsum("gnc,gtc->gnt", query.swapaxes(0, 1).reshape(g, -1, c), head.keys)
+    # The head's padding repeats a real key, so this is the peak of the real scores; to mask the
+    # scores themselves would be one more pass over them.
+    peak = jax.lax.stop_gradient(score.max(-1, keepdims=True))
+    weight = jnp.exp(score - peak) * mask
+    total = weight.sum(-1, keepdims=True)
+    mixed = jnp.einsum("gnt,gtc->gnc", weight, head.values) / total
+    found = mixed, peak + jnp.log(total)
+    mixed, log_total = (x.reshape(g, p, r, s, j, -1).swapaxes(0, 1) for x in found)
+    return mixed, log_total
+
+
+def _merge(one: jax.Array, log_one: jax.Array, two: jax.Array, log_two: jax.Array) -> jax.Array:
+    """Softmax-weighted means over some keys and over others as the one over both."""
+    log_both = jnp.logaddexp(log_one, log_two)
+    return one * jnp.exp(log_one - log_both) + two * jnp.exp(log_two - log_both)

@@ -9,6 +9,9 @@ whole sequence.
 suffix's states. `replay_suffix` runs the suffix with shifted activations, `pull_back`
 differentiates that with respect to the shifts; intervention sweeps (`negjax.model.rows`) enter it
 above their layer.
+
+Prompts that begin with the same tokens share them as a common head: `run_head` runs it once, and
+whatever follows attends to its keys and values. A prompt's prefix is then what lies between.
 """
 
 from typing import Any, NamedTuple
@@ -21,8 +24,17 @@ from negjax.model.attention import KeysValues
 from negjax.model.transformer import Block, Transformer, Where
 
 
+class CommonHead(NamedTuple):
+    """Keys and values of the first tokens of all prompts, in all layers."""
+
+    layers: KeysValues
+    """[L, G, T, C] each."""
+    mask: jax.Array
+    """[T], True where a token is real; padding is on the right."""
+
+
 class Prefix(NamedTuple):
-    """Keys and values of the tokens before the suffix, in all layers."""
+    """Keys and values of a prompt's own tokens before the suffix, in all layers."""
 
     layers: KeysValues
     """[L, P, G, T, C] each."""
@@ -75,32 +87,69 @@ def block_at(graphdef: nnx.GraphDef, params: nnx.State, layer: Any) -> Block:
     return nnx.merge(graphdef, jax.tree.map(lambda leaf: leaf[layer], params))
 
 
+def run_head(model: Transformer, tokens: jax.Array, mask: jax.Array) -> CommonHead:
+    """Runs the tokens [T] that all prompts begin with, right-padded, once for all of them.
+
+    Args:
+        mask: [T], True where a token is real.
+    """
+    graphdef, params = stacked_blocks(model)
+    where = Where(jnp.arange(len(tokens))[None], mask[None], None)
+
+    def step(resid: jax.Array, layer_params: nnx.State) -> tuple[jax.Array, KeysValues]:
+        block = nnx.merge(graphdef, layer_params)
+        mid, own = block.attend(resid, where, None)
+        after = block.finish(mid, block.feed_forward(mid)[0])
+        # Padding repeats the first token: no query scores it above all real ones.
+        keys, values = (jnp.where(mask[:, None, None], x[0, 0], x[0, 0, :1]) for x in own)
+        return after, KeysValues(keys.swapaxes(0, 1), values.swapaxes(0, 1))
+
+    assert where.positions is not None
+    resid = model.embedding(tokens[None], where.positions)[:, None]
+    return CommonHead(jax.lax.scan(step, resid, params)[1], mask)
+
+
+def suffix_places(suffix: Suffix, prefix_mask: jax.Array | None, head: CommonHead | None) -> Where:
+    """Where a suffix's tokens stand, and what lies before them."""
+    head_mask = None if head is None else head.mask
+    return Where(suffix.positions, suffix.mask, prefix_mask, head_mask)
+
+
 def run(
     model: Transformer,
     prefix_tokens: jax.Array | None,
     prefix_mask: jax.Array | None,
     suffix: Suffix,
+    head: CommonHead | None = None,
 ) -> Pass:
     """Runs prefix and suffix together, as one sequence, without any shift.
 
     Args:
         prefix_tokens, prefix_mask: [P, T], right-padded; None for a masked LM.
+        head: what all prompts begin with; `prefix_tokens` are those that follow it.
     """
     graphdef, params = stacked_blocks(model)
     layers = jax.tree.leaves(params)[0].shape[0]
-    alone = Where(suffix.positions, suffix.mask, prefix_mask)
+    alone = suffix_places(suffix, prefix_mask, head)
     tokens, positions, together, length = suffix.tokens, suffix.positions, alone, 0
     if prefix_tokens is not None and prefix_mask is not None:
         length = prefix_tokens.shape[1]
         tokens = jnp.concatenate([prefix_tokens, suffix.tokens], axis=1)
-        before = jnp.broadcast_to(jnp.arange(length), prefix_tokens.shape)
+        first = 0 if head is None else head.mask.sum(dtype=suffix.positions.dtype)
+        before = jnp.broadcast_to(first + jnp.arange(length), prefix_tokens.shape)
         positions = jnp.concatenate([before, suffix.positions], axis=1)
-        together = Where(positions, jnp.concatenate([prefix_mask, suffix.mask], axis=1), None)
+        mask = jnp.concatenate([prefix_mask, suffix.mask], axis=1)
+        together = Where(positions, mask, None, alone.head_mask)
 
     def traced(
-        block: Block, resid: jax.Array, entering: jax.Array, where: Where, prefix: KeysValues | None
+        block: Block,
+        resid: jax.Array,
+        entering: jax.Array,
+        where: Where,
+        prefix: KeysValues | None,
+        common: KeysValues | None,
     ) -> tuple[jax.Array, KeysValues, Trace]:
-        mid, own = block.attend(resid, where, prefix)
+        mid, own = block.attend(resid, where, prefix, common)
         ffn_out, inner = block.feed_forward(mid)
         # The suffix is what ends `resid`, be it all of it or not.
         skipped = resid.shape[2] - suffix.tokens.shape[1]
@@ -112,19 +161,22 @@ def run(
         # One row a prompt: [P, 1, T, G, C] -> [P, G, T, C].
         return KeysValues(*(x[:, 0, :length].swapaxes(1, 2) for x in own))
 
-    def step(resid: jax.Array, layer: jax.Array) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
+    def step(
+        resid: jax.Array, scanned: tuple[jax.Array, KeysValues | None]
+    ) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
+        layer, common = scanned
         block = block_at(graphdef, params, layer)
         entering = resid[:, :, length:]
 
         def everything(resid: jax.Array) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
-            after, own, trace = traced(block, resid, entering, together, None)
+            after, own, trace = traced(block, resid, entering, together, None, common)
             return after, (heads_first(own), trace)
 
         def suffix_only(resid: jax.Array) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
             # Of the prefix, nothing reads the last layer but attention.
             own = block.keys_values(resid[:, :, :length], positions[:, :length])
             prefix = heads_first(own)
-            after, _, trace = traced(block, entering, entering, alone, prefix)
+            after, _, trace = traced(block, entering, entering, alone, prefix, common)
             return resid.at[:, :, length:].set(after), (prefix, trace)
 
         if not length:
@@ -132,7 +184,8 @@ def run(
         return jax.lax.cond(layer < layers - 1, everything, suffix_only, resid)
 
     resid = model.embedding(tokens, positions)[:, None]
-    resid, (keys_values, trace) = jax.lax.scan(step, resid, jnp.arange(layers))
+    scanned = (jnp.arange(layers), None if head is None else head.layers)
+    resid, (keys_values, trace) = jax.lax.scan(step, resid, scanned)
     prefix = None if prefix_mask is None else Prefix(keys_values, prefix_mask)
     return Pass(prefix, trace, resid[:, :, length:])
 
@@ -146,12 +199,13 @@ def shifted_block(
     suffix: Suffix,
     site: str,
     held: jax.Array | None = None,
+    common: KeysValues | None = None,
 ) -> jax.Array:
     """One layer of a replay: residuals [P, R, S, D], shifts [P, R, F] at the read position.
 
-    `held`: [R, F], True where the shift replaces the activation.
+    `held`: [R, F], True where the shift replaces the activation. `common`: of a common head.
     """
-    mid, _ = block.attend(resid, where, prefix)
+    mid, _ = block.attend(resid, where, prefix, common)
     at_read = jnp.arange(suffix.tokens.shape[1]) == suffix.read[:, None]
     at_read = at_read[:, None, :, None]
     shift_prsf = jnp.where(at_read, shift[:, :, None], 0)
@@ -160,35 +214,51 @@ def shifted_block(
 
 
 def replay_suffix(
-    model: Transformer, prefix: Prefix | None, suffix: Suffix, shift: jax.Array, site: str
+    model: Transformer,
+    prefix: Prefix | None,
+    suffix: Suffix,
+    shift: jax.Array,
+    site: str,
+    head: CommonHead | None = None,
 ) -> jax.Array:
     """Runs the suffix through all layers, with shifts added to the read position's activations.
 
     Args:
         shift: [L, P, R, F], added at `site`: R replays of each prompt. Later layers' activations
             react to earlier shifts, and the shift adds to whatever they have become.
+        head: what the prefix was run after.
 
     Returns:
         the last residuals [P, R, S, D].
     """
     graphdef, params = stacked_blocks(model)
-    where = Where(suffix.positions, suffix.mask, None if prefix is None else prefix.mask)
+    where = suffix_places(suffix, None if prefix is None else prefix.mask, head)
 
     def step(
-        resid: jax.Array, scanned: tuple[nnx.State, KeysValues | None, jax.Array]
+        resid: jax.Array,
+        scanned: tuple[nnx.State, KeysValues | None, KeysValues | None, jax.Array],
     ) -> tuple[jax.Array, None]:
-        layer_params, keys_values, shift_prf = scanned
+        layer_params, keys_values, common, shift_prf = scanned
         block = nnx.merge(graphdef, layer_params)
-        return shifted_block(block, resid, shift_prf, where, keys_values, suffix, site), None
+        after = shifted_block(
+            block, resid, shift_prf, where, keys_values, suffix, site, common=common
+        )
+        return after, None
 
     resid = model.embedding(suffix.tokens, suffix.positions)[:, None]
     resid = jnp.broadcast_to(resid, (*shift.shape[1:3], *resid.shape[2:]))
     layers = None if prefix is None else prefix.layers
-    return jax.lax.scan(step, resid, (params, layers, shift))[0]
+    common = None if head is None else head.layers
+    return jax.lax.scan(step, resid, (params, layers, common, shift))[0]
 
 
 def pull_back(
-    model: Transformer, passed: Pass, suffix: Suffix, cotangents: jax.Array, site: str
+    model: Transformer,
+    passed: Pass,
+    suffix: Suffix,
+    cotangents: jax.Array,
+    site: str,
+    head: CommonHead | None = None,
 ) -> jax.Array:
     """Vector-Jacobian products of `replay_suffix` at shift 0, for K cotangents at once.
 
@@ -197,23 +267,25 @@ def pull_back(
 
     Args:
         cotangents: [K, P, 1, S, D], of the last residuals.
+        head: what the pass was given.
 
     Returns:
         [L, K, P, F], of the shifts at `site`.
     """
     graphdef, params = stacked_blocks(model)
     prefix, trace, _ = passed
-    where = Where(suffix.positions, suffix.mask, None if prefix is None else prefix.mask)
+    where = suffix_places(suffix, None if prefix is None else prefix.mask, head)
 
     def step(
-        cotangents: jax.Array, scanned: tuple[nnx.State, KeysValues | None, jax.Array]
+        cotangents: jax.Array,
+        scanned: tuple[nnx.State, KeysValues | None, KeysValues | None, jax.Array],
     ) -> tuple[jax.Array, jax.Array]:
-        layer_params, keys_values, entering = scanned
+        layer_params, keys_values, common, entering = scanned
         block = nnx.merge(graphdef, layer_params)
         none = jnp.zeros((entering.shape[0], 1, trace.at_read[site].shape[-1]), entering.dtype)
         _, pull = jax.vjp(
             lambda resid, shift: shifted_block(
-                block, resid, shift, where, keys_values, suffix, site
+                block, resid, shift, where, keys_values, suffix, site, common=common
             ),
             entering[:, None],
             none,
@@ -222,7 +294,8 @@ def pull_back(
         return below, shift_kprf[:, :, 0]
 
     layers = None if prefix is None else prefix.layers
-    scanned = (params, layers, trace.entering)
+    common = None if head is None else head.layers
+    scanned = (params, layers, common, trace.entering)
     return jax.lax.scan(step, cotangents, scanned, reverse=True)[1]
 
 

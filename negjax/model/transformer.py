@@ -24,6 +24,8 @@ class Where(NamedTuple):
     """[P, S], True where a token is real."""
     prefix_mask: jax.Array | None
     """[P, T], True where a prefix token is real; None without a prefix."""
+    head_mask: jax.Array | None = None
+    """[T], True where a token of a common head is real; None without one."""
 
 
 class Block(nnx.Module):
@@ -41,7 +43,11 @@ class Block(nnx.Module):
         return self.attention.keys_values(self._attention_input(resid), positions[:, None])
 
     def attend(
-        self, resid: jax.Array, where: Where, prefix: KeysValues | None
+        self,
+        resid: jax.Array,
+        where: Where,
+        prefix: KeysValues | None,
+        head: KeysValues | None = None,
     ) -> tuple[jax.Array, KeysValues]:
         """Residual between the two sublayers [P, R, S, D], and the tokens' own keys and values."""
         out, own = self.attention(
@@ -50,6 +56,8 @@ class Block(nnx.Module):
             where.mask,
             prefix,
             where.prefix_mask,
+            head,
+            where.head_mask,
         )
         return self.attention_norm(resid + out) if self.post_norm else resid + out, own
 
