@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import Literal, get_args
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -24,14 +24,12 @@ from negjax.model.replay import (
     replay_suffix,
     run,
     take_scored,
-    target_scores,
 )
+from negjax.model.targets import Output, target_derivatives
 from negjax.model.transformer import linearise
 from negjax.neurons import check_neurons
 from negjax.passes import PASS_TOKENS, run_split
 from negjax.probes import Probes
-
-Output = Literal["probability", "log_probability", "logit"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,13 +164,6 @@ def gradient_plan(
     return [group.members[batch] for batch in batching.prompt_batches(some, largest, group.head)]
 
 
-def output_of(output: Output, log_probability: jax.Array, logit: jax.Array) -> jax.Array:
-    """One of the outputs, to be differentiated."""
-    if output == "probability":
-        return jnp.exp(log_probability)
-    return log_probability if output == "log_probability" else logit
-
-
 @functools.partial(jax.jit, static_argnums=(0, 3, 4, 5))
 def _gradient(
     graphdef: nnx.GraphDef,
@@ -189,21 +180,16 @@ def _gradient(
     if linearised:
         model = linearise(graphdef, params)
 
-    def outputs(resid: jax.Array) -> tuple[jax.Array, jax.Array]:
-        scored = take_scored(resid, split.suffix, split.targets.shape[2])
-        log_probability, logit = target_scores(model, scored, split.targets, split.real)
-        return output_of(output, log_probability, logit)[:, 0], jnp.exp(log_probability[:, 0])
+    def read(resid: jax.Array) -> jax.Array:
+        return model.head.features(take_scored(resid, split.suffix, split.targets.shape[2]))
 
-    value, pull, probability = jax.vjp(outputs, passed.resid, has_aux=True)
+    features, pull = jax.vjp(read, passed.resid)
+    log_probability, slopes = target_derivatives(model, features, split.targets, split.real, output)
     # Prompts do not interact: one cotangent a target serves all prompts at once.
-    prompts, targets = value.shape
-    each = jnp.broadcast_to(
-        jnp.eye(targets, dtype=value.dtype)[:, None], (targets, prompts, targets)
-    )
-    (cotangents,) = jax.vmap(pull)(each)
+    (cotangents,) = jax.vmap(pull)(slopes)
     gradient_lkpf = pull_back(model, passed, split.suffix, cotangents, site, head)
     activation = passed.trace.at_read[site].swapaxes(0, 1)
-    return probability, activation, gradient_lkpf.transpose(2, 1, 0, 3)
+    return jnp.exp(log_probability[:, 0]), activation, gradient_lkpf.transpose(2, 1, 0, 3)
 
 
 def effects(

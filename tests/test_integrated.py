@@ -14,7 +14,8 @@ from negjax import batching
 from negjax.estimators import estimate, integrated
 from negjax.gradients import neurgrad
 from negjax.language_model import LanguageModel
-from negjax.model.replay import replay_suffix, take_scored, target_scores
+from negjax.model.replay import replay_suffix, take_scored
+from negjax.model.targets import target_scores
 from negjax.passes import run_split
 from negjax.probes import Probes, encode
 from tests.block_shapes import JOINT_TARGETS, SHAPES, error, precision, tiny, tiny_probes

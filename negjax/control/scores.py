@@ -18,7 +18,8 @@ from negjax import batching
 from negjax.batching import Split
 from negjax.interventions import row_sizes
 from negjax.language_model import LanguageModel
-from negjax.model.replay import Suffix, run, take_read, take_scored, target_scores
+from negjax.model.replay import Suffix, run, take_read, take_scored
+from negjax.model.targets import target_scores
 from negjax.passes import run_split
 from negjax.probes import Probes
 

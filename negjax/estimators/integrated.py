@@ -15,17 +15,11 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.gradients import Output, output_of
 from negjax.interventions import Cost, plan_rows
 from negjax.language_model import LanguageModel
-from negjax.model.replay import (
-    Pass,
-    block_at,
-    stacked_blocks,
-    take_scored,
-    target_scores,
-)
+from negjax.model.replay import Pass, block_at, stacked_blocks, take_scored
 from negjax.model.row_gradients import pull_back_rows
+from negjax.model.targets import Output, output_of, target_scores
 from negjax.passes import run_split
 from negjax.probes import Probes
 

@@ -30,6 +30,17 @@ class KeysValues(NamedTuple):
     values: jax.Array
 
 
+class WeightedSums(NamedTuple):
+    """A softmax over some of the keys, before its division: sums of e^(score − peak)."""
+
+    mixed: jax.Array
+    """[..., C], of the values, weighted."""
+    total: jax.Array
+    """[..., 1], of the weights."""
+    peak: jax.Array
+    """[..., 1], a constant of the derivative."""
+
+
 class Attention(nnx.Module):
     """Projections, per-head norms and positions around `mix`."""
 
@@ -138,12 +149,12 @@ def mix(
             allowed = allowed & (jnp.arange(seen) <= jnp.arange(start, stop)[:, None])
         near = KeysValues(keys[:, :, :, :seen], values[:, :, :, :seen])
         blocks.append(_mix_block(query[:, :, :, start:stop], near, allowed, prefix, prefix_mask))
-    mixed, log_total = (
-        parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=3)
-        for parts in zip(*blocks, strict=True)
-    )
+    sums = blocks[0]
+    if len(blocks) > 1:
+        sums = WeightedSums(*(jnp.concatenate(x, axis=3) for x in zip(*blocks, strict=True)))
     if head is not None and head_mask is not None:
-        mixed = _merge(mixed, log_total, *_mix_head(query, head, head_mask))
+        sums = _over_both(sums, _mix_head(query, head, head_mask))
+    mixed = sums.mixed / sums.total
     return mixed.transpose(0, 2, 3, 1, 4, 5)
 
 
@@ -153,20 +164,16 @@ def _mix_block(
     allowed: jax.Array,
     prefix: KeysValues | None,
     prefix_mask: jax.Array | None,
-) -> tuple[jax.Array, jax.Array]:
-    """`mix` of queries [P, G, R, S, J, C] over own keys [P, G, R, U, C], `allowed` [P, S, U].
-
-    With it the log-sum-exp [P, G, R, S, J, 1] of the scores, by which more keys can be added.
-    """
+) -> WeightedSums:
+    """`mix` of queries [P, G, R, S, J, C] over own keys [P, G, R, U, C], `allowed` [P, S, U]."""
     # Own scores: every row has keys of its own, a batch of small products.
     near = jnp.einsum("pgrsjc,pgruc->pgrsju", query, own.keys)
     near = jnp.where(allowed[:, None, None, :, None, :], near, MASKED_SCORE)
     peak = jax.lax.stop_gradient(near.max(-1, keepdims=True))
     if prefix is None or prefix_mask is None:
         weight = jnp.exp(near - peak)
-        total = weight.sum(-1, keepdims=True)
         mixed = jnp.einsum("pgrsju,pgruc->pgrsjc", weight, own.values)
-        return mixed / total, peak + jnp.log(total)
+        return WeightedSums(mixed, weight.sum(-1, keepdims=True), peak)
     # Prefix scores: all rows of a prompt share its keys, one matrix product a key/value head.
     far = jnp.einsum("pgrsjc,pgtc->pgrsjt", query, prefix.keys)
     far = jnp.where(prefix_mask[:, None, None, None, None, :], far, MASKED_SCORE)
@@ -175,10 +182,10 @@ def _mix_block(
     total = near_weight.sum(-1, keepdims=True) + far_weight.sum(-1, keepdims=True)
     mixed = jnp.einsum("pgrsju,pgruc->pgrsjc", near_weight, own.values)
     mixed = mixed + jnp.einsum("pgrsjt,pgtc->pgrsjc", far_weight, prefix.values)
-    return mixed / total, peak + jnp.log(total)
+    return WeightedSums(mixed, total, peak)
 
 
-def _mix_head(query: jax.Array, head: KeysValues, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _mix_head(query: jax.Array, head: KeysValues, mask: jax.Array) -> WeightedSums:
     """`_mix_block` of queries [P, G, R, S, J, C] over a common head alone."""
     # No prompt has keys of its own here: all their queries are rows of one product a head.
     p, g, r, s, j, c = query.shape
@@ -187,14 +194,15 @@ def _mix_head(query: jax.Array, head: KeysValues, mask: jax.Array) -> tuple[jax.
     # scores themselves would be one more pass over them.
     peak = jax.lax.stop_gradient(score.max(-1, keepdims=True))
     weight = jnp.exp(score - peak) * mask
-    total = weight.sum(-1, keepdims=True)
-    mixed = jnp.einsum("gnt,gtc->gnc", weight, head.values) / total
-    found = mixed, peak + jnp.log(total)
-    mixed, log_total = (x.reshape(g, p, r, s, j, -1).swapaxes(0, 1) for x in found)
-    return mixed, log_total
+    mixed = jnp.einsum("gnt,gtc->gnc", weight, head.values)
+    found = WeightedSums(mixed, weight.sum(-1, keepdims=True), peak)
+    return WeightedSums(*(x.reshape(g, p, r, s, j, -1).swapaxes(0, 1) for x in found))
 
 
-def _merge(one: jax.Array, log_one: jax.Array, two: jax.Array, log_two: jax.Array) -> jax.Array:
-    """Softmax-weighted means over some keys and over others as the one over both."""
-    log_both = jnp.logaddexp(log_one, log_two)
-    return one * jnp.exp(log_one - log_both) + two * jnp.exp(log_two - log_both)
+def _over_both(one: WeightedSums, two: WeightedSums) -> WeightedSums:
+    """The sums over the keys of both."""
+    # Shares made of two rounded log-sum-exps would not add up to 1.
+    peak = jnp.maximum(one.peak, two.peak)
+    first, second = jnp.exp(one.peak - peak), jnp.exp(two.peak - peak)
+    mixed = one.mixed * first + two.mixed * second
+    return WeightedSums(mixed, one.total * first + two.total * second, peak)

@@ -1,6 +1,6 @@
 """What last residuals say of the vocabulary: targets' scores and, if asked, the spread over it.
 
-`target_scores` (`negjax.model.replay`) for many rows: the logits are made in blocks of the
+`target_scores` (`negjax.model.targets`) for many rows: the logits are made in blocks of the
 vocabulary that stay in cache, each block of the output embedding fetched once, and folded into
 running sums. With the same blocks, for the next token at the read position,
 

@@ -320,24 +320,3 @@ def take_scored(resid: jax.Array, suffix: Suffix, targets: int) -> jax.Array:
     """
     index = suffix.read[:, None] + jnp.arange(targets)
     return jnp.take_along_axis(resid, index[:, None, :, None], axis=2)
-
-
-def target_scores(
-    model: Transformer, resid: jax.Array, targets: jax.Array, real: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Log-probability and logit of targets, each [P, R, K].
-
-    Args:
-        resid: [P, R, M, D], residuals at the scored positions.
-        targets: [P, K, M], token ids; real: [P, K, M], False for padding.
-
-    Of several tokens, the log-probability is the joint one; the logits are summed likewise.
-    """
-    logits = model.logits(resid)
-    total = jax.nn.logsumexp(logits, axis=-1)
-    # [P, R, M, V] at [P, K, M] -> [P, R, K, M]
-    index = targets.swapaxes(1, 2)[:, None]
-    picked = jnp.take_along_axis(logits, index, axis=-1).swapaxes(2, 3)
-    logit = jnp.where(real[:, None], picked, 0)
-    log_probability = jnp.where(real[:, None], picked - total[:, :, None], 0)
-    return log_probability.sum(-1), logit.sum(-1)

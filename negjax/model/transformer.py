@@ -161,7 +161,10 @@ class Transformer(nnx.Module):
 
     def logits(self, resid: jax.Array) -> jax.Array:
         """Logits [..., V] of last residuals [..., D]."""
-        x = self.head.features(resid)
+        return self.unembed(self.head.features(resid))
+
+    def unembed(self, x: jax.Array) -> jax.Array:
+        """Logits [..., V] of features [..., D]."""
         logits = (x.reshape(-1, x.shape[-1]) @ self.output_embedding().T.astype(x.dtype)).reshape(
             *x.shape[:-1], -1
         )

@@ -1,0 +1,81 @@
+"""What last residuals say of the targets: scores, and derivatives that read the vocabulary once.
+
+With x the features that the output embedding W reads, and p the next token's distribution,
+
+    ∂ logit of token t / ∂x  =  W_t
+    ∂ log p_t / ∂x           =  W_t − Σ_v p_v W_v
+    ∂ p_t / ∂x               =  p_t · (W_t − Σ_v p_v W_v)
+
+so of all that costs a pass over the vocabulary, Σ_v p_v W_v, one serves every target of a prompt.
+"""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from negjax.model.transformer import Transformer
+
+Output = Literal["probability", "log_probability", "logit"]
+
+
+def target_scores(
+    model: Transformer, resid: jax.Array, targets: jax.Array, real: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Log-probability and logit of targets, each [P, R, K].
+
+    Args:
+        resid: [P, R, M, D], residuals at the scored positions.
+        targets: [P, K, M], token ids; real: [P, K, M], False for padding.
+
+    Of several tokens, the log-probability is the joint one; the logits are summed likewise.
+    """
+    logits = model.logits(resid)
+    return _scores(logits, jax.nn.logsumexp(logits, axis=-1), targets, real)
+
+
+def target_derivatives(
+    model: Transformer, features: jax.Array, targets: jax.Array, real: jax.Array, output: Output
+) -> tuple[jax.Array, jax.Array]:
+    """Log-probability [P, R, K] of targets, and the derivatives [K, P, R, M, D] of an output.
+
+    Args:
+        features: [P, R, M, D], what the output embedding reads at the scored positions; by these
+            is differentiated.
+        targets: [P, K, M], token ids; real: [P, K, M], False for padding.
+    """
+    logits = model.unembed(features)
+    total = jax.nn.logsumexp(logits, axis=-1)
+    log_probability, _ = _scores(logits, total, targets, real)
+    embedding = model.output_embedding()
+    slope = embedding[targets.swapaxes(0, 1)].astype(features.dtype)[:, :, None]
+    if output != "logit":
+        weight = jnp.exp(logits - total[..., None]).reshape(-1, logits.shape[-1])
+        # One row alone would be a matrix-vector product, and on CPUs that is summed token by token:
+        # over a vocabulary, 20 times the rounding of a matrix product.
+        spare = max(0, 2 - len(weight))
+        mean = jnp.pad(weight, ((0, spare), (0, 0))) @ embedding.astype(features.dtype)
+        slope = slope - mean[: len(weight)].reshape(features.shape)
+    slope = jnp.where(real.swapaxes(0, 1)[:, :, None, :, None], slope, 0)
+    if output == "probability":
+        slope = slope * jnp.exp(log_probability).transpose(2, 0, 1)[..., None, None]
+    return log_probability, jnp.broadcast_to(slope, (targets.shape[1], *features.shape))
+
+
+def output_of(output: Output, log_probability: jax.Array, logit: jax.Array) -> jax.Array:
+    """One of the outputs, to be differentiated."""
+    if output == "probability":
+        return jnp.exp(log_probability)
+    return log_probability if output == "log_probability" else logit
+
+
+def _scores(
+    logits: jax.Array, total: jax.Array, targets: jax.Array, real: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Of logits [P, R, M, V] and their log-sum-exp [P, R, M]."""
+    # [P, R, M, V] at [P, K, M] -> [P, R, K, M]
+    index = targets.swapaxes(1, 2)[:, None]
+    picked = jnp.take_along_axis(logits, index, axis=-1).swapaxes(2, 3)
+    logit = jnp.where(real[:, None], picked, 0)
+    log_probability = jnp.where(real[:, None], picked - total[:, :, None], 0)
+    return log_probability.sum(-1), logit.sum(-1)
