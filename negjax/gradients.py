@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import get_args
 
 import jax
@@ -103,12 +103,17 @@ def gradient_batches(
     *,
     output: Output = "probability",
     linearised: bool = False,
+    groups: Iterable[tuple[HeadGroup, CommonHead | None]] | None = None,
+    padded: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> Iterator[tuple[np.ndarray, jax.Array, jax.Array, jax.Array]]:
     """The streaming form of `neurgrad`: batches on the device, in an order of their own.
 
     Args:
         linearised: differentiate by RelP's rules (`negjax.model.transformer.linearise`).
+        groups: the probes to take, by what they begin with. Default: all (`head_groups`).
+        padded: keep the rows that only fill a batch up, so that few shapes occur: b is then what
+            the arrays have, at least the number of indices.
 
     Yields:
         indices [b] of the batch's probes, probabilities [b, K], activations [b, L, F] and computed
@@ -119,25 +124,27 @@ def gradient_batches(
     chosen = lm.config.site(site)
     # A joint target's tokens are part of the suffix: each such target is a replay of its own.
     joint = probes.target_ids.shape[2] > 1
-    groups = list(range(probes.target_count)) if joint else [None]
-    for group in head_groups(lm, probes):
-        head = run_common_head(lm, head_tokens(probes, group))
+    targets = list(range(probes.target_count)) if joint else [None]
+    if groups is None:
+        found = head_groups(lm, probes)
+        groups = ((group, run_common_head(lm, head_tokens(probes, group))) for group in found)
+    for group, head in groups:
         for index in gradient_plan(lm, probes, group, budget_bytes):
-            padded = np.resize(index, batching.bucket_count(len(index)))
+            rows = np.resize(index, batching.bucket_count(len(index)))
             with lm.numerics():
                 parts = [
                     _gradient(
                         lm.graphdef,
                         lm.params,
-                        batching.split_probes(lm.config, probes, padded, target, head=group.head),
+                        batching.split_probes(lm.config, probes, rows, target, head=group.head),
                         chosen,
                         output,
                         linearised,
                         head,
                     )
-                    for target in groups
+                    for target in targets
                 ]
-            n = len(index)
+            n = len(rows) if padded else len(index)
             probability = jnp.concatenate([part[0] for part in parts], 1)[:n]
             gradient = jnp.concatenate([part[2] for part in parts], 1)[:n]
             yield index, probability, parts[0][1][:n], gradient
@@ -161,6 +168,8 @@ def gradient_plan(
     each = sizes.prefix_bytes + sizes.gradient_bytes
     most = max(1, PASS_TOKENS // length)
     largest = batching.fitting(budget_bytes, each, most, f"one prompt of {length} tokens")
+    # A batch is filled up to a bucket: of a size in between, a part would only be padding.
+    largest = batching.largest_bucket(largest)
     return [group.members[batch] for batch in batching.prompt_batches(some, largest, group.head)]
 
 

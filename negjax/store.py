@@ -51,7 +51,9 @@ OUTPUTS = (
 """What a study makes besides the measurements: discarded together with them."""
 
 At = tuple[int | slice, ...]
-"""Where in the leading axes of the arrays something lies."""
+"""Where in the leading axes of an array something lies."""
+Places = At | Mapping[str, At]
+"""One place in all arrays, or one in each by its name."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,11 @@ class ArraySpec:
 class RunFolder:
     """A folder opened for one run, by one process. Use `open_run`; close it, or use `with`."""
 
-    def __init__(self, path: Path, lock: BinaryIO, arrays: zarr.Group, groups: dict[str, float]):
+    def __init__(self, path: Path, lock: BinaryIO, arrays: zarr.Group, progress: dict[str, Any]):
         self.path = path
-        self._lock, self._arrays, self._groups = lock, arrays, groups
+        self._lock, self._arrays = lock, arrays
+        self._groups: dict[str, float] = progress["seconds"]
+        self._digests: dict[str, dict[str, str]] = progress["sha256"]
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -105,18 +109,40 @@ class RunFolder:
         """Names of the arrays."""
         return frozenset(self._arrays.array_keys())
 
-    def save(self, group: str, at: At, values: Mapping[str, np.ndarray], seconds: float) -> None:
-        """Writes a group's arrays, then records it as finished.
+    def save(
+        self, group: str, at: Places, values: Mapping[str, np.ndarray], seconds: float
+    ) -> None:
+        """Writes a group's arrays, then records it as finished, with their digests.
 
         Raises:
             OSError: the disk is full or failed; groups saved before are kept.
         """
+        found = {}
         with _explained(self.path, f"{group} could not be saved"):
             for name, value in values.items():
-                _array(self._arrays, name)[at] = value
-            groups = self._groups | {group: seconds}
-            _write_json(self.path / PROGRESS, {"seconds": groups})
-        self._groups = groups
+                array = _array(self._arrays, name)
+                array[_place(at, name)] = value
+                found[name] = _digest(np.asarray(value, array.dtype))
+            groups, digests = self._groups | {group: seconds}, self._digests | {group: found}
+            _write_json(self.path / PROGRESS, {"seconds": groups, "sha256": digests})
+        self._groups, self._digests = groups, digests
+
+    def check(self, group: str, at: Places) -> bool:
+        """Whether a group is finished and all that it saved can be read back as it was.
+
+        If not, it does not count as finished any more.
+        """
+        try:
+            whole = group in self._groups and all(
+                _digest(self.read(name, _place(at, name))) == digest
+                for name, digest in self._digests.get(group, {}).items()
+            )
+        except (ValueError, RuntimeError):
+            # What the decompression of a damaged chunk raises.
+            whole = False
+        if not whole:
+            self._groups.pop(group, None)
+        return whole
 
     def read(self, name: str, at: At = ()) -> np.ndarray:
         """Part of an array, or all of it; what no group has written is 0 or NaN."""
@@ -174,7 +200,7 @@ def open_run(
     try:
         with _explained(path, "the run could not be started"):
             arrays = _prepare(path, settings, specs, attributes, overwrite)
-        return RunFolder(path, lock, arrays, _finished(path))
+        return RunFolder(path, lock, arrays, _progress(path))
     except BaseException:
         lock.close()
         raise
@@ -231,6 +257,9 @@ def _prepare(
         _refuse_strangers(path)
     elif not overwrite:
         _check_same(path, asked)
+        for left in path.rglob("*.partial"):
+            # Of a process that was killed while it wrote; this one has the lock.
+            left.unlink()
         return zarr.open_group(path / ARRAYS, mode="r+", zarr_format=3)
     # In this order: a kill in between leaves a folder without a run, never one with wrong arrays.
     for name in (SETTINGS, PROGRESS, ARRAYS, *OUTPUTS):
@@ -246,7 +275,7 @@ def _prepare(
             dimension_names=spec.axes,
             attributes={"meaning": spec.meaning},
         )
-    _write_json(path / PROGRESS, {"seconds": {}})
+    _write_json(path / PROGRESS, {"seconds": {}, "sha256": {}})
     _write_json(path / SETTINGS, asked)
     return arrays
 
@@ -293,11 +322,20 @@ def _check_same(path: Path, asked: Mapping[str, Any]) -> None:
     )
 
 
-def _finished(path: Path) -> dict[str, float]:
-    seconds = _read_json(path / PROGRESS).get("seconds")
-    if not isinstance(seconds, dict):
+def _progress(path: Path) -> dict[str, Any]:
+    """Finished groups' seconds, and the digests of what they saved."""
+    found = {"sha256": {}, **_read_json(path / PROGRESS)}
+    if not all(isinstance(found.get(name), dict) for name in ("seconds", "sha256")):
         raise ValueError(f"{path / PROGRESS} is damaged; pass --overwrite to measure anew")
-    return seconds
+    return found
+
+
+def _place(at: Places, name: str) -> At:
+    return at[name] if isinstance(at, Mapping) else at
+
+
+def _digest(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values)).hexdigest()
 
 
 def _read_json(file: Path) -> dict[str, Any]:

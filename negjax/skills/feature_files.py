@@ -1,0 +1,212 @@
+"""The features of many prompts as files: what is kept of each, and how it is read again.
+
+B prompts go through the model window by window, in their order. Of a window are kept, in chunks of
+their own,
+
+    probability    [B, K]  of each label
+    codes_<kind>   [B, N]  order and signs of each neuron's K scores (`negjax.skills.codes`)
+    polar_<kind>   [V, N]  Polar's R of a piece of the prompts (`negjax.skills.votes`)
+    magn_<kind>    [V, N]  Magn's
+    activation     [B, N]  if it is asked for
+    gold           [B]
+
+with N = L · F neurons, layer-major. A piece lies in one window and ends where one of the counts of
+training prompts does for which a ranking is wanted: the R of the first n prompts is that of their
+pieces, added up.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import zarr
+
+from negjax import store
+from negjax.skills.codes import code_dtype
+from negjax.store import ArraySpec, At
+
+Kind = Literal["neurgrad", "cg", "cgxa"]
+"""What a score is: NeurGrad, the computed gradient, or that times the activation."""
+Rule = Literal["polar", "magn"]
+
+RULES: tuple[Rule, ...] = ("polar", "magn")
+
+
+class Span(NamedTuple):
+    """Prompts from `start` to before `stop`."""
+
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> slice:
+        """As an index."""
+        return slice(self.start, self.stop)
+
+
+class Layout(NamedTuple):
+    """How prompts are cut up."""
+
+    windows: tuple[Span, ...]
+    """What goes through the model, and is saved, at once."""
+    pieces: tuple[Span, ...]
+    """Of which R is kept, in order."""
+
+    def pieces_of(self, window: Span) -> slice:
+        """Which pieces make up a window."""
+        starts = [piece.start for piece in self.pieces]
+        return slice(np.searchsorted(starts, window.start), np.searchsorted(starts, window.stop))
+
+
+def layout(prompts: int, window: int, counts: Sequence[int]) -> Layout:
+    """Windows of `window` prompts, and pieces that end where they do and at `counts`.
+
+    Raises:
+        ValueError: no prompts, a window of none, a count that is not 1 to `prompts`.
+    """
+    if prompts < 1 or window < 1:
+        raise ValueError(f"{prompts} prompts in windows of {window}: expected one or more")
+    wrong = [count for count in counts if not 1 <= count <= prompts]
+    if wrong:
+        raise ValueError(f"counts hold {wrong[0]}: expected 1 to {prompts}, as many as prompts")
+    ends = [*range(window, prompts, window), prompts]
+    return Layout(_spans(ends), _spans(sorted({*ends, *counts})))
+
+
+def array_specs(
+    cut: Layout, labels: int, neurons: int, kinds: Sequence[Kind], activations: bool, dtype: str
+) -> dict[str, ArraySpec]:
+    """The arrays of a folder: K labels, N neurons; `dtype` of activations and probabilities."""
+    prompts, rows = cut.windows[-1].stop, cut.windows[0].stop
+    codes = code_dtype(labels).name
+    specs = {
+        "gold": ArraySpec((prompts,), "int32", ("prompt",), "number of the gold label", (rows,)),
+        "probability": ArraySpec(
+            (prompts, labels), dtype, ("prompt", "label"), "probability of each label", (rows, labels)
+        ),
+    }
+    for kind in kinds:
+        specs[f"codes_{kind}"] = ArraySpec(
+            (prompts, neurons),
+            codes,
+            ("prompt", "neuron"),
+            f"order and signs of the labels' {kind}: negjax.skills.codes",
+            (rows, neurons),
+        )
+        for rule in RULES:
+            specs[f"{rule}_{kind}"] = ArraySpec(
+                (len(cut.pieces), neurons),
+                "int32",
+                ("piece", "neuron"),
+                f"sum over a piece's prompts of {rule}'s votes by {kind}",
+                (1, neurons),
+            )
+    if activations:
+        specs["activation"] = ArraySpec(
+            (prompts, neurons), dtype, ("prompt", "neuron"), "activation", (rows, neurons)
+        )
+    return specs
+
+
+def places(cut: Layout, window: Span, names: Sequence[str]) -> dict[str, At]:
+    """Where a window's part of each array lies."""
+    pieces = cut.pieces_of(window)
+    summed = tuple(f"{rule}_" for rule in RULES)
+    return {name: (pieces if name.startswith(summed) else window.rows,) for name in names}
+
+
+class Features:
+    """Features of B prompts, finished, read from their folder."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Opens a folder that `negjax.skills.features.extract` has finished.
+
+        Raises:
+            ValueError: there is none, or it is not finished.
+        """
+        self.path = Path(path)
+        file = self.path / store.SUMMARY
+        if not file.is_file():
+            raise ValueError(f"{self.path} holds no finished features: run extract to its end")
+        summary = json.loads(file.read_text("utf-8"))
+        self.labels: int = summary["labels"]
+        """K."""
+        self.kinds: tuple[Kind, ...] = tuple(summary["kinds"])
+        self.cut = layout(summary["prompts"], summary["window"], summary["counts"])
+        self._arrays = zarr.open_group(self.path / store.ARRAYS, mode="r", zarr_format=3)
+        self.gold = self._read("gold", slice(None))
+        """[B], numbers of the labels."""
+        self.probability = self._read("probability", slice(None))
+        """[B, K]."""
+
+    def __len__(self) -> int:
+        """B."""
+        return self.cut.windows[-1].stop
+
+    def votes(self, rule: Rule, kind: Kind | None = None, count: int | None = None) -> np.ndarray:
+        """R [N] of the first `count` prompts, of all by default; int32.
+
+        Args:
+            kind: of the scores. Default: the first of those that there are.
+
+        Raises:
+            ValueError: no such rule or kind; a count at which no piece ends.
+        """
+        if rule not in RULES:
+            raise ValueError(f"rule is {rule!r}, expected one of {RULES}")
+        stop = len(self) if count is None else count
+        ends = [piece.stop for piece in self.cut.pieces]
+        if stop not in ends:
+            raise ValueError(f"votes of the first {stop} prompts are not kept, only of {ends}")
+        name = f"{rule}_{self._kind(kind)}"
+        return sum(
+            (self._read(name, piece) for piece in range(1, ends.index(stop) + 1)),
+            start=self._read(name, 0),
+        )
+
+    def codes(
+        self, kind: Kind | None = None, count: int | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Codes [b, N] and gold [b] of the first `count` prompts, window by window.
+
+        Raises:
+            ValueError: no such kind.
+        """
+        yield from self._windows(f"codes_{self._kind(kind)}", count)
+
+    def activations(self, count: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Activations [b, N] and gold [b] of the first `count` prompts, window by window.
+
+        Raises:
+            ValueError: they were not kept.
+        """
+        if "activation" not in self._arrays:
+            raise ValueError(f"{self.path} keeps no activations: pass activations=True to extract")
+        yield from self._windows("activation", count)
+
+    def _kind(self, kind: Kind | None) -> Kind:
+        if kind is None and self.kinds:
+            return self.kinds[0]
+        for known in self.kinds:
+            if kind == known:
+                return known
+        raise ValueError(f"kind is {kind!r}, {self.path} holds {', '.join(self.kinds) or 'none'}")
+
+    def _windows(self, name: str, count: int | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        stop = len(self) if count is None else count
+        for window in self.cut.windows:
+            rows = slice(window.start, min(window.stop, stop))
+            if rows.start < rows.stop:
+                yield self._read(name, rows), self.gold[rows]
+
+    def _read(self, name: str, at: int | slice) -> np.ndarray:
+        array = self._arrays[name]
+        assert isinstance(array, zarr.Array)
+        return np.asarray(array[at])
+
+
+def _spans(ends: Sequence[int]) -> tuple[Span, ...]:
+    return tuple(Span(*pair) for pair in itertools.pairwise([0, *ends]))
