@@ -2,7 +2,7 @@
 
     python -m experiments.bench                       # needs the extra `torch`
 
-Time: 14 minutes on 2 cores with the embedded model, in float32; needs 12 GB for what the serial
+Time: 17 minutes on 2 cores with the embedded model, in float32; needs 12 GB for what the serial
 baseline takes. Expected: the figures under "to reach" (a prototype's, on 2 cores).
 
 `serial` is what the original implementation does: a forward hook and two full forwards for each
@@ -30,7 +30,7 @@ from experiments.bench_cases import CASES, Case, arithmetic, inputs
 from experiments.bench_processes import measure
 from negjax import export
 from negjax.language_model import LanguageModel
-from negjax.store import write_whole
+from negjax.whole_files import write_whole
 
 _CASES = flags.DEFINE_list("cases", [case.name for case in CASES], "Cases to measure.")
 _REPEATS = flags.DEFINE_integer(
@@ -96,13 +96,15 @@ def _agreement(folder: Path, case: Case) -> dict[str, float]:
     if case.kind == "response":
         # Its slopes are compared with the grid's, in `_slopes`.
         return found
-    key = "computed" if case.kind == "neurgrad" else "probability"
+    key = "computed" if case.kind in ("neurgrad", "features") else "probability"
     for tool in case.tools:
         if tool == "negjax":
             continue
         ours = load_file(folder / f"{case.name}_negjax.safetensors")[key]
         answer = load_file(folder / f"{case.name}_{tool}.safetensors")
         theirs = answer[key]
+        if "prompts" in answer:
+            ours = ours[answer["prompts"]]
         if "neurons" in answer:
             ours = ours[np.ix_(answer["neurons"], answer["shifts"])]
         found[tool] = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
@@ -179,7 +181,7 @@ def _table(
         goal = dict(case.wanted).get("× serial")
         ratio = f"{seconds['serial'] / ours:,.1f} ({goal:g})" if "serial" in seconds else "–"
         share = ""
-        if case.kind in ("sweep", "response", "lpi", "joint"):
+        if case.kind in ("sweep", "response", "features", "lpi", "joint"):
             # Of the rates that were measured in turn with the work: the machine's pace varies.
             here = arithmetic(lm, case, arrays[case.name]) / runs["negjax"]["seconds"]
             own = max(runs["negjax"]["rates"])
@@ -220,7 +222,7 @@ def _table(
 
 def _units(case: Case, arrays: dict[str, np.ndarray]) -> int:
     """(neuron, shift) pairs, sets, or prompts."""
-    if case.kind in ("neurgrad", "ig", "lpi"):
+    if case.kind in ("neurgrad", "features", "ig", "lpi"):
         return case.prompts
     if case.kind == "joint":
         return case.sets

@@ -8,7 +8,7 @@ import numpy as np
 import negjax
 from negjax.language_model import LanguageModel
 
-Kind = Literal["sweep", "response", "neurgrad", "ig", "lpi", "joint"]
+Kind = Literal["sweep", "response", "neurgrad", "features", "ig", "lpi", "joint"]
 Tool = Literal["serial", "best", "negjax"]
 
 SEED = 0
@@ -26,6 +26,8 @@ class Case:
     kind: Kind
     tokens: int
     """T, about."""
+    head: int = 0
+    """First tokens, about, that all prompts have in common."""
     prompts: int = 1
     targets: int = 1
     neurons: int = 0
@@ -101,6 +103,18 @@ CASES = (
         wanted=(("× serial", 6.5), ("of serial's memory, at most", 0.2)),
     ),
     Case(
+        "features_440_4",
+        "features of a prompt for probes, 4 labels, T ≈ 440, of which all share 350",
+        "features",
+        tokens=440,
+        head=350,
+        prompts=64,
+        targets=4,
+        serial_part=8,
+        tools=("serial", "negjax"),
+        wanted=(("× serial", 25.0),),
+    ),
+    Case(
         "ig_35",
         "integrated gradients of a prompt, 20 steps, T ≈ 35, batch 8",
         "ig",
@@ -141,14 +155,20 @@ def inputs(lm: LanguageModel, case: Case) -> dict[str, np.ndarray]:
     facts = negjax.read_facts()
     order = np.random.default_rng(SEED).permutation(len(facts.prompts))
     texts, answers = [], []
-    for number in range(case.prompts):
+
+    def lengthened(text: str, first: int, tokens: int) -> tuple[str, str, str]:
         # Facts in sequence until the text is long enough: few-shot prompts of real length.
-        text, used = "", order[number * len(order) // case.prompts :]
-        for fact in np.resize(used, len(order)):
+        for fact in np.resize(order[first:], len(order)):
             prompt, answer = facts.prompts[fact], facts.answers[fact]
-            if len(lm.tokenizer(text + prompt)["input_ids"]) >= case.tokens:
+            if len(lm.tokenizer(text + prompt)["input_ids"]) >= tokens:
                 break
             text += f"{prompt} {answer}.\n"
+        return text, prompt, answer
+
+    head = lengthened("", 0, case.head)[0] if case.head else ""
+    for number in range(case.prompts):
+        first = number * len(order) // case.prompts
+        text, prompt, answer = lengthened(head, first, case.tokens)
         texts.append(text + prompt)
         answers.append([answer, *LABELS][: case.targets])
     probes = negjax.encode(lm, texts, answers)
@@ -167,13 +187,21 @@ def arithmetic(lm: LanguageModel, case: Case, arrays: dict[str, np.ndarray]) -> 
     """Floating-point operations that a sweep cannot avoid: 2 a weight and row, above its layer.
 
     Attention's products over the prompt's T tokens count as well. LPI has a row for every neuron,
-    and no layers above it; a set is a row that runs through the lowest of its layers, too.
+    and no layers above it; a set is a row that runs through the lowest of its layers, too. Features
+    take every token once, a common head's once for all, and the read position K + 1 times more.
     """
     c = lm.config
     if case.kind == "lpi":
         return 2.0 * c.layers * c.neurons * c.width * c.vocab_size
     attention = 2 * c.width * c.head_width * (c.heads + c.kv_heads)
     a_layer = attention + (3 if c.gated else 2) * c.width * c.neurons
+    if case.kind == "features":
+        length, prompts = arrays["mask"].sum(1), len(arrays["mask"])
+        own = length - _common(arrays["tokens"], length)
+        tokens = own.sum() + (length - own)[0] + prompts * (1 + case.targets)
+        pairs = (own * (length - own / 2)).sum()
+        seen = 4 * c.layers * c.heads * c.head_width * pairs
+        return float(2 * c.layers * a_layer * tokens + seen + 4 * prompts * c.width * c.vocab_size)
     scores = 2 * c.heads * c.head_width * arrays["mask"].sum()
     if case.kind == "joint":
         layers = c.layers - arrays["neurons"][..., 0].min(1)
@@ -181,3 +209,9 @@ def arithmetic(lm: LanguageModel, case: Case, arrays: dict[str, np.ndarray]) -> 
     above = c.layers - 1 - arrays["neurons"][:, 0]
     rows = case.nodes or len(arrays["shifts"])
     return float(2 * rows * (above * (a_layer + scores) + c.width * c.vocab_size).sum())
+
+
+def _common(tokens: np.ndarray, length: np.ndarray) -> int:
+    """How many first tokens [B, T] all rows have in common, their last ones aside."""
+    same = (tokens == tokens[0]).all(0)
+    return min(int(np.argmin(same)) if not same.all() else len(same), int(length.min()) - 1)

@@ -102,6 +102,8 @@ def _negjax(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
         jax.config.update("jax_compilation_cache_dir", _CACHE.value)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     import negjax
+    from negjax import skills
+    from negjax.skills.feature_streams import FeatureStream, scores_of
 
     lm = negjax.load(folder / "model")
     mask, target_ids = arrays["mask"], arrays["targets"][..., None]
@@ -126,7 +128,31 @@ def _negjax(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
         found = negjax.neurgrad(lm, probes)
         return {"computed": found.computed, "probability": found.probability}
 
+    def features() -> dict[str, np.ndarray]:
+        b, k = target_ids.shape[:2]
+        gold = np.arange(b) % k
+        found = {
+            "probability": np.empty((b, k), np.float32),
+            "computed": np.empty((b, k, lm.config.layers * lm.config.neurons), np.float32),
+            "codes": np.empty((b, lm.config.layers * lm.config.neurons), np.uint16),
+        }
+        for batch in FeatureStream(lm, probes).batches():
+            scores, n = scores_of("neurgrad", batch), len(batch.members)
+            counted = np.arange(len(scores)) < n
+            for rule in (skills.POLAR, skills.MAGN):
+                rule.votes(scores, np.resize(gold[batch.members], len(scores)), counted)
+            values = {
+                "probability": batch.probability,
+                "computed": batch.computed,
+                "codes": skills.encode_scores(scores),
+            }
+            for name, value in values.items():
+                found[name][batch.members] = np.asarray(value)[:n]
+        return found | {"computed": found["computed"].reshape(b, k, lm.config.layers, -1)}
+
     def work() -> dict[str, np.ndarray]:
+        if case.kind == "features":
+            return features()
         if case.kind == "sweep":
             return {"probability": negjax.sweep(lm, probes, neurons, shifts).probability[0]}
         if case.kind == "neurgrad":
@@ -163,13 +189,16 @@ def _serial(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
 
     model = _torch_model(folder)
     tokens, mask, targets = arrays["tokens"], arrays["mask"], arrays["targets"]
-    if case.kind == "neurgrad":
+    if case.kind in ("neurgrad", "features"):
+        part = case.serial_part if case.kind == "features" else case.prompts
+        prompts = np.linspace(0, case.prompts - 1, part).astype(int)
 
         def gradients() -> dict[str, np.ndarray]:
-            computed, probability = serial_neurgrad(model, tokens, mask, targets)
-            return {"computed": computed, "probability": probability}
+            asked = tokens[prompts], mask[prompts], targets[prompts]
+            computed, probability = serial_neurgrad(model, *asked)
+            return {"computed": computed, "probability": probability, "prompts": prompts}
 
-        return Tool(gradients, matmul_rate)
+        return Tool(gradients, matmul_rate, part / case.prompts)
     # Every neuron and shift costs the same two forwards: a few tell what all would take.
     some = np.linspace(0, len(arrays["neurons"]) - 1, case.serial_part).astype(int)
     few = np.linspace(0, len(arrays["shifts"]) - 1, 2).astype(int)

@@ -23,7 +23,7 @@ from experiments.mceval8k_leaks_page import Leaks, Overlap
 from negjax import mceval8k
 from negjax.mceval8k.files import Row, published
 from negjax.mceval8k.identity import LEVELS, overlap
-from negjax.store import write_whole
+from negjax.whole_files import write_whole
 
 _ROOT = flags.DEFINE_string(
     "root",

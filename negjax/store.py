@@ -6,14 +6,12 @@ under its name whole or not at all, and a group counts as finished only after it
 written: a run that is interrupted, killed or out of disk space goes on where it stopped.
 """
 
-import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +20,8 @@ import numpy as np
 import pyarrow as pa
 import zarr
 from pyarrow import parquet
+
+from negjax.whole_files import explained, read_json, remove_partial, write_json, write_whole
 
 FORMAT = 1
 """Version of the layout; a folder of another version is not continued."""
@@ -118,13 +118,13 @@ class RunFolder:
             OSError: the disk is full or failed; groups saved before are kept.
         """
         found = {}
-        with _explained(self.path, f"{group} could not be saved"):
+        with explained(self.path, f"{group} could not be saved"):
             for name, value in values.items():
                 array = _array(self._arrays, name)
                 array[_place(at, name)] = value
                 found[name] = _digest(np.asarray(value, array.dtype))
             groups, digests = self._groups | {group: seconds}, self._digests | {group: found}
-            _write_json(self.path / PROGRESS, {"seconds": groups, "sha256": digests})
+            write_json(self.path / PROGRESS, {"seconds": groups, "sha256": digests})
         self._groups, self._digests = groups, digests
 
     def check(self, group: str, at: Places) -> bool:
@@ -150,7 +150,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> Path:
         """Writes a JSON object; NaN and infinities are refused."""
-        return self._written(name, lambda file: _write_json(file, value))
+        return self._written(name, lambda file: write_json(file, value))
 
     def write_table(self, name: str, table: pa.Table) -> Path:
         """Writes a Parquet file."""
@@ -164,7 +164,7 @@ class RunFolder:
 
     def _written(self, name: str, write: Callable[[Path], None]) -> Path:
         file = self.path / name
-        with _explained(self.path, f"{name} could not be written"):
+        with explained(self.path, f"{name} could not be written"):
             file.parent.mkdir(parents=True, exist_ok=True)
             write(file)
         return file
@@ -194,11 +194,11 @@ def open_run(
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file, expected a folder for the run; pass another --output")
-    with _explained(path, "the run could not be started"):
+    with explained(path, "the run could not be started"):
         path.mkdir(parents=True, exist_ok=True)
         lock = _lock(path)
     try:
-        with _explained(path, "the run could not be started"):
+        with explained(path, "the run could not be started"):
             arrays = _prepare(path, settings, specs, attributes, overwrite)
         return RunFolder(path, lock, arrays, _progress(path))
     except BaseException:
@@ -210,24 +210,6 @@ def settings_key(settings: Mapping[str, Any]) -> str:
     """SHA-256 of settings: the same for the same content, in whatever order it was given."""
     text = json.dumps(settings, sort_keys=True, allow_nan=False, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Writes a file that appears under its name only when it is complete and on disk."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as out:
-            write(out)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
-    write_whole(path, lambda out: out.write(f"{text}\n".encode()))
 
 
 def _lock(path: Path) -> BinaryIO:
@@ -257,13 +239,12 @@ def _prepare(
         _refuse_strangers(path)
     elif not overwrite:
         _check_same(path, asked)
-        for left in path.rglob("*.partial"):
-            # Of a process that was killed while it wrote; this one has the lock.
-            left.unlink()
+        remove_partial(path, ARRAYS)
         return zarr.open_group(path / ARRAYS, mode="r+", zarr_format=3)
     # In this order: a kill in between leaves a folder without a run, never one with wrong arrays.
     for name in (SETTINGS, PROGRESS, ARRAYS, *OUTPUTS):
         _remove(path / name)
+    remove_partial(path, ARRAYS)
     arrays = zarr.open_group(path / ARRAYS, mode="w", zarr_format=3, attributes=dict(attributes))
     for name, spec in specs.items():
         arrays.create_array(
@@ -275,8 +256,8 @@ def _prepare(
             dimension_names=spec.axes,
             attributes={"meaning": spec.meaning},
         )
-    _write_json(path / PROGRESS, {"seconds": {}, "sha256": {}})
-    _write_json(path / SETTINGS, asked)
+    write_json(path / PROGRESS, {"seconds": {}, "sha256": {}})
+    write_json(path / SETTINGS, asked)
     return arrays
 
 
@@ -302,7 +283,7 @@ def _refuse_strangers(path: Path) -> None:
 
 
 def _check_same(path: Path, asked: Mapping[str, Any]) -> None:
-    found = _read_json(path / SETTINGS)
+    found = read_json(path / SETTINGS)
     if found.get("format") != FORMAT:
         raise ValueError(
             f"{path} was written in layout {found.get('format')}, this is {FORMAT}; "
@@ -324,7 +305,7 @@ def _check_same(path: Path, asked: Mapping[str, Any]) -> None:
 
 def _progress(path: Path) -> dict[str, Any]:
     """Finished groups' seconds, and the digests of what they saved."""
-    found = {"sha256": {}, **_read_json(path / PROGRESS)}
+    found = {"sha256": {}, **read_json(path / PROGRESS)}
     if not all(isinstance(found.get(name), dict) for name in ("seconds", "sha256")):
         raise ValueError(f"{path / PROGRESS} is damaged; pass --overwrite to measure anew")
     return found
@@ -335,17 +316,7 @@ def _place(at: Places, name: str) -> At:
 
 
 def _digest(values: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(values)).hexdigest()
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-        found = None
-    if not isinstance(found, dict):
-        raise ValueError(f"{file} is missing or damaged; pass --overwrite to measure anew")
-    return found
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array:
@@ -353,17 +324,3 @@ def _array(group: zarr.Group, name: str) -> zarr.Array:
     if not isinstance(found, zarr.Array):
         raise ValueError(f"{name} is no array of this run")
     return found
-
-
-@contextlib.contextmanager
-def _explained(path: Path, what: str) -> Iterator[None]:
-    """Says of a failing disk what failed, what is kept and what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"{what}: {error.strerror or error}. What was finished before is kept: "
-            "free some space and run the same command again",
-            str(path),
-        ) from error

@@ -4,7 +4,6 @@ Differences are in units of the largest expected value.
 """
 
 import itertools
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -23,38 +22,10 @@ from negjax.model.replay import pull_back, replay_suffix, run
 from negjax.model.transformer import Transformer
 from negjax.probes import Probes
 from tests.block_shapes import error, precision, tiny
+from tests.few_shot import HEAD, few_shot, probes_of
 
 # As in test_gradients: what a forward of these models rounds.
 ROUNDING = {"float32": 3e-6, "float64": 1e-13}
-OWN = ((4, 8, 8, 2, 21), (9,), (12, 13, 9, 9, 20, 3, 7), (8, 5))
-HEAD = (3, 5, 7, 11, 2, 19, 6, 14, 9, 4, 17)
-
-
-def probes_of(rows: Sequence[Sequence[int]], followers: int = 0, pad_left: int = 0) -> Probes:
-    """Token rows as probes with three targets each; of `1 + followers` tokens."""
-    b, longest = len(rows), max(map(len, rows)) + pad_left
-    tokens, mask = np.full((b, longest), 1, np.int32), np.zeros((b, longest), bool)
-    for at, row in enumerate(rows):
-        tokens[at, pad_left : pad_left + len(row)], mask[at, pad_left : pad_left + len(row)] = (
-            row,
-            1,
-        )
-    generator = np.random.default_rng(0)
-    target_ids = generator.integers(2, 24, (b, 3, 1 + followers)).astype(np.int32)
-    return Probes(
-        prompts=tuple(map(str, rows)),
-        targets=(("",) * 3,) * b,
-        tokens=tokens,
-        mask=mask,
-        read=np.asarray([pad_left + len(row) - 1 for row in rows], np.int32),
-        target_ids=target_ids,
-        target_mask=np.ones(target_ids.shape, bool),
-    )
-
-
-def few_shot(head: int = len(HEAD), **arguments: int) -> Probes:
-    """Four probes that begin with `head` tokens."""
-    return probes_of([(*HEAD[:head], *own) for own in OWN], **arguments)
 
 
 def assert_same(lm: LanguageModel, probes: Probes, monkeypatch: pytest.MonkeyPatch) -> None:

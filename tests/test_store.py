@@ -13,7 +13,7 @@ import zarr
 from pyarrow import parquet
 from zarr.core.metadata import ArrayV3Metadata
 
-from negjax import store
+from negjax import store, whole_files
 from negjax.store import ArraySpec, RunFolder
 
 SPECS = {
@@ -130,14 +130,14 @@ def test_damaged_records_are_named(tmp_path: Path, name: str, content: str) -> N
 
 def test_files_appear_whole_or_not_at_all(tmp_path: Path) -> None:
     file = tmp_path / "table"
-    store.write_whole(file, lambda out: out.write(b"first"))
+    whole_files.write_whole(file, lambda out: out.write(b"first"))
 
     def fail(out: BinaryIO) -> None:
         out.write(b"sec")
         raise RuntimeError("interrupted")
 
     with pytest.raises(RuntimeError, match="interrupted"):
-        store.write_whole(file, fail)
+        whole_files.write_whole(file, fail)
     assert file.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [file]
 

@@ -8,6 +8,7 @@
 reads activations, `LMProb` output probabilities. For more prompts than fit memory, scores become
 codes (`encode_scores`: one or two bytes a neuron), from which everything above can be fitted and
 predicted, and `Polar` and `Magn` only need sums over batches (`polar_votes`, `magn_votes`).
+`extract` (`negjax.skills.features`) runs any number of prompts through a model and keeps just that.
 """
 
 from negjax.skills.accuracy import Interval, bootstrap_interval, share_right
@@ -16,6 +17,14 @@ from negjax.skills.baselines import LMProb, LMProbProbe, Majority, MajorityProbe
 from negjax.skills.codes import code_dtype, decode_scores, encode_scores
 from negjax.skills.curves import predict_by_neurons, predict_by_set, votes_by_prompts
 from negjax.skills.explanations import Explanation, explain
+from negjax.skills.feature_files import Features
+from negjax.skills.feature_streams import (
+    FeatureStream,
+    activation_windows,
+    chosen_scores,
+    scores_of,
+)
+from negjax.skills.features import encode_items, extract
 from negjax.skills.fitted import FittedProbe, ScoreProbe
 from negjax.skills.forest import ForestProbe, Tree, score_features
 from negjax.skills.linear import Linear, LinearProbe, choose
@@ -30,6 +39,8 @@ __all__ = [
     "Act",
     "ActProbe",
     "Explanation",
+    "FeatureStream",
+    "Features",
     "FittedProbe",
     "ForestProbe",
     "Interval",
@@ -48,12 +59,16 @@ __all__ = [
     "Rule",
     "ScoreProbe",
     "Tree",
+    "activation_windows",
     "bootstrap_interval",
     "choose",
+    "chosen_scores",
     "code_dtype",
     "decode_scores",
+    "encode_items",
     "encode_scores",
     "explain",
+    "extract",
     "load_probe",
     "magn_votes",
     "polar_votes",
@@ -62,6 +77,7 @@ __all__ = [
     "random_ranking",
     "rank_neurons",
     "score_features",
+    "scores_of",
     "share_right",
     "votes_by_prompts",
 ]

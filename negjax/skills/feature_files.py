@@ -26,25 +26,12 @@ import zarr
 
 from negjax import store
 from negjax.skills.codes import code_dtype
-from negjax.store import ArraySpec, At
+from negjax.skills.feature_streams import Kind, Span, windows
+from negjax.store import ArraySpec
 
-Kind = Literal["neurgrad", "cg", "cgxa"]
-"""What a score is: NeurGrad, the computed gradient, or that times the activation."""
-Rule = Literal["polar", "magn"]
+RuleName = Literal["polar", "magn"]
 
-RULES: tuple[Rule, ...] = ("polar", "magn")
-
-
-class Span(NamedTuple):
-    """Prompts from `start` to before `stop`."""
-
-    start: int
-    stop: int
-
-    @property
-    def rows(self) -> slice:
-        """As an index."""
-        return slice(self.start, self.stop)
+RULES: tuple[RuleName, ...] = ("polar", "magn")
 
 
 class Layout(NamedTuple):
@@ -65,15 +52,14 @@ def layout(prompts: int, window: int, counts: Sequence[int]) -> Layout:
     """Windows of `window` prompts, and pieces that end where they do and at `counts`.
 
     Raises:
-        ValueError: no prompts, a window of none, a count that is not 1 to `prompts`.
+        ValueError: no prompts, windows of none, a count that is not 1 to `prompts`.
     """
-    if prompts < 1 or window < 1:
-        raise ValueError(f"{prompts} prompts in windows of {window}: expected one or more")
+    spans = windows(prompts, window)
     wrong = [count for count in counts if not 1 <= count <= prompts]
     if wrong:
         raise ValueError(f"counts hold {wrong[0]}: expected 1 to {prompts}, as many as prompts")
-    ends = [*range(window, prompts, window), prompts]
-    return Layout(_spans(ends), _spans(sorted({*ends, *counts})))
+    ends = sorted({*(span.stop for span in spans), *counts})
+    return Layout(spans, tuple(Span(*pair) for pair in itertools.pairwise([0, *ends])))
 
 
 def array_specs(
@@ -85,7 +71,11 @@ def array_specs(
     specs = {
         "gold": ArraySpec((prompts,), "int32", ("prompt",), "number of the gold label", (rows,)),
         "probability": ArraySpec(
-            (prompts, labels), dtype, ("prompt", "label"), "probability of each label", (rows, labels)
+            (prompts, labels),
+            dtype,
+            ("prompt", "label"),
+            "probability of each label",
+            (rows, labels),
         ),
     }
     for kind in kinds:
@@ -111,7 +101,7 @@ def array_specs(
     return specs
 
 
-def places(cut: Layout, window: Span, names: Sequence[str]) -> dict[str, At]:
+def places(cut: Layout, window: Span, names: Sequence[str]) -> dict[str, tuple[slice]]:
     """Where a window's part of each array lies."""
     pieces = cut.pieces_of(window)
     summed = tuple(f"{rule}_" for rule in RULES)
@@ -146,7 +136,9 @@ class Features:
         """B."""
         return self.cut.windows[-1].stop
 
-    def votes(self, rule: Rule, kind: Kind | None = None, count: int | None = None) -> np.ndarray:
+    def votes(
+        self, rule: RuleName, kind: Kind | None = None, count: int | None = None
+    ) -> np.ndarray:
         """R [N] of the first `count` prompts, of all by default; int32.
 
         Args:
@@ -206,7 +198,3 @@ class Features:
         array = self._arrays[name]
         assert isinstance(array, zarr.Array)
         return np.asarray(array[at])
-
-
-def _spans(ends: Sequence[int]) -> tuple[Span, ...]:
-    return tuple(Span(*pair) for pair in itertools.pairwise([0, *ends]))

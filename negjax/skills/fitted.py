@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from negjax.skills.checks import check_codes, check_scores
 from negjax.skills.codes import decode_scores
-from negjax.store import write_whole
+from negjax.whole_files import write_whole
 
 FORMAT = 1
 """Version of the files."""

@@ -1,0 +1,66 @@
+"""Files that appear under their name whole or not at all, and errors that say what is kept."""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Writes a file that appears under its name only when it is complete and on disk."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as out:
+            write(out)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def remove_partial(path: Path, arrays: str) -> None:
+    """Removes what killed processes left of files that they were writing in a run's folder.
+
+    Args:
+        arrays: name of the Zarr group in it, whose chunks leave partial files of their own.
+    """
+    for left in [*path.rglob(".*.[0-9]*.partial"), *(path / arrays).rglob("*.partial")]:
+        left.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes a JSON object; NaN and infinities are refused."""
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    write_whole(path, lambda out: out.write(f"{text}\n".encode()))
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Reads a JSON object of a run's folder.
+
+    Raises:
+        ValueError: it is missing or damaged.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} is missing or damaged; pass --overwrite to measure anew")
+    return found
+
+
+@contextlib.contextmanager
+def explained(path: Path, what: str) -> Iterator[None]:
+    """Says of a failing disk what failed, what is kept and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{what}: {error.strerror or error}. What was finished before is kept: "
+            "free some space and run the same command again",
+            str(path),
+        ) from error
