@@ -173,15 +173,17 @@ def test_every_public_name_is_documented():
     for package in [member for member in members.values() if inspect.ismodule(member)]:
         members |= {f"{package.__name__}.{n}": getattr(package, n) for n in package.__all__}
     for name, member in members.items():
-        if isinstance(member, Mapping):  # A table: its comments say what it holds.
+        if isinstance(member, Mapping | tuple):  # A table: its comments say what it holds.
             continue
         assert inspect.getdoc(member), name
         # A dataclass without a docstring gets its signature for one.
         assert not str(inspect.getdoc(member)).startswith(f"{member.__name__}("), name
-        if inspect.isfunction(member):
+        if inspect.isfunction(inspect.unwrap(member)):  # Jitted or not.
             assert member.__module__ in LIBRARY
         else:
-            assert inspect.ismodule(member) or dataclasses.is_dataclass(member), name
+            named_tuple = inspect.isclass(member) and issubclass(member, tuple)
+            record = dataclasses.is_dataclass(member) or named_tuple
+            assert inspect.ismodule(member) or record, name
     assert sorted(negjax.__all__) == negjax.__all__
 
 

@@ -186,6 +186,9 @@ def test_a_path_ends_where_memory_does(monkeypatch):
         np.testing.assert_allclose(dense(one), dense(other), atol=0.02)
     with pytest.raises(ValueError, match="more than 2 of 900 features would have weights and need"):
         Linear(budget_bytes=60 * 4 * 2).fit(scores, gold)
+    # Not even room for one feature.
+    with pytest.raises(ValueError, match=r"more than 1 of .* more than 1 bytes"):
+        Linear(budget_bytes=1).fit(scores, gold)
 
 
 @pytest.mark.parametrize(

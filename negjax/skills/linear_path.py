@@ -98,7 +98,7 @@ def regularisation_path(
     """
     gold, size = _first_gradients(batches, labels)
     levels = np.asarray(fractions) * size.max()
-    most = budget_bytes // (4 * len(gold))
+    most = max(1, budget_bytes // (4 * len(gold)))
     first = np.argsort(-size, kind="stable")[: min(FIRST, most)]
     kept = _Kept(gold, np.zeros((len(gold), 0), np.int8), np.full(len(size), -1))
     work = [_Work(first, _start(gold, labels))] * len(levels)
