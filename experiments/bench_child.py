@@ -131,24 +131,22 @@ def _negjax(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
     def features() -> dict[str, np.ndarray]:
         b, k = target_ids.shape[:2]
         gold = np.arange(b) % k
-        found = {
-            "probability": np.empty((b, k), np.float32),
-            "computed": np.empty((b, k, lm.config.layers * lm.config.neurons), np.float32),
-            "codes": np.empty((b, lm.config.layers * lm.config.neurons), np.uint16),
-        }
+        neurons = lm.config.layers * lm.config.neurons
+        probability = np.empty((b, k), np.float32)
+        computed = np.empty((b, k, neurons), np.float32)
+        codes = np.empty((b, neurons), np.uint16)
+        votes = np.zeros((2, neurons), np.int32)
         for batch in FeatureStream(lm, probes).batches():
             scores, n = scores_of("neurgrad", batch), len(batch.members)
             counted = np.arange(len(scores)) < n
-            for rule in (skills.POLAR, skills.MAGN):
-                rule.votes(scores, np.resize(gold[batch.members], len(scores)), counted)
-            values = {
-                "probability": batch.probability,
-                "computed": batch.computed,
-                "codes": skills.encode_scores(scores),
-            }
-            for name, value in values.items():
-                found[name][batch.members] = np.asarray(value)[:n]
-        return found | {"computed": found["computed"].reshape(b, k, lm.config.layers, -1)}
+            answers = np.resize(gold[batch.members], len(scores))
+            for number, rule in enumerate((skills.POLAR, skills.MAGN)):
+                votes[number] += np.asarray(rule.votes(scores, answers, counted))
+            probability[batch.members] = np.asarray(batch.probability)[:n]
+            computed[batch.members] = np.asarray(batch.computed)[:n]
+            codes[batch.members] = np.asarray(skills.encode_scores(scores))[:n]
+        shaped = computed.reshape(b, k, lm.config.layers, -1)
+        return {"probability": probability, "computed": shaped, "codes": codes, "votes": votes}
 
     def work() -> dict[str, np.ndarray]:
         if case.kind == "features":

@@ -12,7 +12,7 @@ from negjax.skills.features import extract
 from tests.block_shapes import tiny
 from tests.few_shot import task_prompts
 
-PROMPTS, WINDOW = 120, 2
+PROMPTS, WINDOW = 64, 2
 
 if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)

@@ -19,13 +19,13 @@ FILES = [
 
 # Data flows down this list: a module may import those above it, never one below.
 ORDER = {
-    "text and files": "quiet tables gguf_tokenizer checkpoints checkpoints.gguf_header "
-    "checkpoints.hub",
+    "text and files": "quiet whole_files tables gguf_tokenizer checkpoints "
+    "checkpoints.gguf_header checkpoints.hub",
     "model": "model model.config model.layers model.attention model.transformer model.replay "
-    "model.readout model.rows model.joint_rows model.row_gradients",
+    "model.targets model.readout model.rows model.joint_rows model.row_gradients",
     "weights": "checkpoints.conversion families.common families.bert families.gpt2 families.llama "
     "families checkpoints.safetensors_files checkpoints.gguf_files language_model loading export",
-    "probes": "neurons probes batching passes writes",
+    "probes": "neurons probes batching common_heads passes writes",
     "benchmark": "mceval8k.catalogue mceval8k.files mceval8k.identity mceval8k.splitting "
     "mceval8k.demonstrating mceval8k.wording mceval8k.benchmark mceval8k.sampling "
     "mceval8k.encoding mceval8k",
@@ -40,7 +40,8 @@ ORDER = {
     "store": "store",
     "skills": "skills.checks skills.codes skills.votes skills.rankings skills.fitted "
     "skills.polarity skills.act skills.forest skills.proximal skills.linear_path skills.linear "
-    "skills.baselines skills.curves skills.explanations skills.accuracy skills.saved skills",
+    "skills.baselines skills.curves skills.explanations skills.accuracy skills.saved "
+    "skills.feature_streams skills.feature_files skills.features skills",
     "report": "figures map_figures estimator_figures training_figures set_figures control_figures "
     "report",
     "package": "",

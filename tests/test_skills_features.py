@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import resource
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
@@ -13,8 +13,9 @@ from negjax import batching, common_heads, store
 from negjax.gradients import NeurGrad, neurgrad
 from negjax.language_model import LanguageModel
 from negjax.probes import Probes
-from negjax.skills.feature_files import Features, layout
-from negjax.skills.feature_streams import activation_windows, chosen_scores
+from negjax.skills import features as features_module
+from negjax.skills.feature_files import RULES, layout, read_features
+from negjax.skills.feature_streams import Kind, activation_windows, chosen_scores
 from negjax.skills.features import encode_items, extract, probes_key
 from tests.block_shapes import precision, tiny
 from tests.few_shot import content, task_prompts
@@ -28,6 +29,9 @@ def _float64(monkeypatch):
     monkeypatch.setattr(common_heads, "GROUP_TOKENS", 20)
     with precision("float64"):
         yield
+
+
+KINDS: tuple[Kind, ...] = ("neurgrad", "cg", "cgxa")
 
 
 def lm() -> LanguageModel:
@@ -56,12 +60,11 @@ def test_streamed_features_are_those_of_all_prompts_at_once(tmp_path, window, ti
     # So little that each prompt goes by itself.
     sizes = batching.Sizes(lm().config, 8, 3, 1, 8, 12)
     budget = sizes.prefix_bytes + sizes.gradient_bytes if tight else 10**9
-    kinds = ("neurgrad", "cg", "cgxa")
     counts = (2, 5, 8, 16)
     seen: list[int] = []
     features = extract(
         *(tmp_path, lm(), probes, gold),
-        kinds=kinds,
+        kinds=KINDS,
         activations=True,
         counts=counts,
         window=window,
@@ -69,13 +72,13 @@ def test_streamed_features_are_those_of_all_prompts_at_once(tmp_path, window, ti
         progress=seen.append,
     )
     assert seen == [window] * (PROMPTS // window) + [PROMPTS % window] * (PROMPTS % window > 0)
-    assert len(features) == PROMPTS and features.labels == 3 and features.kinds == kinds
+    assert len(features) == PROMPTS and features.labels == 3 and features.kinds == KINDS
     np.testing.assert_allclose(features.probability, found.probability, rtol=1e-12)
     np.testing.assert_array_equal(features.gold, gold)
     activations, answers = map(np.concatenate, zip(*features.activations(), strict=True))
     np.testing.assert_allclose(activations, found.activation.reshape(PROMPTS, -1), rtol=1e-11)
     np.testing.assert_array_equal(answers, gold)
-    for kind in kinds:
+    for kind in KINDS:
         scores = flat_scores(found, kind)
         codes, answers = map(np.concatenate, zip(*features.codes(kind), strict=True))
         assert codes.dtype == np.uint8
@@ -83,7 +86,7 @@ def test_streamed_features_are_those_of_all_prompts_at_once(tmp_path, window, ti
         np.testing.assert_array_equal(answers, gold)
         for count in (*counts, PROMPTS):
             some = scores[:count], gold[:count]
-            for rule, votes in (("polar", skills.polar_votes), ("magn", skills.magn_votes)):
+            for rule, votes in zip(RULES, (skills.polar_votes, skills.magn_votes), strict=True):
                 np.testing.assert_array_equal(features.votes(rule, kind, count), votes(*some))
     first = [len(codes) for codes, _ in features.codes(count=5)]
     assert sum(first) == 5 and max(first) <= window
@@ -162,9 +165,7 @@ def test_finished_windows_are_kept(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "other"])
-@pytest.mark.parametrize(
-    "name", ["codes_neurgrad/c/1/0", "probability/c/1/0", "magn_neurgrad/c/1/0"]
-)
+@pytest.mark.parametrize("array", ["codes_neurgrad", "probability", "magn_neurgrad"])
 def test_a_damaged_chunk_is_computed_again(tmp_path, array, damage):
     probes, gold = task_prompts(9)
     path = extract(tmp_path, lm(), probes, gold, window=3).path
@@ -181,7 +182,7 @@ def test_a_damaged_chunk_is_computed_again(tmp_path, array, damage):
     if damage != "delete":
         file.write_bytes(data)
     assert content(path) != before
-    seen = []
+    seen: list[tuple[int, int]] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("negjax.skills.features._measure", counted(seen))
         extract(tmp_path, lm(), probes, gold, window=3)
@@ -191,9 +192,7 @@ def test_a_damaged_chunk_is_computed_again(tmp_path, array, damage):
 
 def counted(seen: list[tuple[int, int]]):
     """`_measure` that notes the windows it measures."""
-    from negjax.skills import features
-
-    measure = features._measure
+    measure = features_module._measure
 
     def noted(stream, gold, cut, window, *rest):
         seen.append(tuple(window))
@@ -245,7 +244,7 @@ def test_a_second_process_is_refused(tmp_path):
         extract(tmp_path, lm(), probes, gold)
     # Reading needs no lock.
     with store.open_run(path, settings, {}, attributes={}):
-        assert len(Features(path)) == 6
+        assert len(read_features(path)) == 6
 
 
 def test_a_full_disk_costs_one_window(tmp_path):
@@ -264,8 +263,8 @@ def test_a_full_disk_costs_one_window(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     (path,) = (tmp_path / "full").iterdir()
     with pytest.raises(ValueError, match="holds no finished features: run extract to its end"):
-        Features(path)
-    seen = []
+        read_features(path)
+    seen: list[tuple[int, int]] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("negjax.skills.features._measure", counted(seen))
         extract(tmp_path / "full", lm(), probes, gold, window=3)
@@ -298,7 +297,7 @@ def test_what_was_not_kept_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"votes of the first 3 prompts are not kept, only of"):
         features.votes("polar", count=3)
     with pytest.raises(ValueError, match=r"rule is 'act', expected one of \('polar', 'magn'\)"):
-        features.votes("act")
+        features.votes(cast(Any, "act"))
     with pytest.raises(ValueError, match=r"kind is 'neurgrad', .* holds cg"):
         next(features.codes("neurgrad"))
     with pytest.raises(ValueError, match=r"keeps no activations: pass activations=True"):

@@ -17,13 +17,8 @@ from negjax.skills.baselines import LMProb, LMProbProbe, Majority, MajorityProbe
 from negjax.skills.codes import code_dtype, decode_scores, encode_scores
 from negjax.skills.curves import predict_by_neurons, predict_by_set, votes_by_prompts
 from negjax.skills.explanations import Explanation, explain
-from negjax.skills.feature_files import Features
-from negjax.skills.feature_streams import (
-    FeatureStream,
-    activation_windows,
-    chosen_scores,
-    scores_of,
-)
+from negjax.skills.feature_files import Features, read_features
+from negjax.skills.feature_streams import activation_windows, chosen_scores
 from negjax.skills.features import encode_items, extract
 from negjax.skills.fitted import FittedProbe, ScoreProbe
 from negjax.skills.forest import ForestProbe, Tree, score_features
@@ -39,7 +34,6 @@ __all__ = [
     "Act",
     "ActProbe",
     "Explanation",
-    "FeatureStream",
     "Features",
     "FittedProbe",
     "ForestProbe",
@@ -76,8 +70,8 @@ __all__ = [
     "predict_by_set",
     "random_ranking",
     "rank_neurons",
+    "read_features",
     "score_features",
-    "scores_of",
     "share_right",
     "votes_by_prompts",
 ]

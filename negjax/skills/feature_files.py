@@ -15,6 +15,7 @@ training prompts does for which a ranking is wanted: the R of the first n prompt
 pieces, added up.
 """
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Iterator, Sequence
@@ -108,29 +109,21 @@ def places(cut: Layout, window: Span, names: Sequence[str]) -> dict[str, tuple[s
     return {name: (pieces if name.startswith(summed) else window.rows,) for name in names}
 
 
+@dataclasses.dataclass(frozen=True)
 class Features:
-    """Features of B prompts, finished, read from their folder."""
+    """Features of B prompts, finished, to be read window by window (`read_features`)."""
 
-    def __init__(self, path: str | Path) -> None:
-        """Opens a folder that `negjax.skills.features.extract` has finished.
-
-        Raises:
-            ValueError: there is none, or it is not finished.
-        """
-        self.path = Path(path)
-        file = self.path / store.SUMMARY
-        if not file.is_file():
-            raise ValueError(f"{self.path} holds no finished features: run extract to its end")
-        summary = json.loads(file.read_text("utf-8"))
-        self.labels: int = summary["labels"]
-        """K."""
-        self.kinds: tuple[Kind, ...] = tuple(summary["kinds"])
-        self.cut = layout(summary["prompts"], summary["window"], summary["counts"])
-        self._arrays = zarr.open_group(self.path / store.ARRAYS, mode="r", zarr_format=3)
-        self.gold = self._read("gold", slice(None))
-        """[B], numbers of the labels."""
-        self.probability = self._read("probability", slice(None))
-        """[B, K]."""
+    path: Path
+    labels: int
+    """K."""
+    kinds: tuple[Kind, ...]
+    cut: Layout
+    gold: np.ndarray
+    """[B], numbers of the labels."""
+    probability: np.ndarray
+    """[B, K]."""
+    arrays: zarr.Group
+    """The folder's arrays, as they are on disk."""
 
     def __len__(self) -> int:
         """B."""
@@ -155,8 +148,8 @@ class Features:
             raise ValueError(f"votes of the first {stop} prompts are not kept, only of {ends}")
         name = f"{rule}_{self._kind(kind)}"
         return sum(
-            (self._read(name, piece) for piece in range(1, ends.index(stop) + 1)),
-            start=self._read(name, 0),
+            (_read(self.arrays, name, piece) for piece in range(1, ends.index(stop) + 1)),
+            start=_read(self.arrays, name, 0),
         )
 
     def codes(
@@ -175,7 +168,7 @@ class Features:
         Raises:
             ValueError: they were not kept.
         """
-        if "activation" not in self._arrays:
+        if "activation" not in self.arrays:
             raise ValueError(f"{self.path} keeps no activations: pass activations=True to extract")
         yield from self._windows("activation", count)
 
@@ -192,9 +185,32 @@ class Features:
         for window in self.cut.windows:
             rows = slice(window.start, min(window.stop, stop))
             if rows.start < rows.stop:
-                yield self._read(name, rows), self.gold[rows]
+                yield _read(self.arrays, name, rows), self.gold[rows]
 
-    def _read(self, name: str, at: int | slice) -> np.ndarray:
-        array = self._arrays[name]
-        assert isinstance(array, zarr.Array)
-        return np.asarray(array[at])
+
+def read_features(path: str | Path) -> Features:
+    """Opens a folder that `negjax.skills.extract` has finished.
+
+    Raises:
+        ValueError: there is none, or it is not finished.
+    """
+    file = Path(path) / store.SUMMARY
+    if not file.is_file():
+        raise ValueError(f"{path} holds no finished features: run extract to its end")
+    summary = json.loads(file.read_text("utf-8"))
+    arrays = zarr.open_group(Path(path) / store.ARRAYS, mode="r", zarr_format=3)
+    return Features(
+        path=Path(path),
+        labels=summary["labels"],
+        kinds=tuple(summary["kinds"]),
+        cut=layout(summary["prompts"], summary["window"], summary["counts"]),
+        gold=_read(arrays, "gold", slice(None)),
+        probability=_read(arrays, "probability", slice(None)),
+        arrays=arrays,
+    )
+
+
+def _read(arrays: zarr.Group, name: str, at: int | slice) -> np.ndarray:
+    array = arrays[name]
+    assert isinstance(array, zarr.Array)
+    return np.asarray(array[at])

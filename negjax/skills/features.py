@@ -36,6 +36,7 @@ from negjax.skills.feature_files import (
     array_specs,
     layout,
     places,
+    read_features,
 )
 from negjax.skills.feature_streams import WINDOW, FeatureStream, Kind, Span, scores_of
 from negjax.skills.rankings import MAGN, POLAR
@@ -154,7 +155,7 @@ def extract(
                 progress(span.stop - span.start)
         kept = {name: settings[name] for name in ("kinds", "window", "counts", "about")}
         folder.write_json(store.SUMMARY, {"prompts": len(probes), "labels": labels, **kept})
-    return Features(path)
+    return read_features(path)
 
 
 def probes_key(probes: Probes) -> str:
