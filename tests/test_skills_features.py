@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import resource
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from negjax.probes import Probes
 from negjax.skills import features as features_module
 from negjax.skills.feature_files import RULES, layout, read_features
 from negjax.skills.feature_streams import Kind, activation_windows, chosen_scores
-from negjax.skills.features import encode_items, extract, probes_key
+from negjax.skills.features import extract, probes_key
 from tests.block_shapes import precision, tiny
 from tests.few_shot import content, task_prompts
 
@@ -125,20 +125,6 @@ def test_probes_from_features(tmp_path):
     for kind in ("neurgrad", "cg"):
         chosen = chosen_scores(lm(), probes, some, kind)
         np.testing.assert_allclose(chosen, flat_scores(found, kind)[..., some], rtol=1e-9)
-
-
-class Item(NamedTuple):
-    prompt: str
-    label: int
-
-
-def test_items_of_a_task():
-    items = [Item("w3 w5 w7", 1), Item("w9", 0)]
-    probes, gold = encode_items(tiny("gated"), items, (" w4", " w6"))
-    assert probes.target_ids[..., 0].tolist() == [[4, 6]] * 2
-    assert probes.mask.sum(1).tolist() == [3, 1] and gold.tolist() == [1, 0]
-    with pytest.raises(ValueError, match="target ' w4 w6' of prompt 0 is 2 tokens"):
-        encode_items(tiny("gated"), items, (" w4 w6", " w5"))
 
 
 def test_pieces():

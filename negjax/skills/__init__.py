@@ -19,7 +19,7 @@ from negjax.skills.curves import predict_by_neurons, predict_by_set, votes_by_pr
 from negjax.skills.explanations import Explanation, explain
 from negjax.skills.feature_files import Features, read_features
 from negjax.skills.feature_streams import activation_windows, chosen_scores
-from negjax.skills.features import encode_items, extract
+from negjax.skills.features import extract
 from negjax.skills.fitted import FittedProbe, ScoreProbe
 from negjax.skills.forest import ForestProbe, Tree, score_features
 from negjax.skills.linear import Linear, LinearProbe, choose
@@ -59,7 +59,6 @@ __all__ = [
     "chosen_scores",
     "code_dtype",
     "decode_scores",
-    "encode_items",
     "encode_scores",
     "explain",
     "extract",

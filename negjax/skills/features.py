@@ -4,7 +4,8 @@ Of the streamed (prompts × labels × neurons) floats (`negjax.skills.feature_st
 the device are the neurons' codes, sums of votes and, if wanted, activations
 (`negjax.skills.feature_files`). Memory is that of one window of prompts, however many there are.
 
-    probes, gold = encode_items(lm, task.train, task.labels)
+    probes = negjax.mceval8k.encode_items(lm, task.train, task.labels)
+    gold = [item.label for item in task.train]
     train = extract("runs/features", lm, probes, gold, counts=(8, 16, 32))
     probe = negjax.skills.Polar(k=64).from_votes(train.votes("polar", count=32), train.labels)
     for codes, answers in test.codes():
@@ -17,7 +18,7 @@ import time
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 import jax
 import numpy as np
@@ -26,7 +27,7 @@ from numpy.typing import ArrayLike
 from negjax import store
 from negjax.batching import DEFAULT_BUDGET_BYTES
 from negjax.language_model import LanguageModel
-from negjax.probes import Probes, encode
+from negjax.probes import Probes
 from negjax.skills.checks import check_gold
 from negjax.skills.codes import code_dtype, encode_scores
 from negjax.skills.feature_files import (
@@ -50,31 +51,6 @@ KEY_DIGITS = 24
 VOTES: Mapping[RuleName, Callable[..., jax.Array]] = types.MappingProxyType(
     {"polar": POLAR.votes, "magn": MAGN.votes}
 )
-
-
-class Asked(Protocol):
-    """An item of a task, as `negjax.mceval8k` gives them."""
-
-    @property
-    def prompt(self) -> str:
-        """What the model reads; a label follows at once."""
-
-    @property
-    def label(self) -> int:
-        """Number of the gold label."""
-
-
-def encode_items(
-    lm: LanguageModel, items: Sequence[Asked], labels: Sequence[str]
-) -> tuple[Probes, np.ndarray]:
-    """Items of a task as probes with one target a label, and their gold labels [B].
-
-    Raises:
-        ValueError: as `negjax.encode`, for instance of a label of several tokens.
-    """
-    prompts = [item.prompt for item in items]
-    probes = encode(lm, prompts, [tuple(labels)] * len(prompts), separator="")
-    return probes, np.asarray([item.label for item in items], np.int32)
 
 
 def extract(
