@@ -138,7 +138,7 @@ class Inputs:
     @property
     def site(self) -> str:
         """The chosen site, or the model's default."""
-        return self.lm.config.site(_SITE.value)
+        return site(self.lm)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,6 +198,18 @@ def _user_cache() -> Path:
 def model_name() -> str:
     """What to load."""
     return _MODEL.value
+
+
+def load_model() -> LanguageModel:
+    """The model, as the flags say."""
+    lm = negjax.load(_MODEL.value, dtype=_DTYPE.value, precision=_PRECISION.value)
+    lm.config.site(_SITE.value)
+    return lm
+
+
+def site(lm: LanguageModel) -> str:
+    """The chosen site, or the model's default."""
+    return lm.config.site(_SITE.value)
 
 
 def target_mode() -> TargetMode:
@@ -271,8 +283,7 @@ def load_inputs(default_prompts: int, table: negjax.Facts | None = None) -> Inpu
             f"--prompts={prompts}: {facts.source} has {len(facts.prompts)}; pass 1 to "
             f"{len(facts.prompts)}, or 0 for all"
         )
-    lm = negjax.load(_MODEL.value, dtype=_DTYPE.value, precision=_PRECISION.value)
-    lm.config.site(_SITE.value)
+    lm = load_model()
     kept, skipped = _usable(lm, facts, prompts or len(facts.prompts))
     if skipped:
         note(f"{len(skipped)} of {facts.source}'s prompts left out, for instance: {skipped[0][1]}")

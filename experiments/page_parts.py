@@ -23,24 +23,29 @@ def what_was_measured(
     inputs: common.Inputs, summary: Mapping[str, Any], more: Sequence[tuple[str, str]]
 ) -> report.Section:
     """The section that says what the numbers are about."""
-    model, prompts = summary["model"], summary["prompts"]
-    machine = summary["environment"]
-    seconds = summary["seconds"]
-    rows = [
+    prompts = summary["prompts"]
+    return run_section(
+        summary,
+        [
+            ("Prompts", f"{prompts['asked']:,} of {prompts['source']}{_left_out(summary)}"),
+            ("Site", SITES[inputs.site]),
+            ("Shifts", CONVENTIONS[summary["convention"]]),
+            *more,
+        ],
+    )
+
+
+def run_section(summary: Mapping[str, Any], rows: Sequence[tuple[str, str]]) -> report.Section:
+    """The section that says what the numbers are about: `rows` between model and machine."""
+    model, machine, seconds = (summary[name] for name in ("model", "environment", "seconds"))
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    told = [
         ("Model", f"{model['name']} ({model['family']}, {model['parameters']:,} parameters)"),
         ("Fingerprint", f"SHA-256 of the weights {model['fingerprint']}"),
         ("Neurons", f"{model['layers']} layers of {model['neurons_a_layer']:,}"),
         ("Arithmetic", f"{model['dtype']}, matrix products at precision {model['precision']}"),
-        ("Prompts", f"{prompts['asked']:,} of {prompts['source']}{_left_out(summary)}"),
-        ("Site", SITES[inputs.site]),
-        ("Shifts", CONVENTIONS[summary["convention"]]),
-        *more,
-        (
-            "Versions",
-            f"negjax {machine['negjax']}, "
-            + ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
-            + f", Python {machine['python']}",
-        ),
+        *rows,
+        ("Versions", f"negjax {machine['negjax']}, {packages}, Python {machine['python']}"),
         (
             "Machine",
             f"{machine['system']}, {machine['cpus']} CPUs, {', '.join(machine['devices'])}",
@@ -50,7 +55,7 @@ def what_was_measured(
             f"{seconds['load']:.0f} s to load, {sum(seconds['measure'].values()):.0f} s to measure",
         ),
     ]
-    return report.Section("What was measured", [report.Facts(rows)])
+    return report.Section("What was measured", [report.Facts(told)])
 
 
 def reproduce(summary: Mapping[str, Any]) -> report.Section:

@@ -15,6 +15,7 @@ from absl import flags
 
 import negjax
 from experiments import common
+from negjax.language_model import LanguageModel
 from negjax.store import RunFolder
 
 
@@ -35,8 +36,27 @@ def prompt_table(inputs: common.Inputs, probability: np.ndarray, noise: np.ndarr
 
 
 def about_run(inputs: common.Inputs, folder: RunFolder, complete: bool) -> dict[str, Any]:
-    """The part of summary.json that every experiment has."""
-    lm = inputs.lm
+    """The part of summary.json that every experiment with facts has."""
+    return about_program(inputs.lm, folder, complete, inputs.seconds) | {
+        "prompts": {
+            "source": inputs.source,
+            "source_sha256": inputs.source_sha256,
+            "asked": len(inputs.probes),
+            "left_out": [{"row": row, "reason": reason} for row, reason in inputs.skipped],
+        },
+        "convention": common.convention(),
+        "target_mode": common.target_mode(),
+    }
+
+
+def about_program(
+    lm: LanguageModel, folder: RunFolder, complete: bool, loading: float
+) -> dict[str, Any]:
+    """The part of summary.json that every experiment with a model has.
+
+    Args:
+        loading: seconds that it took to load the model and encode the prompts.
+    """
     return {
         "complete": complete,
         "command": command(),
@@ -52,16 +72,8 @@ def about_run(inputs: common.Inputs, folder: RunFolder, complete: bool) -> dict[
             "dtype": lm.dtype.name,
             "precision": lm.precision,
         },
-        "prompts": {
-            "source": inputs.source,
-            "source_sha256": inputs.source_sha256,
-            "asked": len(inputs.probes),
-            "left_out": [{"row": row, "reason": reason} for row, reason in inputs.skipped],
-        },
-        "site": inputs.site,
-        "convention": common.convention(),
-        "target_mode": common.target_mode(),
-        "seconds": {"load": inputs.seconds, "measure": dict(folder.finished)},
+        "site": common.site(lm),
+        "seconds": {"load": loading, "measure": dict(folder.finished)},
     }
 
 

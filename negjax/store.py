@@ -44,9 +44,12 @@ CONTROLS = ("turned.parquet", "steered.parquet", "edited.parquet")
 """Of a study of control: neurons turned, prompts steered, facts edited."""
 OVERLAPS = "overlaps.parquet"
 """Of a study of a benchmark: how many items of one part stand in another."""
+ACCURACIES, TASKS, SAVED_PROBES = "accuracies.parquet", "tasks", "probes"
+"""Of a study of skills: every accuracy, what was found of each task, fitted probes."""
 OUTPUTS = (
     *(SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES),
     *(STATES, LOSSES, MODEL, DOSES, SETS, *CONTROLS, OVERLAPS),
+    *(ACCURACIES, TASKS, SAVED_PROBES),
 )
 """What a study makes besides the measurements: discarded together with them."""
 

@@ -8,7 +8,7 @@ probes = negjax.mceval8k.encode_items(lm, items, task.labels)
 from negjax.mceval8k.benchmark import Item, Task, load
 from negjax.mceval8k.catalogue import TASKS, TaskSpec, names
 from negjax.mceval8k.encoding import encode_items
-from negjax.mceval8k.sampling import first, resample
+from negjax.mceval8k.sampling import first, in_turns, resample
 from negjax.mceval8k.wording import template_count
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "TaskSpec",
     "encode_items",
     "first",
+    "in_turns",
     "load",
     "names",
     "resample",

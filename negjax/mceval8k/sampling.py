@@ -35,6 +35,14 @@ def first(items: Sequence[Item], count: int, labels: Sequence[str]) -> tuple[Ite
     return tuple(items[n] for n in sorted(taken))
 
 
+def in_turns(items: Sequence[Item], labels: Sequence[str]) -> tuple[Item, ...]:
+    """The items so ordered that labels take turns: the first n, of any n, are balanced.
+
+    Labels of which there is nothing left are passed over.
+    """
+    return tuple(items[n] for n in _in_turn(_by_label(items, labels)))
+
+
 def resample(items: Sequence[Item], labels: Sequence[str], sampling: Sampling) -> tuple[Item, ...]:
     """Items with as many of each label as of any other.
 

@@ -129,6 +129,12 @@ class Features:
         """B."""
         return self.cut.windows[-1].stop
 
+    @property
+    def total(self) -> int:
+        """N = L · F."""
+        name = f"codes_{self.kinds[0]}" if self.kinds else "activation"
+        return _array(self.arrays, name).shape[1]
+
     def votes(
         self, rule: RuleName, kind: Kind | None = None, count: int | None = None
     ) -> np.ndarray:
@@ -211,6 +217,10 @@ def read_features(path: str | Path) -> Features:
 
 
 def _read(arrays: zarr.Group, name: str, at: int | slice) -> np.ndarray:
+    return np.asarray(_array(arrays, name)[at])
+
+
+def _array(arrays: zarr.Group, name: str) -> zarr.Array:
     array = arrays[name]
     assert isinstance(array, zarr.Array)
-    return np.asarray(array[at])
+    return array

@@ -1,0 +1,122 @@
+"""How much of a task a model's neurons know: accuracies of probes, without test items in training.
+
+    python -m experiments.skills --root=DIRECTORY \\
+        --flagfile=experiments/flagfiles/skills_quick.flags
+
+Time on 2 cores with the embedded model: about 0.12 s a prompt and 10 s a task and split for the
+probes; skills_quick.flags (one task) under 3 minutes, skills_full.flags (22 tasks, both splits)
+3 hours. Expected: probes beat the model's own answers (LM-Prob) on most tasks. Source: Zhao, Jiang,
+Yoshinaga, *Neuron Empirical Gradient*, ACL 2025, arXiv 2412.18053.
+
+Numbers of neurons and strengths of penalties are chosen on valid; test is looked at once.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+
+from absl import flags
+
+from experiments import common, flag_lists, skills_inputs, skills_page, skills_probes, skills_study
+from experiments.skills_inputs import Measured, Progress
+from experiments.skills_probes import Answers
+from experiments.skills_study import Found, Job
+from negjax import mceval8k, skills, store
+from negjax.language_model import LanguageModel
+from negjax.mceval8k.benchmark import Split
+from negjax.store import RunFolder
+
+_SPLITS = flags.DEFINE_list(
+    "splits",
+    ["disjoint", "original"],
+    "disjoint: no text in two parts; original: the published parts, whose test items leak.",
+)
+_PROBES = flags.DEFINE_list("fitted", list(skills_page.PROBES), "Probes to fit.")
+_TREES = flags.DEFINE_integer("trees", 100, "Trees of the forest.", lower_bound=1)
+
+
+def main() -> int:
+    """Measures, fits, and writes accuracies, fitted probes, figures and report."""
+    splits = flag_lists.names(_SPLITS, ("disjoint", "original"))
+    fitted = flag_lists.names(_PROBES, skills_page.PROBES)
+    settings = {"splits": splits, "fitted": fitted, "trees": _TREES.value}
+
+    def jobs() -> list[Job]:
+        return [_job(name, splits, fitted) for name in skills_inputs.tasks()]
+
+    return skills_study.run("skills", skills_page.TITLE, settings, jobs, skills_page.show)
+
+
+def _job(name: str, splits: Sequence[str], fitted: Sequence[str]) -> Job:
+    tasks = [skills_inputs.load(name, _split(split)) for split in splits]
+    return Job(
+        name,
+        "".join(task.key[:8] for task in tasks),
+        sum(map(skills_inputs.prompts_of, tasks)),
+        functools.partial(_measure, tasks, fitted),
+    )
+
+
+def _split(name: str) -> Split:
+    return "original" if name == "original" else "disjoint"
+
+
+def _measure(
+    tasks: Sequence[mceval8k.Task],
+    fitted: Sequence[str],
+    lm: LanguageModel,
+    folder: RunFolder,
+    progress: Progress,
+) -> Found:
+    rows, layers = [], {}
+    for task in tasks:
+        measured = skills_inputs.measure(lm, task, progress)
+        for name in fitted:
+            answers = _fitters()[name](measured)
+            for part, features in measured.parts.items():
+                rows.append(
+                    skills_study.accuracy(
+                        answers.predicted[part],
+                        features.gold,
+                        common.seed(),
+                        task=task.name,
+                        split=task.split,
+                        probe=name,
+                        part=part,
+                        neurons=answers.neurons,
+                        trained=len(measured.parts["train"]),
+                        trees=answers.trees,
+                    )
+                )
+            if answers.fitted is not None:
+                path = folder.path / store.SAVED_PROBES
+                path.mkdir(exist_ok=True)
+                answers.fitted.save(path / f"{task.name}_{task.split}_{name}.safetensors")
+            if task.split == "disjoint" and isinstance(answers.fitted, skills.ScoreProbe):
+                explained = skills.explain(answers.fitted, (lm.config.layers, lm.config.neurons))
+                layers[name] = explained.per_layer.tolist()
+    return Found(rows, {"layers": layers, "notes": list(tasks[0].notes), "genre": tasks[0].genre})
+
+
+def _fitters() -> Mapping[str, Callable[[Measured], Answers]]:
+    def random(measured: Measured) -> Answers:
+        k = skills_probes.voting(measured, "polar").neurons
+        assert k is not None
+        return skills_probes.random_neurons(measured, k)
+
+    def tree(measured: Measured) -> Answers:
+        return skills_probes.tree(measured, _TREES.value)
+
+    return {
+        "lm_prob": skills_probes.lm_prob,
+        "majority": skills_probes.majority,
+        "random": random,
+        "polar": functools.partial(skills_probes.voting, rule="polar"),
+        "magn": functools.partial(skills_probes.voting, rule="magn"),
+        "act": skills_probes.act,
+        "tree": tree,
+        "linear": skills_probes.linear,
+    }
+
+
+if __name__ == "__main__":
+    common.run(main)

@@ -1,0 +1,173 @@
+"""What the studies of skill neurons share: flags, and the features of a task's prompts.
+
+Features are the expensive part. They lie in one folder, by a hash of all that they depend on, so
+that a study reads what another one measured, and a run that was killed goes on where it was.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+from absl import flags
+
+from experiments import common, flag_lists
+from negjax import mceval8k, skills
+from negjax.language_model import LanguageModel
+from negjax.mceval8k.benchmark import Split
+from negjax.skills.feature_streams import Kind
+
+PARTS = ("train", "valid", "test")
+
+_TASKS = flags.DEFINE_list("tasks", list(mceval8k.names()), "Tasks of MCEval8K to ask.")
+_ROOT = flags.DEFINE_string(
+    "root",
+    None,
+    "Directory of MCEval8K in the published layout. Default: what NEGJAX_MCEVAL8K names, or the "
+    "hub's.",
+)
+_FEATURES = flags.DEFINE_string(
+    "features",
+    "runs/skills_features",
+    "Folder of the prompts' features, for all studies: what one measured another reads. A prompt "
+    "of the embedded model takes 0.2 to 0.3 MB.",
+)
+_SIZES = {
+    part: flags.DEFINE_integer(part, size, f"{what}; 0: all that there are.", lower_bound=0)
+    for part, size, what in (
+        ("train", 600, "Training prompts a task"),
+        ("valid", 100, "Prompts a task that choose numbers of neurons and strengths of penalties"),
+        ("test", 400, "Test prompts a task"),
+    )
+}
+_KIND = flags.DEFINE_enum(
+    "kind",
+    "neurgrad",
+    ["neurgrad", "cg", "cgxa"],
+    "Scores of neurons: NeurGrad, the computed gradient, or that times the activation.",
+)
+_SHOTS = flags.DEFINE_integer("shots", 1, "Demonstrations a label.", lower_bound=0)
+_TEMPLATE = flags.DEFINE_integer("template", 0, "Number of the wording.", lower_bound=0)
+
+# Flags of what all experiments share that have no effect here.
+FOREIGN = (
+    "probes",
+    "prompts",
+    "prompt_column",
+    "answer_column",
+    "target_mode",
+    "skip_unusable",
+    "convention",
+)
+
+
+Progress = Callable[[int], object]
+"""Told the number of prompts whose features were measured, or found."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """A task's prompts with their features."""
+
+    task: mceval8k.Task
+    parts: Mapping[str, skills.Features]
+
+    @property
+    def labels(self) -> int:
+        """K."""
+        return len(self.task.labels)
+
+
+def tasks() -> list[str]:
+    """Names of the tasks that the flags ask for.
+
+    Raises:
+        ValueError: an unknown one, or a flag that has no effect on these studies.
+    """
+    for name in FOREIGN:
+        if flags.FLAGS[name].present:
+            raise ValueError(f"--{name} has no effect on studies of skills; leave it out")
+    return flag_lists.names(_TASKS, mceval8k.names())
+
+
+def load(
+    name: str, split: Split = "disjoint", shots: int | None = None, template: int | None = None
+) -> mceval8k.Task:
+    """A task, asked as the flags say where no argument does."""
+    return mceval8k.load(
+        name,
+        _ROOT.value,
+        split,
+        _SHOTS.value if shots is None else shots,
+        _TEMPLATE.value if template is None else template,
+    )
+
+
+def kind() -> Kind:
+    """Which scores."""
+    return cast(Kind, _KIND.value)
+
+
+def wanted() -> dict[str, int]:
+    """Prompts of each part; 0: all."""
+    return {part: flag.value for part, flag in _SIZES.items()}
+
+
+def items_of(
+    task: mceval8k.Task, part: str, language: str | None = None
+) -> tuple[mceval8k.Item, ...]:
+    """The prompts of a part that the flags ask for, labels taking turns."""
+    items = [i for i in getattr(task, part) if language is None or i.language == language]
+    count = min(_SIZES[part].value or len(items), len(items))
+    return mceval8k.in_turns(mceval8k.first(items, count, task.labels), task.labels)
+
+
+def training_counts(most: int) -> tuple[int, ...]:
+    """Numbers of first training prompts at which rankings are looked at: 2³, 2⁴, … and all."""
+    powers = [2**n for n in range(3, 20) if 2**n < most]
+    return (*powers, most)
+
+
+def measure(
+    lm: LanguageModel,
+    task: mceval8k.Task,
+    progress: Progress | None = None,
+    parts: Sequence[str] = PARTS,
+    language: str | None = None,
+) -> Measured:
+    """The features of a task's prompts, measured or, where they have been, read.
+
+    Args:
+        language: of the items, in multilingual tasks; None: of all languages.
+    """
+    found = {}
+    for part in parts:
+        items = items_of(task, part, language)
+        found[part] = skills.extract(
+            _FEATURES.value,
+            lm,
+            mceval8k.encode_items(lm, items, task.labels),
+            [item.label for item in items],
+            kinds=(kind(),),
+            site=common.site(lm),
+            activations=True,
+            counts=training_counts(len(items)) if part == "train" else (),
+            about={
+                "task": task.name,
+                "part": part,
+                "split": task.split,
+                "template": task.template,
+                "shots": task.shots,
+                "seed": task.seed,
+                "language": language,
+            },
+            budget_bytes=common.budget_bytes(),
+            progress=progress,
+        )
+    return Measured(task, found)
+
+
+def prompts_of(
+    task: mceval8k.Task, parts: Sequence[str] = PARTS, language: str | None = None
+) -> int:
+    """How many prompts `measure` asks."""
+    return sum(len(items_of(task, part, language)) for part in parts)

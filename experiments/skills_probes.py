@@ -1,0 +1,151 @@
+"""Every probe, fitted to a task's features and asked about its prompts, window by window."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from experiments.skills_inputs import PARTS, Measured
+from negjax import skills
+from negjax.skills import Features, Linear, Ranking, Rule
+from negjax.skills.feature_files import RuleName
+from negjax.skills.fitted import FittedProbe
+
+MOST = 2**14
+"""Neurons of the largest probe."""
+ACT_MOST = 2**10
+"""Neurons of a node of the largest Act: their thresholds are kept one by one."""
+SEEDS = 10
+"""Draws of random neurons."""
+
+RULES: Mapping[RuleName, Rule] = {"polar": skills.POLAR, "magn": skills.MAGN}
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What a probe predicts of each part, and the probe."""
+
+    predicted: Mapping[str, np.ndarray]
+    """[B], or [n, B] of n probes whose accuracies are averaged."""
+    neurons: int | None = None
+    """That it asks."""
+    fitted: FittedProbe | None = None
+    trees: int | None = None
+
+
+def neuron_counts(most: int) -> list[int]:
+    """2⁰, 2¹, … up to `most`."""
+    return [2**n for n in range(most.bit_length()) if 2**n <= most]
+
+
+def lm_prob(measured: Measured) -> Answers:
+    """The model's own answer."""
+    probe = skills.LMProb().fit(measured.parts["train"].probability, measured.parts["train"].gold)
+    return Answers({p: probe.predict(f.probability) for p, f in measured.parts.items()})
+
+
+def majority(measured: Measured) -> Answers:
+    """The most frequent label."""
+    train = measured.parts["train"]
+    probe = skills.Majority().fit(train.probability, train.gold, measured.labels)
+    return Answers({p: probe.predict(f.probability) for p, f in measured.parts.items()})
+
+
+def by_neurons(
+    features: Features, rule: RuleName, ranking: Ranking, counts: Sequence[int]
+) -> np.ndarray:
+    """The labels [G, B] that the first k neurons of a ranking predict, for G numbers k."""
+    return over_windows(
+        features,
+        lambda codes: skills.predict_by_neurons(
+            RULES[rule], ranking, counts, codes, features.labels
+        ),
+    )
+
+
+def over_windows(features: Features, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Predictions [..., B] of all prompts from those [..., b] of windows' codes [b, N]."""
+    return np.concatenate([predict(codes) for codes, _ in features.codes()], axis=-1)
+
+
+def best(predicted: np.ndarray, gold: np.ndarray) -> int:
+    """Which of the probes [G, B] is right most often; of ties, the first."""
+    return int((predicted == gold).mean(-1).argmax())
+
+
+def voting(measured: Measured, rule: RuleName) -> Answers:
+    """Polar or Magn, with the number of neurons that does best on valid."""
+    train = measured.parts["train"]
+    votes = train.votes(rule)
+    counts = neuron_counts(min(MOST, len(votes)))
+    ranking = skills.rank_neurons(votes, count=counts[-1])
+    found = {p: by_neurons(f, rule, ranking, counts) for p, f in measured.parts.items()}
+    chosen = best(found["valid"], measured.parts["valid"].gold)
+    k = counts[chosen]
+    kind = skills.Polar(k) if rule == "polar" else skills.Magn(k)
+    fitted = kind.from_votes(votes, measured.labels)
+    return Answers({p: found[p][chosen] for p in PARTS}, k, fitted)
+
+
+def random_neurons(measured: Measured, neurons: int) -> Answers:
+    """As many random neurons as Polar has, with Polar's polarities: several draws."""
+    votes = measured.parts["train"].votes("polar")
+    draws = [skills.random_ranking(votes, seed, min(neurons, len(votes))) for seed in range(SEEDS)]
+    predicted = {
+        part: np.concatenate([by_neurons(f, "polar", draw, [neurons]) for draw in draws])
+        for part, f in measured.parts.items()
+    }
+    return Answers(predicted, neurons)
+
+
+def act(measured: Measured) -> Answers:
+    """Thresholded activations, with the number of neurons a node that does best on valid."""
+    train, valid = measured.parts["train"], measured.parts["valid"]
+    most = min(ACT_MOST, train.total)
+    whole = skills.Act(most).fit_batches(train.activations, measured.labels)
+    counts = neuron_counts(most)
+    probes = [whole.first(k) for k in counts]
+    tried = np.stack([_by_activations(valid, probe.predict) for probe in probes])
+    chosen = best(tried, valid.gold)
+    probe = probes[chosen]
+    predicted = {p: _by_activations(f, probe.predict) for p, f in measured.parts.items()}
+    return Answers(predicted, counts[chosen], probe)
+
+
+def _by_activations(features: Features, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return np.concatenate([predict(activations) for activations, _ in features.activations()])
+
+
+def tree(measured: Measured, trees: int, depth: int | None = None) -> Answers:
+    """A random forest over every neuron."""
+    jobs = len(os.sched_getaffinity(0))
+    probe = skills.Tree(trees, depth, jobs=jobs).fit_features(
+        *tree_features(measured.parts["train"]), measured.labels
+    )
+    predicted = {p: over_windows(f, probe.predict_codes) for p, f in measured.parts.items()}
+    return Answers(predicted, len(probe.neurons), probe, trees)
+
+
+def tree_features(features: Features, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """A forest's features [B, N], uint8, and gold [B], of the first `count` prompts."""
+    windows = [(skills.score_features(scores), gold) for scores, gold in decoded(features, count)]
+    found, gold = map(np.concatenate, zip(*windows, strict=True))
+    return found, gold
+
+
+def decoded(
+    features: Features, count: int | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What codes decode to, [b, K, N], int8, and gold [b], window by window."""
+    for codes, gold in features.codes(count=count):
+        yield np.asarray(skills.decode_scores(codes, features.labels)), gold
+
+
+def linear(measured: Measured) -> Answers:
+    """Multinomial regression on signs, with the penalty that does best on valid."""
+    train, valid = measured.parts["train"], measured.parts["valid"]
+    path = Linear().path(lambda: decoded(train), measured.labels)
+    probe = skills.choose(path, list(decoded(valid)))
+    predicted = {p: over_windows(f, probe.predict_codes) for p, f in measured.parts.items()}
+    return Answers(predicted, len(probe.neurons), probe)
