@@ -91,7 +91,7 @@ def read_fields(path: str | Path) -> tuple[str, dict[str, Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(HEADER)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except SafetensorError as error:
         raise ValueError(f"{path}: damaged, or not a saved probe: {error}") from error
     header = json.loads(text) if text else {}

@@ -8,6 +8,7 @@ the set, until there is none. The solution is then that of all features together
 Karush-Kuhn-Tucker conditions.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -25,8 +26,8 @@ Batches = Callable[[], Iterable[tuple[np.ndarray | jax.Array, np.ndarray]]]
 
 FIRST = 1024
 """Features of a working set at the beginning."""
-SOLVER_BYTES = 2**30
-"""Memory for a working set's features while weights are solved for."""
+SOLVER_BYTES = 2**29
+"""Memory for a working set's features, as float32, while weights are solved for."""
 
 
 class Stage(NamedTuple):
@@ -87,7 +88,7 @@ def regularisation_path(
         fractions: strengths s, descending, in units of the largest gradient G of weights of 0: the
             penalty is s · G · (l1 · Σ |W| + l2 / 2 · Σ W²).
         tolerance: violation to stop at, in units of s · G.
-        budget_bytes: the path ends before the first strength whose features need more.
+        budget_bytes: the path ends before the first strength whose working set needs more.
 
     Returns:
         N, and the stages.
@@ -137,8 +138,9 @@ def regularisation_path(
 def _start(gold: np.ndarray, labels: int) -> Solved:
     """Biases alone, which give every label its frequency."""
     frequency = np.bincount(gold, minlength=labels) / len(gold)
-    weights = Weights(jnp.zeros((labels, 0)), jnp.log(jnp.asarray(frequency)))
-    return Solved(weights, jnp.zeros(()), jnp.zeros(()))
+    bias = jnp.log(jnp.asarray(frequency, jnp.float32))
+    nothing = jnp.zeros((), jnp.float32)
+    return Solved(Weights(jnp.zeros((labels, 0), jnp.float32), bias), nothing, nothing)
 
 
 def _first_gradients(batches: Batches, labels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -180,14 +182,18 @@ def _solve_all(
     penalty: tuple[float, float],
     tolerance: float,
 ) -> list[_Work]:
-    """A solution for each strength, from its own last one; at first, from the one before."""
+    """A solution for each strength whose set has grown: from its last one, at first from the
+    strength's before.
+    """
     found: list[_Work] = []
     for stage, level in zip(work, levels, strict=True):
-        own = stage.solved.weights
+        own, size = stage.solved.weights, len(stage.features)
+        if own.weight.shape[1] == size:
+            found.append(stage)
+            continue
         start = own if own.weight.size or not found else found[-1].solved.weights
-        size = len(stage.features)
         # Filled up with features that never fire, so that few sizes compile.
-        full = 1 << max(size - 1, FIRST - 1).bit_length()
+        full = FIRST * math.ceil(size / FIRST)
         solved = solve(
             np.pad(kept.of(stage.features), ((0, 0), (0, full - size))),
             kept.gold,

@@ -74,7 +74,7 @@ def accelerated(
     """
 
     def init(params: Weights) -> Accelerated:
-        return Accelerated(params, jnp.ones(()))
+        return Accelerated(params, jnp.ones((), jnp.float32))
 
     def update(
         gradient: Weights, state: Accelerated, params: Weights
