@@ -18,20 +18,13 @@ from absl import flags
 from tqdm import tqdm
 
 import negjax
-from experiments import common, flag_lists, mceval8k_leaks_page
+from experiments import benchmark_flags, common, mceval8k_leaks_page
 from experiments.mceval8k_leaks_page import Leaks, Overlap
 from negjax import mceval8k
 from negjax.mceval8k.files import Row, published
 from negjax.mceval8k.identity import LEVELS, overlap
 from negjax.whole_files import write_whole
 
-_ROOT = flags.DEFINE_string(
-    "root",
-    None,
-    "Directory of MCEval8K in the published layout. Default: what NEGJAX_MCEVAL8K names, or the "
-    "hub's.",
-)
-_TASKS = flags.DEFINE_list("tasks", list(mceval8k.names()), "Tasks to look at.")
 _PAGE = flags.DEFINE_string("page", None, "Markdown file to write the finding to.")
 
 PAIRS = tuple(itertools.combinations(("test", "valid", "train", "demonstrations"), 2))
@@ -41,8 +34,10 @@ PAIRS = tuple(itertools.combinations(("test", "valid", "train", "demonstrations"
 def main() -> int:
     """Measures, prints the table and writes summary, overlaps and report."""
     start = time.perf_counter()
-    names = flag_lists.names(_TASKS, mceval8k.names())
-    leaks = [measure(name, _ROOT.value) for name in tqdm(names, unit="task", disable=None)]
+    names = benchmark_flags.tasks()
+    leaks = [
+        measure(name, benchmark_flags.root()) for name in tqdm(names, unit="task", disable=None)
+    ]
     settings = {
         "experiment": "mceval8k_leaks",
         "negjax": negjax.__version__,

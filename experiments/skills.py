@@ -74,7 +74,7 @@ def _measure(
             answers = _fitters()[name](measured)
             for part, features in measured.parts.items():
                 rows.append(
-                    skills_study.accuracy(
+                    skills_study.accuracy_row(
                         answers.predicted[part],
                         features.gold,
                         common.seed(),
@@ -99,22 +99,22 @@ def _measure(
 
 def _fitters() -> Mapping[str, Callable[[Measured], Answers]]:
     def random(measured: Measured) -> Answers:
-        k = skills_probes.voting(measured, "polar").neurons
+        k = skills_probes.voting_answers(measured, "polar").neurons
         assert k is not None
-        return skills_probes.random_neurons(measured, k)
+        return skills_probes.random_answers(measured, k)
 
     def tree(measured: Measured) -> Answers:
-        return skills_probes.tree(measured, _TREES.value)
+        return skills_probes.tree_answers(measured, _TREES.value)
 
     return {
-        "lm_prob": skills_probes.lm_prob,
-        "majority": skills_probes.majority,
+        "lm_prob": skills_probes.lm_prob_answers,
+        "majority": skills_probes.majority_answers,
         "random": random,
-        "polar": functools.partial(skills_probes.voting, rule="polar"),
-        "magn": functools.partial(skills_probes.voting, rule="magn"),
-        "act": skills_probes.act,
+        "polar": functools.partial(skills_probes.voting_answers, rule="polar"),
+        "magn": functools.partial(skills_probes.voting_answers, rule="magn"),
+        "act": skills_probes.act_answers,
         "tree": tree,
-        "linear": skills_probes.linear,
+        "linear": skills_probes.linear_answers,
     }
 
 

@@ -10,7 +10,7 @@ from typing import cast
 
 from absl import flags
 
-from experiments import common, flag_lists
+from experiments import benchmark_flags, common
 from negjax import mceval8k, skills
 from negjax.language_model import LanguageModel
 from negjax.mceval8k.benchmark import Split
@@ -18,13 +18,6 @@ from negjax.skills.feature_streams import Kind
 
 PARTS = ("train", "valid", "test")
 
-_TASKS = flags.DEFINE_list("tasks", list(mceval8k.names()), "Tasks of MCEval8K to ask.")
-_ROOT = flags.DEFINE_string(
-    "root",
-    None,
-    "Directory of MCEval8K in the published layout. Default: what NEGJAX_MCEVAL8K names, or the "
-    "hub's.",
-)
 _FEATURES = flags.DEFINE_string(
     "features",
     "runs/skills_features",
@@ -86,7 +79,7 @@ def tasks() -> list[str]:
     for name in FOREIGN:
         if flags.FLAGS[name].present:
             raise ValueError(f"--{name} has no effect on studies of skills; leave it out")
-    return flag_lists.names(_TASKS, mceval8k.names())
+    return benchmark_flags.tasks()
 
 
 def load(
@@ -95,7 +88,7 @@ def load(
     """A task, asked as the flags say where no argument does."""
     return mceval8k.load(
         name,
-        _ROOT.value,
+        benchmark_flags.root(),
         split,
         _SHOTS.value if shots is None else shots,
         _TEMPLATE.value if template is None else template,

@@ -39,13 +39,13 @@ def neuron_counts(most: int) -> list[int]:
     return [2**n for n in range(most.bit_length()) if 2**n <= most]
 
 
-def lm_prob(measured: Measured) -> Answers:
+def lm_prob_answers(measured: Measured) -> Answers:
     """The model's own answer."""
     probe = skills.LMProb().fit(measured.parts["train"].probability, measured.parts["train"].gold)
     return Answers({p: probe.predict(f.probability) for p, f in measured.parts.items()})
 
 
-def majority(measured: Measured) -> Answers:
+def majority_answers(measured: Measured) -> Answers:
     """The most frequent label."""
     train = measured.parts["train"]
     probe = skills.Majority().fit(train.probability, train.gold, measured.labels)
@@ -74,7 +74,7 @@ def best(predicted: np.ndarray, gold: np.ndarray) -> int:
     return int((predicted == gold).mean(-1).argmax())
 
 
-def voting(measured: Measured, rule: RuleName) -> Answers:
+def voting_answers(measured: Measured, rule: RuleName) -> Answers:
     """Polar or Magn, with the number of neurons that does best on valid."""
     train = measured.parts["train"]
     votes = train.votes(rule)
@@ -88,7 +88,7 @@ def voting(measured: Measured, rule: RuleName) -> Answers:
     return Answers({p: found[p][chosen] for p in PARTS}, k, fitted)
 
 
-def random_neurons(measured: Measured, neurons: int) -> Answers:
+def random_answers(measured: Measured, neurons: int) -> Answers:
     """As many random neurons as Polar has, with Polar's polarities: several draws."""
     votes = measured.parts["train"].votes("polar")
     draws = [skills.random_ranking(votes, seed, min(neurons, len(votes))) for seed in range(SEEDS)]
@@ -99,7 +99,7 @@ def random_neurons(measured: Measured, neurons: int) -> Answers:
     return Answers(predicted, neurons)
 
 
-def act(measured: Measured) -> Answers:
+def act_answers(measured: Measured) -> Answers:
     """Thresholded activations, with the number of neurons a node that does best on valid."""
     train, valid = measured.parts["train"], measured.parts["valid"]
     most = min(ACT_MOST, train.total)
@@ -117,7 +117,7 @@ def _by_activations(features: Features, predict: Callable[[np.ndarray], np.ndarr
     return np.concatenate([predict(activations) for activations, _ in features.activations()])
 
 
-def tree(measured: Measured, trees: int, depth: int | None = None) -> Answers:
+def tree_answers(measured: Measured, trees: int, depth: int | None = None) -> Answers:
     """A random forest over every neuron."""
     jobs = len(os.sched_getaffinity(0))
     probe = skills.Tree(trees, depth, jobs=jobs).fit_features(
@@ -142,7 +142,7 @@ def decoded(
         yield np.asarray(skills.decode_scores(codes, features.labels)), gold
 
 
-def linear(measured: Measured) -> Answers:
+def linear_answers(measured: Measured) -> Answers:
     """Multinomial regression on signs, with the penalty that does best on valid."""
     train, valid = measured.parts["train"], measured.parts["valid"]
     path = Linear().path(lambda: decoded(train), measured.labels)

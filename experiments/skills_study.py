@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
@@ -126,7 +127,7 @@ def run(
     return 0 if complete else 130
 
 
-def accuracy(predicted: np.ndarray, gold: np.ndarray, seed: int, **what: Any) -> Row:
+def accuracy_row(predicted: np.ndarray, gold: np.ndarray, seed: int, **what: Any) -> Row:
     """The row of predictions [B], or of several probes' [n, B]: then of their mean.
 
     The interval of a mean is the mean interval: that of one of them, not of their mean.
@@ -156,6 +157,9 @@ def _measure(folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job]) -> bool:
                 }
                 folder.write_json(_file(job), value)
                 folder.save(job.group, (), {}, time.perf_counter() - start)
+                # Each task compiles for lengths of its own, and a process may map only so many
+                # pieces of memory (on Linux, vm.max_map_count): of 22 tasks it would be too many.
+                jax.clear_caches()
             except KeyboardInterrupt:
                 common.note(
                     f"interrupted: {len(folder.finished)} of {len(jobs)} tasks are saved in "

@@ -43,6 +43,7 @@ ORDER = {
     "skills.baselines skills.curves skills.explanations skills.accuracy skills.saved "
     "skills.feature_streams skills.feature_files skills.features skills",
     "report": "figures map_figures estimator_figures training_figures set_figures control_figures "
+    "skill_figures "
     "report",
     "package": "",
 }
@@ -65,7 +66,9 @@ EXPERIMENTS = (
     "experiments.multi_neuron_report experiments.multi_neuron_page experiments.multi_neuron "
     "experiments.control_edits experiments.control_work experiments.control_results "
     "experiments.control_report experiments.control_page experiments.control "
-    "experiments.mceval8k_leaks_page experiments.mceval8k_leaks"
+    "experiments.benchmark_flags experiments.mceval8k_leaks_page experiments.mceval8k_leaks "
+    "experiments.skills_inputs experiments.skills_study experiments.skills_probes "
+    "experiments.skills_page experiments.skills"
 )
 MODULES = [
     *(f"negjax.{name}" for names in ORDER.values() for name in names.split()),

@@ -1,0 +1,200 @@
+"""The study of probes' accuracies, from flags to folder: numbers, resumption, refusals."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from pyarrow import parquet
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+import negjax
+from experiments import skills as experiment
+from experiments import skills_inputs, skills_page
+from negjax import mceval8k, skills, store
+from negjax.export import save_pretrained
+from negjax.quiet import transformers
+from tests.block_shapes import tiny
+from tests.made_up_mceval8k import write_task
+from tests.test_report import Page
+
+TASKS = ("ner", "mnli")
+# Of made-up parts; the disjoint ones of 16 items a label, by what the split gives.
+TRAIN, VALID, TEST = 12, 4, 8
+
+
+def bytes_tokenizer() -> transformers.PreTrainedTokenizerFast:
+    """A token a byte."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that reads bytes, and a benchmark of two tasks, as a user has them."""
+    path = tmp_path_factory.mktemp("inputs")
+    lm = tiny("gated", vocab_size=256, context_length=2048)
+    save_pretrained(dataclasses.replace(lm, tokenizer=bytes_tokenizer()), path / "model")
+    for name in TASKS:
+        write_task(path / "benchmark", name, 8)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def restored_flags() -> Iterator[None]:
+    with flagsaver.flagsaver():
+        yield
+
+
+def parse(inputs: Path, output: Path, *more: str) -> None:
+    flags.FLAGS(
+        [
+            "skills",
+            f"--model={inputs / 'model'}",
+            f"--root={inputs / 'benchmark'}",
+            f"--tasks={','.join(TASKS)}",
+            f"--features={inputs / 'features'}",
+            f"--output={output}",
+            f"--train={TRAIN}",
+            f"--valid={VALID}",
+            f"--test={TEST}",
+            "--trees=3",
+            *more,
+        ]
+    )
+
+
+def rows_of(output: Path) -> list[dict[str, Any]]:
+    return parquet.read_table(output / store.ACCURACIES).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def finished(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("runs") / "skills"
+    with flagsaver.flagsaver():
+        parse(inputs, output)
+        assert experiment.main() == 0
+    return output
+
+
+def test_every_probe_is_asked_about_every_part(finished: Path) -> None:
+    rows = rows_of(finished)
+    asked = {(r["task"], r["split"], r["probe"], r["part"]) for r in rows}
+    assert len(asked) == len(rows) == len(TASKS) * 2 * len(skills_page.PROBES) * 3
+    sizes = {"train": TRAIN, "valid": VALID, "test": TEST}
+    for row in rows:
+        assert row["tested"] == sizes[row["part"]] and row["trained"] == TRAIN
+        assert 0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1
+
+
+def test_accuracies_are_those_of_scores_in_memory(inputs: Path, finished: Path) -> None:
+    lm = negjax.load(inputs / "model")
+    rows = {
+        (r["task"], r["probe"], r["part"]): r for r in rows_of(finished) if r["split"] == "disjoint"
+    }
+    for name in TASKS:
+        task = mceval8k.load(name, inputs / "benchmark")
+        scores, probability, gold = {}, {}, {}
+        for part, count in (("train", TRAIN), ("test", TEST)):
+            items = mceval8k.first(getattr(task, part), count, task.labels)
+            items = mceval8k.in_turns(items, task.labels)
+            found = negjax.neurgrad(lm, mceval8k.encode_items(lm, items, task.labels))
+            scores[part], probability[part] = found.neurgrad, found.probability
+            gold[part] = np.asarray([item.label for item in items])
+        for part in scores:
+            right = (probability[part].argmax(1) == gold[part]).mean()
+            assert rows[name, "lm_prob", part]["accuracy"] == right
+            for probe, kind in (("polar", skills.Polar), ("magn", skills.Magn)):
+                row = rows[name, probe, part]
+                fitted = kind(row["neurons"]).fit(scores["train"], gold["train"])
+                right = (fitted.predict(scores[part]) == gold[part]).mean()
+                assert row["accuracy"] == right
+            tree = skills.Tree(3).fit(scores["train"], gold["train"])
+            right = (tree.predict(scores[part]) == gold[part]).mean()
+            assert rows[name, "tree", part]["accuracy"] == right
+
+
+def test_probes_are_saved(finished: Path) -> None:
+    saved = {file.name for file in (finished / store.SAVED_PROBES).iterdir()}
+    kept = ("polar", "magn", "act", "tree", "linear")
+    splits = ("disjoint", "original")
+    assert saved == {f"{t}_{s}_{p}.safetensors" for t in TASKS for s in splits for p in kept}
+    rows = rows_of(finished)
+    for name in TASKS:
+        probe = skills.load_probe(
+            finished / store.SAVED_PROBES / f"{name}_original_polar.safetensors"
+        )
+        told = {
+            r["neurons"]
+            for r in rows
+            if (r["task"], r["split"], r["probe"]) == (name, "original", "polar")
+        }
+        assert told == {len(probe.neurons)}
+
+
+def test_the_report_shows_tables_and_figures(finished: Path) -> None:
+    page = Page((finished / store.REPORT).read_text("utf-8"))
+    assert {skills_page.TITLE, "Accuracy", "What leaks"} <= set(page.text)
+    summary = json.loads((finished / store.SUMMARY).read_text("utf-8"))
+    assert summary["complete"] and summary["tasks"] == list(TASKS)
+    means = summary["accuracy"]["disjoint"]["test"]
+    rows = [r for r in rows_of(finished) if r["split"] == "disjoint" and r["part"] == "test"]
+    for probe, mean in means.items():
+        assert mean == pytest.approx(np.mean([r["accuracy"] for r in rows if r["probe"] == probe]))
+    for name in ("accuracy", "layers"):
+        assert (finished / store.FIGURES / f"{name}.svg").stat().st_size > 1000
+
+
+def test_a_second_run_measures_nothing(
+    inputs: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = rows_of(finished)
+    parse(inputs, finished)
+    monkeypatch.setattr(skills_inputs, "measure", pytest.fail)
+    assert experiment.main() == 0
+    assert rows_of(finished) == before
+
+
+def test_an_interrupted_run_goes_on(
+    inputs: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse(inputs, tmp_path / "run")
+    measure = skills_inputs.measure
+
+    def interrupted(lm: Any, task: mceval8k.Task, *rest: Any) -> skills_inputs.Measured:
+        if task.name == TASKS[1]:
+            raise KeyboardInterrupt
+        return measure(lm, task, *rest)
+
+    monkeypatch.setattr(skills_inputs, "measure", interrupted)
+    assert experiment.main() == 130
+    assert {row["task"] for row in rows_of(tmp_path / "run")} == {TASKS[0]}
+    assert "interrupted" in (tmp_path / "run" / store.REPORT).read_text("utf-8")
+    monkeypatch.undo()
+    assert experiment.main() == 0
+    assert rows_of(tmp_path / "run") == rows_of(finished)
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--tasks=ner,nothing", "--tasks=ner,nothing: expected some of"),
+        ("--splits=both", "--splits=both: expected some of disjoint, original"),
+        ("--fitted=polar,svm", "--fitted=polar,svm: expected some of majority, lm_prob"),
+        ("--prompts=3", "--prompts has no effect on studies of skills; leave it out"),
+        ("--convention=signed", "--convention has no effect on studies of skills"),
+        ("--template=99", "template"),
+    ],
+)
+def test_refused(inputs: Path, tmp_path: Path, flag: str, message: str) -> None:
+    parse(inputs, tmp_path, flag)
+    with pytest.raises(ValueError, match=message):
+        experiment.main()
