@@ -4,6 +4,7 @@ Few distinct shapes mean few compilations; padding never changes a result beyond
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -19,6 +20,8 @@ DEFAULT_BUDGET_BYTES = 2 * 2**30
 
 # A batch holds no prompt whose length bucket is a smaller share of its longest prompt's.
 FILLED = 0.7
+STEPS = 8
+"""Length buckets an octave, where nothing else is said."""
 
 
 class Split(NamedTuple):
@@ -35,7 +38,7 @@ class Split(NamedTuple):
     """[P, K, M], False where a target has fewer than M tokens."""
 
 
-def bucket(size: int, *, steps: int = 8) -> int:
+def bucket(size: int, *, steps: int = STEPS) -> int:
     """Smallest of 4, 8, … , then `steps` sizes an octave, that holds `size`."""
     if size <= 4 * steps:
         return max(4, -(-size // 4) * 4)
@@ -63,7 +66,7 @@ def split_probes(
     index: np.ndarray,
     target: int | None = None,
     *,
-    steps: int = 8,
+    steps: int = STEPS,
     head: int = 0,
 ) -> Split:
     """Arrays of the probes `index`, and of all their targets or of target number `target`.
@@ -169,18 +172,24 @@ class Sizes:
         return self.itemsize * max(block, 3 * c.vocab_size)
 
 
-def prompt_batches(probes: Probes, largest: int, head: int = 0) -> list[np.ndarray]:
+def prompt_batches(
+    probes: Probes, largest: int | Callable[[int], int], head: int = 0
+) -> list[np.ndarray]:
     """Indices of probes in batches of at most `largest`, longest first.
 
     A batch fetches all weights once, so neighbouring buckets share one as long as the shortest
     prompt fills most of it. Of a common head of `head` tokens no batch has to run any.
+
+    Args:
+        largest: a number, or what tells it from the tokens of a batch's longest prompt.
     """
-    lengths = probes.mask.sum(1) - head
+    lengths = (probes.mask.sum(1) - head).tolist()
+    most = largest if callable(largest) else lambda _: largest
     batches: list[list[int]] = []
-    for row in np.argsort(-lengths, kind="stable"):
+    for row in np.argsort(np.negative(lengths), kind="stable").tolist():
         batch = batches[-1] if batches else []
-        shared = batch and bucket(int(lengths[row])) >= FILLED * bucket(int(lengths[batch[0]]))
-        if shared and len(batch) < largest:
+        shared = batch and bucket(lengths[row]) >= FILLED * bucket(lengths[batch[0]])
+        if shared and len(batch) < most(lengths[batch[0]]):
             batch.append(row)
         else:
             batches.append([row])

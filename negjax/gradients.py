@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterable, Iterator
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,9 @@ from negjax.model.transformer import linearise
 from negjax.neurons import check_neurons
 from negjax.passes import PASS_TOKENS, run_split
 from negjax.probes import Probes
+
+# Length buckets an octave where few programs are wanted.
+FEW_STEPS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +107,7 @@ def gradient_batches(
     output: Output = "probability",
     linearised: bool = False,
     groups: Iterable[tuple[HeadGroup, CommonHead | None]] | None = None,
-    padded: bool = False,
+    few_shapes: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> Iterator[tuple[np.ndarray, jax.Array, jax.Array, jax.Array]]:
     """The streaming form of `neurgrad`: batches on the device, in an order of their own.
@@ -112,8 +115,8 @@ def gradient_batches(
     Args:
         linearised: differentiate by RelP's rules (`negjax.model.transformer.linearise`).
         groups: the probes to take, by what they begin with. Default: all (`head_groups`).
-        padded: keep the rows that only fill a batch up, so that few shapes occur: b is then what
-            the arrays have, at least the number of indices.
+        few_shapes: pad more, so that few programs need compiling, and keep the rows that only fill
+            a batch up: b is then what the arrays have, at least the number of indices.
 
     Yields:
         indices [b] of the batch's probes, probabilities [b, K], activations [b, L, F] and computed
@@ -125,18 +128,21 @@ def gradient_batches(
     # A joint target's tokens are part of the suffix: each such target is a replay of its own.
     joint = probes.target_ids.shape[2] > 1
     targets = list(range(probes.target_count)) if joint else [None]
+    steps = FEW_STEPS if few_shapes else batching.STEPS
     if groups is None:
         found = head_groups(lm, probes)
         groups = ((group, run_common_head(lm, head_tokens(probes, group))) for group in found)
     for group, head in groups:
-        for index in gradient_plan(lm, probes, group, budget_bytes):
-            rows = np.resize(index, batching.bucket_count(len(index)))
+        for index, rows in gradient_plan(lm, probes, group, budget_bytes, few_shapes=few_shapes):
+            padded = np.resize(index, rows)
             with lm.numerics():
                 parts = [
                     _gradient(
                         lm.graphdef,
                         lm.params,
-                        batching.split_probes(lm.config, probes, rows, target, head=group.head),
+                        batching.split_probes(
+                            lm.config, probes, padded, target, steps=steps, head=group.head
+                        ),
                         chosen,
                         output,
                         linearised,
@@ -144,33 +150,59 @@ def gradient_batches(
                     )
                     for target in targets
                 ]
-            n = len(rows) if padded else len(index)
+            n = rows if few_shapes else len(index)
             probability = jnp.concatenate([part[0] for part in parts], 1)[:n]
             gradient = jnp.concatenate([part[2] for part in parts], 1)[:n]
             yield index, probability, parts[0][1][:n], gradient
 
 
+class Planned(NamedTuple):
+    """A batch of probes."""
+
+    members: np.ndarray
+    """[n], indices among all probes."""
+    rows: int
+    """That they are filled up to."""
+
+
 def gradient_plan(
-    lm: LanguageModel, probes: Probes, group: HeadGroup, budget_bytes: int
-) -> list[np.ndarray]:
-    """Batches of a group's probes, as indices of all probes, that fit the budget."""
+    lm: LanguageModel,
+    probes: Probes,
+    group: HeadGroup,
+    budget_bytes: int,
+    *,
+    few_shapes: bool = False,
+) -> list[Planned]:
+    """Batches of a group's probes that fit the budget.
+
+    Args:
+        few_shapes: as many rows in every batch of a length, or a quarter; shorter prompts' batches
+            have more.
+    """
     some = probes.select(group.members)
-    length = batching.bucket(int(some.mask.sum(1).max()) - group.head)
-    suffix = probes.target_ids.shape[2] if lm.config.causal else length
-    sizes = batching.Sizes(
-        lm.config,
-        length,
-        probes.target_count,
-        suffix,
-        np.dtype(lm.compute_dtype).itemsize,
-        batching.bucket(group.head) if group.head else 0,
-    )
-    each = sizes.prefix_bytes + sizes.gradient_bytes
-    most = max(1, PASS_TOKENS // length)
-    largest = batching.fitting(budget_bytes, each, most, f"one prompt of {length} tokens")
-    # A batch is filled up to a bucket: of a size in between, a part would only be padding.
-    largest = batching.largest_bucket(largest)
-    return [group.members[batch] for batch in batching.prompt_batches(some, largest, group.head)]
+    longest = int(some.mask.sum(1).max()) - group.head
+    head = batching.bucket(group.head) if group.head else 0
+
+    def largest(length: int) -> int:
+        own = batching.bucket(length if few_shapes else longest, steps=steps)
+        suffix = probes.target_ids.shape[2] if lm.config.causal else own
+        itemsize = np.dtype(lm.compute_dtype).itemsize
+        sizes = batching.Sizes(lm.config, own, probes.target_count, suffix, itemsize, head)
+        each = sizes.prefix_bytes + sizes.gradient_bytes
+        most = max(1, PASS_TOKENS // own)
+        most = batching.fitting(budget_bytes, each, most, f"one prompt of {own} tokens")
+        # A batch is filled up to a bucket: of a size in between, a part would only be padding.
+        return batching.largest_bucket(most)
+
+    def rows(index: np.ndarray) -> int:
+        if not few_shapes:
+            return batching.bucket_count(len(index))
+        full = largest(int(some.mask[index[0]].sum()) - group.head)
+        return full if len(index) > full // 4 else max(1, full // 4)
+
+    steps = FEW_STEPS if few_shapes else batching.STEPS
+    batches = batching.prompt_batches(some, largest, group.head)
+    return [Planned(group.members[index], rows(index)) for index in batches]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4, 5))

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from negjax import batching, common_heads
+from negjax.batching import STEPS, bucket
 from negjax.common_heads import HeadGroup, common_head, head_groups, head_tokens, run_common_head
 from negjax.estimators import estimate
-from negjax.gradients import gradient_plan, neurgrad
+from negjax.gradients import FEW_STEPS, gradient_plan, neurgrad
 from negjax.language_model import LanguageModel
 from negjax.model.replay import pull_back, replay_suffix, run
 from negjax.model.transformer import Transformer
@@ -185,6 +186,28 @@ def test_batches_of_a_group_are_planned_by_what_is_their_own():
     probes = probes_of([(*HEAD, *range(2, 2 + own)) for own in (2, 6, 3, 5, 2, 6)])
     batches = gradient_plan(lm, probes, HeadGroup(np.arange(6), len(HEAD)), 10**9)
     # With the head the smaller bucket is 16 of 20 tokens, without it 4 of 8.
-    assert [sorted(batch.tolist()) for batch in batches] == [[1, 3, 5], [0, 2, 4]]
+    assert [sorted(batch.members.tolist()) for batch in batches] == [[1, 3, 5], [0, 2, 4]]
     batches = gradient_plan(lm, probes, HeadGroup(np.arange(6), 0), 10**9)
     assert len(batches) == 1
+
+
+def test_few_shapes():
+    """Many prompts of many lengths, and as few programs as lengths on a coarse scale, twice."""
+    lm = tiny("gated", context_length=512)
+    generator = np.random.default_rng(0)
+    probes = probes_of([(2,) * n for n in generator.integers(20, 120, 300)])
+    group = HeadGroup(np.arange(300), 0)
+    shapes = {}
+    for few in (False, True):
+        plan = gradient_plan(lm, probes, group, 2**21, few_shapes=few)
+        held = np.concatenate([batch.members for batch in plan])
+        assert sorted(held) == list(range(300))
+        assert all(len(batch.members) <= batch.rows for batch in plan)
+        lengths = [int(probes.mask[batch.members].sum(1).max()) for batch in plan]
+        steps = FEW_STEPS if few else STEPS
+        shapes[few] = {
+            (bucket(n, steps=steps), batch.rows) for n, batch in zip(lengths, plan, strict=True)
+        }
+    coarse = {length for length, _ in shapes[True]}
+    assert len(shapes[True]) <= len(coarse) + 1
+    assert len(shapes[True]) < len(shapes[False])

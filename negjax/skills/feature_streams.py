@@ -99,7 +99,7 @@ class FeatureStream:
             self.probes,
             self.site,
             groups=groups,
-            padded=True,
+            few_shapes=True,
             budget_bytes=self.budget_bytes,
         ):
             b, k = probability.shape
