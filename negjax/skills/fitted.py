@@ -4,6 +4,7 @@ A file holds the probe's arrays by name and, in its header, JSON: the class and 
 in it can run.
 """
 
+import abc
 import dataclasses
 import json
 from pathlib import Path
@@ -24,7 +25,7 @@ HEADER = "negjax.skills"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class FittedProbe:
+class FittedProbe(abc.ABC):
     """A probe that predicts one of K labels from some of a model's N = L · F neurons."""
 
     neurons: np.ndarray
@@ -36,9 +37,9 @@ class FittedProbe:
     total: int
     """N."""
 
+    @abc.abstractmethod
     def predict(self, values: ArrayLike, /) -> np.ndarray:
         """The predicted labels [B] of what the probe reads of B prompts."""
-        raise NotImplementedError
 
     def save(self, path: str | Path) -> Path:
         """Writes the probe as one file, whole or not at all; the same probe gives the same bytes.
@@ -134,9 +135,9 @@ class ScoreProbe(FittedProbe):
         chosen = decode_scores(check_codes(codes, self.total)[:, self.neurons], self.labels)
         return self._decide(self._label_votes(np.asarray(chosen)))
 
+    @abc.abstractmethod
     def _label_votes(self, chosen: np.ndarray) -> np.ndarray:
         """[B, K, k], of the probe's own neurons' scores [B, K, k]."""
-        raise NotImplementedError
 
     def _decide(self, votes: np.ndarray) -> np.ndarray:
         return votes.sum(-1).argmax(1)

@@ -1,5 +1,6 @@
 """Polar and Magn: the neurons whose scores' signs, or order, follow the gold label most often."""
 
+import abc
 import dataclasses
 from typing import Generic, TypeVar
 
@@ -47,7 +48,7 @@ Made = TypeVar("Made", PolarProbe, MagnProbe)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Ranked(Generic[Made]):
+class _Ranked(abc.ABC, Generic[Made]):
     """What Polar and Magn have in common."""
 
     k: int = 64
@@ -99,8 +100,9 @@ class _Ranked(Generic[Made]):
             total,
         )
 
+    @abc.abstractmethod
     def _kind(self) -> tuple[Rule, type[Made]]:
-        raise NotImplementedError
+        """How it ranks, and the probe it makes."""
 
 
 @dataclasses.dataclass(frozen=True)
