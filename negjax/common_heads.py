@@ -23,6 +23,9 @@ from negjax.probes import Probes
 # other prompts fill up. In tokens whose arithmetic takes as long.
 GROUP_TOKENS = 128
 
+# Sizes of heads an octave. Padding costs attention alone, and each size has programs of its own.
+HEAD_STEPS = 2
+
 
 class HeadGroup(NamedTuple):
     """Probes that begin with the same tokens."""
@@ -60,11 +63,16 @@ def head_groups(lm: LanguageModel, probes: Probes) -> list[HeadGroup]:
     return sorted(found, key=lambda group: int(group.members[0]))
 
 
+def padded_head(tokens: int) -> int:
+    """Tokens of a head with its padding."""
+    return bucket(tokens, steps=HEAD_STEPS) if tokens else 0
+
+
 def run_common_head(lm: LanguageModel, tokens: np.ndarray) -> CommonHead | None:
     """Keys and values of a head's tokens [T]; None if there are none."""
     if not len(tokens):
         return None
-    padded = np.zeros(bucket(len(tokens)), np.int32)
+    padded = np.zeros(padded_head(len(tokens)), np.int32)
     padded[: len(tokens)] = tokens
     with lm.numerics():
         return _run_head(lm.graphdef, lm.params, padded, np.arange(len(padded)) < len(tokens))

@@ -12,7 +12,13 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.common_heads import HeadGroup, head_groups, head_tokens, run_common_head
+from negjax.common_heads import (
+    HeadGroup,
+    head_groups,
+    head_tokens,
+    padded_head,
+    run_common_head,
+)
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.model.replay import (
@@ -181,7 +187,7 @@ def gradient_plan(
     """
     some = probes.select(group.members)
     longest = int(some.mask.sum(1).max()) - group.head
-    head = batching.bucket(group.head) if group.head else 0
+    head = padded_head(group.head)
 
     def largest(length: int) -> int:
         own = batching.bucket(length if few_shapes else longest, steps=steps)

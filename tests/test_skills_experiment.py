@@ -198,3 +198,11 @@ def test_refused(inputs: Path, tmp_path: Path, flag: str, message: str) -> None:
     parse(inputs, tmp_path, flag)
     with pytest.raises(ValueError, match=message):
         experiment.main()
+
+
+@pytest.mark.parametrize("name", ["skills_quick", "skills_full"])
+def test_flag_files(name: str) -> None:
+    file = Path(__file__).parents[1] / "experiments/flagfiles" / f"{name}.flags"
+    flags.FLAGS(["skills", f"--flagfile={file}"])
+    assert flags.FLAGS["output"].value == f"runs/{name}"
+    assert set(skills_inputs.tasks()) <= set(mceval8k.names())
