@@ -209,17 +209,37 @@ def open_run(
         raise
 
 
+def open_finished(path: str | Path, settings: Mapping[str, Any]) -> RunFolder | None:
+    """Opens a run of these settings that has its summary, to be read: by any number of processes.
+
+    Raises:
+        ValueError: the folder holds a run with other settings, or damaged files; or a process is
+            writing it.
+    """
+    path = Path(path)
+    if not (path / SUMMARY).is_file():
+        return None
+    lock = _lock(path, fcntl.LOCK_SH)
+    try:
+        _check_same(path, {"format": FORMAT, "key": settings_key(settings), "settings": settings})
+        arrays = zarr.open_group(path / ARRAYS, mode="r", zarr_format=3)
+        return RunFolder(path, lock, arrays, _progress(path))
+    except BaseException:
+        lock.close()
+        raise
+
+
 def settings_key(settings: Mapping[str, Any]) -> str:
     """SHA-256 of settings: the same for the same content, in whatever order it was given."""
     text = json.dumps(settings, sort_keys=True, allow_nan=False, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _lock(path: Path) -> BinaryIO:
+def _lock(path: Path, kind: int = fcntl.LOCK_EX) -> BinaryIO:
     """The folder's lock, held until the file is closed or the process ends, however it ends."""
     lock = (path / LOCK).open("ab")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
         raise ValueError(

@@ -233,6 +233,18 @@ def test_a_second_process_is_refused(tmp_path):
         assert len(read_features(path)) == 6
 
 
+def test_finished_features_are_read_by_several_at_once(tmp_path):
+    probes, gold = task_prompts(6)
+    path = extract(tmp_path, lm(), probes, gold).path
+    settings = json.loads((path / store.SETTINGS).read_text())["settings"]
+    found = store.open_finished(path, settings)
+    assert found is not None
+    with found:
+        assert extract(tmp_path, lm(), probes, gold).path == path
+        with pytest.raises(ValueError, match="in use by another process"):
+            extract(tmp_path, lm(), probes, gold, overwrite=True)
+
+
 def test_a_full_disk_costs_one_window(tmp_path):
     probes, gold = task_prompts(9)
     whole = content(extract(tmp_path / "whole", lm(), probes, gold, window=3).path)

@@ -116,6 +116,10 @@ def extract(
     dtype = np.dtype(lm.compute_dtype).name
     specs = array_specs(cut, labels, neurons, kinds, activations, dtype)
     attributes = {"model": lm.name, "site": stream.site}
+    if not overwrite and _finished(path, settings, cut, tuple(specs)):
+        if progress is not None:
+            progress(len(probes))
+        return read_features(path)
     with store.open_run(
         path, settings, specs, attributes=attributes, overwrite=overwrite
     ) as folder:
@@ -132,6 +136,18 @@ def extract(
         kept = {name: settings[name] for name in ("kinds", "window", "counts", "about")}
         folder.write_json(store.SUMMARY, {"prompts": len(probes), "labels": labels, **kept})
     return read_features(path)
+
+
+def _finished(path: Path, settings: Mapping[str, Any], cut: Layout, names: Sequence[str]) -> bool:
+    """Whether all is there and whole; others may read it meanwhile."""
+    folder = store.open_finished(path, settings)
+    if folder is None:
+        return False
+    with folder:
+        return all(
+            folder.check(f"{span.start}-{span.stop}", places(cut, span, names))
+            for span in cut.windows
+        )
 
 
 def probes_key(probes: Probes) -> str:
