@@ -54,6 +54,7 @@ def run_section(summary: Mapping[str, Any], rows: Sequence[tuple[str, str]]) -> 
             "Time",
             f"{seconds['load']:.0f} s to load, {sum(seconds['measure'].values()):.0f} s to measure",
         ),
+        ("Peak memory", f"{summary['peak_memory_bytes'] / 1e9:.2f} GB"),
     ]
     return report.Section("What was measured", [report.Facts(told)])
 

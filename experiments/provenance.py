@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import resource
 import shlex
 import sys
 from pathlib import Path
@@ -74,7 +75,14 @@ def about_program(
         },
         "site": common.site(lm),
         "seconds": {"load": loading, "measure": dict(folder.finished)},
+        "peak_memory_bytes": peak_memory(),
     }
+
+
+def peak_memory() -> int:
+    """Bytes of the largest part of memory that this process has held so far."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def command() -> str:
