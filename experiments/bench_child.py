@@ -1,8 +1,6 @@
 """One tool on one case in a process of its own, for `experiments.bench`: time and memory."""
 
-import contextlib
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +11,7 @@ import numpy as np
 from absl import app, flags
 from safetensors.numpy import load_file, save_file
 
+from experiments import memory
 from experiments.bench_cases import CASES, Case
 
 FLAGS = flags.FLAGS
@@ -51,7 +50,7 @@ def main(arguments: list[str]) -> None:
     arrays = load_file(folder / f"{case.name}.safetensors")
     make = {"serial": _serial, "best": _best, "negjax": _negjax}[str(_TOOL.value)]
     work, rate, share, beside = make(folder, case, arrays)
-    _forget_peak()
+    memory.forget_peak()
 
     def timed(work: Measure) -> tuple[dict[str, np.ndarray], float]:
         start = time.perf_counter()
@@ -70,25 +69,7 @@ def main(arguments: list[str]) -> None:
         _answer(values)
     answer = {name: np.ascontiguousarray(values) for name, values in found.items()}
     save_file(answer, folder / f"{case.name}_{_TOOL.value}.safetensors")
-    _answer({"peak_bytes": _peak_bytes()})
-
-
-def _forget_peak() -> None:
-    """What loading the weights took is no part of the measurement, on Linux."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_bytes() -> int:
-    """Largest resident memory of this process since it was last forgotten."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # On Linux ru_maxrss starts from what the parent held at the fork.
-        (line,) = (x for x in status.read_text("utf-8").splitlines() if x.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
+    _answer({"peak_bytes": memory.peak_memory()})
 
 
 def _answer(values: dict[str, float]) -> None:

@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import platform
-import resource
 import shlex
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ import pyarrow as pa
 from absl import flags
 
 import negjax
-from experiments import common
+from experiments import common, memory
 from negjax.language_model import LanguageModel
 from negjax.store import RunFolder
 
@@ -75,14 +74,8 @@ def about_program(
         },
         "site": common.site(lm),
         "seconds": {"load": loading, "measure": dict(folder.finished)},
-        "peak_memory_bytes": peak_memory(),
+        "peak_memory_bytes": memory.peak_memory(),
     }
-
-
-def peak_memory() -> int:
-    """Bytes of the largest part of memory that this process has held so far."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
 
 
 def command() -> str:

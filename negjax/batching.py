@@ -172,28 +172,41 @@ class Sizes:
         return self.itemsize * max(block, 3 * c.vocab_size)
 
 
-def prompt_batches(
-    probes: Probes, largest: int | Callable[[int], int], head: int = 0
-) -> list[np.ndarray]:
+def prompt_batches(probes: Probes, largest: int, head: int = 0) -> list[np.ndarray]:
     """Indices of probes in batches of at most `largest`, longest first.
 
     A batch fetches all weights once, so neighbouring buckets share one as long as the shortest
     prompt fills most of it. Of a common head of `head` tokens no batch has to run any.
-
-    Args:
-        largest: a number, or what tells it from the tokens of a batch's longest prompt.
     """
-    lengths = (probes.mask.sum(1) - head).tolist()
-    most = largest if callable(largest) else lambda _: largest
+    lengths = probes.mask.sum(1) - head
     batches: list[list[int]] = []
-    for row in np.argsort(np.negative(lengths), kind="stable").tolist():
+    for row in np.argsort(-lengths, kind="stable"):
         batch = batches[-1] if batches else []
-        shared = batch and bucket(lengths[row]) >= FILLED * bucket(lengths[batch[0]])
-        if shared and len(batch) < most(lengths[batch[0]]):
+        shared = batch and bucket(int(lengths[row])) >= FILLED * bucket(int(lengths[batch[0]]))
+        if shared and len(batch) < largest:
             batch.append(row)
         else:
             batches.append([row])
     return [np.asarray(batch) for batch in batches]
+
+
+def uniform_batches(
+    probes: Probes, rows: Callable[[int], int], head: int = 0
+) -> list[tuple[np.ndarray, int]]:
+    """Indices of probes in batches, longest first, and the rows that each is filled up to.
+
+    Args:
+        rows: of a batch, by the tokens of its longest prompt that are its own.
+        head: tokens of a common head.
+    """
+    lengths = probes.mask.sum(1) - head
+    order = np.argsort(-lengths, kind="stable")
+    batches = []
+    while len(order):
+        full = rows(int(lengths[order[0]]))
+        batches.append((order[:full], full))
+        order = order[full:]
+    return batches
 
 
 def fitting(budget_bytes: int, each_bytes: int, most: int, what: str) -> int:

@@ -37,8 +37,9 @@ from negjax.neurons import check_neurons
 from negjax.passes import PASS_TOKENS, run_split
 from negjax.probes import Probes
 
-# Length buckets an octave where few programs are wanted.
-FEW_STEPS = 4
+# Where few programs are wanted: length buckets an octave, and tokens of a batch. More would fill
+# matrix units no better, and the last batch of a length would be padding for the most part.
+FEW_STEPS, FEW_TOKENS = 2, 1536
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,33 +183,31 @@ def gradient_plan(
     """Batches of a group's probes that fit the budget.
 
     Args:
-        few_shapes: as many rows in every batch of a length, or a quarter; shorter prompts' batches
-            have more.
+        few_shapes: of a length, all batches have the same number of rows.
     """
     some = probes.select(group.members)
-    longest = int(some.mask.sum(1).max()) - group.head
-    head = padded_head(group.head)
+    tokens, steps = (FEW_TOKENS, FEW_STEPS) if few_shapes else (PASS_TOKENS, batching.STEPS)
 
     def largest(length: int) -> int:
-        own = batching.bucket(length if few_shapes else longest, steps=steps)
+        own = batching.bucket(length, steps=steps)
         suffix = probes.target_ids.shape[2] if lm.config.causal else own
         itemsize = np.dtype(lm.compute_dtype).itemsize
+        head = padded_head(group.head)
         sizes = batching.Sizes(lm.config, own, probes.target_count, suffix, itemsize, head)
         each = sizes.prefix_bytes + sizes.gradient_bytes
-        most = max(1, PASS_TOKENS // own)
+        most = max(1, tokens // own)
         most = batching.fitting(budget_bytes, each, most, f"one prompt of {own} tokens")
         # A batch is filled up to a bucket: of a size in between, a part would only be padding.
         return batching.largest_bucket(most)
 
-    def rows(index: np.ndarray) -> int:
-        if not few_shapes:
-            return batching.bucket_count(len(index))
-        full = largest(int(some.mask[index[0]].sum()) - group.head)
-        return full if len(index) > full // 4 else max(1, full // 4)
-
-    steps = FEW_STEPS if few_shapes else batching.STEPS
-    batches = batching.prompt_batches(some, largest, group.head)
-    return [Planned(group.members[index], rows(index)) for index in batches]
+    if few_shapes:
+        batches = batching.uniform_batches(some, largest, group.head)
+        return [Planned(group.members[index], rows) for index, rows in batches]
+    longest = int(some.mask.sum(1).max()) - group.head
+    return [
+        Planned(group.members[index], batching.bucket_count(len(index)))
+        for index in batching.prompt_batches(some, largest(longest), group.head)
+    ]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4, 5))

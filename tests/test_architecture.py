@@ -50,7 +50,8 @@ ORDER = {
 EXPERIMENTS = (
     "experiments experiments.baselines experiments.baselines.torch_model "
     "experiments.baselines.torch_forward experiments.baselines.torch_serial "
-    "experiments.baselines.torch_best experiments.common experiments.provenance "
+    "experiments.baselines.torch_best experiments.common experiments.memory "
+    "experiments.provenance "
     "experiments.page_parts experiments.bench_cases experiments.bench_child "
     "experiments.bench_processes experiments.bench "
     "experiments.curves experiments.flag_lists "
