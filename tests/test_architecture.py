@@ -62,7 +62,8 @@ EXPERIMENTS = (
     "experiments.pretrain_page experiments.pretrain_bert "
     "experiments.multi_neuron_sets experiments.multi_neuron_results "
     "experiments.multi_neuron_report experiments.multi_neuron_page experiments.multi_neuron "
-    "experiments.control_edits experiments.control_work experiments.control_results "
+    "experiments.control_edits experiments.control_work experiments.control_tables "
+    "experiments.control_results "
     "experiments.control_report experiments.control_page experiments.control "
     "experiments.mceval8k_leaks_page experiments.mceval8k_leaks"
 )

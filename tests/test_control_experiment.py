@@ -124,7 +124,9 @@ def test_what_is_reported_is_what_the_library_measures(
         )
         assert row["probability"] == pytest.approx(found.after.probability[0], rel=1e-4)
         assert row["before"] == pytest.approx(found.before.probability[0], rel=1e-5)
-        assert row["first"] == (found.after.rank[0] == 1)
+        assert (row["rank_before"], row["rank"]) == (found.before.rank[0], found.after.rank[0])
+        assert row["top_token_before"] == found.before.top_token[0]
+        assert row["top_token"] == found.after.top_token[0]
         assert row["kl"] == pytest.approx(found.kl[0], rel=1e-3)
     others = encode(lm, PROMPTS, ANSWERS)
     for row in rows(tmp_path, 1):
@@ -157,6 +159,21 @@ def test_what_is_reported_is_what_the_library_measures(
             assert measured[1] == pytest.approx(expected, rel=1e-2)
     assert about["complete"] is True
     assert about["convention"] == "additive"
+    for said in about["turning"]:
+        behind = [
+            row
+            for row in turned
+            if (row["direction"], row["count"]) == (said["direction"], said["count"])
+            and f"{row['amount']} {row['size']:g}" == said["amount"]
+        ]
+        assert said["rank_before"] == np.median([row["rank_before"] for row in behind])
+        assert said["rank"] == np.median([row["rank"] for row in behind])
+        assert said["first"] == np.mean([row["rank"] == 1 for row in behind])
+        changed = [row["top_token"] != row["top_token_before"] for row in behind]
+        assert said["other"] == np.mean(changed)
+    # Some ranks change, so that the columns can be told apart.
+    assert any(row["rank"] != row["rank_before"] for row in turned)
+    assert any(row["top_token"] != row["top_token_before"] for row in turned)
     assert about["edits"]["left_out"][0]["fact"] == "unknown"
     assert [s["wanted"] for s in about["steering"]] == [0.02, 0.1]
     assert [s["hit"] for s in about["steering"]] == [1, 1]
@@ -174,6 +191,7 @@ def test_what_is_reported_is_what_the_library_measures(
     printed = capsys.readouterr().out
     assert "turning 3, steering 3, editing 2" in printed
     assert printed.endswith(f"report: {tmp_path / store.REPORT}\n")
+    assert {"rank before", "rank after", "argmax changed"} <= set(page.text)
 
 
 def test_lines_miss_by_what_they_miss(folder: Path, tmp_path: Path) -> None:
