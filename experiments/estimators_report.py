@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import common, page_parts
+from experiments import common, page_parts, paper
 from experiments import estimators_tables as tables
 from experiments.estimators_results import CONVENTIONS
 from experiments.estimators_study import THIRDS, Found
@@ -75,9 +75,9 @@ def _mean_size(found: Found) -> str:
 
 def _paper(found: Found) -> Table:
     caption = (
-        "As reported by Zhao, Jiang and Yoshinaga (ACL 2025, arXiv 2412.18053), 1,000 prompts of "
-        f"1,000 neurons; and here, signed convention, ±{found.results.headline:g}. Models, prompts "
-        "and machines differ, so the figures may. IG and LPI here are as they are, not per unit."
+        f"As reported by {paper.SOURCE}, {paper.PROMPTS:,} prompts of {paper.NEURONS:,} neurons; "
+        f"and here, signed convention, ±{found.results.headline:g}. Models, prompts and machines "
+        "differ, so the figures may. IG and LPI here are as they are, not per unit."
     )
     return Table(caption, tables.joined(tables.PAPER_HEAD), tables.paper_rows(found))
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import common, page_parts
+from experiments import common, page_parts, paper
 from experiments.multi_neuron_results import VARIANTS, Additivity, Results
 from experiments.multi_neuron_sets import CHOICES, SIGNS
 from experiments.page_parts import number, percent
@@ -131,11 +131,11 @@ def _paper(results: Results) -> list[report.Block]:
             ]
         )
     caption = (
-        "Zhao, Jiang and Yoshinaga (ACL 2025, arXiv 2412.18053) report r ≥ 0.7 between predicted "
-        "and measured changes for 2^12 neurons shifted together within ±2. Here, shifts added, "
-        "for all sizes of the shifts and for each: r over all sets of all prompts, and the median "
-        "over prompts of each one's r. Models, prompts, and how neurons and shifts are chosen "
-        "differ, so the figures may."
+        f"{paper.SOURCE} report r ≥ {paper.TOGETHER_PEARSON:g} between predicted and measured "
+        f"changes for {paper.TOGETHER:,} neurons shifted together within ±{paper.RADIUS:g}. Here, "
+        "shifts added, for all sizes of the shifts and for each: r over all sets of all prompts, "
+        "and the median over prompts of each one's r. Models, prompts, and how neurons and shifts "
+        "are chosen differ, so the figures may."
     )
     head = ["", "shifts", "Σ NEG x: r", "median of prompts", "Σ gradient x: r", "median of prompts"]
     return [Table(caption, head, rows)]

@@ -49,7 +49,7 @@ EXPERIMENTS = (
     "experiments experiments.baselines experiments.baselines.torch_model "
     "experiments.baselines.torch_forward experiments.baselines.torch_serial "
     "experiments.baselines.torch_best experiments.common experiments.provenance "
-    "experiments.page_parts experiments.bench_cases experiments.bench_child "
+    "experiments.page_parts experiments.paper experiments.bench_cases experiments.bench_child "
     "experiments.bench_processes experiments.bench "
     "experiments.curves experiments.flag_lists "
     "experiments.linearity_results experiments.linearity_report experiments.linearity_page "
@@ -65,7 +65,7 @@ EXPERIMENTS = (
     "experiments.control_edits experiments.control_work experiments.control_tables "
     "experiments.control_results "
     "experiments.control_report experiments.control_page experiments.control "
-    "experiments.mceval8k_leaks_page experiments.mceval8k_leaks"
+    "experiments.compare experiments.mceval8k_leaks_page experiments.mceval8k_leaks"
 )
 MODULES = [
     *(f"negjax.{name}" for names in ORDER.values() for name in names.split()),
