@@ -19,7 +19,7 @@ FILES = [
 
 # Data flows down this list: a module may import those above it, never one below.
 ORDER = {
-    "text and files": "quiet tables gguf_tokenizer checkpoints checkpoints.gguf_header "
+    "text and files": "quiet given tables gguf_tokenizer checkpoints checkpoints.gguf_header "
     "checkpoints.hub",
     "model": "model model.config model.layers model.attention model.transformer model.replay "
     "model.readout model.rows model.joint_rows model.row_gradients",

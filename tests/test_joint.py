@@ -191,7 +191,7 @@ def test_clamping_to_the_unperturbed_activations_changes_nothing_but_undoes_what
     assert abs(found.change("logit")[0, 2] - free.change("logit")[0, 0]) > 1e-2
 
 
-def test_values_of_a_neuron_named_twice_are_added_up():
+def test_shifts_of_a_neuron_named_twice_are_added_up():
     lm = tiny("gated")
     probes = tiny_probes(lm)
     twice = [[1, 3], [2, 4], [1, 3], [0, 5], [1, 3]]
@@ -200,10 +200,31 @@ def test_values_of_a_neuron_named_twice_are_added_up():
     np.testing.assert_array_equal(sets.neurons, once.neurons)
     np.testing.assert_array_equal(sets.values, once.values)
     np.testing.assert_array_equal(sets.sizes, [3, 1])
-    for clamp in (False, True):
-        found = joint(lm, probes, sets, clamp=clamp, target=0)
-        expected = joint(lm, probes, once, clamp=clamp, target=0)
-        np.testing.assert_array_equal(found.logit, expected.logit)
+    found = joint(lm, probes, sets, target=0)
+    np.testing.assert_array_equal(found.logit, joint(lm, probes, once, target=0).logit)
+
+
+def test_a_neuron_clamped_twice_to_a_value_counts_once():
+    lm = tiny("gated")
+    probes = tiny_probes(lm)
+    twice = neuron_sets(lm.config, [([[1, 3], [2, 4], [1, 3]], [0.7, -0.5, 0.7]), ([[0, 1]], 0.2)])
+    once = neuron_sets(lm.config, [([[1, 3], [2, 4]], [0.7, -0.5]), ([[0, 1]], 0.2)])
+    np.testing.assert_array_equal(twice.levels, once.levels)
+    clamped = [joint(lm, probes, sets, clamp=True, target=0) for sets in (twice, once)]
+    np.testing.assert_array_equal(clamped[0].logit, clamped[1].logit)
+    # As shifts they are added up.
+    added = [joint(lm, probes, sets, target=0).logit[:, 0] for sets in (twice, once)]
+    assert np.abs(added[0] - added[1]).min() > 1e-4
+
+
+def test_a_neuron_is_not_clamped_to_two_values():
+    lm = tiny("gated")
+    probes = tiny_probes(lm)
+    sets = neuron_sets(lm.config, [GOOD, ([[1, 3], [2, 4], [1, 3]], [0.7, -0.5, 0.8])])
+    told = r"set 1 names neuron \(layer 1, index 3\) with different values, and an activation is cl"
+    with pytest.raises(ValueError, match=told):
+        joint(lm, probes, sets, clamp=True, target=0)
+    assert joint(lm, probes, sets, target=0).sets is sets
 
 
 def test_thousands_of_neurons_of_the_embedded_model(smollm2):
@@ -277,7 +298,12 @@ def test_the_order_of_sets():
     lm = tiny("gated")
     probes, sets = tiny_probes(lm), some_sets(lm)
     order = np.asarray([2, 0, 3, 1])
-    turned = dataclasses.replace(sets, neurons=sets.neurons[order], values=sets.values[order])
+    turned = dataclasses.replace(
+        sets,
+        neurons=sets.neurons[order],
+        values=sets.values[order],
+        levels=sets.levels[order],
+    )
     found = joint(lm, probes, turned, target=0)
     assert error(found.logit, joint(lm, probes, sets, target=0).logit[:, order]) < 1e-6
 
@@ -311,7 +337,7 @@ def test_plans_keep_to_their_budget(sets, length):
 def test_the_calls_hold_every_set_once():
     lm = tiny("gated")
     sets = some_sets(lm)
-    calls = joint_interventions._calls(sets, 3)
+    calls = joint_interventions._calls(sets, sets.values, 3)
     assert sorted(np.concatenate([call.sets for call in calls])) == [0, 1, 2, 3]
     # Set 0 is neuron 17 of layer 1, set 1 lies in layer 1, the others begin in layer 0.
     assert [int(call.lowest) for call in calls] == [0, 1]
@@ -381,8 +407,11 @@ def test_refused(arguments, message):
 
 
 def test_sets_of_arrays_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"neurons are \[2, 3, 2\] and values \[2, 4\], expected"):
-        NeuronSets(np.zeros((2, 3, 2), np.int32), np.zeros((2, 4)), (3, 20))
+    neurons, three, four = np.zeros((2, 3, 2), np.int32), np.zeros((2, 3)), np.zeros((2, 4))
+    for values, levels in ((four, four), (three, four)):
+        told = rf"neurons are \[2, 3, 2\], values \[2, {values.shape[1]}\] and levels \[2, 4\], exp"
+        with pytest.raises(ValueError, match=told):
+            NeuronSets(neurons, values, levels, (3, 20))
 
 
 def test_one_target_needs_no_number():

@@ -18,9 +18,10 @@ from negjax.control.odds import to_log_odds, to_probability
 from negjax.control.rays import FIRST_LOOK
 from negjax.control.scores import target_probabilities
 from negjax.control.steering import PARALLEL, TOLERANCE, TURNS
+from negjax.given import whole_number
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
-from negjax.probes import Probes
+from negjax.probes import Probes, check_probes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,11 +88,16 @@ def edit(
         budget_bytes: memory for one batch, besides the weights and the result.
 
     Raises:
-        ValueError: a probability outside (0, 1), several targets a prompt, bad site, neurons or
-            layers, `up`, or a family whose saved form has no bias to hold the edit; by name.
+        ValueError: a probability outside (0, 1), facts that are not encoded or have several targets
+            a prompt, bad site, neurons or layers, negative turns, `up`, or a family whose saved
+            form has no bias to hold the edit; by name.
     """
     chosen = folded_site(lm.config, site)
     wanted = float(check_probability(probability, 1)[0])
+    turns = whole_number(turns, "turns", 0)
+    check_probes(facts, "facts")
+    if preserve is not None:
+        check_probes(preserve, "preserve")
     for name, probes in (("facts", facts), ("preserve", preserve)):
         if probes is not None and probes.target_count != 1:
             raise ValueError(f"{name} have {probes.target_count} targets a prompt, expected one")

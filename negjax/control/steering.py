@@ -18,11 +18,12 @@ from negjax.control.odds import shifted_replays, to_log_odds, to_probability
 from negjax.control.outcome import shifted_outcomes
 from negjax.control.rays import FIRST_LOOK
 from negjax.control.unrelated import unrelated_facts
+from negjax.given import whole_number
 from negjax.interventions import row_sizes
 from negjax.joint_interventions import joint
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
-from negjax.probes import Probes, TargetMode, encode
+from negjax.probes import Probes, TargetMode, check_probes, encode
 
 TOLERANCE = 1e-3
 """Largest distance from the wanted log-odds that counts as reached: at most 2.5e-4 in P."""
@@ -114,7 +115,8 @@ def steer(
 
     Raises:
         ValueError: a probability outside (0, 1), a prompt or target that cannot be asked, unknown
-            site, neurons or layers; by name.
+            site, neurons or layers, negative turns, unrelated prompts that are not encoded; by
+            name.
     """
     return steer_probes(
         lm,
@@ -150,11 +152,14 @@ def steer_probes(
     """
     c = lm.config
     chosen = c.site(site)
+    check_probes(probes)
     wanted = check_probability(probability, len(probes))
+    turns = whole_number(turns, "turns", 0)
     if probes.target_count != 1:
         raise ValueError(f"probes have {probes.target_count} targets a prompt: steering moves one")
     project = allowed_shifts(c, neurons, layers)
     others = unrelated_facts(lm, probes) if unrelated is None else unrelated
+    check_probes(others, "unrelated")
     results = {}
     for index in _plan(lm, probes, budget_bytes):
         # A group is filled up by repetition, so that few shapes compile.

@@ -15,6 +15,7 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.given import whole_number
 from negjax.gradients import Output, output_of
 from negjax.interventions import Cost, plan_rows
 from negjax.language_model import LanguageModel
@@ -53,10 +54,9 @@ def integrated_gradients(
             "The capital of France is" is 8% with 20 steps and 0.2% with 80, elsewhere below 3e-4.
 
     Raises:
-        ValueError: steps that are no positive integer.
+        ValueError: steps that are no whole number, 1 or more.
     """
-    if not isinstance(steps, int | np.integer) or steps < 1:
-        raise ValueError(f"steps is {steps!r}, expected a positive integer")
+    steps = whole_number(steps, "steps", 1)
     c = lm.config
     b, k = len(probes), probes.target_count
     result = np.empty((b, k, c.layers, c.neurons), lm.compute_dtype)
