@@ -122,12 +122,10 @@ def page(
     warning = page_parts.unfinished(summary["complete"])
     if warning:
         sections.insert(0, Section("Unfinished", warning))
-    sections += [
-        Section("To keep in mind", [report.Bullets(_notes(results, summary))]),
-        page_parts.what_was_measured(inputs, summary, _measured(asked)),
-        page_parts.reproduce(summary),
-    ]
-    return report.page(TITLE, _lead(inputs, results), sections)
+    lead, notes, measured = _lead(inputs, results), _notes(results, summary), _measured(asked)
+    return page_parts.whole_page(
+        TITLE, lead, sections, inputs, summary, notes=notes, measured=measured
+    )
 
 
 def _headings(head: Sequence[tuple[str, str]]) -> list[str]:
@@ -267,7 +265,7 @@ def _verdict(editing: Sequence[Editing]) -> str:
 
 
 def _notes(results: Results, summary: Mapping[str, Any]) -> list[str]:
-    notes = page_parts.selection_notes(summary)
+    notes = []
     if results.steering:
         notes.append(
             f"Reached means within {TOLERANCE:g} of the wanted log-odds. A probability that was "

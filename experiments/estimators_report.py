@@ -39,11 +39,11 @@ def page(
         Section("NEG against each estimate", [_scatter(found, pictures)]),
         Section("Why an estimate is off: curvature and saturation", _ranges(found, pictures)),
         Section("Hidden controllers", _doses(inputs, found, pictures)),
-        Section("To keep in mind", [Bullets(_notes(found, summary))]),
-        page_parts.what_was_measured(inputs, summary, _measured(found)),
-        page_parts.reproduce(summary),
     ]
-    return report.page(TITLE, lead, sections)
+    notes, measured = _notes(found, summary["site"]), _measured(found)
+    return page_parts.whole_page(
+        TITLE, lead, sections, inputs, summary, notes=notes, measured=measured
+    )
 
 
 def _result(found: Found) -> list[report.Block]:
@@ -238,9 +238,9 @@ def _doses(
     return blocks
 
 
-def _notes(found: Found, summary: Mapping[str, Any]) -> list[str]:
-    notes = page_parts.selection_notes(summary)
-    if summary["site"] == "up" and "relp" in found.asked.methods:
+def _notes(found: Found, site: str) -> list[str]:
+    notes = []
+    if site == "up" and "relp" in found.asked.methods:
         notes.append(
             "RelP shares a gated product half and half, so that at site up it gives a neuron half "
             "of what the product gets: per unit it is about half a slope, by its own rules."

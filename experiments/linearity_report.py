@@ -75,11 +75,11 @@ def page(
         Section("How steep, and which way", _slopes(results, pictures, count)),
         Section("What tells the slope", _predictions(results, summary, pictures, count)),
         Section("Rounding noise", _noise(results, inputs, pictures)),
-        Section("To keep in mind", [report.Bullets(_notes(results, summary))]),
-        page_parts.what_was_measured(inputs, summary, _measured(results)),
-        page_parts.reproduce(summary),
     ]
-    return report.page(TITLE, lead, sections)
+    notes, measured = _notes(results), _measured(results)
+    return page_parts.whole_page(
+        TITLE, lead, sections, inputs, summary, notes=notes, measured=measured
+    )
 
 
 def _result(results: Results) -> list[report.Block]:
@@ -229,10 +229,9 @@ def _noise(
     ]
 
 
-def _notes(results: Results, summary: Mapping[str, Any]) -> list[str]:
-    notes = page_parts.selection_notes(summary)
+def _notes(results: Results) -> list[str]:
     if results.measure == "response":
-        notes += [
+        notes = [
             f"All ranges are read off one series through ±{results.ranges[-1]:g}, a polynomial: "
             "within the narrow ranges it averages rounding away, so that curves look straighter "
             "than a plain grid of the same points would find them (--measure=both measures both).",
@@ -240,16 +239,16 @@ def _notes(results: Results, summary: Mapping[str, Any]) -> list[str]:
             "finer step; two points would always lie on a line.",
         ]
     else:
-        notes.append(
+        notes = [
             f"Ranges with fewer than {study.LEAST_POINTS} shifts have no r: two points always lie "
             "on a line."
-        )
-    notes += [
+        ]
+    return [
+        *notes,
         "Neurons were drawn uniformly over all layers, for each prompt anew; neurons of one prompt "
         "share its P, so they are not independent.",
         "Pearson r asks whether ΔP follows a line at all, not whether that line passes through 0.",
     ]
-    return notes
 
 
 def _measured(results: Results) -> list[tuple[str, str]]:

@@ -17,7 +17,6 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.gradients import Output
 from negjax.interventions import (
     CHUNK_TOKENS,
     Convention,
@@ -25,7 +24,6 @@ from negjax.interventions import (
     check_target,
     longest_first,
     row_sizes,
-    select_output,
 )
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
@@ -35,12 +33,13 @@ from negjax.model.replay import Pass
 from negjax.neurons import NeuronSets, dense_sets
 from negjax.passes import run_split
 from negjax.probes import Probes
+from negjax.shifted_outputs import ShiftedOutputs
 
 How = Literal["signed", "additive", "clamp"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Joint:
+class Joint(ShiftedOutputs):
     """Outputs under R sets of shifts, of B prompts.
 
     The spread, where it was asked for, is that of the next token over the whole vocabulary, at the
@@ -71,29 +70,6 @@ class Joint:
     """[B], without a shift."""
     baseline_top_token: np.ndarray | None = None
     """[B]."""
-
-    @property
-    def probability(self) -> np.ndarray:
-        """[B, R]."""
-        return np.exp(self.log_probability)
-
-    @property
-    def baseline(self) -> np.ndarray:
-        """[B], probability without a shift."""
-        return np.exp(self.baseline_log_probability[:, 0])
-
-    def values(self, output: Output = "probability") -> np.ndarray:
-        """[B, R], one of the outputs."""
-        return select_output(output, self.log_probability, self.logit)
-
-    def change(self, output: Output = "probability") -> np.ndarray:
-        """[B, R], output with the shifts minus output without.
-
-        The baseline entered the network at the same layer and in the same batch as the set's row,
-        so rounding that they share cancels.
-        """
-        before = select_output(output, self.baseline_log_probability, self.baseline_logit)
-        return self.values(output) - before
 
 
 def joint(

@@ -72,6 +72,15 @@ class Probes:
             target_mask=self.target_mask[at],
         )
 
+    def select_target(self, number: int) -> "Probes":
+        """The same prompts with their target number `number` alone."""
+        return dataclasses.replace(
+            self,
+            targets=tuple((row[number],) for row in self.targets),
+            target_ids=self.target_ids[:, [number]],
+            target_mask=self.target_mask[:, [number]],
+        )
+
 
 def check_probes(value: object, name: str = "probes") -> None:
     """Refuses what is no encoded probes.

@@ -25,11 +25,11 @@ ORDER = {
     "model.readout model.rows model.joint_rows model.row_gradients",
     "weights": "checkpoints.conversion families.common families.bert families.gpt2 families.llama "
     "families checkpoints.safetensors_files checkpoints.gguf_files language_model loading export",
-    "probes": "neurons probes batching passes writes",
+    "probes": "neurons probes batching passes answers writes",
     "benchmark": "mceval8k.catalogue mceval8k.files mceval8k.identity mceval8k.splitting "
     "mceval8k.demonstrating mceval8k.wording mceval8k.benchmark mceval8k.sampling "
     "mceval8k.encoding mceval8k",
-    "measurements": "gradients interventions sweeps joint_interventions chebyshev "
+    "measurements": "gradients interventions shifted_outputs sweeps joint_interventions chebyshev "
     "second_order estimators.integrated estimators.each_neuron estimators",
     "pretraining": "pretraining pretraining.corpus pretraining.vocabulary pretraining.batches "
     "pretraining.training pretraining.saved_states pretraining.recall",

@@ -15,13 +15,17 @@ import numpy as np
 from flax import nnx
 
 from negjax import batching
+from negjax.answers import plain_answers
 from negjax.batching import Split
 from negjax.given import real_numbers, shown
 from negjax.interventions import row_sizes
 from negjax.language_model import LanguageModel
-from negjax.model.replay import Suffix, run, take_read, take_scored, target_scores
+from negjax.model.replay import Suffix, run, take_read
 from negjax.passes import run_split
 from negjax.probes import Probes, check_probes
+
+# By which the exponential of a float32 log-probability may be above 1.
+ROUNDING = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +56,7 @@ def success(first: np.ndarray, second: np.ndarray) -> Success:
             f"probabilities are {list(first.shape)} and {list(second.shape)}, expected the same "
             "number [n], 1 or more"
         )
-    wrong = np.concatenate([p[~((p >= 0) & (p <= 1))] for p in (first, second)])
+    wrong = np.concatenate([p[~((p >= 0) & (p <= 1 + ROUNDING))] for p in (first, second)])
     if wrong.size:
         raise ValueError(f"probability is {wrong[0]}, expected a number from 0 to 1")
     return Success(
@@ -77,36 +81,7 @@ def target_probabilities(
     Raises:
         ValueError: probes that are not encoded; a budget that holds not even one prompt.
     """
-    check_probes(probes)
-    c, k = lm.config, probes.target_count
-    result = np.empty((len(probes), k))
-    length = batching.bucket(int(probes.mask.sum(1).max()))
-    suffix = probes.target_ids.shape[2] if c.causal else length
-    sizes = batching.Sizes(c, length, k, suffix, np.dtype(lm.compute_dtype).itemsize)
-    each = sizes.prefix_bytes + sizes.active_row_bytes
-    largest = batching.fitting(budget_bytes, each, len(probes), f"one prompt of {length} tokens")
-    # A joint target's tokens are part of the suffix: each such target is a pass of its own.
-    groups = list(range(k)) if probes.target_ids.shape[2] > 1 else [None]
-    for index in batching.prompt_batches(probes, largest):
-        padded = np.resize(index, batching.bucket_count(len(index)))
-        found = []
-        for target in groups:
-            split = batching.split_probes(c, probes, padded, target)
-            last = run_split(lm, split).resid
-            with lm.numerics():
-                found.append(_log_probability(lm.graphdef, lm.params, split, last))
-        result[index] = np.exp(np.concatenate(found, axis=1))[: len(index)]
-    return result
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _log_probability(
-    graphdef: nnx.GraphDef, params: nnx.State, split: Split, resid: jax.Array
-) -> jax.Array:
-    """[P, K] of last residuals [P, 1, S, D]."""
-    model = nnx.merge(graphdef, params)
-    scored = take_scored(resid, split.suffix, split.targets.shape[2])
-    return target_scores(model, scored, split.targets, split.real)[0][:, 0]
+    return plain_answers(lm, probes, budget_bytes=budget_bytes).probability
 
 
 def next_token_kl(

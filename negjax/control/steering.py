@@ -36,37 +36,24 @@ TOGETHER = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class Steered:
-    """The smallest shift found that moves a prompt's target to a probability."""
+class SmallestShift:
+    """The smallest shift found that gives a probability; of one prompt, or of the facts of an edit,
+    whose log-odds are then their mean."""
 
     site: Site
-    prompt: str
-    target: str
     wanted: float
     """The probability asked for."""
     shift: np.ndarray
-    """[L, F], added to the activations at the read position."""
-    before: float
-    """P(target) without the shift."""
-    probability: float
-    """P(target) with it; where the wanted one was not reached, the nearest that was."""
+    """[L, F], added to the activations: at the read position, or in an edit at every position."""
     reached: bool
     """Whether the log-odds are within `TOLERANCE` of the wanted ones. False is no proof that it
     cannot be done: the search, a local one, did not get there."""
     cosine: float
-    """Of the shift with the gradient at the shifted point, over the neurons that may be shifted: 1
+    """Of the shift with the gradient at the shifted point, over the shifts that are allowed: 1
     where the first-order (Karush-Kuhn-Tucker) condition of a smallest shift holds, and for no
     shift. That no smaller one lies elsewhere is not verified."""
-    predicted: float
-    """Norm of the shift that the gradient at 0 asks for, the log-odds taken to be linear."""
     path: tuple[tuple[float, float], ...]
-    """(L2 norm of the shift, P(target)) of every accepted point, from no shift on."""
-    kl: float
-    """KL(unshifted ‖ shifted) of the next-token distribution at the read position, in nats."""
-    unrelated: tuple[str, ...]
-    """U prompts to which the same shift was applied."""
-    unrelated_kl: np.ndarray
-    """[U], KL of each of them."""
+    """(L2 norm of the shift, P of the log-odds) of every accepted point, from no shift on."""
 
     @property
     def converged(self) -> bool:
@@ -77,6 +64,26 @@ class Steered:
     def norm(self) -> float:
         """L2 norm of the shift."""
         return float(np.linalg.norm(self.shift))
+
+
+@dataclasses.dataclass(frozen=True)
+class Steered(SmallestShift):
+    """A shift that moves a prompt's target to a probability, and what else it does."""
+
+    prompt: str
+    target: str
+    before: float
+    """P(target) without the shift."""
+    probability: float
+    """P(target) with it; where the wanted one was not reached, the nearest that was."""
+    predicted: float
+    """Norm of the shift that the gradient at 0 asks for, the log-odds taken to be linear."""
+    kl: float
+    """KL(unshifted ‖ shifted) of the next-token distribution at the read position, in nats."""
+    unrelated: tuple[str, ...]
+    """U prompts to which the same shift was applied."""
+    unrelated_kl: np.ndarray
+    """[U], KL of each of them."""
 
 
 def steer(
@@ -188,20 +195,20 @@ def steer_probes(
         assert spread.kl is not None
         for row, number in enumerate(index.tolist()):
             results[number] = Steered(
-                chosen,
-                group.prompts[row],
-                group.targets[row][0],
-                float(wanted[number]),
-                shifts[row],
-                float(to_probability(found.start[row])),
-                float(to_probability(found.level[row])),
-                bool(found.reached[row]),
-                float(found.cosine[row]),
-                float(found.predicted[row]),
-                tuple((p.norm, float(to_probability(p.level))) for p in found.paths[row]),
-                float(kl[row]),
-                others.prompts,
-                spread.kl[:, row],
+                site=chosen,
+                wanted=float(wanted[number]),
+                shift=shifts[row],
+                reached=bool(found.reached[row]),
+                cosine=float(found.cosine[row]),
+                path=tuple((p.norm, float(to_probability(p.level))) for p in found.paths[row]),
+                prompt=group.prompts[row],
+                target=group.targets[row][0],
+                before=float(to_probability(found.start[row])),
+                probability=float(to_probability(found.level[row])),
+                predicted=float(found.predicted[row]),
+                kl=float(kl[row]),
+                unrelated=others.prompts,
+                unrelated_kl=spread.kl[:, row],
             )
     return [results[number] for number in range(len(probes))]
 

@@ -199,13 +199,7 @@ def _gradients(
     lm: LanguageModel, probes: Probes, site: str | None, target: int | None, budget_bytes: int
 ) -> tuple[Probes, NeurGrad]:
     """The probes with the one target that is read, and its gradients."""
-    number = check_target(probes, target)
-    one = dataclasses.replace(
-        probes,
-        targets=tuple((row[number],) for row in probes.targets),
-        target_ids=probes.target_ids[:, [number]],
-        target_mask=probes.target_mask[:, [number]],
-    )
+    one = probes.select_target(check_target(probes, target))
     return one, neurgrad(lm, one, site, budget_bytes=budget_bytes)
 
 
