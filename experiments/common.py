@@ -99,7 +99,10 @@ _SEED = flags.DEFINE_integer(
     "seed", 0, "Draws the prompts, the neurons and the noise probes.", lower_bound=0
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder of the run. Default: runs/<name of the experiment>."
+    "output",
+    None,
+    "Folder of the run; of compare, a Markdown file. Default: runs/<name of the experiment>; of "
+    "compare, none.",
 )
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Discard a run that the output folder holds, instead of going on with it."
@@ -153,15 +156,24 @@ class Work:
 
 def run(experiment: Callable[[], int]) -> None:
     """Parses the flags and runs an experiment; bad input ends in one line and exit status 2."""
-    app.run(lambda argv: _guarded(experiment, argv[1:]))
 
-
-def _guarded(experiment: Callable[[], int], surplus: Sequence[str]) -> int:
-    try:
+    def alone(surplus: Sequence[str]) -> int:
         if surplus:
             raise ValueError(f"unexpected argument {surplus[0]!r}: flags are --name=value")
-        _configure_jax()
         return experiment()
+
+    run_on(alone)
+
+
+def run_on(program: Callable[[Sequence[str]], int]) -> None:
+    """As `run`, of a program that takes arguments which are no flags."""
+    app.run(lambda argv: _guarded(program, argv[1:]))
+
+
+def _guarded(program: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    try:
+        _configure_jax()
+        return program(arguments)
     except KeyboardInterrupt:
         print("interrupted before anything was finished", file=sys.stderr)
         return 130
@@ -235,6 +247,11 @@ def budget_bytes() -> int:
 def output_folder(experiment: str) -> Path:
     """Where the run is written."""
     return Path(_OUTPUT.value or f"runs/{experiment}").expanduser()
+
+
+def output_file() -> Path | None:
+    """Where a program writes that makes one file, if anywhere."""
+    return Path(_OUTPUT.value).expanduser() if _OUTPUT.value else None
 
 
 def open_folder(

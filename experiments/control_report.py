@@ -18,9 +18,13 @@ TURNING_HEAD = (
     ("direction", ""),
     ("by", ""),
     ("neurons of", "each sign"),
-    ("P", "median"),
+    ("P", "before"),
+    ("P", "after"),
+    ("rank", "before"),
+    ("rank", "after"),
     ("moved", "as meant"),
     ("answer", "first"),
+    ("argmax", "changed"),
     ("KL", ""),
 )
 """What each column shows, in two lines."""
@@ -55,9 +59,13 @@ def turning_cells(found: Turning) -> list[str]:
         found.direction,
         found.amount,
         f"{found.count:,}",
+        f"{found.before:.3g}",
         f"{found.probability:.3g}",
+        f"{found.rank_before:,g}",
+        f"{found.rank:,g}",
         percent(found.moved),
         percent(found.first),
+        percent(found.other),
         f"{found.kl:.2g}",
     ]
 
@@ -114,12 +122,10 @@ def page(
     warning = page_parts.unfinished(summary["complete"])
     if warning:
         sections.insert(0, Section("Unfinished", warning))
-    sections += [
-        Section("To keep in mind", [report.Bullets(_notes(results, summary))]),
-        page_parts.what_was_measured(inputs, summary, _measured(asked)),
-        page_parts.reproduce(summary),
-    ]
-    return report.page(TITLE, _lead(inputs, results), sections)
+    lead, notes, measured = _lead(inputs, results), _notes(results, summary), _measured(asked)
+    return page_parts.whole_page(
+        TITLE, lead, sections, inputs, summary, notes=notes, measured=measured
+    )
 
 
 def _headings(head: Sequence[tuple[str, str]]) -> list[str]:
@@ -157,9 +163,11 @@ def _turning(results: Results, asked: Asked, pictures: Mapping[str, Picture]) ->
             "absolute amount (volume) or a multiple of |a| (ratio). All are shifted at once."
         ),
         Table(
-            "Over prompts, for the largest and the smallest count. Moved as meant: share of the "
-            "prompts whose P rose (enhance) or fell (suppress). First: share whose answer no token "
-            "beats. KL: median, of the next token's distribution from the unperturbed one, nats.",
+            "Over prompts, for the largest and the smallest count. P, and rank of the answer's "
+            "first token among all tokens (1: the most probable): medians. Moved as meant: share "
+            "of the prompts whose P rose (enhance) or fell (suppress). First: share whose answer "
+            "no token beats. Argmax changed: share whose most probable token is another one. KL: "
+            "median, of the next token's distribution from the unperturbed one, nats.",
             _headings(TURNING_HEAD),
             [
                 turning_cells(found)
@@ -257,7 +265,7 @@ def _verdict(editing: Sequence[Editing]) -> str:
 
 
 def _notes(results: Results, summary: Mapping[str, Any]) -> list[str]:
-    notes = page_parts.selection_notes(summary)
+    notes = []
     if results.steering:
         notes.append(
             f"Reached means within {TOLERANCE:g} of the wanted log-odds. A probability that was "

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from experiments.control_edits import KINDS
+from experiments.control_tables import TURNED, editing_table, steering_table, turning_table
 from experiments.control_work import DIRECTIONS, LINES, WAYS, Asked, Group
 from negjax.control import Success, overall, success
 from negjax.control.steering import PARALLEL
@@ -25,12 +26,20 @@ class Turning:
     """`volume` or `ratio`, and how much."""
     count: int
     """Of each polarity."""
+    before: float
+    """Median P without a shift."""
     probability: float
+    """Median."""
+    rank_before: float
+    """Median rank of the answer's first token without a shift; 1 is the most probable."""
+    rank: float
     """Median."""
     moved: float
     """Share of the prompts whose P went the way it should."""
     first: float
     """Share of the prompts whose answer no token beats."""
+    other: float
+    """Share of the prompts whose most probable token has become another."""
     kl: float
     """Median, nats."""
 
@@ -123,29 +132,35 @@ def analyse(folder: RunFolder, work: Sequence[Group], asked: Asked, prompts: int
         _steering(folder, asked, steered) if steered else [],
         _editing(folder, asked, edited) if edited else [],
         {
-            **({"turning": _turning_table(folder, asked, turned)} if turned else {}),
-            **({"steering": _steering_table(folder, asked, steered)} if steered else {}),
-            **({"editing": _editing_table(folder, asked, edited)} if edited else {}),
+            **({"turning": turning_table(folder, asked, turned)} if turned else {}),
+            **({"steering": steering_table(folder, asked, steered)} if steered else {}),
+            **({"editing": editing_table(folder, asked, edited)} if edited else {}),
         },
     )
 
 
 def _turning(folder: RunFolder, asked: Asked, done: list[int]) -> list[Turning]:
-    before = folder.read("baseline")[done]
-    found = {name: folder.read(name)[done] for name in ("turned", "turned_first", "turned_kl")}
+    before, rank_before, top = (
+        folder.read(name)[done] for name in ("baseline", "rank", "top_token")
+    )
+    found = [folder.read(name)[done] for name in TURNED]
     rows = []
     for d, direction in enumerate(DIRECTIONS):
         for a, (name, amount) in enumerate(asked.amounts):
             for k, count in enumerate(asked.counts.tolist()):
-                p, first, kl = (values[:, d, a, k] for values in found.values())
+                p, rank, own_top, kl = (values[:, d, a, k] for values in found)
                 rows.append(
                     Turning(
                         direction,
                         f"{name} {amount:g}",
                         count,
+                        float(np.median(before)),
                         float(np.median(p)),
+                        float(np.median(rank_before)),
+                        float(np.median(rank)),
                         float((p > before if direction == "enhance" else p < before).mean()),
-                        float(first.mean()),
+                        float((rank == 1).mean()),
+                        float((own_top != top).mean()),
                         float(np.median(kl)),
                     )
                 )
@@ -252,83 +267,3 @@ def _measures(
         None,
         None,
     )
-
-
-def _turning_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table:
-    values = {name: folder.read(name)[done] for name in ("turned", "turned_first", "turned_kl")}
-    shape = values["turned"].shape
-    at = np.indices(shape).reshape(4, -1)
-    names, sizes = zip(*asked.amounts, strict=True)
-    return pa.table(
-        {
-            "prompt": np.asarray(done)[at[0]],
-            "direction": np.asarray(DIRECTIONS)[at[1]],
-            "amount": np.asarray(names)[at[2]],
-            "size": np.asarray(sizes)[at[2]],
-            "count": asked.counts[at[3]],
-            "before": folder.read("baseline")[done][at[0]],
-            "probability": values["turned"].ravel(),
-            "first": values["turned_first"].ravel() > 0,
-            "kl": values["turned_kl"].ravel(),
-        }
-    )
-
-
-def _steering_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table:
-    names = [
-        "steered",
-        "cosine",
-        "norm",
-        "straight_norm",
-        "predicted_norm",
-        "turns",
-        "kl",
-        "unrelated_mean",
-        "unrelated_median",
-        "unrelated_most",
-    ]
-    row, column = np.indices((len(done), len(asked.wanted))).reshape(2, -1)
-    line = folder.read("line")[done]
-    return pa.table(
-        {
-            "prompt": np.asarray(done)[row],
-            "wanted": asked.wanted[column],
-            "before": folder.read("before")[done][row],
-            "activation_norm": folder.read("size")[done][row],
-            "reached": folder.read("reached")[done].ravel() > 0,
-            **{name: folder.read(name)[done].ravel() for name in names},
-            **{f"line in {name}": line[..., i].ravel() for i, name in enumerate(LINES)},
-        }
-    )
-
-
-def _editing_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table:
-    columns: dict[str, list[object]] = {}
-    plain = folder.read("plain_new"), folder.read("plain_own")
-    new, own = folder.read("edited_new"), folder.read("edited_own")
-    of_edit = {
-        name: folder.read(name)
-        for name in ("edit_norm", "edit_cosine", "edit_reached", "perplexity", "edit_kl")
-    }
-    for number in done:
-        fact = asked.facts[number]
-        for w, way in enumerate(asked.ways):
-            for column, (prompt, answer, kind) in enumerate(
-                zip(fact.prompts, fact.answers, fact.kinds, strict=True)
-            ):
-                row = {
-                    "fact": fact.name,
-                    "way": way,
-                    "kind": kind,
-                    "prompt": prompt,
-                    "own_answer": answer,
-                    "new_answer": fact.new,
-                    "new_before": float(plain[0][number, column]),
-                    "own_before": float(plain[1][number, column]),
-                    "new": float(new[number, w, column]),
-                    "own": float(own[number, w, column]),
-                    **{name: float(values[number, w]) for name, values in of_edit.items()},
-                }
-                for name, value in row.items():
-                    columns.setdefault(name, []).append(value)
-    return pa.table(columns)

@@ -21,6 +21,7 @@ from negjax.control import (
     unrelated_facts,
 )
 from negjax.control.odds import shifted_replays, to_log_odds, to_probability
+from negjax.control.outcome import shifted_outcomes
 from negjax.control.steering import TOLERANCE
 from negjax.probes import Probes
 
@@ -116,9 +117,11 @@ def array_specs(prompts: int, asked: Asked) -> dict[str, store.ArraySpec]:
     parts = {
         "turning": {
             "baseline": spec("P(answer), unperturbed", "prompt"),
-            "first": spec("1 where no token is more probable, unperturbed", "prompt", "int8"),
+            "rank": spec("of the answer's first token, unperturbed", "prompt", "int32"),
+            "top_token": spec("id of the most probable token, unperturbed", "prompt", "int32"),
             "turned": spec("P(answer)", turned),
-            "turned_first": spec("1 where no token is more probable", turned, "int8"),
+            "turned_rank": spec("of the answer's first token; 1: none beats it", turned, "int32"),
+            "turned_top_token": spec("id of the most probable token", turned, "int32"),
             "turned_kl": spec("KL from the unperturbed distribution, nats", turned),
         },
         "steering": {
@@ -188,7 +191,7 @@ def _unrelated(inputs: common.Inputs, asked: Asked, probes: Probes) -> Probes:
 
 
 def _turning(inputs: common.Inputs, asked: Asked, number: int) -> common.Values:
-    """Every count by every amount, up and down, as sets of one joint intervention."""
+    """Every count by every amount, up and down, each a shift of the same prompt."""
     lm, probes = inputs.lm, inputs.probes.select([number])
     gradients = negjax.neurgrad(lm, probes, inputs.site, budget_bytes=common.budget_bytes())
     sets = []
@@ -198,25 +201,23 @@ def _turning(inputs: common.Inputs, asked: Asked, number: int) -> common.Values:
                 volume, ratio = (amount, None) if name == "volume" else (None, amount)
                 neurons, shifts = strongest_shifts(gradients, count, volume=volume, ratio=ratio)
                 sets.append((neurons[0], shifts[0] if direction == "enhance" else -shifts[0]))
-    found = negjax.joint(
+    shifts = negjax.neuron_sets(lm.config, sets).dense()
+    before, after, kl = shifted_outcomes(
         lm,
-        probes,
-        negjax.neuron_sets(lm.config, sets),
-        "additive",
-        inputs.site,
-        spread=True,
+        probes.select([0] * len(sets)),
+        shifts,
+        gradients.site,
         budget_bytes=common.budget_bytes(),
     )
     shape = (len(DIRECTIONS), len(asked.amounts), len(asked.counts))
-    target = probes.target_ids[0, 0, 0]
-    assert found.kl is not None and found.top_token is not None
-    assert found.baseline_top_token is not None
     return (number,), {
-        "baseline": found.baseline[0],
-        "first": found.baseline_top_token[0] == target,
-        "turned": found.probability[0].reshape(shape),
-        "turned_first": (found.top_token[0] == target).reshape(shape),
-        "turned_kl": found.kl[0].reshape(shape),
+        "baseline": before.probability[0],
+        "rank": before.rank[0],
+        "top_token": before.top_token[0],
+        "turned": after.probability.reshape(shape),
+        "turned_rank": after.rank.reshape(shape),
+        "turned_top_token": after.top_token.reshape(shape),
+        "turned_kl": kl.reshape(shape),
     }
 
 

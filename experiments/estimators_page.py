@@ -11,6 +11,7 @@ from experiments import (
     estimators_report,
     estimators_tables,
     linearity_results,
+    paper,
     provenance,
 )
 from experiments.estimators_doses import Doses, collapse_doses, controllers, deciles
@@ -67,9 +68,7 @@ def numbers(found: Found) -> dict[str, Any]:
         },
         "paper": {
             name: dict(zip(paper_head, row[1:], strict=True))
-            for name, row in zip(
-                estimators_tables.PAPER, estimators_tables.paper_rows(found), strict=True
-            )
+            for name, row in zip(paper.ESTIMATORS, estimators_tables.paper_rows(found), strict=True)
         },
         "linear_range": dataclasses.asdict(found.ranges.check),
         "slope_ratio": {f"{radius:g}": shares for radius, shares in found.ratios.items()},

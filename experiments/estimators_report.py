@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import common, page_parts
+from experiments import common, page_parts, paper
 from experiments import estimators_tables as tables
 from experiments.estimators_results import CONVENTIONS
 from experiments.estimators_study import THIRDS, Found
@@ -39,11 +39,11 @@ def page(
         Section("NEG against each estimate", [_scatter(found, pictures)]),
         Section("Why an estimate is off: curvature and saturation", _ranges(found, pictures)),
         Section("Hidden controllers", _doses(inputs, found, pictures)),
-        Section("To keep in mind", [Bullets(_notes(found, summary))]),
-        page_parts.what_was_measured(inputs, summary, _measured(found)),
-        page_parts.reproduce(summary),
     ]
-    return report.page(TITLE, lead, sections)
+    notes, measured = _notes(found, summary["site"]), _measured(found)
+    return page_parts.whole_page(
+        TITLE, lead, sections, inputs, summary, notes=notes, measured=measured
+    )
 
 
 def _result(found: Found) -> list[report.Block]:
@@ -75,9 +75,9 @@ def _mean_size(found: Found) -> str:
 
 def _paper(found: Found) -> Table:
     caption = (
-        "As reported by Zhao, Jiang and Yoshinaga (ACL 2025, arXiv 2412.18053), 1,000 prompts of "
-        f"1,000 neurons; and here, signed convention, ±{found.results.headline:g}. Models, prompts "
-        "and machines differ, so the figures may. IG and LPI here are as they are, not per unit."
+        f"As reported by {paper.SOURCE}, {paper.PROMPTS:,} prompts of {paper.NEURONS:,} neurons; "
+        f"and here, signed convention, ±{found.results.headline:g}. Models, prompts and machines "
+        "differ, so the figures may. IG and LPI here are as they are, not per unit."
     )
     return Table(caption, tables.joined(tables.PAPER_HEAD), tables.paper_rows(found))
 
@@ -238,9 +238,9 @@ def _doses(
     return blocks
 
 
-def _notes(found: Found, summary: Mapping[str, Any]) -> list[str]:
-    notes = page_parts.selection_notes(summary)
-    if summary["site"] == "up" and "relp" in found.asked.methods:
+def _notes(found: Found, site: str) -> list[str]:
+    notes = []
+    if site == "up" and "relp" in found.asked.methods:
         notes.append(
             "RelP shares a gated product half and half, so that at site up it gives a neuron half "
             "of what the product gets: per unit it is about half a slope, by its own rules."

@@ -129,7 +129,7 @@ def analyse(
     told: dict[Convention, dict[float, dict[str, Told]]] = {
         convention: {
             radius: {
-                form.name: compare(
+                form.name: judged(
                     values[convention][form.name],
                     slope,
                     prompt,
@@ -181,7 +181,7 @@ def form_values(
     return np.divide(value, unit, out=nothing, where=told & (activation != 0))
 
 
-def compare(
+def judged(
     estimate: np.ndarray,
     slope: np.ndarray,
     prompt: np.ndarray,

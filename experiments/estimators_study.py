@@ -158,7 +158,7 @@ def _thirds(
     parts = np.array_split(np.argsort(-predicted, kind="stable"), len(THIRDS))
     return {
         name: {
-            form.name: estimators_results.compare(
+            form.name: estimators_results.judged(
                 results.values[convention][form.name][part],
                 results.slopes[convention][radius][part],
                 columns["prompt"][part],

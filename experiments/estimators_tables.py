@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from experiments import paper
 from experiments.estimators_doses import BY_DOSE
 from experiments.estimators_hidden import DoseStatistics, Hidden
 from experiments.estimators_results import Form, Told
@@ -44,21 +45,14 @@ AGREEMENT_HEAD = (
 )
 PAPER_HEAD = (
     ("estimate", ""),
-    ("r, paper", "BERT-base"),
-    ("MAE, paper", "BERT-base"),
-    ("r, paper", "Llama2-7B"),
+    ("r, paper", paper.BERT),
+    ("MAE, paper", paper.BERT),
+    ("r, paper", paper.LLAMA),
     ("s a prompt", "paper"),
     ("r", "here"),
     ("MAE", "here"),
     ("s a prompt", "here"),
 )
-# Zhao, Jiang, Yoshinaga (ACL 2025, arXiv 2412.18053), as reported there.
-PAPER = {
-    "cg": ("−0.891", "6.1e-03", "0.302", "0.149"),
-    "ig": ("0.736", "3.0e-03", "0.538", "19.3"),
-    "lpi": ("—", "—", "0.647", "6.1"),
-    "neurgrad": ("0.9998", "2.6e-05", "0.814", "0.161"),
-}
 MEASURES = {
     "pearson": ("Pearson r with NEG", ".4f"),
     "spearman": ("Spearman correlation with NEG", ".4f"),
@@ -150,12 +144,18 @@ def paper_rows(found: Found) -> Rows:
     """Under `PAPER_HEAD`; ours under the signed convention, which is the paper's."""
     told = found.results.told["signed"][found.results.headline]
     rows = []
-    for method, reported in PAPER.items():
+    for method, reported in paper.ESTIMATORS.items():
         own = told.get(method)
         here = ["—"] * 3
         if own is not None:
             here = [number(own.pearson, ".4f"), number(own.mae, ".1e"), seconds(found, method)]
-        rows.append([LABELS[method], *reported, *here])
+        there = [
+            reported.pearson.get(paper.BERT, "—"),
+            reported.mae.get(paper.BERT, "—"),
+            reported.pearson.get(paper.LLAMA, "—"),
+            reported.seconds,
+        ]
+        rows.append([LABELS[method], *there, *here])
     return rows
 
 

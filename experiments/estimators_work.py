@@ -11,9 +11,9 @@ import negjax
 from experiments import common, curves
 from experiments.estimators_doses import both_signs, dose_unit
 from negjax import store
+from negjax.estimators.each_neuron import ablations
 from negjax.gradients import sign
 from negjax.interventions import grid_rows, intervene, with_baselines
-from negjax.passes import activations
 from negjax.probes import Probes
 from negjax.store import RunFolder
 from negjax.writes import write_norms
@@ -148,12 +148,12 @@ def _estimates(
     seconds = np.full(b, np.nan)
     at = (asked.methods.index(method), slice(prompts.start, prompts.stop))
     if method == "ablation":
-        estimates = ablations_of(inputs, probes, chosen)
+        estimates = _ablations(inputs, probes, chosen)
         if prompts.start == 0:
             layer = np.full(c.neurons, c.layers // 2)
             middle = np.stack([layer, np.arange(c.neurons)], axis=-1)[None]
             one = probes.select([0])
-            seconds[0] = c.layers * _second_time(lambda: ablations_of(inputs, one, middle))
+            seconds[0] = c.layers * _second_time(lambda: _ablations(inputs, one, middle))
     else:
 
         def estimate() -> np.ndarray:
@@ -177,22 +177,10 @@ def _estimates(
     return at, found
 
 
-def ablations_of(inputs: common.Inputs, probes: Probes, neurons: np.ndarray) -> np.ndarray:
-    """P with each of the neurons [b, N, 2] at 0 minus P, [b, N]: `estimate`'s ablation of some."""
-    activation = activations(inputs.lm, probes, inputs.site, budget_bytes=common.budget_bytes())
-    rows = np.arange(len(probes))[:, None]
-    own = activation[rows, neurons[..., 0], neurons[..., 1]]
-    found = intervene(
-        inputs.lm,
-        probes,
-        with_baselines(grid_rows(neurons, -own[..., None]), inputs.lm.config.layers),
-        "additive",
-        inputs.site,
-        budget_bytes=common.budget_bytes(),
-    )
-    values = np.exp(found.log_probability, dtype=np.float64)
-    size = neurons.shape[1]
-    return values[:, :size] - np.take_along_axis(values[:, size:], neurons[..., 0], axis=1)
+def _ablations(inputs: common.Inputs, probes: Probes, neurons: np.ndarray) -> np.ndarray:
+    """Of some neurons [b, N, 2] and the only target, [b, N]."""
+    budget = common.budget_bytes()
+    return ablations(inputs.lm, probes, inputs.site, neurons=neurons, budget_bytes=budget)[:, 0]
 
 
 def _second_time(call: Callable[[], object]) -> float:

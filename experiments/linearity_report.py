@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import common, page_parts
+from experiments import common, page_parts, paper
 from experiments.linearity_results import Results
 from experiments.page_parts import number, percent
 from negjax import report, study
@@ -75,11 +75,11 @@ def page(
         Section("How steep, and which way", _slopes(results, pictures, count)),
         Section("What tells the slope", _predictions(results, summary, pictures, count)),
         Section("Rounding noise", _noise(results, inputs, pictures)),
-        Section("To keep in mind", [report.Bullets(_notes(results, summary))]),
-        page_parts.what_was_measured(inputs, summary, _measured(results)),
-        page_parts.reproduce(summary),
     ]
-    return report.page(TITLE, lead, sections)
+    notes, measured = _notes(results), _measured(results)
+    return page_parts.whole_page(
+        TITLE, lead, sections, inputs, summary, notes=notes, measured=measured
+    )
 
 
 def _result(results: Results) -> list[report.Block]:
@@ -127,24 +127,22 @@ def _paper(found: study.RangeStatistics) -> list[report.Block]:
     neurgrad, computed = found.predictions["neurgrad"], found.predictions["computed"]
     within = f"within ±{found.radius:g}"
     rows = [
-        ["share with |r| ≥ 0.95", "over 90% (r > 0.95 within ±2)", percent(found.every.linear)],
-        ["share with NEG > 0", "about half", percent(found.every.positive)],
         [
-            "NeurGrad, r with NEG",
-            "0.9998 (BERT-base), 0.814 (Llama2-7B)",
-            number(neurgrad.pearson, ".4f"),
+            "share with |r| ≥ 0.95",
+            f"{paper.LINEAR} (r > 0.95 within ±{paper.RADIUS:g})",
+            percent(found.every.linear),
         ],
-        ["NeurGrad, MAE", "2.6e-05 (BERT-base)", number(neurgrad.mae, ".1e")],
-        [
-            "CG, r with NEG",
-            "−0.891 (BERT-base), 0.302 (Llama2-7B)",
-            number(computed.pearson, ".4f"),
-        ],
-        ["CG, MAE", "6.1e-03 (BERT-base)", number(computed.mae, ".1e")],
+        ["share with NEG > 0", paper.POSITIVE, percent(found.every.positive)],
     ]
+    for name, key, own in (("NeurGrad", "neurgrad", neurgrad), ("CG", "cg", computed)):
+        reported = paper.ESTIMATORS[key]
+        rows += [
+            [f"{name}, r with NEG", paper.told(reported.pearson), number(own.pearson, ".4f")],
+            [f"{name}, MAE", paper.told(reported.mae), number(own.mae, ".1e")],
+        ]
     caption = (
-        "As reported by Zhao, Jiang and Yoshinaga (ACL 2025, arXiv 2412.18053), 1,000 prompts of "
-        f"1,000 neurons each; and here, {within}. Models and prompts differ, so the figures may."
+        f"As reported by {paper.SOURCE}, {paper.PROMPTS:,} prompts of {paper.NEURONS:,} neurons "
+        f"each; and here, {within}. Models and prompts differ, so the figures may."
     )
     return [Table(caption, ["", "paper", "here"], rows)]
 
@@ -231,10 +229,9 @@ def _noise(
     ]
 
 
-def _notes(results: Results, summary: Mapping[str, Any]) -> list[str]:
-    notes = page_parts.selection_notes(summary)
+def _notes(results: Results) -> list[str]:
     if results.measure == "response":
-        notes += [
+        notes = [
             f"All ranges are read off one series through ±{results.ranges[-1]:g}, a polynomial: "
             "within the narrow ranges it averages rounding away, so that curves look straighter "
             "than a plain grid of the same points would find them (--measure=both measures both).",
@@ -242,16 +239,16 @@ def _notes(results: Results, summary: Mapping[str, Any]) -> list[str]:
             "finer step; two points would always lie on a line.",
         ]
     else:
-        notes.append(
+        notes = [
             f"Ranges with fewer than {study.LEAST_POINTS} shifts have no r: two points always lie "
             "on a line."
-        )
-    notes += [
+        ]
+    return [
+        *notes,
         "Neurons were drawn uniformly over all layers, for each prompt anew; neurons of one prompt "
         "share its P, so they are not independent.",
         "Pearson r asks whether ΔP follows a line at all, not whether that line passes through 0.",
     ]
-    return notes
 
 
 def _measured(results: Results) -> list[tuple[str, str]]:

@@ -7,16 +7,13 @@ import numpy as np
 import pyarrow as pa
 
 import negjax
-from experiments import common
+from experiments import common, paper
 from negjax import study
 from negjax.chebyshev import Response
 from negjax.figures import Trace
 from negjax.gradients import sign
 from negjax.linearity import fit_changes
 from negjax.store import RunFolder
-
-HEADLINE = 2.0
-"""The range for which the paper states its result."""
 
 GALLERY = 4
 """Curves shown of the most linear neurons, and of the least."""
@@ -60,13 +57,18 @@ class Results:
 
     @property
     def headline(self) -> float:
-        """The range that figures of one range show: the paper's, if it was swept."""
-        return max(r for r in self.fits[self.measure] if r <= HEADLINE or r == self.ranges[0])
+        """The range that figures of one range show."""
+        return headline(self.ranges)
 
     @property
     def ranges(self) -> list[float]:
         """Ascending."""
         return sorted(self.fits[self.measure])
+
+
+def headline(ranges: Sequence[float]) -> float:
+    """The range that figures of one range show: the paper's, if it was swept."""
+    return max(r for r in ranges if r <= paper.RADIUS or r == min(ranges))
 
 
 def analyse(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments import common, multi_neuron_report, provenance
+from experiments import common, multi_neuron_report, paper, provenance
 from experiments.linearity_page import aligned
 from experiments.multi_neuron_results import VARIANTS, Results, neuron_table, set_table
 from negjax import set_figures, store, study
@@ -14,7 +14,7 @@ from negjax.set_figures import Line, Panel
 from negjax.store import RunFolder
 
 PREDICTION_NAMES = {"neg": "Σ NEG x", "gradient": "Σ gradient x"}
-PAPER = (4096, 0.7, "paper: r ≥ 0.7")
+PAPER = (paper.TOGETHER, paper.TOGETHER_PEARSON, f"paper: r ≥ {paper.TOGETHER_PEARSON:g}")
 SCATTERED = 3
 """Sizes whose sums are drawn against what was measured."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import common, page_parts
+from experiments import common, page_parts, paper
 from experiments.multi_neuron_results import VARIANTS, Additivity, Results
 from experiments.multi_neuron_sets import CHOICES, SIGNS
 from experiments.page_parts import number, percent
@@ -28,6 +28,17 @@ HEAD = (
     ("median", "KL"),
 )
 """What each column shows, in two lines."""
+NOTES = (
+    "P lies between 0 and 1, a sum does not: for many neurons it may predict a P that cannot "
+    "be, and no correction was made for that.",
+    "r over sets of several prompts mixes two questions: which prompts are moved at all, and "
+    "which sets move them; the median of each prompt's own r is the second alone.",
+    "Sets of one prompt and choice are taken from one pool of neurons, so they are not "
+    "independent; of a draw that has used up the pool only other signs are new.",
+    f"Within the noise: |ΔP| below {study.NOISE_DEVIATIONS / 2**0.5:g} standard deviations of "
+    "what rounding does to a difference of two P.",
+)
+"""To keep in mind."""
 
 
 def cells(results: Results, choice: str, size: int) -> list[str]:
@@ -68,11 +79,11 @@ def page(
         Section("By the size of the shifts", _magnitudes(pictures, count)),
         Section("By the signs within a set", _signs(results)),
         Section("What the shifts do", _effects(pictures, count)),
-        Section("To keep in mind", [report.Bullets(_notes(results, summary))]),
-        page_parts.what_was_measured(inputs, summary, _measured(results)),
-        page_parts.reproduce(summary),
     ]
-    return report.page(TITLE, _lead(inputs, results), sections)
+    lead, measured = _lead(inputs, results), _measured(results)
+    return page_parts.whole_page(
+        TITLE, lead, sections, inputs, summary, notes=NOTES, measured=measured
+    )
 
 
 def _lead(inputs: common.Inputs, results: Results) -> str:
@@ -131,11 +142,11 @@ def _paper(results: Results) -> list[report.Block]:
             ]
         )
     caption = (
-        "Zhao, Jiang and Yoshinaga (ACL 2025, arXiv 2412.18053) report r ≥ 0.7 between predicted "
-        "and measured changes for 2^12 neurons shifted together within ±2. Here, shifts added, "
-        "for all sizes of the shifts and for each: r over all sets of all prompts, and the median "
-        "over prompts of each one's r. Models, prompts, and how neurons and shifts are chosen "
-        "differ, so the figures may."
+        f"{paper.SOURCE} report r ≥ {paper.TOGETHER_PEARSON:g} between predicted and measured "
+        f"changes for {paper.TOGETHER:,} neurons shifted together within ±{paper.RADIUS:g}. Here, "
+        "shifts added, for all sizes of the shifts and for each: r over all sets of all prompts, "
+        "and the median over prompts of each one's r. Models, prompts, and how neurons and shifts "
+        "are chosen differ, so the figures may."
     )
     head = ["", "shifts", "Σ NEG x: r", "median of prompts", "Σ gradient x: r", "median of prompts"]
     return [Table(caption, head, rows)]
@@ -252,20 +263,6 @@ def _effects(pictures: Mapping[str, Picture], count: str) -> list[report.Block]:
             "distribution's entropy. Dashed: clamped.",
             "Curves of the size of effects growing with the number of neurons.",
         )
-    ]
-
-
-def _notes(results: Results, summary: Mapping[str, Any]) -> list[str]:
-    return [
-        *page_parts.selection_notes(summary),
-        "P lies between 0 and 1, a sum does not: for many neurons it may predict a P that cannot "
-        "be, and no correction was made for that.",
-        "r over sets of several prompts mixes two questions: which prompts are moved at all, and "
-        "which sets move them; the median of each prompt's own r is the second alone.",
-        "Sets of one prompt and choice are taken from one pool of neurons, so they are not "
-        "independent; of a draw that has used up the pool only other signs are new.",
-        f"Within the noise: |ΔP| below {study.NOISE_DEVIATIONS / 2**0.5:g} standard deviations of "
-        "what rounding does to a difference of two P.",
     ]
 
 

@@ -199,19 +199,16 @@ def _page(
     if warning:
         sections.insert(0, report.Section("Unfinished", warning))
     notes = [
-        *page_parts.selection_notes(summary),
         "One prompt is one prompt: which neurons stand out depends on it.",
         "Within a layer neurons are ordered by their own NEG, so the smooth color of the first map "
         "is the ordering; what can be read are the shares of each color, their strength by layer, "
         "and how far the second map repeats the first.",
     ]
     shifts = ", ".join(f"{x:g}" for x in maps[0].shifts)
-    sections += [
-        report.Section("To keep in mind", [report.Bullets(notes)]),
-        page_parts.what_was_measured(inputs, summary, [("Shifts measured", shifts)]),
-        page_parts.reproduce(summary),
-    ]
-    return report.page(TITLE, lead, sections)
+    measured = [("Shifts measured", shifts)]
+    return page_parts.whole_page(
+        TITLE, lead, sections, inputs, summary, notes=notes, measured=measured
+    )
 
 
 def _blocks(found: Map, pictures: Mapping[str, Picture]) -> list[report.Block]:

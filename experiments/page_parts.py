@@ -19,6 +19,36 @@ SHIPPED = "negjax facts"
 """What `read_facts` calls the shipped table."""
 
 
+def whole_page(
+    title: str,
+    lead: str,
+    sections: Sequence[report.Section],
+    inputs: common.Inputs,
+    summary: Mapping[str, Any],
+    *,
+    notes: Sequence[str],
+    measured: Sequence[tuple[str, str]],
+) -> str:
+    """A report as HTML: an experiment's own sections, and after them those that all have.
+
+    Args:
+        notes: of the experiment, to keep in mind; those on the choice of prompts come first.
+        measured: what the numbers are about, beside model and prompts.
+    """
+    return report.page(
+        title,
+        lead,
+        [
+            *sections,
+            report.Section(
+                "To keep in mind", [report.Bullets([*selection_notes(summary), *notes])]
+            ),
+            what_was_measured(inputs, summary, measured),
+            reproduce(summary),
+        ],
+    )
+
+
 def what_was_measured(
     inputs: common.Inputs, summary: Mapping[str, Any], more: Sequence[tuple[str, str]]
 ) -> report.Section:

@@ -20,8 +20,9 @@ from negjax.quiet import transformers
 
 _CORPUS_DIR = flags.DEFINE_string(
     "corpus_dir",
-    "../shared/data/mceval8k",
-    "MCEval8K's folder, whose English MyriadLAMA and mLAMA statements are trained on.",
+    None,
+    "MCEval8K's folder, whose English MyriadLAMA and mLAMA statements are trained on. Default: the "
+    "one that NEGJAX_MCEVAL8K names, or the hub's.",
 )
 _CORPUS = flags.DEFINE_string(
     "corpus",
@@ -139,7 +140,7 @@ def read_job() -> Job:
     )
     plan = BatchPlan(common.seed(), _TOKENS.value, _ANSWERS.value)
     if _CORPUS.value is None:
-        every, source = read_mceval8k(Path(_CORPUS_DIR.value).expanduser()), "MCEval8K"
+        every, source = read_mceval8k(_CORPUS_DIR.value), "MCEval8K"
     else:
         every, source = read_text(Path(_CORPUS.value).expanduser()), Path(_CORPUS.value).name
     every = every[: _STATEMENTS.value or len(every)]

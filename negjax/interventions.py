@@ -19,7 +19,7 @@ from negjax.model.readout import Scores, Spread
 from negjax.model.replay import Pass, take_read
 from negjax.model.rows import Rows, sweep_rows
 from negjax.passes import run_split
-from negjax.probes import Probes
+from negjax.probes import Probes, check_probes
 
 Convention = Literal["signed", "additive"]
 
@@ -265,13 +265,15 @@ def check_target(probes: Probes, target: int | None) -> int:
     """The number of the target to measure.
 
     Raises:
-        ValueError: there are several and none was named, or not so many.
+        ValueError: there are several and none was named, or not so many; or `probes` are none.
     """
+    check_probes(probes)
     if target is None and probes.target_count == 1:
         return 0
-    if target is None or not 0 <= target < probes.target_count:
+    whole = isinstance(target, int | np.integer) and not isinstance(target, bool)
+    if target is None or not whole or not 0 <= target < probes.target_count:
         raise ValueError(
-            f"target is {target}, and each prompt has {probes.target_count}; "
+            f"target is {target!r}, and each prompt has {probes.target_count}; "
             f"pass target=0 … {probes.target_count - 1}"
         )
     return target

@@ -17,7 +17,6 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.gradients import Output
 from negjax.interventions import (
     CHUNK_TOKENS,
     Convention,
@@ -25,7 +24,6 @@ from negjax.interventions import (
     check_target,
     longest_first,
     row_sizes,
-    select_output,
 )
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
@@ -35,12 +33,13 @@ from negjax.model.replay import Pass
 from negjax.neurons import NeuronSets, dense_sets
 from negjax.passes import run_split
 from negjax.probes import Probes
+from negjax.shifted_outputs import ShiftedOutputs
 
 How = Literal["signed", "additive", "clamp"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Joint:
+class Joint(ShiftedOutputs):
     """Outputs under R sets of shifts, of B prompts.
 
     The spread, where it was asked for, is that of the next token over the whole vocabulary, at the
@@ -72,29 +71,6 @@ class Joint:
     baseline_top_token: np.ndarray | None = None
     """[B]."""
 
-    @property
-    def probability(self) -> np.ndarray:
-        """[B, R]."""
-        return np.exp(self.log_probability)
-
-    @property
-    def baseline(self) -> np.ndarray:
-        """[B], probability without a shift."""
-        return np.exp(self.baseline_log_probability[:, 0])
-
-    def values(self, output: Output = "probability") -> np.ndarray:
-        """[B, R], one of the outputs."""
-        return select_output(output, self.log_probability, self.logit)
-
-    def change(self, output: Output = "probability") -> np.ndarray:
-        """[B, R], output with the shifts minus output without.
-
-        The baseline entered the network at the same layer and in the same batch as the set's row,
-        so rounding that they share cancels.
-        """
-        before = select_output(output, self.baseline_log_probability, self.baseline_logit)
-        return self.values(output) - before
-
 
 def joint(
     lm: LanguageModel,
@@ -116,7 +92,8 @@ def joint(
             a → a + x. In both, a is what the activation has become because of shifts below.
         site: `act`, `up` or `product`; None is the model's default.
         clamp: the values are what the activations are set to at the read position, whatever the
-            layers below did; the convention plays no part.
+            layers below did; the convention plays no part. A neuron that a set names more than
+            once counts once, and must have the same value each time.
         target: which of the K targets; may be left out if there is one.
         spread: also measure KL, entropy and top token of the next token's distribution.
         budget_bytes: memory for one batch, besides the weights, the sets and the result.
@@ -125,15 +102,16 @@ def joint(
         outputs [B, R] and baselines, as numpy arrays.
 
     Raises:
-        ValueError: sets of another model, dense shifts to clamp to, bad shifts, convention, site
-            or target, by name; a budget that holds not even one prompt or two rows.
+        ValueError: sets of another model, dense shifts or different values of one neuron to clamp
+            to, bad shifts, convention, site or target, by name; a budget that holds not even one
+            prompt or two rows.
     """
     check_convention(convention)
     target, chosen = check_target(probes, target), lm.config.site(site)
     sets = _checked(lm, sets, clamp)
     how: How = "clamp" if clamp else convention
     most, groups = _plan(lm, probes, len(sets), budget_bytes)
-    calls = _calls(sets, most)
+    calls = _calls(sets, sets.levels if clamp else sets.values, most)
     shape = (len(probes), len(sets))
     found: list[np.ndarray] = []
     for index in groups:
@@ -203,6 +181,14 @@ def _checked(lm: LanguageModel, sets: NeuronSets | np.ndarray, clamp: bool) -> N
             f"{sets.model_shape[1]} neurons, {lm.name} has {shape[0]} of {shape[1]}; make them "
             "with its config"
         )
+    several = np.argwhere(np.isnan(sets.levels))
+    if clamp and len(several):
+        row, column = several[0]
+        layer, index = sets.neurons[row, column]
+        raise ValueError(
+            f"set {row} names neuron (layer {layer}, index {index}) with different values, and an "
+            "activation is clamped to one; name it once"
+        )
     return sets
 
 
@@ -228,8 +214,8 @@ def _plan(
     return batching.largest_bucket(most), groups
 
 
-def _calls(sets: NeuronSets, most: int) -> list[_Call]:
-    """The sets by their lowest layer, so that those of high layers skip what lies below."""
+def _calls(sets: NeuronSets, values: np.ndarray, most: int) -> list[_Call]:
+    """The sets, with values [R, n], by their lowest layer: those of high layers skip the others."""
     layers = sets.model_shape[0]
     order = np.argsort(sets.neurons[..., 0].min(1, initial=layers), kind="stable")
     calls = []
@@ -238,7 +224,7 @@ def _calls(sets: NeuronSets, most: int) -> list[_Call]:
         neurons = sets.neurons[some]
         row, column = np.nonzero(sets.used[some])
         layer, index = neurons[row, column].T
-        entries = (layer, row + 1, index, sets.values[some][row, column])
+        entries = (layer, row + 1, index, values[some][row, column])
         fill = batching.bucket(len(row), steps=2) - len(row)
         padded = [
             np.pad(field, (0, fill), constant_values=value)

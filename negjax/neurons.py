@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from negjax.given import real_numbers, shown
 from negjax.model.config import ModelConfig
 
 
@@ -79,15 +80,21 @@ class NeuronSets:
     neurons: np.ndarray
     """[R, n, 2], int32, (layer, index), no neuron twice in a set; layer L fills up smaller sets."""
     values: np.ndarray
-    """[R, n], float64, units of the activation; 0 where a set is filled up."""
+    """[R, n], float64, the sum of a neuron's values: its shift, in units of the activation; 0 where
+    a set is filled up."""
+    levels: np.ndarray
+    """[R, n], float64, the value itself: what the activation is set to, however often it was named;
+    NaN where a neuron was given different values, 0 where a set is filled up."""
     model_shape: tuple[int, int]
     """(L, F) of the model that the neurons are of."""
 
     def __post_init__(self) -> None:
-        if self.neurons.shape != (*self.values.shape, 2) or self.values.ndim != 2:
+        shape = self.values.shape
+        if len(shape) != 2 or self.neurons.shape != (*shape, 2) or self.levels.shape != shape:
             raise ValueError(
-                f"neurons are {list(self.neurons.shape)} and values {list(self.values.shape)}, "
-                "expected [R, n, 2] and [R, n]; neuron_sets makes them of lists"
+                f"neurons are {list(self.neurons.shape)}, values {list(shape)} and levels "
+                f"{list(self.levels.shape)}, expected [R, n, 2], [R, n] and [R, n]; neuron_sets "
+                "makes them of lists"
             )
 
     def __len__(self) -> int:
@@ -118,16 +125,22 @@ def neuron_sets(config: ModelConfig, sets: Sequence[tuple[ArrayLike, ArrayLike]]
     Args:
         config: of the model that has the neurons.
         sets: R pairs of neurons [n, 2], (layer, index), and values [n] or one for all of them; n
-            may differ. The values of a neuron that a set names more than once are added up.
+            may differ. Of a neuron that a set names more than once, shifts are added up; to clamp,
+            all its values must be the same, and it is set to that value.
 
     Raises:
         ValueError: no sets, an empty set, more neurons than the model has, a neuron that it does
             not have, a value that is not finite; the set is named by its number.
     """
+    if isinstance(sets, str) or not isinstance(sets, Sequence):
+        raise ValueError(f"sets is {shown(sets)}, expected a list of (neurons, values) pairs")
     if not len(sets):
         raise ValueError("no sets of neurons: expected at least one")
     merged = []
-    for number, (neurons, values) in enumerate(sets):
+    for number, pair in enumerate(sets):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise ValueError(f"set {number}: {shown(pair)}, expected a pair of neurons and values")
+        neurons, values = pair
         try:
             merged.append(_merged(config, np.asarray(neurons), values))
         except ValueError as error:
@@ -155,13 +168,15 @@ def dense_sets(config: ModelConfig, shifts: np.ndarray) -> NeuronSets:
         )
     found = [np.argwhere(row) for row in shifts]
     pairs = zip(found, shifts, strict=True)
-    return _filled_up(config, [(at, row[at[:, 0], at[:, 1]]) for at, row in pairs])
+    values = [(at, row[at[:, 0], at[:, 1]]) for at, row in pairs]
+    return _filled_up(config, [(at, own, own) for at, own in values])
 
 
 def _merged(
     config: ModelConfig, neurons: np.ndarray, values: ArrayLike
-) -> tuple[np.ndarray, np.ndarray]:
-    """Different neurons [n, 2], sorted, and the sum of each one's values [n]."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Different neurons [n, 2], sorted, the sum of each one's values [n], and the value itself [n],
+    NaN where there are several."""
     total = config.layers * config.neurons
     if neurons.ndim == 2 and len(neurons) > total:
         raise ValueError(f"{len(neurons):,} neurons, more than the {total:,} that the model has")
@@ -170,7 +185,7 @@ def _merged(
             f"neurons are {list(neurons.shape)}, expected [n, 2]: (layer, index) pairs"
         )
     neurons = check_neurons(config, neurons, 1)[0]
-    values = np.asarray(values, np.float64)
+    values = real_numbers(values, "value")
     if values.ndim and values.shape != (len(neurons),):
         raise ValueError(
             f"values are {list(values.shape)} for {len(neurons)} neurons, expected one each, or "
@@ -184,15 +199,22 @@ def _merged(
             f"value {values[wrong]} of neuron (layer {layer}, index {index}), expected a finite "
             "number"
         )
-    flat, inverse = np.unique(neurons @ (config.neurons, 1), return_inverse=True)
-    return np.stack(np.divmod(flat, config.neurons), -1), np.bincount(inverse, values)
+    flat, first, inverse = np.unique(
+        neurons @ (config.neurons, 1), return_index=True, return_inverse=True
+    )
+    level = values[first]
+    level[inverse[values != level[inverse]]] = np.nan
+    return np.stack(np.divmod(flat, config.neurons), -1), np.bincount(inverse, values), level
 
 
-def _filled_up(config: ModelConfig, sets: Sequence[tuple[np.ndarray, np.ndarray]]) -> NeuronSets:
-    longest = max(len(values) for _, values in sets)
+def _filled_up(
+    config: ModelConfig, sets: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> NeuronSets:
+    longest = max(len(values) for _, values, _ in sets)
     neurons = np.zeros((len(sets), longest, 2), np.int32)
     neurons[..., 0] = config.layers
-    values = np.zeros((len(sets), longest))
-    for row, (some, own) in enumerate(sets):
-        neurons[row, : len(own)], values[row, : len(own)] = some, own
-    return NeuronSets(neurons, values, (config.layers, config.neurons))
+    values, levels = np.zeros((2, len(sets), longest))
+    for row, (some, own, level) in enumerate(sets):
+        neurons[row, : len(own)] = some
+        values[row, : len(own)], levels[row, : len(own)] = own, level
+    return NeuronSets(neurons, values, levels, (config.layers, config.neurons))

@@ -1,11 +1,12 @@
 """Prompts and targets as token arrays, checked before anything is computed."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
 
+from negjax.given import shown
 from negjax.language_model import LanguageModel
 from negjax.quiet import transformers
 
@@ -48,8 +49,18 @@ class Probes:
         return self.target_ids.shape[1]
 
     def select(self, index: Sequence[int] | np.ndarray) -> "Probes":
-        """The probes numbered `index`, in that order."""
+        """The probes numbered `index`, in that order.
+
+        Raises:
+            ValueError: no numbers, or one that is not from 0 to B − 1.
+        """
         at = np.asarray(index)
+        whole = at.ndim == 1 and at.size and np.issubdtype(at.dtype, np.integer)
+        if not whole or at.min() < 0 or at.max() >= len(self):
+            raise ValueError(
+                f"probes numbered {shown(index)} were asked for, expected a list of one or more "
+                f"whole numbers from 0 to {len(self) - 1}"
+            )
         return dataclasses.replace(
             self,
             prompts=tuple(self.prompts[i] for i in at),
@@ -59,6 +70,27 @@ class Probes:
             read=self.read[at],
             target_ids=self.target_ids[at],
             target_mask=self.target_mask[at],
+        )
+
+    def select_target(self, number: int) -> "Probes":
+        """The same prompts with their target number `number` alone."""
+        return dataclasses.replace(
+            self,
+            targets=tuple((row[number],) for row in self.targets),
+            target_ids=self.target_ids[:, [number]],
+            target_mask=self.target_mask[:, [number]],
+        )
+
+
+def check_probes(value: object, name: str = "probes") -> None:
+    """Refuses what is no encoded probes.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    if not isinstance(value, Probes):
+        raise ValueError(
+            f"{name}: {shown(value)} was given, expected Probes: encode(lm, prompts, targets)"
         )
 
 
@@ -102,7 +134,10 @@ def encode(
             'target_mode "all" needs a causal LM, since one [MASK] holds one token; '
             'pass target_mode="first"'
         )
-    many = tuple((t,) if isinstance(t, str) else tuple(t) for t in targets)
+    # What is no text, alone or in a row, is refused with its row's number.
+    many = tuple(
+        (t,) if isinstance(t, str) or not isinstance(t, Iterable) else tuple(t) for t in targets
+    )
     counts = {len(t) for t in many}
     if len(counts) > 1 or 0 in counts:
         raise ValueError(f"targets a prompt: {sorted(counts)}; expected the same number, 1 or more")

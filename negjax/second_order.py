@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.given import real_numbers
 from negjax.gradients import Output
 from negjax.interventions import Cost, Kernel, check_target, grid_rows, measure_rows
 from negjax.language_model import LanguageModel
@@ -145,11 +146,17 @@ def linear_range(first: np.ndarray, second: np.ndarray, tolerance: float) -> np.
         [...], in units of the activation; infinite where f'' is 0.
 
     Raises:
-        ValueError: a tolerance that is not positive.
+        ValueError: a tolerance that is not positive and finite, derivatives that are no numbers or
+            of different shapes.
     """
-    if not tolerance > 0:
+    if real_numbers(tolerance, "tolerance").shape or not 0 < tolerance < np.inf:
         raise ValueError(f"tolerance is {tolerance}, expected a positive share of the change")
+    shapes = [real_numbers(x, name).shape for x, name in ((first, "first"), (second, "second"))]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"first is {list(shapes[0])} and second {list(shapes[1])}, expected the same shape"
+        )
     first, second = np.abs(np.asarray(first)), np.abs(np.asarray(second))
     dtype = np.result_type(first, second)
-    everywhere = np.full(np.broadcast_shapes(first.shape, second.shape), np.inf, dtype)
+    everywhere = np.full(shapes[0], np.inf, dtype)
     return np.divide(2 * tolerance * first, second, out=everywhere, where=second > 0)

@@ -5,22 +5,21 @@ import dataclasses
 import numpy as np
 
 from negjax.batching import DEFAULT_BUDGET_BYTES
-from negjax.gradients import Output
 from negjax.interventions import (
     Convention,
     grid_rows,
     intervene,
-    select_output,
     with_baselines,
 )
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.neurons import check_neurons
 from negjax.probes import Probes
+from negjax.shifted_outputs import ShiftedOutputs
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep:
+class Sweep(ShiftedOutputs):
     """Outputs under N interventions with X shifts each, of B prompts.
 
     The spread, where it was asked for, is that of the next token over the whole vocabulary, at the
@@ -54,29 +53,6 @@ class Sweep:
     """[B], without a shift."""
     baseline_top_token: np.ndarray | None = None
     """[B]."""
-
-    @property
-    def probability(self) -> np.ndarray:
-        """[B, N, X]."""
-        return np.exp(self.log_probability)
-
-    @property
-    def baseline(self) -> np.ndarray:
-        """[B], probability without a shift."""
-        return np.exp(self.baseline_log_probability[:, 0])
-
-    def values(self, output: Output = "probability") -> np.ndarray:
-        """[B, N, X], one of the outputs."""
-        return select_output(output, self.log_probability, self.logit)
-
-    def change(self, output: Output = "probability") -> np.ndarray:
-        """[B, N, X], output with the shift minus output without.
-
-        The baseline entered the network at the same layer and in the same batch as the shifted
-        rows, so rounding that they share cancels.
-        """
-        before = select_output(output, self.baseline_log_probability, self.baseline_logit)
-        return self.values(output) - before[..., None]
 
 
 def sweep(

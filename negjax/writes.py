@@ -13,7 +13,7 @@ from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.model.replay import take_read
 from negjax.passes import run_split
-from negjax.probes import Probes
+from negjax.probes import Probes, check_probes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +41,9 @@ def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> W
         site: `act`, `up` or `product`; None is the model's default.
 
     Raises:
-        ValueError: unknown site.
+        ValueError: unknown site, probes that are not encoded.
     """
+    check_probes(probes)
     c = lm.config
     chosen = c.site(site)
     shape = (len(probes), c.layers, c.neurons)

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 import hypothesis
 import jax
 import pytest
+from absl.testing import flagsaver
 
 import negjax.loading
 from negjax.language_model import LanguageModel
 from tests.shared_data import EXPECTED
+from tests.tiny_runs import undraw
 
 # How long an example takes says nothing on a machine that others use as well.
 hypothesis.settings.register_profile("unhurried", deadline=None)
@@ -38,6 +40,19 @@ def _compiled() -> Iterator[None]:
     vm.max_map_count), each computation takes some, and LLVM dies of the first that is refused."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def restored_flags() -> Iterator[None]:
+    """Flags are as they were before the test."""
+    with flagsaver.flagsaver():
+        yield
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are built, but not rendered, which takes longer than the rest of a tiny run."""
+    undraw(monkeypatch)
 
 
 @pytest.fixture(scope="session")

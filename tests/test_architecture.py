@@ -19,17 +19,17 @@ FILES = [
 
 # Data flows down this list: a module may import those above it, never one below.
 ORDER = {
-    "text and files": "quiet whole_files tables gguf_tokenizer checkpoints "
-    "checkpoints.gguf_header checkpoints.hub",
+    "text and files": "quiet given whole_files tables gguf_tokenizer "
+    "checkpoints checkpoints.gguf_header checkpoints.hub",
     "model": "model model.config model.layers model.attention model.transformer model.replay "
     "model.targets model.readout model.rows model.joint_rows model.row_gradients",
     "weights": "checkpoints.conversion families.common families.bert families.gpt2 families.llama "
     "families checkpoints.safetensors_files checkpoints.gguf_files language_model loading export",
-    "probes": "neurons probes batching common_heads passes writes",
+    "probes": "neurons probes batching common_heads passes answers writes",
     "benchmark": "mceval8k.catalogue mceval8k.files mceval8k.identity mceval8k.splitting "
     "mceval8k.demonstrating mceval8k.wording mceval8k.benchmark mceval8k.sampling "
     "mceval8k.encoding mceval8k",
-    "measurements": "gradients interventions sweeps joint_interventions chebyshev "
+    "measurements": "gradients interventions shifted_outputs sweeps joint_interventions chebyshev "
     "second_order estimators.integrated estimators.each_neuron estimators",
     "pretraining": "pretraining pretraining.corpus pretraining.vocabulary pretraining.batches "
     "pretraining.training pretraining.saved_states pretraining.recall",
@@ -52,7 +52,7 @@ EXPERIMENTS = (
     "experiments.baselines.torch_forward experiments.baselines.torch_serial "
     "experiments.baselines.torch_best experiments.common experiments.memory "
     "experiments.provenance "
-    "experiments.page_parts experiments.bench_cases experiments.bench_child "
+    "experiments.page_parts experiments.paper experiments.bench_cases experiments.bench_child "
     "experiments.bench_processes experiments.bench "
     "experiments.curves experiments.flag_lists "
     "experiments.linearity_results experiments.linearity_report experiments.linearity_page "
@@ -65,9 +65,11 @@ EXPERIMENTS = (
     "experiments.pretrain_page experiments.pretrain_bert "
     "experiments.multi_neuron_sets experiments.multi_neuron_results "
     "experiments.multi_neuron_report experiments.multi_neuron_page experiments.multi_neuron "
-    "experiments.control_edits experiments.control_work experiments.control_results "
+    "experiments.control_edits experiments.control_work experiments.control_tables "
+    "experiments.control_results "
     "experiments.control_report experiments.control_page experiments.control "
-    "experiments.benchmark_flags experiments.mceval8k_leaks_page experiments.mceval8k_leaks "
+    "experiments.compare experiments.benchmark_flags experiments.mceval8k_leaks_page "
+    "experiments.mceval8k_leaks "
     "experiments.skills_inputs experiments.skills_study experiments.skills_probes "
     "experiments.skills_page experiments.skills"
 )

@@ -1,14 +1,10 @@
 """The study of control, from flags to folder, on tiny models."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from pyarrow import parquet
 
 import negjax
@@ -24,15 +20,14 @@ from negjax.control import (
     suppress,
     target_probabilities,
 )
-from negjax.export import save_pretrained
 from negjax.language_model import LanguageModel
 from negjax.probes import encode
+from tests import tiny_runs
 from tests.block_shapes import tiny
 from tests.sharp_models import sharp
 from tests.test_report import Page
+from tests.tiny_runs import ANSWERS, PROMPTS, arguments, summary, write_inputs
 
-PROMPTS = [f"w{i} w{i + 1} w{i + 2}" for i in range(2, 10)]
-ANSWERS = [f"w{i}" for i in range(5, 13)]
 EDITS = """fact,kind,prompt,answer,new,masked
 one,edit,w3 w4,w5,w9,w3 w4 [MASK]
 one,paraphrase,w4 w3 w4,w5,w9,w4 w3 w4 [MASK]
@@ -49,53 +44,33 @@ two,paraphrase,w4 w4 w12,w5,w10,w4 w4 w12 [MASK]
 """
 
 
+pytestmark = pytest.mark.usefixtures("restored_flags")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models and tables, as a user has them."""
     path = tmp_path_factory.mktemp("inputs")
-    for shape in ("gated", "bert"):
-        save_pretrained(sharp(shape), path / shape)
-    save_pretrained(tiny("gated", family="mistral"), path / "mistral")
-    lines = [f"{p},{a},{p} [MASK] w2" for p, a in zip(PROMPTS, ANSWERS, strict=True)]
-    (path / "facts.csv").write_text("\n".join(["prompt,answer,masked", *lines]))
     (path / "edits.csv").write_text(EDITS)
-    return path
-
-
-@pytest.fixture(autouse=True)
-def restored_flags() -> Iterator[None]:
-    with flagsaver.flagsaver():
-        yield
+    without_bias = tiny("gated", family="mistral")
+    return write_inputs(path, 8, gated=sharp("gated"), bert=sharp("bert"), mistral=without_bias)
 
 
 def parse(folder: Path, output: Path, *more: str) -> None:
-    flags.FLAGS(
-        [
-            "experiment",
-            f"--model={folder / 'gated'}",
-            f"--probes={folder / 'facts.csv'}",
-            f"--unrelated={folder / 'facts.csv'}",
-            f"--edit_table={folder / 'edits.csv'}",
-            f"--output={output}",
-            "--compilation_cache=none",
-            "--prompts=3",
-            "--counts=2,5",
-            "--volumes=0.5",
-            "--ratios=1",
-            "--wanted=0.02,0.1",
-            "--edits=2",
-            "--edit_probability=0.1",
-            "--ways=smallest,reworded",
-            "--turns=6",
-            *more,
-        ]
+    few = (
+        f"--unrelated={folder / 'facts.csv'}",
+        f"--edit_table={folder / 'edits.csv'}",
+        "--prompts=3",
+        "--counts=2,5",
+        "--volumes=0.5",
+        "--ratios=1",
+        "--wanted=0.02,0.1",
+        "--edits=2",
+        "--edit_probability=0.1",
+        "--ways=smallest,reworded",
+        "--turns=6",
     )
-
-
-def summary(output: Path) -> dict[str, Any]:
-    found = json.loads((output / store.SUMMARY).read_text(encoding="utf-8"))
-    assert isinstance(found, dict)
-    return found
+    tiny_runs.parse(*arguments(folder, output, *few, *more))
 
 
 def rows(output: Path, number: int) -> list[dict[str, Any]]:
@@ -124,9 +99,11 @@ def test_what_is_reported_is_what_the_library_measures(
         )
         assert row["probability"] == pytest.approx(found.after.probability[0], rel=1e-4)
         assert row["before"] == pytest.approx(found.before.probability[0], rel=1e-5)
-        assert row["first"] == (found.after.rank[0] == 1)
+        assert (row["rank_before"], row["rank"]) == (found.before.rank[0], found.after.rank[0])
+        assert row["top_token_before"] == found.before.top_token[0]
+        assert row["top_token"] == found.after.top_token[0]
         assert row["kl"] == pytest.approx(found.kl[0], rel=1e-3)
-    others = encode(lm, PROMPTS, ANSWERS)
+    others = encode(lm, PROMPTS[:8], ANSWERS[:8])
     for row in rows(tmp_path, 1):
         own = probes.select([row["prompt"]])
         [steered] = steer_probes(lm, own, row["wanted"], turns=6, unrelated=others)
@@ -157,6 +134,21 @@ def test_what_is_reported_is_what_the_library_measures(
             assert measured[1] == pytest.approx(expected, rel=1e-2)
     assert about["complete"] is True
     assert about["convention"] == "additive"
+    for said in about["turning"]:
+        behind = [
+            row
+            for row in turned
+            if (row["direction"], row["count"]) == (said["direction"], said["count"])
+            and f"{row['amount']} {row['size']:g}" == said["amount"]
+        ]
+        assert said["rank_before"] == np.median([row["rank_before"] for row in behind])
+        assert said["rank"] == np.median([row["rank"] for row in behind])
+        assert said["first"] == np.mean([row["rank"] == 1 for row in behind])
+        changed = [row["top_token"] != row["top_token_before"] for row in behind]
+        assert said["other"] == np.mean(changed)
+    # Some ranks change, so that the columns can be told apart.
+    assert any(row["rank"] != row["rank_before"] for row in turned)
+    assert any(row["top_token"] != row["top_token_before"] for row in turned)
     assert about["edits"]["left_out"][0]["fact"] == "unknown"
     assert [s["wanted"] for s in about["steering"]] == [0.02, 0.1]
     assert [s["hit"] for s in about["steering"]] == [1, 1]
@@ -174,6 +166,7 @@ def test_what_is_reported_is_what_the_library_measures(
     printed = capsys.readouterr().out
     assert "turning 3, steering 3, editing 2" in printed
     assert printed.endswith(f"report: {tmp_path / store.REPORT}\n")
+    assert {"rank before", "rank after", "argmax changed"} <= set(page.text)
 
 
 def test_lines_miss_by_what_they_miss(folder: Path, tmp_path: Path) -> None:
@@ -185,7 +178,7 @@ def test_lines_miss_by_what_they_miss(folder: Path, tmp_path: Path) -> None:
     for row in rows(tmp_path, 1):
         own = probes.select([row["prompt"]])
         for name, output in (("P", "probability"), ("log P", "log_probability")):
-            gradients = negjax.neurgrad(lm, own, output=output)  # type: ignore[arg-type]
+            gradients = negjax.neurgrad(lm, own, output=cast(Any, output))
             gradient = gradients.computed[0, 0].astype(np.float64)
             p = float(gradients.probability[0, 0])
             missing = row["wanted"] - p if name == "P" else np.log(row["wanted"] / p)

@@ -11,17 +11,12 @@ import pytest
 from flax import nnx
 
 from negjax.estimators import METHODS, estimate
+from negjax.estimators.each_neuron import ablations
 from negjax.gradients import neurgrad
+from negjax.neurons import random_neurons
 from negjax.passes import activations
 from negjax.sweeps import sweep
-from tests.block_shapes import (
-    JOINT_TARGETS,
-    SHAPES,
-    error,
-    precision,
-    tiny,
-    tiny_probes,
-)
+from tests.block_shapes import JOINT_TARGETS, SHAPES, TARGETS, error, precision, tiny, tiny_probes
 from tests.reference import (
     float64_weights,
     joint_scores,
@@ -129,6 +124,19 @@ def test_ablation_is_a_sweep_to_zero(shape, site):
         shift[1, 4] = -inner[site][1, 4]
         expected = shifted_probabilities(lm, probes, 1, site, shift) - before
         assert error(found[1, :, 1, 4], expected) < 1e-11
+
+
+@pytest.mark.parametrize("targets", [TARGETS, JOINT_TARGETS])
+def test_ablation_of_some_neurons(targets):
+    """Those of all neurons, of each prompt's own."""
+    lm = tiny("gated")
+    probes = tiny_probes(lm, targets, "single" if targets == TARGETS else "all")
+    neurons = random_neurons(lm.config, 7, 3, 0)
+    found = ablations(lm, probes, neurons=neurons)
+    assert found.shape == (3, 2, 7)
+    every = estimate(lm, probes, "ablation")
+    for b in range(3):
+        assert error(found[b], every[b][:, neurons[b, :, 0], neurons[b, :, 1]]) < 1e-4
 
 
 def test_ablation_of_joint_targets():
@@ -261,8 +269,8 @@ def test_activations():
             {"method": "lpi", "output": "probability"},
             r'"lpi" is of the log_probability, not of the',
         ),
-        ({"steps": 0}, r"steps is 0, expected a positive integer"),
-        ({"steps": 2.0}, r"steps is 2\.0, expected a positive integer"),
+        ({"steps": 0}, r"steps is 0, expected a whole number, 1 or more"),
+        ({"steps": 2.0}, r"steps is 2\.0, expected a whole number"),
         ({"method": "ablation", "budget_bytes": 999}, r"budget_bytes=999 is too small: one prompt"),
         ({"method": "lpi", "budget_bytes": 999}, r"budget_bytes=999 is too small"),
         ({"budget_bytes": 999}, r"budget_bytes=999 is too small: one prompt of 8 tokens takes"),

@@ -1,32 +1,26 @@
 """The study of estimators from flags to folder: whole runs on tiny models."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from absl import flags
 from absl.testing import flagsaver
 from pyarrow import parquet
 
 import negjax
-from experiments import common, estimators
-from negjax import estimator_figures, store
+from experiments import estimators
+from negjax import store
 from negjax.estimators import METHODS
-from negjax.export import save_pretrained
-from negjax.figures import Picture
 from negjax.gradients import sign
 from negjax.linearity import paper_grid
 from negjax.probes import encode
 from negjax.writes import write_norms
+from tests import tiny_runs
 from tests.block_shapes import error, tiny
-from tests.test_report import PNG, Page
+from tests.test_report import Page
+from tests.tiny_runs import arguments, columns, summary, write_inputs
 
-ROOT = Path(__file__).parents[1]
-PROMPTS = [f"w{i} w{i + 1} w{i + 2}" for i in range(2, 14)]
-ANSWERS = [f"w{i}" for i in range(5, 17)]
 # All runs have groups of one shape, and what they are compared with is computed prompt by prompt:
 # shapes that come again are not compiled again.
 SHAPE = ("--prompts=2", "--group=1", "--neurons=8", "--doses=1,0.5")
@@ -34,51 +28,18 @@ SHORT = (*SHAPE, "--methods=cg,neurgrad,ablation", "--range=2", "--top=3")
 WHOLE = (*SHAPE, "--range=4", "--dosed_prompts=2")
 
 
+pytestmark = pytest.mark.usefixtures("restored_flags")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models and a table, as a user has them."""
     path = tmp_path_factory.mktemp("inputs")
-    for shape in ("gated", "bert"):
-        save_pretrained(tiny(shape), path / shape)
-    lines = [f"{p},{a},{p} [MASK] w2" for p, a in zip(PROMPTS, ANSWERS, strict=True)]
-    (path / "facts.csv").write_text("\n".join(["prompt,answer,masked", *lines]))
-    return path
-
-
-@pytest.fixture(autouse=True)
-def restored_flags() -> Iterator[None]:
-    with flagsaver.flagsaver():
-        yield
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are built, but not rendered, which takes longer than the rest of a tiny run."""
-    monkeypatch.setattr(estimator_figures, "rendered", lambda figure: Picture(b"<svg/>", PNG))
+    return write_inputs(path, gated=tiny("gated"), bert=tiny("bert"))
 
 
 def parse(folder: Path, output: Path, *more: str) -> None:
-    flags.FLAGS(
-        [
-            "experiment",
-            f"--model={folder / 'gated'}",
-            f"--probes={folder / 'facts.csv'}",
-            f"--output={output}",
-            "--compilation_cache=none",
-            *more,
-        ]
-    )
-
-
-def summary(output: Path) -> dict[str, Any]:
-    found = json.loads((output / store.SUMMARY).read_text(encoding="utf-8"))
-    assert isinstance(found, dict)
-    return found
-
-
-def columns(output: Path, name: str) -> dict[str, np.ndarray]:
-    table = parquet.read_table(output / name)
-    return {name: table.column(name).to_numpy() for name in table.column_names}
+    tiny_runs.parse(*arguments(folder, output, *more))
 
 
 @pytest.fixture(scope="module")
@@ -312,15 +273,3 @@ def test_lpi_of_several_tokens_is_refused_by_flag(folder, tmp_path):
     parse(folder, tmp_path / "run", "--target_mode=all", f"--probes={tmp_path / 'joint.csv'}")
     with pytest.raises(ValueError, match=r"--target_mode=first, or --methods=cg,neurgrad,ig,relp"):
         estimators.main()
-
-
-@pytest.mark.parametrize("name", ["estimators_quick", "estimators_paper", "estimators_facts_bert"])
-def test_flag_files_are_understood(name):
-    flags.FLAGS(["experiment", f"--flagfile={ROOT / 'experiments' / 'flagfiles' / name}.flags"])
-    assert common.output_folder("x") == Path("runs") / name
-
-
-def test_flags_say_what_they_are():
-    defined = flags.FLAGS.flags_by_module_dict()["experiments.estimators"]
-    assert len(defined) == 10
-    assert all(len(flag.help) > 10 for flag in defined)

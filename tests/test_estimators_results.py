@@ -14,7 +14,7 @@ from experiments.estimators_ranges import (
     ratio_shares,
     slope_ratio,
 )
-from experiments.estimators_results import FORMS, compare, form_values, mirrored
+from experiments.estimators_results import FORMS, form_values, judged, mirrored
 from negjax import estimator_figures
 from negjax.linearity import fit_changes, paper_grid
 from tests.block_shapes import SHAPES, error, one_neuron_a_layer, precision, tiny, tiny_probes
@@ -80,7 +80,7 @@ def test_what_the_comparison_says():
     estimate = np.asarray([2.0, 1, 3, 4, 1, 1, np.nan, 4])
     prompt = np.asarray([0, 0, 0, 0, 1, 1, 1, 1])
     above = np.asarray([True, True, True, False, True, False, True, True])
-    found = compare(estimate, slope, prompt, above, 2, slope_units=True)
+    found = judged(estimate, slope, prompt, above, 2, slope_units=True)
     assert found.neurons == 7
     assert found.mae == pytest.approx((1 + 1 + 0 + 0 + 9 + 21 + 36) / 7)
     assert found.mean_size == pytest.approx((1 + 2 + 3 + 4 + 10 + 20 + 40) / 7)
@@ -96,14 +96,14 @@ def test_what_the_comparison_says():
     assert found.pearson_of_a_prompt == pytest.approx(np.mean(own))
     ranked = np.asarray([[4.0, 2, 5, 6.5, 2, 2, 6.5], [2, 3, 4, 5, 6, 1, 7]])
     assert found.spearman == pytest.approx(np.corrcoef(ranked)[0, 1])
-    other = compare(estimate, slope, prompt, above, 4, slope_units=False)
+    other = judged(estimate, slope, prompt, above, 4, slope_units=False)
     assert (other.mae, other.top_overlap) == (None, None)
     assert other.pearson == found.pearson
 
 
 def test_an_estimate_that_says_nothing_has_no_numbers():
     nothing = np.full(3, np.nan)
-    found = compare(nothing, np.ones(3), np.zeros(3), np.ones(3, bool), 1, slope_units=True)
+    found = judged(nothing, np.ones(3), np.zeros(3), np.ones(3, bool), 1, slope_units=True)
     assert found.neurons == 0
     assert all(value is None for value in dataclasses.astuple(found)[1:])
 

@@ -63,8 +63,9 @@ def test_one_step_is_the_gradient_halfway():
     assert error(found, estimate(lm, probes, "cgxa")) > 0.01
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_completeness(shape):
+# Seen: 4.5e-5, 6.1e-5, 1.2e-3.
+@pytest.mark.parametrize(("shape", "limit"), [("gated", 1e-4), ("gpt2", 1e-4), ("bert", 2e-3)])
+def test_completeness(shape, limit):
     """Summed over a layer: the probability less that with the layer at 0, to the rule's error."""
     with precision("float64"):
         lm = tiny(shape, "float64")
@@ -80,7 +81,7 @@ def test_completeness(shape):
             error(estimate(lm, probes, "ig", steps=steps).sum(-1)[0], expected)
             for steps in (20, 80)
         )
-        assert coarse < 3e-3
+        assert coarse < limit
         # The midpoint rule's error falls as the square of the steps.
         assert 12 < coarse / fine < 20
 
@@ -128,14 +129,17 @@ def test_joint_targets(shape):
             assert abs(found[layer, index] - expected) < 5e-8 * np.abs(found).max()
 
 
-def test_rows_go_in_several_calls(monkeypatch):
+def test_rows_go_in_several_buffers_of_one_call(monkeypatch):
     """Buffers of few rows, cut within a layer."""
     # A context of its own: nothing compiled for others serves it.
     lm = tiny("gated", context_length=29)
     probes = tiny_probes(lm).select([2])
     together = estimate(lm, probes, "ig")
-    counted = mock.Mock(wraps=integrated._layer_gradients)
-    monkeypatch.setattr(integrated, "_layer_gradients", counted)
+    called = mock.Mock(wraps=integrated._integrated)
+    monkeypatch.setattr(integrated, "_integrated", called)
     monkeypatch.setattr("negjax.interventions.CHUNK_TOKENS", 6)
     assert error(estimate(lm, probes, "ig", budget_bytes=80_000), together) < 1e-5
-    assert counted.call_count > 3
+    [call] = called.call_args_list
+    buffers, rows = call.args[4].shape
+    assert buffers > 3
+    assert rows % 20 != 0

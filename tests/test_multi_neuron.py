@@ -1,183 +1,34 @@
-"""The study of many neurons at once: which sets, what is predicted, from flags to folder."""
+"""The study of many neurons at once, from flags to folder, on tiny models."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from pyarrow import parquet
 
 import negjax
-from experiments import common, multi_neuron
-from experiments.multi_neuron_results import prediction
-from experiments.multi_neuron_sets import CHOICES, design, pool, shifts_of, sizes_up_to
-from negjax import set_figures, store, study
-from negjax.export import save_pretrained
-from negjax.figures import Picture
+from experiments import multi_neuron
+from experiments.multi_neuron_sets import CHOICES
+from negjax import store, study
+from tests import tiny_runs
 from tests.block_shapes import tiny
-from tests.test_report import PNG, Page
+from tests.test_report import Page
+from tests.tiny_runs import FLAGFILES, arguments, columns, summary, write_inputs
 
-ROOT = Path(__file__).parents[1]
-PROMPTS = [f"w{i} w{i + 1} w{i + 2}" for i in range(2, 8)]
-ANSWERS = [f"w{i}" for i in range(5, 11)]
+pytestmark = pytest.mark.usefixtures("restored_flags")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models and a table, as a user has them."""
     path = tmp_path_factory.mktemp("inputs")
-    for shape in ("gated", "bert"):
-        save_pretrained(tiny(shape), path / shape)
-    lines = [f"{p},{a},{p} [MASK] w2" for p, a in zip(PROMPTS, ANSWERS, strict=True)]
-    (path / "facts.csv").write_text("\n".join(["prompt,answer,masked", *lines]))
-    return path
-
-
-@pytest.fixture(autouse=True)
-def restored_flags() -> Iterator[None]:
-    with flagsaver.flagsaver():
-        yield
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are built, but not rendered, which takes longer than the rest of a tiny run."""
-    monkeypatch.setattr(set_figures, "rendered", lambda figure: Picture(b"<svg/>", PNG))
+    return write_inputs(path, 6, gated=tiny("gated"), bert=tiny("bert"))
 
 
 def parse(folder: Path, output: Path, *more: str) -> None:
-    flags.FLAGS(
-        [
-            "experiment",
-            f"--model={folder / 'gated'}",
-            f"--probes={folder / 'facts.csv'}",
-            f"--output={output}",
-            "--compilation_cache=none",
-            "--prompts=2",
-            "--largest=8",
-            "--magnitudes=1,2",
-            *more,
-        ]
-    )
-
-
-def summary(output: Path) -> dict[str, Any]:
-    found = json.loads((output / store.SUMMARY).read_text(encoding="utf-8"))
-    assert isinstance(found, dict)
-    return found
-
-
-def columns(output: Path, name: str = store.SETS) -> dict[str, np.ndarray]:
-    table = parquet.read_table(output / name)
-    return {n: table.column(n).to_numpy() for n in table.column_names}
-
-
-# ---- Which sets.
-
-
-def test_sizes():
-    np.testing.assert_array_equal(sizes_up_to(1), [1])
-    np.testing.assert_array_equal(sizes_up_to(60), [1, 2, 4, 8, 16, 32])
-    assert sizes_up_to(4096)[-1] == 4096
-
-
-@pytest.mark.parametrize("choice", CHOICES)
-def test_pools(choice):
-    neurgrad = np.random.default_rng(0).normal(size=(4, 10))
-    neurons = pool(choice, neurgrad, 8, 3, np.random.default_rng(1))
-    assert neurons.shape == (24 if choice == "layer" else 8, 2)
-    assert neurons.min() >= 0 and (neurons < (4, 10)).all()
-    if choice == "layer":
-        assert [len(set(part[:, 0])) for part in np.split(neurons, 3)] == [1, 1, 1]
-        assert len(set(neurons[::8, 0])) == 3
-        neurons = neurons[:8]
-    assert len({tuple(n) for n in neurons}) == 8
-    if choice == "even":
-        assert [sorted(neurons[i : i + 4, 0]) for i in (0, 3, 4)] == [[0, 1, 2, 3]] * 3
-    if choice == "top":
-        size = np.abs(neurgrad[tuple(neurons.T)])
-        np.testing.assert_array_equal(size, np.sort(np.abs(neurgrad).reshape(-1))[:-9:-1])
-    again = pool(choice, neurgrad, 8, 3, np.random.default_rng(1))
-    np.testing.assert_array_equal(pool(choice, neurgrad, 8, 3, np.random.default_rng(1)), again)
-
-
-@pytest.mark.parametrize("choice", CHOICES)
-def test_no_set_comes_twice_and_all_combinations_come(choice):
-    sets = design(choice, 8, 3, ["same", "random"], np.asarray([1.0, 2.0]))
-    parts = shifts_of(choice, sets, 8, np.random.default_rng(0))
-    seen = set()
-    for (members, shifts), size, random, shift in zip(
-        parts, sets.size, sets.random_signs, sets.shift, strict=True
-    ):
-        assert len(members) == len(set(members)) == size == len(shifts)
-        assert members.max() < (24 if choice == "layer" else 8)
-        assert set(np.abs(shifts)) == {abs(shift)}
-        if not random:
-            assert set(shifts) == {shift}
-            key = (tuple(sorted(members)), float(shift))
-            assert key not in seen
-            seen.add(key)
-    same = ~sets.random_signs
-    found = set(zip(sets.size[same], sets.shift[same], strict=True))
-    assert found == {(size, x) for size in (1, 2, 4, 8) for x in (-2, -1, 1, 2)}
-    assert set(sets.draw[sets.random_signs]) == {0, 1, 2}
-    # Random signs come with all of them turned round, and are not all alike.
-    for i in np.flatnonzero(sets.random_signs):
-        turned = np.flatnonzero(
-            sets.random_signs
-            & (sets.size == sets.size[i])
-            & (sets.draw == sets.draw[i])
-            & (sets.shift == -sets.shift[i])
-        )
-        np.testing.assert_array_equal(parts[turned[0]][1], -parts[i][1])
-    assert any(len(set(parts[i][1])) == 2 for i in np.flatnonzero(sets.random_signs))
-
-
-def test_draws_are_other_neurons_as_far_as_there_are():
-    sets = design("random", 8, 2, ["same"], np.asarray([1.0]))
-    parts = shifts_of("random", sets, 8, np.random.default_rng(0))
-    assert sets.size.tolist() == [1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 4, 8, 8]
-    for first, second in ((0, 2), (4, 6), (8, 10)):
-        assert (sets.draw[first], sets.draw[second]) == (0, 1)
-        assert not set(parts[first][0]) & set(parts[second][0])
-
-
-# ---- What is predicted.
-
-
-def test_explained_share():
-    measured = np.asarray([1.0, 2.0, 3.0, 6.0])
-    assert study.explained(measured, measured) == 1
-    assert study.explained(np.full(4, 3.0), measured) == 0
-    assert study.explained(2 * measured, measured) == pytest.approx(1 - 50 / 14)
-    assert study.explained(measured, np.full(4, 2.0)) is None
-    assert study.explained(np.zeros(0), np.zeros(0)) is None
-
-
-def test_predictions():
-    sets = {"prompt": np.asarray([0, 0, 0, 4, 4, 4]), "baseline": np.full(6, 0.5)}
-    change = np.asarray([0.1, 0.2, -0.3, 0.0, 0.1, 0.4])
-    right = prediction(change, change, sets)
-    assert (right.pearson, right.explained, right.impossible) == (1, 1, 0)
-    assert right.slope == pytest.approx(1)
-    half = prediction(2 * change, change, sets)
-    assert half.slope == pytest.approx(0.5)
-    assert half.pearson == pytest.approx(1) and half.explained is not None
-    assert half.explained < 1
-    assert half.impossible == pytest.approx(2 / 6)
-    # Right within each prompt, but not across them.
-    shifted = prediction(change + np.repeat([0.0, 5.0], 3), change, sets)
-    assert shifted.prompt_pearson == pytest.approx(1)
-    assert shifted.pearson is not None and shifted.pearson < 0.9
-    nothing = prediction(np.zeros(6), change, sets)
-    assert nothing.pearson is nothing.slope is nothing.prompt_pearson is None
-
-
-# ---- From flags to folder.
+    few = ("--prompts=2", "--largest=8", "--magnitudes=1,2")
+    tiny_runs.parse(*arguments(folder, output, *few, *more))
 
 
 def test_the_study_agrees_with_the_library(
@@ -185,7 +36,7 @@ def test_the_study_agrees_with_the_library(
 ) -> None:
     parse(folder, tmp_path)
     assert multi_neuron.main() == 0
-    sets, neurons, about = columns(tmp_path), columns(tmp_path, store.NEURONS), summary(tmp_path)
+    sets, neurons, about = columns(tmp_path, store.SETS), columns(tmp_path), summary(tmp_path)
     chosen = parquet.read_table(tmp_path / store.PROMPTS).to_pydict()
     lm = negjax.load(folder / "gated")
     for number in range(2):
@@ -259,7 +110,7 @@ def test_small_shifts_add_up_and_one_layer_has_no_upstairs(folder: Path, tmp_pat
             for told in found["predictions"].values():
                 assert told["explained"] > 0.99, found
                 assert told["slope"] == pytest.approx(1, abs=0.05), found
-    sets = columns(tmp_path)
+    sets = columns(tmp_path, store.SETS)
     layer = sets["choice"] == "layer"
     difference = np.abs(sets["change_added"] - sets["change_clamped"])
     assert difference[layer].max() < 2e-7
@@ -279,7 +130,7 @@ def test_a_masked_model_additively(folder: Path, tmp_path: Path) -> None:
         "--draws=1",
     )
     assert multi_neuron.main() == 0
-    sets, neurons, about = columns(tmp_path), columns(tmp_path, store.NEURONS), summary(tmp_path)
+    sets, neurons, about = columns(tmp_path, store.SETS), columns(tmp_path), summary(tmp_path)
     assert (about["site"], about["convention"]) == ("act", "additive")
     assert set(sets["choice"]) == {"top", "layer"} and set(sets["signs"]) == {"random"}
     lm = negjax.load(folder / "bert")
@@ -355,12 +206,6 @@ def test_bad_input_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     "name", ["multi_neuron_quick", "multi_neuron_paper", "multi_neuron_facts_bert"]
 )
-def test_every_flag_file_is_understood(name: str) -> None:
-    flags.FLAGS(["experiment", f"--flagfile={ROOT / 'experiments' / 'flagfiles' / name}.flags"])
-    assert common.output_folder("x") == Path("runs") / name
+def test_flag_files_go_as_far_as_the_paper(name: str) -> None:
+    tiny_runs.parse(f"--flagfile={FLAGFILES / name}.flags")
     assert multi_neuron._plan().largest == 4096
-
-
-def test_every_flag_says_what_it_is() -> None:
-    for flag in flags.FLAGS.flags_by_module_dict()["experiments.multi_neuron"]:
-        assert len(str(flag.help)) > 10, flag.name

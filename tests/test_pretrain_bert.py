@@ -6,18 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from absl import flags
 from absl.testing import flagsaver
 from pyarrow import parquet
 
 import negjax
-from experiments import common, pretrain_bert, pretrain_page
+from experiments import pretrain_bert, pretrain_page
 from experiments.pretrain_job import read_job
 from negjax import store
 from negjax.pretraining import training
@@ -26,8 +24,9 @@ from negjax.pretraining.recall import recall_of
 from negjax.pretraining.saved_states import SavedStates
 from tests.made_up_facts import NAMES, facts
 from tests.test_report import Page
+from tests.tiny_runs import ROOT, parse
 
-ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.usefixtures("restored_flags")
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +36,6 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [json.dumps({"text": s.text, "answer": s.answer}) for s in facts()]
     path.write_text("\n".join(lines) + "\n\n")
     return path
-
-
-@pytest.fixture(autouse=True)
-def restored_flags() -> Iterator[None]:
-    with flagsaver.flagsaver():
-        yield
 
 
 def arguments(text: Path, output: Path, *more: str) -> list[str]:
@@ -64,10 +57,6 @@ def arguments(text: Path, output: Path, *more: str) -> list[str]:
         "--save_every=4",
         *more,
     ]
-
-
-def parse(*given: str) -> None:
-    flags.FLAGS(["experiment", *given])
 
 
 def losses(output: Path) -> dict[str, np.ndarray]:
@@ -244,16 +233,3 @@ def test_divergence_is_named(text: Path, tmp_path: Path) -> None:
     parse(*arguments(text, tmp_path, "--learning_rate=1e30", "--warmup_steps=0"))
     with pytest.raises(ValueError, match=r"the loss of step \d+ is .*: the training diverged; low"):
         pretrain_bert.main()
-
-
-def test_the_quick_flag_file_is_understood() -> None:
-    name = "pretrain_bert_quick"
-    parse(f"--flagfile={ROOT / 'experiments' / 'flagfiles' / name}.flags")
-    assert common.output_folder("x") == Path("runs") / name
-
-
-def test_every_flag_says_what_it_is() -> None:
-    defined = flags.FLAGS.flags_by_module_dict()
-    own = [f for m in ("experiments.pretrain_job", "experiments.pretrain_bert") for f in defined[m]]
-    assert len(own) == 19
-    assert all(flag.help and len(flag.help) > 7 for flag in own)

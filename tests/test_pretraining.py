@@ -6,9 +6,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from negjax.mceval8k.catalogue import HUB_ID
+from negjax.mceval8k.files import ROOT_VARIABLE
 from negjax.pretraining import batches, corpus, vocabulary
 from negjax.pretraining.corpus import Statement
 from negjax.quiet import transformers
@@ -106,8 +109,23 @@ def test_files_of_ones_own(tmp_path: Path) -> None:
             corpus.read_text(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"none.txt: no such file"):
         corpus.read_text(tmp_path / "none.txt")
-    with pytest.raises(FileNotFoundError, match=r"--corpus_dir names MCEval8K's folder"):
+    with pytest.raises(FileNotFoundError, match=r"expected MCEval8K's folder, as --corpus_dir or"):
         corpus.read_mceval8k(tmp_path)
+
+
+def test_where_the_benchmark_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder named by argument, then by environment; then on the hub."""
+    root = write_mceval8k(tmp_path, {"fact/myriadlama": [item("In [Y].")]})
+    expected = corpus.read_mceval8k(root)
+    monkeypatch.setenv(ROOT_VARIABLE, str(root))
+    assert corpus.read_mceval8k() == expected
+    monkeypatch.delenv(ROOT_VARIABLE)
+    fetched = mock.Mock(return_value=root)
+    monkeypatch.setattr("negjax.checkpoints.hub.fetch", fetched)
+    assert corpus.read_mceval8k() == expected
+    (hub_id, files, kind), _ = fetched.call_args
+    assert (hub_id, kind) == (HUB_ID, "dataset")
+    assert sorted(files) == sorted(str(f.relative_to(root)) for f in root.rglob("*.json"))
 
 
 def test_what_is_held_out_is_told_in_other_words() -> None:

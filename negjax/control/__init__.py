@@ -15,7 +15,7 @@ from negjax.control.scores import (
     success,
     target_probabilities,
 )
-from negjax.control.steering import TURNS, Steered, steer, steer_probes
+from negjax.control.steering import TURNS, SmallestShift, Steered, steer, steer_probes
 from negjax.control.turning import Turned, enhance, strongest_shifts, suppress, turn
 from negjax.control.unrelated import unrelated_facts
 
@@ -23,6 +23,7 @@ __all__ = [
     "TURNS",
     "Edited",
     "Outcome",
+    "SmallestShift",
     "Steered",
     "Success",
     "Turned",

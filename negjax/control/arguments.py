@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from negjax.given import real_numbers
 from negjax.model.config import ModelConfig
 from negjax.neurons import check_neurons
 
@@ -12,9 +13,9 @@ def check_probability(probability: float | np.ndarray, count: int) -> np.ndarray
     """Wanted probabilities [count], of as many or of one for all.
 
     Raises:
-        ValueError: another shape, or one that is not between 0 and 1.
+        ValueError: no numbers, another shape, or one that is not between 0 and 1.
     """
-    wanted = np.asarray(probability, np.float64)
+    wanted = real_numbers(probability, "probability")
     if wanted.shape not in ((), (count,)):
         raise ValueError(
             f"probabilities have shape {list(wanted.shape)}, expected one or [{count}]"

@@ -17,44 +17,25 @@ from negjax.control.folding import fold, folded_forwards, folded_site, with_bias
 from negjax.control.odds import to_log_odds, to_probability
 from negjax.control.rays import FIRST_LOOK
 from negjax.control.scores import target_probabilities
-from negjax.control.steering import PARALLEL, TOLERANCE, TURNS
+from negjax.control.steering import PARALLEL, TOLERANCE, TURNS, SmallestShift
+from negjax.given import whole_number
 from negjax.language_model import LanguageModel
-from negjax.model.config import Site
-from negjax.probes import Probes
+from negjax.probes import Probes, check_probes
 
 
 @dataclasses.dataclass(frozen=True)
-class Edited:
-    """A model with an edit folded in, and what the edit did to the facts it was made for."""
+class Edited(SmallestShift):
+    """A model with an edit folded in, and what the edit did to the facts it was made for.
+
+    `reached` is said of the edited model, whose biases are rounded to the weights' dtype.
+    """
 
     lm: LanguageModel
     """The edited model, with biases in its feed-forward layers."""
-    site: Site
-    shift: np.ndarray
-    """[L, F], added to the activations of every position."""
-    wanted: float
-    """The probability asked for."""
     before: np.ndarray
     """[B], P(target) of each fact in the model as it was."""
     probability: np.ndarray
     """[B], P(target) in the edited model."""
-    reached: bool
-    """Whether the edited model's mean log-odds are within `TOLERANCE` of the wanted ones."""
-    cosine: float
-    """Of the shift with the gradient at the shift, over the shifts that are allowed: 1 where the
-    first-order condition of a smallest shift holds."""
-    path: tuple[tuple[float, float], ...]
-    """(L2 norm of the shift, P of the mean log-odds) of every accepted point, from no shift on."""
-
-    @property
-    def converged(self) -> bool:
-        """Reached, and parallel to the gradient."""
-        return self.reached and self.cosine >= PARALLEL
-
-    @property
-    def norm(self) -> float:
-        """L2 norm of the shift."""
-        return float(np.linalg.norm(self.shift))
 
 
 def edit(
@@ -87,11 +68,16 @@ def edit(
         budget_bytes: memory for one batch, besides the weights and the result.
 
     Raises:
-        ValueError: a probability outside (0, 1), several targets a prompt, bad site, neurons or
-            layers, `up`, or a family whose saved form has no bias to hold the edit; by name.
+        ValueError: a probability outside (0, 1), facts that are not encoded or have several targets
+            a prompt, bad site, neurons or layers, negative turns, `up`, or a family whose saved
+            form has no bias to hold the edit; by name.
     """
     chosen = folded_site(lm.config, site)
     wanted = float(check_probability(probability, 1)[0])
+    turns = whole_number(turns, "turns", 0)
+    check_probes(facts, "facts")
+    if preserve is not None:
+        check_probes(preserve, "preserve")
     for name, probes in (("facts", facts), ("preserve", preserve)):
         if probes is not None and probes.target_count != 1:
             raise ValueError(f"{name} have {probes.target_count} targets a prompt, expected one")
@@ -117,15 +103,15 @@ def edit(
     none = np.zeros_like(shift)[None]
     level = dataclasses.replace(forwards, lm=edited).along(none, none, np.zeros((1, rows)))[0, 0]
     return Edited(
-        edited,
-        chosen,
-        shift,
-        wanted,
-        target_probabilities(lm, facts, budget_bytes=budget_bytes)[:, 0],
-        target_probabilities(edited, facts, budget_bytes=budget_bytes)[:, 0],
-        bool(abs(level - to_log_odds(np.asarray(wanted))) <= TOLERANCE),
-        float(found.cosine[0]),
-        tuple((p.norm, float(to_probability(np.asarray(p.level)))) for p in found.paths[0]),
+        site=chosen,
+        wanted=wanted,
+        shift=shift,
+        reached=bool(abs(level - to_log_odds(np.asarray(wanted))) <= TOLERANCE),
+        cosine=float(found.cosine[0]),
+        path=tuple((p.norm, float(to_probability(np.asarray(p.level)))) for p in found.paths[0]),
+        lm=edited,
+        before=target_probabilities(lm, facts, budget_bytes=budget_bytes)[:, 0],
+        probability=target_probabilities(edited, facts, budget_bytes=budget_bytes)[:, 0],
     )
 
 

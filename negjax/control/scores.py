@@ -15,13 +15,17 @@ import numpy as np
 from flax import nnx
 
 from negjax import batching
+from negjax.answers import plain_answers
 from negjax.batching import Split
+from negjax.given import real_numbers, shown
 from negjax.interventions import row_sizes
 from negjax.language_model import LanguageModel
-from negjax.model.replay import Suffix, run, take_read, take_scored
-from negjax.model.targets import target_scores
+from negjax.model.replay import Suffix, run, take_read
 from negjax.passes import run_split
-from negjax.probes import Probes
+from negjax.probes import Probes, check_probes
+
+# By which the exponential of a float32 log-probability may be above 1.
+ROUNDING = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +48,17 @@ def success(first: np.ndarray, second: np.ndarray) -> Success:
     score; with (own answer, new) on prompts about other subjects, its neighbourhood score.
 
     Raises:
-        ValueError: no prompts, or different numbers of them.
+        ValueError: no prompts, different numbers of them, or what is no probability.
     """
+    first, second = real_numbers(first, "first"), real_numbers(second, "second")
     if first.ndim != 1 or first.shape != second.shape or not first.size:
         raise ValueError(
             f"probabilities are {list(first.shape)} and {list(second.shape)}, expected the same "
             "number [n], 1 or more"
         )
+    wrong = np.concatenate([p[~((p >= 0) & (p <= 1 + ROUNDING))] for p in (first, second)])
+    if wrong.size:
+        raise ValueError(f"probability is {wrong[0]}, expected a number from 0 to 1")
     return Success(
         first.size,
         float((first > second).mean()),
@@ -68,36 +76,12 @@ def overall(efficacy: float, paraphrase: float, neighbourhood: float) -> float:
 def target_probabilities(
     lm: LanguageModel, probes: Probes, *, budget_bytes: int = batching.DEFAULT_BUDGET_BYTES
 ) -> np.ndarray:
-    """P of each target, [B, K], by a plain forward."""
-    c, k = lm.config, probes.target_count
-    result = np.empty((len(probes), k))
-    length = batching.bucket(int(probes.mask.sum(1).max()))
-    suffix = probes.target_ids.shape[2] if c.causal else length
-    sizes = batching.Sizes(c, length, k, suffix, np.dtype(lm.compute_dtype).itemsize)
-    each = sizes.prefix_bytes + sizes.active_row_bytes
-    largest = batching.fitting(budget_bytes, each, len(probes), f"one prompt of {length} tokens")
-    # A joint target's tokens are part of the suffix: each such target is a pass of its own.
-    groups = list(range(k)) if probes.target_ids.shape[2] > 1 else [None]
-    for index in batching.prompt_batches(probes, largest):
-        padded = np.resize(index, batching.bucket_count(len(index)))
-        found = []
-        for target in groups:
-            split = batching.split_probes(c, probes, padded, target)
-            last = run_split(lm, split).resid
-            with lm.numerics():
-                found.append(_log_probability(lm.graphdef, lm.params, split, last))
-        result[index] = np.exp(np.concatenate(found, axis=1))[: len(index)]
-    return result
+    """P of each target, [B, K], by a plain forward.
 
-
-@functools.partial(jax.jit, static_argnums=0)
-def _log_probability(
-    graphdef: nnx.GraphDef, params: nnx.State, split: Split, resid: jax.Array
-) -> jax.Array:
-    """[P, K] of last residuals [P, 1, S, D]."""
-    model = nnx.merge(graphdef, params)
-    scored = take_scored(resid, split.suffix, split.targets.shape[2])
-    return target_scores(model, scored, split.targets, split.real)[0][:, 0]
+    Raises:
+        ValueError: probes that are not encoded; a budget that holds not even one prompt.
+    """
+    return plain_answers(lm, probes, budget_bytes=budget_bytes).probability
 
 
 def next_token_kl(
@@ -113,7 +97,21 @@ def next_token_kl(
 
     Args:
         before, after: models of one vocabulary; targets of the probes play no part.
+
+    Raises:
+        ValueError: probes that are not encoded, models of different vocabularies or of which one
+            is causal and one masked; a budget that holds not even one prompt.
     """
+    check_probes(probes)
+    (one, causal), (other, also) = (
+        (lm.config.vocab_size, lm.config.causal) for lm in (before, after)
+    )
+    if (one, causal) != (other, also):
+        kinds = ("causal" if causal else "masked", "causal" if also else "masked")
+        raise ValueError(
+            f"{before.name} is {kinds[0]} with a vocabulary of {one}, {after.name} {kinds[1]} with "
+            f"one of {other}: their next tokens cannot be compared; pass a model and an edit of it"
+        )
     result = np.empty(len(probes))
     sizes = row_sizes(before, probes)
     each = sizes.prefix_bytes + 4 * sizes.itemsize * before.config.vocab_size
@@ -156,6 +154,8 @@ def perplexity(
     Raises:
         ValueError: no texts, a text longer than the context or without a token to predict.
     """
+    if isinstance(texts, str) or not isinstance(texts, Sequence):
+        raise ValueError(f"texts is {shown(texts)}, expected a list of texts")
     if not len(texts):
         raise ValueError("no texts: expected at least one")
     rows, targets, places = _prediction_rows(lm, texts)
@@ -183,6 +183,8 @@ def _prediction_rows(
     names = ("cls_token_id", "sep_token_id", "pad_token_id", "bos_token_id", "eos_token_id")
     framing = [i for i in (getattr(lm.tokenizer, name) for name in names) if i is not None]
     for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"text {number} is {shown(text)}, expected text")
         tokens = np.asarray(lm.tokenizer(text)["input_ids"], np.int32)
         if not 2 <= len(tokens) <= lm.config.context_length:
             raise ValueError(

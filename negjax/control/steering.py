@@ -18,11 +18,12 @@ from negjax.control.odds import shifted_replays, to_log_odds, to_probability
 from negjax.control.outcome import shifted_outcomes
 from negjax.control.rays import FIRST_LOOK
 from negjax.control.unrelated import unrelated_facts
+from negjax.given import whole_number
 from negjax.interventions import row_sizes
 from negjax.joint_interventions import joint
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
-from negjax.probes import Probes, TargetMode, encode
+from negjax.probes import Probes, TargetMode, check_probes, encode
 
 TOLERANCE = 1e-3
 """Largest distance from the wanted log-odds that counts as reached: at most 2.5e-4 in P."""
@@ -35,37 +36,24 @@ TOGETHER = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class Steered:
-    """The smallest shift found that moves a prompt's target to a probability."""
+class SmallestShift:
+    """The smallest shift found that gives a probability; of one prompt, or of the facts of an edit,
+    whose log-odds are then their mean."""
 
     site: Site
-    prompt: str
-    target: str
     wanted: float
     """The probability asked for."""
     shift: np.ndarray
-    """[L, F], added to the activations at the read position."""
-    before: float
-    """P(target) without the shift."""
-    probability: float
-    """P(target) with it; where the wanted one was not reached, the nearest that was."""
+    """[L, F], added to the activations: at the read position, or in an edit at every position."""
     reached: bool
     """Whether the log-odds are within `TOLERANCE` of the wanted ones. False is no proof that it
     cannot be done: the search, a local one, did not get there."""
     cosine: float
-    """Of the shift with the gradient at the shifted point, over the neurons that may be shifted: 1
+    """Of the shift with the gradient at the shifted point, over the shifts that are allowed: 1
     where the first-order (Karush-Kuhn-Tucker) condition of a smallest shift holds, and for no
     shift. That no smaller one lies elsewhere is not verified."""
-    predicted: float
-    """Norm of the shift that the gradient at 0 asks for, the log-odds taken to be linear."""
     path: tuple[tuple[float, float], ...]
-    """(L2 norm of the shift, P(target)) of every accepted point, from no shift on."""
-    kl: float
-    """KL(unshifted ‖ shifted) of the next-token distribution at the read position, in nats."""
-    unrelated: tuple[str, ...]
-    """U prompts to which the same shift was applied."""
-    unrelated_kl: np.ndarray
-    """[U], KL of each of them."""
+    """(L2 norm of the shift, P of the log-odds) of every accepted point, from no shift on."""
 
     @property
     def converged(self) -> bool:
@@ -76,6 +64,26 @@ class Steered:
     def norm(self) -> float:
         """L2 norm of the shift."""
         return float(np.linalg.norm(self.shift))
+
+
+@dataclasses.dataclass(frozen=True)
+class Steered(SmallestShift):
+    """A shift that moves a prompt's target to a probability, and what else it does."""
+
+    prompt: str
+    target: str
+    before: float
+    """P(target) without the shift."""
+    probability: float
+    """P(target) with it; where the wanted one was not reached, the nearest that was."""
+    predicted: float
+    """Norm of the shift that the gradient at 0 asks for, the log-odds taken to be linear."""
+    kl: float
+    """KL(unshifted ‖ shifted) of the next-token distribution at the read position, in nats."""
+    unrelated: tuple[str, ...]
+    """U prompts to which the same shift was applied."""
+    unrelated_kl: np.ndarray
+    """[U], KL of each of them."""
 
 
 def steer(
@@ -114,7 +122,8 @@ def steer(
 
     Raises:
         ValueError: a probability outside (0, 1), a prompt or target that cannot be asked, unknown
-            site, neurons or layers; by name.
+            site, neurons or layers, negative turns, unrelated prompts that are not encoded; by
+            name.
     """
     return steer_probes(
         lm,
@@ -150,11 +159,14 @@ def steer_probes(
     """
     c = lm.config
     chosen = c.site(site)
+    check_probes(probes)
     wanted = check_probability(probability, len(probes))
+    turns = whole_number(turns, "turns", 0)
     if probes.target_count != 1:
         raise ValueError(f"probes have {probes.target_count} targets a prompt: steering moves one")
     project = allowed_shifts(c, neurons, layers)
     others = unrelated_facts(lm, probes) if unrelated is None else unrelated
+    check_probes(others, "unrelated")
     results = {}
     for index in _plan(lm, probes, budget_bytes):
         # A group is filled up by repetition, so that few shapes compile.
@@ -183,20 +195,20 @@ def steer_probes(
         assert spread.kl is not None
         for row, number in enumerate(index.tolist()):
             results[number] = Steered(
-                chosen,
-                group.prompts[row],
-                group.targets[row][0],
-                float(wanted[number]),
-                shifts[row],
-                float(to_probability(found.start[row])),
-                float(to_probability(found.level[row])),
-                bool(found.reached[row]),
-                float(found.cosine[row]),
-                float(found.predicted[row]),
-                tuple((p.norm, float(to_probability(p.level))) for p in found.paths[row]),
-                float(kl[row]),
-                others.prompts,
-                spread.kl[:, row],
+                site=chosen,
+                wanted=float(wanted[number]),
+                shift=shifts[row],
+                reached=bool(found.reached[row]),
+                cosine=float(found.cosine[row]),
+                path=tuple((p.norm, float(to_probability(p.level))) for p in found.paths[row]),
+                prompt=group.prompts[row],
+                target=group.targets[row][0],
+                before=float(to_probability(found.start[row])),
+                probability=float(to_probability(found.level[row])),
+                predicted=float(found.predicted[row]),
+                kl=float(kl[row]),
+                unrelated=others.prompts,
+                unrelated_kl=spread.kl[:, row],
             )
     return [results[number] for number in range(len(probes))]
 

@@ -7,12 +7,13 @@ import numpy as np
 
 from negjax.batching import DEFAULT_BUDGET_BYTES
 from negjax.control.outcome import Outcome, shifted_outcomes
+from negjax.given import real_numbers
 from negjax.gradients import NeurGrad, neurgrad, sign
 from negjax.interventions import check_target
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.neurons import check_neurons, neuron_sets
-from negjax.probes import Probes
+from negjax.probes import Probes, check_probes
 
 Polarity = Literal["both", "positive", "negative"]
 
@@ -123,8 +124,9 @@ def turn(
         ValueError: bad neurons, more of them than the model has, bad shifts, site or target, by
             name.
     """
+    check_probes(probes)
     neurons = check_neurons(lm.config, neurons, len(probes))
-    amounts = np.asarray(shifts, np.float64)
+    amounts = real_numbers(shifts, "shifts")
     if amounts.shape not in (neurons.shape[1:2], neurons.shape[:2]):
         raise ValueError(
             f"shifts have shape {list(amounts.shape)}, expected one for each of "
@@ -166,7 +168,7 @@ def strongest_shifts(
     order = np.concatenate([_strongest(side * flat, k, side) for side in sides], axis=1)
     activation = np.take_along_axis(gradients.activation.reshape(b, -1), order, axis=1)
     given, name = (volume, "volume") if ratio is None else (ratio, "ratio")
-    amounts = np.asarray(given, np.float64)
+    amounts = real_numbers(given, name)
     if amounts.shape not in ((), (order.shape[1],)):
         raise ValueError(
             f"{name} has shape {list(amounts.shape)}, expected one number or one for each of "
@@ -197,13 +199,7 @@ def _gradients(
     lm: LanguageModel, probes: Probes, site: str | None, target: int | None, budget_bytes: int
 ) -> tuple[Probes, NeurGrad]:
     """The probes with the one target that is read, and its gradients."""
-    number = check_target(probes, target)
-    one = dataclasses.replace(
-        probes,
-        targets=tuple((row[number],) for row in probes.targets),
-        target_ids=probes.target_ids[:, [number]],
-        target_mask=probes.target_mask[:, [number]],
-    )
+    one = probes.select_target(check_target(probes, target))
     return one, neurgrad(lm, one, site, budget_bytes=budget_bytes)
 
 

@@ -17,7 +17,7 @@ from negjax.estimators.each_neuron import ablations, log_probability_increases
 from negjax.estimators.integrated import integrated_gradients
 from negjax.gradients import Output, gradient_batches, sign
 from negjax.language_model import LanguageModel
-from negjax.probes import Probes
+from negjax.probes import Probes, check_probes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,14 +106,18 @@ def estimate(
         [B, K, L, F]; unit and sign depend on the method, see `METHODS`.
 
     Raises:
-        ValueError: unknown method, site or output, an argument that is another method's, "lpi" of
-            targets of several tokens, steps that are no positive integer.
+        ValueError: unknown method, site or output, probes or a reference that are not encoded, an
+            argument that is another method's, "lpi" of targets of several tokens, steps that are no
+            whole number, 1 or more.
     """
-    if method not in METHODS:
+    check_probes(probes)
+    if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
     chosen = lm.config.site(site)
     if output is not None and output not in get_args(Output):
         raise ValueError(f"output is {output!r}, expected one of {get_args(Output)}")
+    if reference is not None:
+        check_probes(reference, "reference")
     if reference is not None and method != "ablation":
         raise ValueError(f'method {method!r} has no reference; only "ablation" has')
     if method == "lpi":

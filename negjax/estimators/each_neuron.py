@@ -35,6 +35,7 @@ def ablations(
     probes: Probes,
     site: str | None = None,
     *,
+    neurons: np.ndarray | None = None,
     output: Output = "probability",
     reference: Probes | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
@@ -44,6 +45,7 @@ def ablations(
     A sweep of every neuron, each with a shift of its own: value − a.
 
     Args:
+        neurons: [B, N, 2], (layer, index) of some, whose changes are [B, K, N]. Default: all.
         reference: probes; a neuron is set to its mean activation at their read positions, not to 0.
     """
     chosen = lm.config.site(site)
@@ -52,7 +54,11 @@ def ablations(
     if reference is not None:
         value = activations(lm, reference, chosen, budget_bytes=budget_bytes).mean(0, np.float64)
     shift = (value - activation).astype(activation.dtype)
-    return _changes(lm, probes, shift, chosen, SWEEP, output, budget_bytes)
+    if neurons is None:
+        return _all_changes(lm, probes, shift, chosen, SWEEP, output, budget_bytes)
+    rows = np.arange(len(probes))[:, None]
+    own = Shifted(neurons[..., 0], neurons[..., 1], shift[rows, neurons[..., 0], neurons[..., 1]])
+    return _changes(lm, probes, own, chosen, SWEEP, output, budget_bytes)
 
 
 def log_probability_increases(
@@ -78,7 +84,7 @@ def log_probability_increases(
     writing = lm.config.sites[-1]
     activation = activations(lm, probes, writing, budget_bytes=budget_bytes)
     kernel = Kernel(_read_writes, Cost(alone=True))
-    return _changes(lm, probes, activation, writing, kernel, "log_probability", budget_bytes)
+    return _all_changes(lm, probes, activation, writing, kernel, "log_probability", budget_bytes)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 5, 6))
@@ -98,7 +104,7 @@ def _read_writes(
     )
 
 
-def _changes(
+def _all_changes(
     lm: LanguageModel,
     probes: Probes,
     shift: np.ndarray,
@@ -107,27 +113,43 @@ def _changes(
     output: Output,
     budget_bytes: int,
 ) -> np.ndarray:
-    """Changes [B, K, L, F] by shifts [B, L, F], one neuron at a time, from its layer's baseline."""
+    """Changes [B, K, L, F] by shifts [B, L, F], one neuron at a time."""
     c = lm.config
-    k = probes.target_count
-    result = np.empty((len(probes), k, c.layers, c.neurons), lm.compute_dtype)
+    result = np.empty((len(probes), probes.target_count, *shift.shape[1:]), lm.compute_dtype)
     layer, neuron = all_neurons(c).T
-    # A joint target's tokens are part of the suffix: each such target is a sweep of its own.
-    joint = probes.target_ids.shape[2] > 1
-    targets: list[int | None] = list(range(k)) if joint else [None]
     for start in range(0, len(probes), PROMPTS):
         flat = shift[start : start + PROMPTS].reshape(-1, c.layers * c.neurons)
         layers, neurons = (np.broadcast_to(number, flat.shape) for number in (layer, neuron))
-        rows = with_baselines(Shifted(layers, neurons, flat), c.layers)
+        rows = Shifted(layers, neurons, flat)
         some = probes.select(range(start, start + len(flat)))
-        for target in targets:
-            _, found = measure_rows(
-                lm, some, rows, "additive", site, kernel, target=target, budget_bytes=budget_bytes
-            )
-            values = select_output(output, found.log_probability, found.logit).swapaxes(1, 2)
-            after, before = np.split(values, [flat.shape[1]], axis=2)
-            chosen = slice(None) if target is None else slice(target, target + 1)
-            result[start : start + len(flat), chosen] = (
-                after.reshape(*after.shape[:2], c.layers, c.neurons) - before[..., None]
-            )
+        found = _changes(lm, some, rows, site, kernel, output, budget_bytes)
+        result[start : start + len(flat)] = found.reshape(len(flat), -1, c.layers, c.neurons)
+    return result
+
+
+def _changes(
+    lm: LanguageModel,
+    probes: Probes,
+    rows: Shifted,
+    site: str,
+    kernel: Kernel,
+    output: Output,
+    budget_bytes: int,
+) -> np.ndarray:
+    """Changes [B, K, R] by each row alone, from its layer's baseline."""
+    c, k = lm.config, probes.target_count
+    size = rows.shift.shape[1]
+    result = np.empty((len(probes), k, size), lm.compute_dtype)
+    every = with_baselines(rows, c.layers)
+    # A joint target's tokens are part of the suffix: each such target is a sweep of its own.
+    joint = probes.target_ids.shape[2] > 1
+    targets: list[int | None] = list(range(k)) if joint else [None]
+    for target in targets:
+        _, found = measure_rows(
+            lm, probes, every, "additive", site, kernel, target=target, budget_bytes=budget_bytes
+        )
+        values = select_output(output, found.log_probability, found.logit).swapaxes(1, 2)
+        before = np.take_along_axis(values[..., size:], rows.layer[:, None], axis=2)
+        chosen = slice(None) if target is None else slice(target, target + 1)
+        result[:, chosen] = values[..., :size] - before
     return result

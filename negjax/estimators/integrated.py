@@ -1,4 +1,4 @@
-"""Integrated gradients of each layer's neurons, every layer and step a row of one batch.
+"""Integrated gradients of each layer's neurons: all layers and steps are rows of one jitted pass.
 
 Source: Dai et al., Knowledge Neurons in Pretrained Transformers, ACL 2022 (arXiv 2104.08696): one
 layer's activations at the read position are scaled from 0 to their value, other layers compute what
@@ -15,11 +15,13 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.given import whole_number
 from negjax.interventions import Cost, plan_rows
 from negjax.language_model import LanguageModel
 from negjax.model.replay import Pass, block_at, stacked_blocks, take_scored
 from negjax.model.row_gradients import pull_back_rows
 from negjax.model.targets import Output, output_of, target_scores
+from negjax.model.transformer import Transformer
 from negjax.passes import run_split
 from negjax.probes import Probes
 
@@ -46,10 +48,9 @@ def integrated_gradients(
             "The capital of France is" is 8% with 20 steps and 0.2% with 80, elsewhere below 3e-4.
 
     Raises:
-        ValueError: steps that are no positive integer.
+        ValueError: steps that are no whole number, 1 or more.
     """
-    if not isinstance(steps, int | np.integer) or steps < 1:
-        raise ValueError(f"steps is {steps!r}, expected a positive integer")
+    steps = whole_number(steps, "steps", 1)
     c = lm.config
     b, k = len(probes), probes.target_count
     result = np.empty((b, k, c.layers, c.neurons), lm.compute_dtype)
@@ -64,38 +65,53 @@ def integrated_gradients(
     cost = Cost(waiting=math.ceil((c.layers + 2 * together + 6) / 3), active=2 + together)
     plan = plan_rows(lm, probes, len(layer), cost, budget_bytes)
     for index, chunk, buffer in plan:
+        layers, scales = _buffers(layer, buffer, c.layers), _buffers(scale, buffer, 0)
         padded = np.resize(index, batching.bucket_count(len(index)))
         for target in groups:
             split = batching.split_probes(c, probes, padded, target, steps=2)
             passed = run_split(lm, split)
             with lm.numerics():
-                total = sum(
-                    _layer_gradients(
-                        lm.graphdef,
-                        lm.params,
-                        split,
-                        passed,
-                        _filled(layer[start : start + buffer], buffer, c.layers),
-                        _filled(scale[start : start + buffer], buffer, 0),
-                        output,
-                        chunk,
-                    )
-                    for start in range(0, len(layer), buffer)
+                found = _integrated(
+                    lm.graphdef, lm.params, split, passed, layers, scales, output, chunk
                 )
-                found = _attributed(lm.graphdef, lm.params, passed, total / steps)
             chosen = slice(None) if target is None else slice(target, target + 1)
-            result[index, chosen] = found[: len(index)]
+            result[index, chosen] = np.asarray(found)[: len(index)] / steps
     return result
 
 
-def _filled(values: np.ndarray, size: int, padding: int) -> np.ndarray:
-    return np.pad(values, (0, size - len(values)), constant_values=padding)
+def _buffers(values: np.ndarray, size: int, padding: int) -> np.ndarray:
+    """Values [R] as [N, size], filled up."""
+    return np.pad(values, (0, -len(values) % size), constant_values=padding).reshape(-1, size)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 6, 7))
-def _layer_gradients(
+def _integrated(
     graphdef: nnx.GraphDef,
     params: nnx.State,
+    split: Split,
+    passed: Pass,
+    layers: jax.Array,
+    scales: jax.Array,
+    output: Output,
+    chunk: int,
+) -> jax.Array:
+    """Sums over the steps of IG's terms, [P, K, L, F], of all rows: layers and scales [N, R].
+
+    N buffers of R rows are taken one after the other, so that memory is that of one.
+    """
+    model = nnx.merge(graphdef, params)
+
+    def add(total: jax.Array, rows: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        return total + _layer_gradients(model, split, passed, *rows, output, chunk), None
+
+    mid = passed.trace.mid
+    shape = (split.targets.shape[1], mid.shape[1], mid.shape[0], mid.shape[-1])
+    total, _ = jax.lax.scan(add, jnp.zeros(shape, mid.dtype), (layers, scales))
+    return _attributed(model, passed, total)
+
+
+def _layer_gradients(
+    model: Transformer,
     split: Split,
     passed: Pass,
     layer: jax.Array,
@@ -114,7 +130,6 @@ def _layer_gradients(
 
     and at `up`, where ∂product/∂up = gate, IG = up · gate · (W_down · mean_m c_m): the same.
     """
-    model = nnx.merge(graphdef, params)
     block_def, blocks = stacked_blocks(model)
     suffix, trace = split.suffix, passed.trace
     layers = trace.mid.shape[0]
@@ -161,12 +176,9 @@ def _layer_gradients(
     return jnp.zeros((k, p, layers, d), read.dtype).at[:, :, layer].add(read, mode="drop")
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _attributed(
-    graphdef: nnx.GraphDef, params: nnx.State, passed: Pass, gradient: jax.Array
-) -> jax.Array:
-    """IG [P, K, L, F] of mean gradients [K, P, L, D] at the layers' FFN outputs."""
-    down = nnx.merge(graphdef, params).blocks.ffn.down.kernel[...].astype(gradient.dtype)
+def _attributed(model: Transformer, passed: Pass, gradient: jax.Array) -> jax.Array:
+    """Activation times gradient [P, K, L, F], of gradients [K, P, L, D] at FFN outputs."""
+    down = model.blocks.ffn.down.kernel[...].astype(gradient.dtype)
     at_read = passed.trace.at_read
     product = at_read["product" if "product" in at_read else "act"]
     return jnp.einsum("lpf,lfd,kpld->pklf", product, down, gradient)

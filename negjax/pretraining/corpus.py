@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from negjax.checkpoints import hub
+from negjax.mceval8k.catalogue import HUB_ID
+from negjax.mceval8k.files import ROOT_VARIABLE
 from negjax.probes import MASK_MARK
 
 GAP = "[Y]"
@@ -43,31 +47,38 @@ class Statement:
         return self.text.replace(GAP, MASK_MARK)
 
 
-def read_mceval8k(root: str | Path) -> list[Statement]:
+def read_mceval8k(root: str | Path | None = None) -> list[Statement]:
     """English facts of MCEval8K's MyriadLAMA and mLAMA tasks, their three splits together.
 
     Args:
-        root: the folder that holds `fact/myriadlama` and `multilingual/mlama`.
+        root: the folder that holds `fact/myriadlama` and `multilingual/mlama`. Default: the one
+            that the environment variable NEGJAX_MCEVAL8K names, or else the hub's, fetched where it
+            is not in the local cache.
 
     Returns:
         each (text, answer) once, in the order of files; white space is one blank, and none stands
         before a sentence's closing mark.
 
     Raises:
-        FileNotFoundError: a file is missing.
+        FileNotFoundError: a file is missing, or the hub does not give it.
         ValueError: a file is no JSON list, or an item has no text with one gap, no options, or a
             label that is none of theirs.
 
     Source: MCEval8K (Zhao, Jiang, Yoshinaga, ACL 2025), made of MyriadLAMA (arXiv 2406.12277) and
     mLAMA (arXiv 2102.00894).
     """
+    root = root or os.environ.get(ROOT_VARIABLE) or None
+    if root is None:
+        files = [f"{task}/{split}.json" for task in MCEVAL8K_TASKS for split in SPLITS]
+        root = hub.fetch(HUB_ID, files, "dataset")
     found = []
     for task in MCEVAL8K_TASKS:
         for split in SPLITS:
-            file = Path(root) / task / f"{split}.json"
+            file = Path(root).expanduser() / task / f"{split}.json"
             if not file.is_file():
                 raise FileNotFoundError(
-                    f"{file}: no such file; --corpus_dir names MCEval8K's folder, which holds "
+                    f"{file}: no such file; expected MCEval8K's folder, as --corpus_dir or the "
+                    f"environment variable {ROOT_VARIABLE} names it, to hold "
                     f"{' and '.join(MCEVAL8K_TASKS)}; --corpus names a file of your own"
                 )
             items = _json(file.read_text(encoding="utf-8"), str(file))

@@ -1,25 +1,18 @@
 """What a masked LM recalls of facts: the probability of each answer in its gap, and its rank."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from negjax import batching
-from negjax.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.answers import plain_answers
+from negjax.batching import DEFAULT_BUDGET_BYTES
 from negjax.language_model import LanguageModel
-from negjax.model.replay import run, take_read
 from negjax.pretraining.corpus import Statement
 from negjax.probes import Probes, encode
 
 # Probability above which a fact counts as recalled: no other answer can be as likely.
 RECALLED = 0.5
-# Enough tokens in one pass to fill the matrix units; more only takes memory.
-PASS_TOKENS = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,28 +64,5 @@ def recall_of(
         probes: of a masked LM, with one-token targets.
         budget_bytes: memory for one batch, besides the weights.
     """
-    found = Recall(np.empty(len(probes)), np.empty(len(probes), bool))
-    length = batching.bucket(int(probes.mask.sum(1).max()))
-    sizes = batching.Sizes(lm.config, length, 1, length, np.dtype(lm.compute_dtype).itemsize)
-    each = sizes.prefix_bytes + 3 * sizes.itemsize * lm.config.vocab_size
-    most = max(1, PASS_TOKENS // length)
-    largest = batching.fitting(budget_bytes, each, most, f"one prompt of {length} tokens")
-    for index in batching.prompt_batches(probes, largest):
-        padded = np.resize(index, batching.bucket_count(len(index)))
-        split = batching.split_probes(lm.config, probes, padded, 0)
-        with lm.numerics():
-            probability, first = _answers(lm.graphdef, lm.params, split)
-        found.probability[index] = probability[: len(index)]
-        found.first[index] = first[: len(index)]
-    return found
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _answers(
-    graphdef: nnx.GraphDef, params: nnx.State, split: Split
-) -> tuple[jax.Array, jax.Array]:
-    model = nnx.merge(graphdef, params)
-    passed = run(model, split.prefix_tokens, split.prefix_mask, split.suffix)
-    logits = model.logits(take_read(passed.resid[:, 0], split.suffix))
-    answer = jnp.take_along_axis(logits, split.targets[:, 0], axis=-1)[:, 0]
-    return jnp.exp(answer - jax.nn.logsumexp(logits, axis=-1)), answer >= logits.max(-1)
+    found = plain_answers(lm, probes.select_target(0), budget_bytes=budget_bytes)
+    return Recall(found.probability[:, 0], found.first[:, 0])

@@ -1,0 +1,44 @@
+"""Arguments as callers give them, checked: errors name the argument, its value and the remedy."""
+
+from collections.abc import Sized
+
+import jax.numpy as jnp
+import numpy as np
+
+# Characters of a wrong value that an error shows.
+SHOWN = 60
+
+
+def real_numbers(value: object, name: str) -> np.ndarray:
+    """A number or an array of numbers, as float64 of the same shape.
+
+    Raises:
+        ValueError: it is something else: text, None, truth values, complex or ragged numbers.
+    """
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        array = np.asarray(None)
+    if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
+        raise ValueError(f"{name} is {shown(value)}, expected a number or an array of numbers")
+    return array.astype(np.float64)
+
+
+def whole_number(value: int, name: str, least: int) -> int:
+    """A whole number of at least `least`.
+
+    Raises:
+        ValueError: it is something else, or less.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} is {shown(value)}, expected a whole number, {least} or more")
+    return int(value)
+
+
+def shown(value: object) -> str:
+    """A wrong value, for an error."""
+    text = repr(value)
+    if len(text) <= SHOWN:
+        return text
+    size = f" of {len(value)}" if isinstance(value, Sized) else ""
+    return f"a {type(value).__name__}{size}"
