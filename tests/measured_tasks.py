@@ -9,14 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments import skills_inputs
-from experiments.skills_inputs import PARTS, Measured
+from experiments.skills_inputs import Measured
 from negjax import mceval8k, skills
 from negjax.gradients import neurgrad
 from tests.block_shapes import precision, tiny
-from tests.few_shot import task_prompts
+from tests.few_shot import probes_of
 from tests.made_up_mceval8k import write_task
 
-SIZES = {"train": 40, "valid": 12, "test": 24}
+SIZES = {"train": 48, "valid": 24, "test": 24}
+WINDOW = 24
+"""Of every batch, so that one program runs them all."""
 TASKS = ("stereoset", "mnli")
 
 
@@ -41,24 +43,25 @@ def measured_task(folder: Path, name: str = TASKS[0]) -> tuple[Measured, dict[st
     """
     write_task(folder / "root", name)
     lm, found, memory = tiny("gated", "float64"), {}, {}
+    generator = np.random.default_rng(TASKS.index(name))
     with precision("float64"):
-        for number, part in enumerate(PARTS):
-            probes, gold = task_prompts(SIZES[part], seed=number + 10 * TASKS.index(name))
-            # Labels take turns, as in a task's parts.
-            gold = np.arange(len(gold), dtype=np.int32) % 3
-            counts = skills_inputs.training_counts(len(gold)) if part == "train" else ()
+        for part, size in SIZES.items():
+            probes = probes_of(generator.integers(2, 24, (size, 6)).tolist())
+            gold = np.arange(size, dtype=np.int32) % 3  # Labels take turns, as in a task's parts.
             found[part] = skills.extract(
                 *(folder / "features", lm, probes, gold),
                 activations=True,
-                counts=counts,
-                window=16,
-                about={"task": name, "part": part},
+                counts=skills_inputs.training_counts(size) if part == "train" else (),
+                window=WINDOW,
             )
-            whole = neurgrad(lm, probes)
+            windows = [
+                neurgrad(lm, probes.select(range(start, start + WINDOW)))
+                for start in range(0, size, WINDOW)
+            ]
             memory[part] = InMemory(
-                whole.neurgrad.reshape(*whole.probability.shape, -1),
-                whole.activation.reshape(len(gold), -1),
-                whole.probability,
+                np.concatenate([one.neurgrad.reshape(WINDOW, 3, -1) for one in windows]),
+                np.concatenate([one.activation.reshape(WINDOW, -1) for one in windows]),
+                np.concatenate([one.probability for one in windows]),
                 gold,
             )
     return Measured(mceval8k.load(name, folder / "root"), found), memory

@@ -7,7 +7,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from experiments import skills_efficiency, skills_efficiency_page
+from experiments import skills_efficiency, skills_efficiency_page, skills_inputs
 from experiments.skills_inputs import Measured
 from experiments.skills_page import select
 from experiments.skills_study import Found, Row
@@ -27,7 +27,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
 
 @pytest.fixture(scope="module")
 def efficiency(task: Task) -> Found:
-    return skills_efficiency.measure(task[0], ["polar", "magn", "act", "tree", "linear"])
+    return skills_efficiency.measure(task[0], ["polar", "magn", "act", "tree"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -93,19 +93,26 @@ def test_fewer_prompts_are_probes_of_fewer_prompts(task: Task, efficiency: Found
     }
     for probe, fit in kinds.items():
         own = [r for r in select(rows, probe=probe) if r.neurons == chosen.get(probe, r.neurons)]
-        assert sorted(row.trained or 0 for row in own) == [8, 16, 32, 40]
+        assert sorted(row.trained or 0 for row in own) == [8, 16, 32, 48]
         for row in own:
             predicted = fit(row.trained).predict(asked.scores)
             assert row.accuracy == share(predicted, asked.gold), (probe, row.trained)
-    for n in (8, 16, 32, 40):
+    for n in (8, 16, 32, 48):
         act = skills.Act(chosen["act"]).fit(train.activation[:n], train.gold[:n], 3)
         row = one(rows, probe="act", trained=n, neurons=chosen["act"])
         assert row.accuracy == share(act.predict(asked.activation), asked.gold)
-    linear = select(rows, probe="linear")
-    assert [row.trained for row in linear] == [8, 16, 32, 40]
-    valid = task[1]["valid"]
-    fitted = skills.Linear().fit(train.scores[:16], train.gold[:16], (valid.scores, valid.gold))
-    assert linear[1].accuracy == share(fitted.predict(asked.scores), asked.gold)
+
+
+def test_linear_by_prompts_is_chosen_on_valid(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skills_inputs, "training_counts", lambda most: (16, most))
+    found = skills_efficiency.measure(task[0], ["linear"])
+    train, valid, asked = (task[1][part] for part in ("train", "valid", "test"))
+    linear = select(found.rows, probe="linear", part="test")
+    assert [row.trained for row in linear] == [16, SIZES["train"]]
+    for row in linear:
+        some = train.scores[: row.trained], train.gold[: row.trained]
+        fitted = skills.Linear().fit(*some, (valid.scores, valid.gold))
+        assert row.accuracy == share(fitted.predict(asked.scores), asked.gold)
 
 
 def test_the_number_of_neurons_is_chosen_on_valid(efficiency: Found) -> None:

@@ -1,6 +1,7 @@
 """Accuracies of disjoint sets and of forests: those of probes made by hand, and in words."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,13 +49,10 @@ def share(predicted: np.ndarray, gold: np.ndarray) -> float:
     return float((predicted == gold).mean())
 
 
-def row(task: str, probe: str, accuracy: float, **what: int | str | None) -> Row:
+def row(task: str, probe: str, accuracy: float, part: str = "test", **what: Any) -> Row:
     """With an interval of ±0.1."""
-    about: dict[str, int | str | None] = {"part": "test", **what}
-    part = str(about.pop("part"))
-    numbers = {name: value for name, value in about.items() if not isinstance(value, str)}
     interval = (accuracy, accuracy - 0.1, accuracy + 0.1)
-    return Row(task, "disjoint", probe, part, 100, *interval, **numbers)
+    return Row(task, "disjoint", probe, part, 100, *interval, **what)
 
 
 # ---- Disjoint sets.
@@ -68,7 +66,8 @@ def test_sets_are_those_down_the_ranking(task: Task, rule: str, part: str) -> No
     rows = select(found.rows, part=part, probe=rule)
     assert [row.number for row in rows] == list(range(8))  # 60 neurons: 4 are left over
     assert {row.neurons for row in rows} == {7}
-    votes = np.asarray(skills_flexibility.skills_probes.RULES[rule].votes(train.scores, train.gold))
+    find = skills.polar_votes if rule == "polar" else skills.magn_votes
+    votes = np.asarray(find(train.scores, train.gold))
     order = np.argsort(-np.abs(votes), kind="stable")
     for n, one in enumerate(rows):
         neurons = order[7 * n : 7 * n + 7]
@@ -145,7 +144,7 @@ def test_one_set_alone_says_nothing_of_others(task: Task, undrawn: None) -> None
 
 
 def test_many_sets_are_drawn_as_means(monkeypatch: pytest.MonkeyPatch, undrawn: None) -> None:
-    drawn = []
+    drawn: list[Any] = []
     monkeypatch.setattr(skill_figures, "curves_figure", lambda panels, across: drawn.append(panels))
     accuracies = [*np.linspace(0.9, 0.5, 30)]
     skills_flexibility_page.show({"mnli": sets("mnli", accuracies, 0.4)}, tiny("gated"))
