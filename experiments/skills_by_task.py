@@ -45,7 +45,7 @@ class Verdict:
     """Tasks."""
     against: Sequence[str]
     silent: Sequence[str]
-    """Tasks in which no probe of the test is better than a guess."""
+    """Tasks in which the probes are no better than a guess, or there is nothing to compare."""
 
 
 def run(
@@ -162,7 +162,7 @@ def reading(verdicts: Sequence[Verdict], more: Sequence[str]) -> Section:
     ]
     caption = (
         "Which tasks speak for a claim and which against it, by test accuracies and their 95% "
-        "intervals. Of 20 comparisons of equals one or so is outside an interval by chance."
+        "intervals. Of many comparisons of equals some end outside an interval by chance."
     )
     head = ["claim", "a task speaks for it if", "for", "against", "says nothing"]
     return Section(

@@ -240,6 +240,7 @@ def _notes(found: Mapping[str, Found]) -> list[str]:
     notes = [f"{task}: {note}" for task, one in found.items() for note in one.more["notes"]]
     return [
         "Sets of one task are asked the same prompts: what they get right is not independent.",
-        "Of equal sets 2.5% fall below an interval by chance, which ends a row too early.",
+        "Of equal sets some fall below the first one's interval by chance (one in twelve, if what "
+        "they get right were independent), which ends a row too early.",
         *notes,
     ]

@@ -30,7 +30,7 @@ class Forests(NamedTuple):
     deep: Row
     """The deeper trees, as many as there are, of the depth that does best on valid."""
     single: Row
-    """One tree, or the fewest, of the depth chosen."""
+    """The fewest trees, one by default, of the depth chosen."""
     all_trees: Row
     """As many as there are of the depth chosen."""
     polar: Row
@@ -118,7 +118,7 @@ def _verdicts(forests: Mapping[str, Forests]) -> list[Verdict]:
         ),
         skills_by_task.verdict(
             "The number of trees matters",
-            "all trees of the depth chosen are above the interval of the first alone",
+            "all trees of the depth chosen are above the interval of the fewest",
             says([own.all_trees for own in every], [own.single for own in every]),
         ),
         skills_by_task.verdict(
@@ -138,7 +138,7 @@ def _gains(forests: Mapping[str, Forests]) -> list[str]:
             [o.deep.accuracy - o.shallow.accuracy for o in every],
         ),
         _range(
-            "All trees less the first", [o.all_trees.accuracy - o.single.accuracy for o in every]
+            "All trees less the fewest", [o.all_trees.accuracy - o.single.accuracy for o in every]
         ),
         _range(
             "The chosen forest less Polar", [o.chosen.accuracy - o.polar.accuracy for o in every]
@@ -180,7 +180,7 @@ def _dots(forests: Mapping[str, Forests]) -> Picture:
         PROBES["lm_prob"]: [own.lm_prob for own in forests.values()],
         PROBES["polar"]: [own.polar for own in forests.values()],
         "shallowest trees": [own.shallow for own in forests.values()],
-        "one tree": [own.single for own in forests.values()],
+        "fewest trees": [own.single for own in forests.values()],
         "chosen forest": [own.chosen for own in forests.values()],
     }
     places = range(len(forests))
@@ -203,7 +203,7 @@ def _figures(pictures: Mapping[str, Picture]) -> list[Figure]:
         Figure(
             pictures["gains"],
             "Test accuracies with 95% bootstrap intervals over test prompts, a line a task. "
-            "Shallowest trees: as many as there are. One tree: of the depth chosen. Dashed: a "
+            "Shallowest trees: as many as there are. Fewest trees: of the depth chosen. Dashed: a "
             "guess.",
             "Dots of some forests, Polar and the model's own answer for each task.",
         ),
@@ -223,12 +223,12 @@ def _table(forests: Mapping[str, Forests]) -> Table:
         "Test accuracies with 95% bootstrap intervals. Depth and number of trees, and Polar's "
         "number of neurons, were chosen on valid; of ties, the simplest."
     )
-    head = ["task", "guess", "LM-Prob", "Polar", "shallowest trees", "one tree", "all trees"]
+    head = ["task", "guess", "LM-Prob", "Polar", "shallowest trees", "fewest trees", "all trees"]
     return Table(caption, [*head, "depth chosen", "trees", "chosen forest"], body)
 
 
 def _printed(forests: Mapping[str, Forests]) -> list[str]:
-    names = ["", "LM-Prob", "Polar", "depth", "trees", "forest", "shallowest", "one tree"]
+    names = ["", "LM-Prob", "Polar", "depth", "trees", "forest", "shallowest", "fewest"]
     head = [[name] for name in names]
     lines = [
         [
@@ -260,7 +260,7 @@ def _notes(found: Mapping[str, Found]) -> list[str]:
         "A forest asks thousands of neurons, Polar the number chosen on valid: what a forest has "
         "more may come of neurons it asks, not of how they depend on each other. Trees of the "
         "least depth are the comparison without dependence.",
-        "Two probes are asked the same prompts; that one lies in the other's interval is a careful "
-        "test of their difference.",
+        "Two probes are asked the same prompts, of which no use is made: whether one accuracy lies "
+        "in the other's interval is a rough test of their difference.",
         *notes,
     ]
