@@ -173,6 +173,8 @@ def reading(verdicts: Sequence[Verdict], more: Sequence[str]) -> Section:
 def counted(one: Verdict) -> str:
     """A verdict in a few words."""
     heard = len(one.for_it) + len(one.against)
+    if not heard:
+        return "no task says anything"
     return f"{len(one.for_it)} of {heard} tasks speak for it, {len(one.silent)} say nothing"
 
 
