@@ -27,6 +27,18 @@ def numbers(flag: ListFlag, least: int = 1) -> np.ndarray:
     return np.sort(values)
 
 
+def whole_numbers(flag: ListFlag) -> list[int]:
+    """A flag's whole numbers from 1 on, ascending.
+
+    Raises:
+        ValueError: something else, a number twice, or none.
+    """
+    values = numbers(flag)
+    if (values < 1).any() or (values % 1 != 0).any():
+        raise ValueError(f"--{flag.name}={','.join(flag.value)}: expected whole numbers from 1 on")
+    return [int(value) for value in values]
+
+
 def names(flag: ListFlag, known: Iterable[str]) -> list[str]:
     """A flag's names.
 

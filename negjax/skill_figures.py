@@ -15,6 +15,8 @@ from negjax.figures import BLACK, GREY, STYLE, WIDTH, Picture, rendered
 # Okabe & Ito's eight, told apart with any colour vision.
 COLORS = (*("#0072B2", "#D55E00", "#009E73", "#CC79A7"), *("#E69F00", "#56B4E9", BLACK, GREY))
 MARKERS = "osD^vPXd"
+PANELS = 4
+"""Side by side, at the most."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def curves_figure(
         across: name of the horizontal axis.
         log: whether that is logarithmic, by powers of two.
     """
-    columns = min(4, len(panels))
+    columns = min(PANELS, len(panels))
     lines = math.ceil(len(panels) / columns)
     with matplotlib.rc_context(STYLE):
         size = (WIDTH, 0.9 + 1.6 * lines)
@@ -91,7 +93,8 @@ def curves_figure(
         figure.supxlabel(across, fontsize=8)
         figure.supylabel("accuracy", fontsize=8)
         handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
+        # Above: below it would lie on the axis' name.
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(5, len(labels)))
         return rendered(figure)
 
 
@@ -109,7 +112,7 @@ def matrix_figure(
     *,
     limits: tuple[float, float] | None = None,
 ) -> Picture:
-    """Coloured squares with their numbers, side by side.
+    """Coloured squares with their numbers, side by side, four at the most.
 
     Args:
         matrices: titles, and values [rows, columns], NaN where there is none.
@@ -119,13 +122,16 @@ def matrix_figure(
     values = np.concatenate([np.ravel(matrix) for _, matrix in matrices])
     finite = values[np.isfinite(values)]
     low, high = limits or (float(finite.min(initial=0)), float(finite.max(initial=1)))
-    each = WIDTH / len(matrices)
+    across = min(PANELS, len(matrices))
+    lines, each = math.ceil(len(matrices) / across), WIDTH / across
     with matplotlib.rc_context(STYLE):
-        height = 1.4 + max(1.2, 0.75 * each * len(rows) / max(len(columns), 1))
+        height = 1.4 + lines * max(1.2, 0.75 * each * len(rows) / max(len(columns), 1))
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        grid = np.atleast_1d(np.asarray(figure.subplots(1, len(matrices), sharey=True)))
-        small = 7.0 if len(columns) <= 12 else 4.0
-        for axes, (title, matrix) in zip(grid, matrices, strict=True):
+        grid = figure.subplots(lines, across, sharey=True, squeeze=False).ravel()
+        small = 4.0 if len(columns) > 12 or across == PANELS else 7.0
+        for axes in grid[len(matrices) :]:
+            axes.set_axis_off()
+        for axes, (title, matrix) in zip(grid, matrices, strict=False):
             image = axes.imshow(matrix, vmin=low, vmax=high, cmap="viridis", aspect="auto")
             axes.set_title(title)
             axes.set_xticks(range(len(columns)), columns, rotation=90)

@@ -43,8 +43,7 @@ ORDER = {
     "skills.baselines skills.curves skills.explanations skills.accuracy skills.saved "
     "skills.feature_streams skills.feature_files skills.features skills",
     "report": "figures map_figures estimator_figures training_figures set_figures control_figures "
-    "skill_figures "
-    "report",
+    "skill_figures report",
     "package": "",
 }
 EXPERIMENTS = (
@@ -71,7 +70,11 @@ EXPERIMENTS = (
     "experiments.compare experiments.benchmark_flags experiments.mceval8k_leaks_page "
     "experiments.mceval8k_leaks "
     "experiments.skills_inputs experiments.skills_study experiments.skills_probes "
-    "experiments.skills_page experiments.skills"
+    "experiments.skills_page experiments.skills "
+    "experiments.skills_by_task "
+    "experiments.skills_efficiency_page experiments.skills_efficiency "
+    "experiments.skills_flexibility_page experiments.skills_flexibility "
+    "experiments.skills_interdependency_page experiments.skills_interdependency"
 )
 MODULES = [
     *(f"negjax.{name}" for names in ORDER.values() for name in names.split()),
