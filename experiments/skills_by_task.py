@@ -92,7 +92,7 @@ def lm_prob(measured: Measured) -> list[Row]:
     return [row(measured, part, predicted[part], probe="lm_prob") for part in LOOKED_AT]
 
 
-def answers(features: Features, voters: Sequence[Voters]) -> list[np.ndarray]:
+def voted(features: Features, voters: Sequence[Voters]) -> list[np.ndarray]:
     """The labels [G, B] that each of them predict, all from one pass over the prompts."""
 
     def predict(codes: np.ndarray) -> np.ndarray:

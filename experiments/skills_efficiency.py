@@ -91,7 +91,7 @@ def _by_neurons(measured: Measured) -> Iterator[Row]:
     ]
     random = [Voters("random", "polar", draw, counts, len(train)) for draw in draws]
     for part in LOOKED_AT:
-        found = skills_by_task.answers(measured.parts[part], [*voters, *random])
+        found = skills_by_task.voted(measured.parts[part], [*voters, *random])
         for one, predicted in zip(voters, found[: len(voters)], strict=True):
             for k, labels in zip(counts, predicted, strict=True):
                 yield skills_by_task.row(measured, part, labels, probe=one.probe, neurons=k)
@@ -131,7 +131,7 @@ def _votes_by_prompts(measured: Measured, chosen: Mapping[str, int]) -> Iterator
     if not voters:
         return
     for part in LOOKED_AT:
-        found = skills_by_task.answers(measured.parts[part], voters)
+        found = skills_by_task.voted(measured.parts[part], voters)
         for one, predicted in zip(voters, found, strict=True):
             yield skills_by_task.row(
                 *(measured, part, predicted[0]),
