@@ -40,7 +40,7 @@ ORDER = {
     "store": "store",
     "skills": "skills.checks skills.codes skills.votes skills.rankings skills.fitted "
     "skills.polarity skills.act skills.forest skills.proximal skills.linear_path skills.linear "
-    "skills.baselines skills.curves skills.explanations skills.accuracy skills.saved "
+    "skills.baselines skills.curves skills.explanations skills.accuracy skills.sharing skills.saved "
     "skills.feature_streams skills.feature_files skills.features skills",
     "report": "figures map_figures estimator_figures training_figures set_figures control_figures "
     "report",
