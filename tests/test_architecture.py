@@ -40,10 +40,10 @@ ORDER = {
     "store": "store",
     "skills": "skills.checks skills.codes skills.votes skills.rankings skills.fitted "
     "skills.polarity skills.act skills.forest skills.proximal skills.linear_path skills.linear "
-    "skills.baselines skills.curves skills.explanations skills.accuracy skills.sharing skills.saved "
-    "skills.feature_streams skills.feature_files skills.features skills",
+    "skills.baselines skills.curves skills.explanations skills.accuracy skills.sharing "
+    "skills.saved skills.feature_streams skills.feature_files skills.features skills",
     "report": "figures map_figures estimator_figures training_figures set_figures control_figures "
-    "report",
+    "skill_figures report",
     "package": "",
 }
 EXPERIMENTS = (
@@ -65,7 +65,13 @@ EXPERIMENTS = (
     "experiments.multi_neuron_report experiments.multi_neuron_page experiments.multi_neuron "
     "experiments.control_edits experiments.control_work experiments.control_results "
     "experiments.control_report experiments.control_page experiments.control "
-    "experiments.mceval8k_leaks_page experiments.mceval8k_leaks"
+    "experiments.mceval8k_leaks_page experiments.mceval8k_leaks "
+    "experiments.skills_inputs experiments.skills_study experiments.skills_probes "
+    "experiments.skills_page experiments.skills "
+    "experiments.skills_transfer experiments.skills_robustness_results "
+    "experiments.skills_robustness_page experiments.skills_robustness "
+    "experiments.skills_inclusivity_results experiments.skills_inclusivity_page "
+    "experiments.skills_inclusivity"
 )
 MODULES = [
     *(f"negjax.{name}" for names in ORDER.values() for name in names.split()),

@@ -32,15 +32,15 @@ def jaccard(one: ArrayLike, other: ArrayLike) -> float:
     Raises:
         ValueError: an empty set, or one that names a neuron twice.
     """
-    sets = [np.asarray(neurons) for neurons in (one, other)]
-    for neurons in sets:
+    first, second = np.asarray(one), np.asarray(other)
+    for neurons in (first, second):
         if neurons.ndim != 1 or not neurons.size or np.unique(neurons).size < neurons.size:
             raise ValueError(
                 f"neurons are {neurons.dtype}{list(neurons.shape)}, expected [k], one or more, "
                 "each once"
             )
-    both = np.intersect1d(*sets, assume_unique=True).size
-    return both / (sets[0].size + sets[1].size - both)
+    both = np.isin(first, second, assume_unique=True).sum()
+    return float(both / (first.size + second.size - both))
 
 
 def chance_jaccard(k: int, total: int, level: float = 0.95) -> Chance:
