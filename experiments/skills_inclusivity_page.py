@@ -176,8 +176,15 @@ def _pictures(found: Mapping[str, Found]) -> dict[str, Picture]:
     breaks = [n for n in range(1, len(tasks)) if genres[n] != genres[n - 1]]
     pictures = {}
     for rule, title in RULES.items():
+        matrix = shared(found, rule)
         pictures[f"shared_{rule}"] = skill_figures.matrix_figure(
-            [(title, shared(found, rule))], tasks, tasks, "Jaccard index", breaks=breaks
+            [(title, matrix)],
+            tasks,
+            tasks,
+            "Jaccard index",
+            limits=(0, max(float(matrix.max()), by_chance(found).high)),
+            breaks=breaks,
+            decimals=3,
         )
         cells, lines = tested(found, rule), [*tasks, RANDOM]
         known = np.asarray([[cells[s, t].accuracy for t in tasks] for s in lines])

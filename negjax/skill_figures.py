@@ -118,6 +118,7 @@ def matrix_figure(
     *,
     limits: tuple[float, float] | None = None,
     breaks: Sequence[int] = (),
+    decimals: int = 2,
 ) -> Picture:
     """Coloured squares with their numbers, side by side.
 
@@ -126,13 +127,15 @@ def matrix_figure(
         label: of the colours.
         limits: of the colours. Default: those of the values.
         breaks: numbers of rows and columns before which a line parts groups.
+        decimals: of the numbers.
     """
     values = np.concatenate([np.ravel(matrix) for _, matrix in matrices])
     finite = values[np.isfinite(values)]
     low, high = limits or (float(finite.min(initial=0)), float(finite.max(initial=1)))
     each = WIDTH / len(matrices)
     with matplotlib.rc_context(STYLE):
-        height = 1.4 + max(1.2, 0.75 * each * len(rows) / max(len(columns), 1))
+        cell = min(0.45, 0.75 * each / max(len(columns), 1))
+        height = 1.4 + max(1.2, cell * len(rows))
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         grid = np.atleast_1d(np.asarray(figure.subplots(1, len(matrices), sharey=True)))
         small = 7.0 if len(columns) <= 12 else 4.0
@@ -149,7 +152,7 @@ def matrix_figure(
                 value = matrix[row, column]
                 light = (value - low) / max(high - low, 1e-12) < 0.6
                 axes.text(
-                    *(column, row, f"{value:.2f}".replace("0.", ".")),
+                    *(column, row, f"{value:.{decimals}f}".replace("0.", ".")),
                     ha="center",
                     va="center",
                     fontsize=small,
