@@ -112,25 +112,22 @@ def _kin(found: Mapping[str, Found], rule: str) -> dict[str, Kinship | None]:
 def _shared_reading(name: str, o: Overlap | None, kin: Mapping[str, Kinship | None]) -> str:
     if o is None:
         return f"{name}: one task, nothing to compare."
-    by_luck = 0.025 * o.pairs
-    holds = o.above > o.pairs / 2
-    told = (
+    told = [
         f"{name}: a pair of tasks shares {o.mean:.3f} on average, {o.mean / o.chance.expected:.1f} "
         f"times what random neurons do ({o.chance.expected:.3f}, 95% of random pairs within "
-        f"{o.chance.low:.3f} to {o.chance.high:.3f}); {o.above} of {o.pairs} pairs lie above that, "
-        f"where {by_luck:.1f} or fewer would by chance: this "
-        f"{'speaks for' if holds else 'does not speak for'} neurons that tasks share. Two halves "
-        f"of one task's own training prompts share {o.halves:.3f}."
-    )
+        f"{o.chance.low:.3f} to {o.chance.high:.3f}). {o.above} of {o.pairs} pairs lie above that "
+        f"band, at most {o.by_luck:.1f} would by chance: {o.verdict}. Two halves of one task's own "
+        f"training prompts share {o.halves:.3f}."
+    ]
     for group, one in kin.items():
         if one is not None:
-            differ = "a difference" if one.chance < UNLIKELY else "no difference"
-            told += (
-                f" Same {group}: {one.mean:.3f}, otherwise {one.others:.3f}, {differ} that chance "
-                f"{'does not explain' if one.chance < UNLIKELY else 'would not give as well'} "
+            luck = one.chance >= UNLIKELY
+            real = "no more than chance explains" if luck else "more than chance explains"
+            told.append(
+                f"Same {group}: {one.mean:.3f}, otherwise {one.others:.3f}, {real} "
                 f"(p = {one.chance:.3f})."
             )
-    return told.replace("no difference that chance would not give as well", "as chance gives, too")
+    return " ".join(told)
 
 
 def _known_reading(name: str, one: Knowledge | None) -> str:
@@ -141,10 +138,12 @@ def _known_reading(name: str, one: Knowledge | None) -> str:
         f"{one.others:.1%}, random ones {one.random:.1%}, a guess {one.guess:.1%}; differences "
         f"below {one.noise:.1%} may be the test prompts' chance. "
     )
+    if one.own - one.guess <= one.noise:
+        return told + "Own neurons are too close to a guess for others' to be compared with them."
     if one.kept is None:
         return told + (
             "A task's own neurons are not told from random ones with the same task's polarities: "
-            "which neurons are asked matters less than how they are told to vote."
+            "how neurons are told to vote matters, not which they are."
         )
     above = one.others - one.random > one.noise
     return told + (
@@ -270,6 +269,7 @@ def _notes(found: Mapping[str, Found]) -> list[str]:
     return [
         "The band is that of one random pair: of many pairs, one in forty lies above it by chance.",
         "All tasks have as many neurons here, whatever number serves each best.",
+        "Nothing is chosen on valid here, and its prompts are not asked.",
         "What other training prompts would give is not in the intervals of accuracies; the "
         "diagonal of the maps says how far it moves the choice of neurons.",
         *notes,

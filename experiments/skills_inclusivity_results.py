@@ -31,6 +31,20 @@ class Overlap:
     halves: float
     """Mean of the tasks' own: by one half of the training prompts, and by the other."""
 
+    @property
+    def by_luck(self) -> float:
+        """How many pairs of random sets would lie above the band, at most, on average."""
+        return 0.025 * self.pairs
+
+    @property
+    def verdict(self) -> str:
+        """What it says of neurons that tasks share."""
+        if self.above > self.pairs / 2:
+            return "tasks share skill neurons, most of them with each other"
+        if self.above > self.by_luck + 2 * math.sqrt(self.by_luck):
+            return "some tasks share skill neurons, most pairs do not"
+        return "no more than chance explains, which speaks against shared skill neurons"
+
 
 @dataclasses.dataclass(frozen=True)
 class Kinship:
@@ -100,24 +114,25 @@ def kinship_of(matrix: np.ndarray, groups: Sequence[object], seed: int) -> Kinsh
         groups: of each task.
         seed: of the assignments of tasks to groups.
     """
-    pair = np.triu_indices(len(groups), 1)
+    first, second = np.triu_indices(len(groups), 1)
     number = np.asarray([list(groups).index(group) for group in groups])
+    values = matrix[first, second]
 
-    def means(order: np.ndarray) -> tuple[float, float]:
-        same = number[order][pair[0]] == number[order][pair[1]]
-        values = matrix[pair]
-        return values[same].mean().item(), values[~same].mean().item()
+    def means(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        same = numbers[:, first] == numbers[:, second]
+        count = same.sum(1)
+        within = same @ values
+        return within / count, (values.sum() - within) / (len(values) - count)
 
-    every = np.arange(len(groups))
-    same = number[pair[0]] == number[pair[1]]
+    same = number[first] == number[second]
     if same.all() or not same.any():
         return None
-    mean, others = means(every)
-    generator = np.random.default_rng(seed)
-    drawn = np.asarray([means(generator.permutation(every)) for _ in range(SHUFFLES)])
+    [mean], [others] = means(number[None])
+    drawn = np.random.default_rng(seed).permuted(np.tile(number, (SHUFFLES, 1)), axis=1)
+    within, between = means(drawn)
     # Rounding of sums in another order is no difference.
-    as_large = drawn[:, 0] - drawn[:, 1] >= mean - others - 1e-12
-    return Kinship(int(same.sum()), mean, others, as_large.mean().item())
+    as_large = within - between >= mean - others - 1e-12
+    return Kinship(int(same.sum()), float(mean), float(others), float(as_large.mean()))
 
 
 def tested(found: Mapping[str, Found], rule: str) -> dict[tuple[str, str], Row]:

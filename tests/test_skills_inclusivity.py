@@ -1,5 +1,6 @@
 """The study of inclusivity: its pairs against scores in memory, what it says, flags to folder."""
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -60,7 +61,7 @@ def test_pairs_against_scores_in_memory(tmp_path):
             found[name] = skills_inclusivity.compare(known, name, K)
             rows += found[name].rows
         assert len(rows) == len({(r.probe, r.source, r.target) for r in rows}) == 2 * (9 + 3)
-        sums = {
+        sums: dict[tuple[str, str], np.ndarray] = {
             (rule, name): np.asarray(votes(memory["train"].scores, memory["train"].gold))
             for rule, votes in SUMS.items()
             for name, (_, memory) in made.items()
@@ -131,6 +132,10 @@ def test_overlap_and_knowledge():
     assert overlap is not None and (overlap.pairs, overlap.above, overlap.halves) == (3, 1, 0.5)
     assert overlap.mean == pytest.approx((2 / 6 + 0 + 0) / 3)
     assert overlap.chance == skills.chance_jaccard(4, 1000)
+    assert overlap.verdict.startswith("some tasks share")
+    every = dataclasses.replace(overlap, above=3)
+    assert every.verdict.startswith("tasks share")
+    assert dataclasses.replace(overlap, above=0).verdict.startswith("no more than chance")
     knowledge = knowledge_of(found, "polar")
     assert knowledge is not None and knowledge.kept == pytest.approx(0.5)
     assert knowledge.noise == pytest.approx(0.03 * 2**0.5 / 3**0.5)
@@ -146,7 +151,7 @@ def test_kinship():
     matrix = np.where(same, 0.5, 0.1)
     found = kinship_of(matrix, groups, seed=0)
     assert found is not None
-    assert (found.pairs, found.mean) == (4, 0.5) and found.others == pytest.approx(0.1)
+    assert found.pairs == 4 and (found.mean, found.others) == pytest.approx((0.5, 0.1))
     # 60 ways to deal six tasks to groups of two, three and one: this one alone does as well.
     assert found.chance == pytest.approx(1 / 60, abs=0.005)
     flat = kinship_of(np.full((6, 6), 0.2), groups, seed=0)
@@ -207,7 +212,7 @@ def test_a_run_is_interrupted_shown_and_goes_on(benchmark, tmp_path, capsys, mon
     assert len(rows) == 2 * (9 + 3)
     assert all(row["source"] in (*NAMES, RANDOM) for row in rows)
     page = (output / store.REPORT).read_text("utf-8")
-    for text in (*RULES.values(), "What another task", "Where they lie", "for neurons that tasks"):
+    for text in (*RULES.values(), "What another task", "Where they lie", "by chance: "):
         assert text in page
     assert Page(page).text
 
