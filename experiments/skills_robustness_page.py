@@ -137,7 +137,10 @@ def _pictures(found: Mapping[str, Found], axis: str, probes: Sequence[str]) -> d
             ("accuracy", panels, "accuracy"),
             ("shared", shared, "Jaccard index"),
         ):
-            pictures[f"{name}_{axis}"] = skill_figures.matrix_figure(squares, short, short, label)
+            values = np.asarray([square for _, square in squares])
+            pictures[f"{name}_{axis}"] = skill_figures.matrix_figure(
+                squares, short, short, label, limits=(float(values.min()), float(values.max()))
+            )
     pictures[f"losses_{axis}"] = skill_figures.dots_figure(
         tasks, series, [0.0] * len(tasks), across="loss of accuracy", limits=None
     )

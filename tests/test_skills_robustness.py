@@ -18,9 +18,8 @@ from negjax import mceval8k, skill_figures, skills, store
 from negjax.export import save_pretrained
 from negjax.figures import Picture
 from tests.block_shapes import precision, tiny
-from tests.few_shot import task_prompts
 from tests.made_up_mceval8k import write_task
-from tests.measured_tasks import Memory, encode_as_tokens, made_up
+from tests.measured_tasks import Memory, encode_as_tokens, made_up, random_prompts
 from tests.test_report import PNG, Page
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(autouse=True)
 def restored_flags() -> Iterator[None]:
     with flagsaver.flagsaver():
+        flags.FLAGS(["experiment"])
         yield
 
 
@@ -76,8 +76,8 @@ def predicted(name: str, source: dict[str, Memory], test: Memory) -> np.ndarray:
 def test_matrices_losses_and_neurons_against_scores_in_memory(tmp_path):
     with precision("float64"):
         lm = tiny("gated", "float64")
-        made = [made_up(tmp_path, lm, seed=seed) for seed in range(3)]
-        names = [f"template {n}" for n in range(3)]
+        made = [made_up(tmp_path, lm, seed=seed) for seed in range(2)]
+        names = [f"template {n}" for n in range(2)]
         measured = {"template": dict(zip(names, (m for m, _ in made), strict=True))}
         memory = dict(zip(names, (m for _, m in made), strict=True))
         found = skills_robustness.compare(measured, list(PROBES), trees=4, shared=7)
@@ -93,7 +93,7 @@ def test_matrices_losses_and_neurons_against_scores_in_memory(tmp_path):
             for at, row in cells.items():
                 assert row.accuracy == pytest.approx(right[at].mean(), abs=1e-12), (name, at)
                 assert row.low <= row.accuracy <= row.high
-                assert (row.task, row.tested, row.trained) == ("mnli", 21, 30)
+                assert (row.task, row.tested, row.trained) == ("mnli", 24, 24)
             if name != "lm_prob":
                 lost = [right[t, t].mean() - right[s, t].mean() for s, t in right if s != t]
                 loss, low, high = found.more["losses"]["template"][name]
@@ -107,7 +107,7 @@ def test_matrices_losses_and_neurons_against_scores_in_memory(tmp_path):
             return set(skills.rank_neurons(total, count=7).neurons.tolist())
 
         shared = found.more["shared"]["template"][rule]
-        every, first, rest = slice(None), slice(16), slice(16, None)
+        every, first, rest = slice(None), slice(8), slice(8, None)
         for kind, one, other in (("all", every, every), ("halves", first, rest)):
             expected = [
                 [len(best(s, one) & best(t, other)) / len(best(s, one) | best(t, other))]
@@ -115,7 +115,7 @@ def test_matrices_losses_and_neurons_against_scores_in_memory(tmp_path):
                 for t in names
             ]
             np.testing.assert_allclose(np.reshape(shared[kind], -1), np.ravel(expected))
-        assert np.diag(shared["all"]).tolist() == [1, 1, 1]
+        assert np.diag(shared["all"]).tolist() == [1, 1]
         assert max(np.diag(shared["halves"])) < 1
 
 
@@ -144,7 +144,7 @@ def test_probes_refuse_other_labels(tmp_path):
         skills_transfer.ask(skills.Polar(2).from_votes(votes, 2), one.parts["test"])
     with pytest.raises(ValueError, match="ask more training prompts: 9 or more"):
         skills_transfer.half_votes(
-            skills.extract(tmp_path, tiny("gated"), *task_prompts(4)), "polar"
+            skills.extract(tmp_path, tiny("gated"), random_prompts(4, 0), [0, 1, 2, 0]), "polar"
         )
 
 
