@@ -91,8 +91,8 @@ MEANING = (
     "prompts of the same kind. Columns: what it was tested with. The diagonal is the reference. "
     "LM-Prob is the model's own answer, to which nothing is taught. A loss is the accuracy of the "
     "target's own probe less that of another's on the same test prompts; its interval is a "
-    "bootstrap over test prompts, with both probes' answers to a prompt kept together. Without "
-    "any effect of asking it would hold 0 in 95 of 100 studies."
+    "bootstrap over test prompts, with both probes' answers to a prompt kept together; "
+    "what other training prompts would give is not in it."
 )
 
 
@@ -226,6 +226,5 @@ def _notes(found: Mapping[str, Found]) -> list[str]:
         f"against it: {LOST:.0%} or less.",
         "Test prompts of all templates and numbers of demonstrations are the same items; those of "
         "languages are others, or translations of each other.",
-        "What other training prompts would give is not in the intervals.",
         *dict.fromkeys(notes),
     ]
