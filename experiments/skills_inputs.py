@@ -164,3 +164,8 @@ def prompts_of(
 ) -> int:
     """How many prompts `measure` asks."""
     return sum(len(items_of(task, part, language)) for part in parts)
+
+
+def asked() -> tuple[int, int]:
+    """The template and the demonstrations a label of the flags."""
+    return _TEMPLATE.value, _SHOTS.value

@@ -31,13 +31,22 @@ class Series:
     dashed: bool = False
 
 
-def dots_figure(tasks: Sequence[str], series: Sequence[Series], chance: Sequence[float]) -> Picture:
+def dots_figure(
+    tasks: Sequence[str],
+    series: Sequence[Series],
+    chance: Sequence[float],
+    *,
+    across: str = "accuracy",
+    limits: tuple[float, float] | None = (0, 1),
+) -> Picture:
     """A line a task, a dot with its interval a probe.
 
     Args:
         tasks: names, from top to bottom.
         series: of each probe, `at` numbers of tasks.
         chance: accuracy of a guess, of each task.
+        across: what the dots are, where they are not accuracies.
+        limits: of the horizontal axis; None: those of the dots.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 1.0 + 0.3 * len(tasks)), layout="constrained")
@@ -53,9 +62,9 @@ def dots_figure(tasks: Sequence[str], series: Sequence[Series], chance: Sequence
             axes.vlines(share, task - 0.42, task + 0.42, color=GREY, lw=0.8, ls=(0, (2, 2)))
         axes.set_yticks(range(len(tasks)), tasks)
         axes.set_ylim(len(tasks) - 0.5, -0.5)
-        axes.set_xlim(0, 1)
+        axes.set_xlim(limits)
         axes.xaxis.set_major_formatter(PercentFormatter(1))
-        axes.set_xlabel("accuracy")
+        axes.set_xlabel(across)
         axes.grid(axis="y", lw=0.3, color=GREY, alpha=0.5)
         figure.legend(loc="outside lower center", ncols=4)
         return rendered(figure)
@@ -111,13 +120,17 @@ def matrix_figure(
     label: str,
     *,
     limits: tuple[float, float] | None = None,
+    breaks: Sequence[int] = (),
+    decimals: int = 2,
 ) -> Picture:
     """Coloured squares with their numbers, side by side, four at the most.
 
     Args:
         matrices: titles, and values [rows, columns], NaN where there is none.
         label: of the colours.
-        limits: of the colours. Default: those of the values.
+        limits: of the colours. Default: 0 to 1, and beyond where values are.
+        breaks: numbers of rows and columns before which a line parts groups.
+        decimals: of the numbers.
     """
     values = np.concatenate([np.ravel(matrix) for _, matrix in matrices])
     finite = values[np.isfinite(values)]
@@ -125,7 +138,8 @@ def matrix_figure(
     across = min(PANELS, len(matrices))
     lines, each = math.ceil(len(matrices) / across), WIDTH / across
     with matplotlib.rc_context(STYLE):
-        height = 1.4 + lines * max(1.2, 0.75 * each * len(rows) / max(len(columns), 1))
+        cell = min(0.45, 0.75 * each / max(len(columns), 1))
+        height = 1.4 + lines * max(1.2, cell * len(rows))
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         grid = figure.subplots(lines, across, sharey=True, squeeze=False).ravel()
         small = 4.0 if len(columns) > 12 or across == PANELS else 7.0
@@ -136,11 +150,15 @@ def matrix_figure(
             axes.set_title(title)
             axes.set_xticks(range(len(columns)), columns, rotation=90)
             axes.set_yticks(range(len(rows)), rows)
+            for edge in breaks:
+                for line, most in ((axes.axhline, len(rows)), (axes.axvline, len(columns))):
+                    if edge < most:
+                        line(edge - 0.5, color="white", lw=0.8)
             for row, column in np.argwhere(np.isfinite(matrix)):
                 value = matrix[row, column]
                 light = (value - low) / max(high - low, 1e-12) < 0.6
                 axes.text(
-                    *(column, row, f"{value:.2f}".replace("0.", ".")),
+                    *(column, row, f"{value:.{decimals}f}".replace("0.", ".")),
                     ha="center",
                     va="center",
                     fontsize=small,

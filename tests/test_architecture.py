@@ -40,8 +40,8 @@ ORDER = {
     "store": "store",
     "skills": "skills.checks skills.codes skills.votes skills.rankings skills.fitted "
     "skills.polarity skills.act skills.forest skills.proximal skills.linear_path skills.linear "
-    "skills.baselines skills.curves skills.explanations skills.accuracy skills.saved "
-    "skills.feature_streams skills.feature_files skills.features skills",
+    "skills.baselines skills.curves skills.explanations skills.accuracy skills.sharing "
+    "skills.saved skills.feature_streams skills.feature_files skills.features skills",
     "report": "figures map_figures estimator_figures training_figures set_figures control_figures "
     "skill_figures report",
     "package": "",
@@ -74,7 +74,11 @@ EXPERIMENTS = (
     "experiments.skills_by_task "
     "experiments.skills_efficiency_page experiments.skills_efficiency "
     "experiments.skills_flexibility_page experiments.skills_flexibility "
-    "experiments.skills_interdependency_page experiments.skills_interdependency"
+    "experiments.skills_interdependency_page experiments.skills_interdependency "
+    "experiments.skills_transfer experiments.skills_robustness_results "
+    "experiments.skills_robustness_page experiments.skills_robustness "
+    "experiments.skills_inclusivity_results experiments.skills_inclusivity_page "
+    "experiments.skills_inclusivity"
 )
 MODULES = [
     *(f"negjax.{name}" for names in ORDER.values() for name in names.split()),

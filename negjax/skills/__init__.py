@@ -26,6 +26,7 @@ from negjax.skills.linear import Linear, LinearProbe, choose
 from negjax.skills.polarity import Magn, MagnProbe, Polar, PolarProbe
 from negjax.skills.rankings import MAGN, POLAR, Ranking, Rule, random_ranking, rank_neurons
 from negjax.skills.saved import load_probe
+from negjax.skills.sharing import Chance, chance_jaccard, jaccard
 from negjax.skills.votes import magn_votes, polar_votes
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "POLAR",
     "Act",
     "ActProbe",
+    "Chance",
     "Explanation",
     "Features",
     "FittedProbe",
@@ -55,6 +57,7 @@ __all__ = [
     "Tree",
     "activation_windows",
     "bootstrap_interval",
+    "chance_jaccard",
     "choose",
     "chosen_scores",
     "code_dtype",
@@ -62,6 +65,7 @@ __all__ = [
     "encode_scores",
     "explain",
     "extract",
+    "jaccard",
     "load_probe",
     "magn_votes",
     "polar_votes",
