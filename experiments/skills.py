@@ -30,15 +30,13 @@ _SPLITS = flags.DEFINE_list(
     ["disjoint", "original"],
     "disjoint: no text in two parts; original: the published parts, whose test items leak.",
 )
-_PROBES = flags.DEFINE_list("fitted", list(skills_page.PROBES), "Probes to fit.")
-_TREES = flags.DEFINE_integer("trees", 100, "Trees of the forest.", lower_bound=1)
 
 
 def main() -> int:
     """Measures, fits, and writes accuracies, fitted probes, figures and report."""
     splits = flag_lists.names(_SPLITS, ("disjoint", "original"))
-    fitted = flag_lists.names(_PROBES, skills_page.PROBES)
-    settings = {"splits": splits, "fitted": fitted, "trees": _TREES.value}
+    fitted = skills_probes.wanted(skills_page.PROBES)
+    settings = {"splits": splits, "fitted": fitted, "trees": skills_probes.trees()}
 
     def jobs() -> list[Job]:
         return [_job(name, splits, fitted) for name in skills_inputs.tasks()]
@@ -104,7 +102,7 @@ def _fitters() -> Mapping[str, Callable[[Measured], Answers]]:
         return skills_probes.random_answers(measured, k)
 
     def tree(measured: Measured) -> Answers:
-        return skills_probes.tree_answers(measured, _TREES.value)
+        return skills_probes.tree_answers(measured, skills_probes.trees())
 
     return {
         "lm_prob": skills_probes.lm_prob_answers,

@@ -20,7 +20,6 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from absl import flags
 
 from experiments import (
     common,
@@ -39,8 +38,6 @@ from negjax.skills import Features, Ranking
 from negjax.skills.feature_files import RULES, RuleName
 from negjax.skills.rankings import polarities
 from negjax.store import RunFolder
-
-_NEURONS = flags.DEFINE_integer("neurons", 256, "k, best neurons of each task.", lower_bound=1)
 
 PARTS = ("train", "test")
 """Nothing is chosen on valid."""
@@ -76,7 +73,7 @@ class Known:
 
 def main() -> int:
     """Measures tasks and pairs of them, and writes accuracies, figures and report."""
-    settings = {"neurons": _NEURONS.value, "random": skills_probes.SEEDS}
+    settings = {"neurons": skills_probes.shared(), "random": skills_probes.SEEDS}
 
     def jobs() -> list[Job]:
         names = sorted(skills_inputs.tasks(), key=mceval8k.names().index)
@@ -145,7 +142,7 @@ def _measure(
     *before, name = names
     measured = {other: known.of(other, lm) for other in before}
     measured[name] = known.of(name, lm, progress)
-    found = pairs_of(measured, name, _NEURONS.value)
+    found = pairs_of(measured, name, skills_probes.shared())
     per_layer = {
         rule: np.bincount(
             np.asarray(neurons) // lm.config.neurons, minlength=lm.config.layers

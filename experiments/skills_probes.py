@@ -2,10 +2,12 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+from absl import flags
 
+from experiments import flag_lists
 from experiments.skills_inputs import PARTS, Measured
 from negjax import skills
 from negjax.skills import Features, Linear, Ranking, Rule
@@ -18,6 +20,12 @@ ACT_MOST = 2**10
 """Neurons of a node of the largest Act: their thresholds are kept one by one."""
 SEEDS = 10
 """Draws of random neurons."""
+
+_FITTED = flags.DEFINE_list("fitted", [], "Probes to fit. Default: all that the study has.")
+_TREES = flags.DEFINE_integer("trees", 100, "Trees of the forest.", lower_bound=1)
+_SHARED = flags.DEFINE_integer(
+    "shared", 256, "Best neurons, of which it is told how many are the same.", lower_bound=1
+)
 
 RULES: Mapping[RuleName, Rule] = {"polar": skills.POLAR, "magn": skills.MAGN}
 
@@ -32,6 +40,28 @@ class Answers:
     """That it asks."""
     fitted: FittedProbe | None = None
     trees: int | None = None
+
+
+def wanted(known: Iterable[str]) -> list[str]:
+    """Names of the probes that the flags ask for.
+
+    Args:
+        known: those of the study.
+
+    Raises:
+        ValueError: an unknown one, or one twice.
+    """
+    return flag_lists.names(_FITTED, known) if _FITTED.value else list(known)
+
+
+def trees() -> int:
+    """Of a forest."""
+    return _TREES.value
+
+
+def shared() -> int:
+    """Best neurons of a ranking to compare with another's."""
+    return _SHARED.value
 
 
 def neuron_counts(most: int) -> list[int]:

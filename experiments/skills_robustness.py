@@ -45,11 +45,6 @@ _TEMPLATES = flags.DEFINE_list(
 )
 _SHOTS = flags.DEFINE_list("shots_list", ["0", "1", "2"], "Numbers of demonstrations a label.")
 _LANGUAGES = flags.DEFINE_list("languages", list(LANGUAGES), "Languages, in multilingual tasks.")
-_PROBES = flags.DEFINE_list("fitted", list(PROBES), "Probes to fit.")
-_TREES = flags.DEFINE_integer("trees", 100, "Trees of the forest.", lower_bound=1)
-_SHARED = flags.DEFINE_integer(
-    "shared", 256, "Best neurons, of which it is told how many are the same.", lower_bound=1
-)
 
 
 class Way(NamedTuple):
@@ -68,7 +63,7 @@ Ways = Mapping[str, Mapping[str, Way]]
 def main() -> int:
     """Measures, fits, and writes accuracies, figures and report."""
     axes = flag_lists.names(_AXES, AXES)
-    fitted = flag_lists.names(_PROBES, PROBES)
+    fitted = skills_probes.wanted(PROBES)
     languages = flag_lists.names(_LANGUAGES, LANGUAGES)
     shots, templates = _integers(_SHOTS), _integers(_TEMPLATES)
     for axis, flag in (("template", _TEMPLATES), ("shots", _SHOTS), ("language", _LANGUAGES)):
@@ -77,7 +72,12 @@ def main() -> int:
                 f"--{flag.name}={','.join(flag.value)}: expected two or more to compare, or "
                 f"--axes without {axis}"
             )
-    settings = {"axes": axes, "fitted": fitted, "trees": _TREES.value, "shared": _SHARED.value}
+    settings = {
+        "axes": axes,
+        "fitted": fitted,
+        "trees": skills_probes.trees(),
+        "shared": skills_probes.shared(),
+    }
 
     def jobs() -> list[Job]:
         found = []
@@ -202,13 +202,13 @@ def _measure(
     measured = {
         axis: {told: asked[way] for told, way in some.items()} for axis, some in ways.items()
     }
-    found = transfers(measured, fitted, _TREES.value, _SHARED.value)
+    found = transfers(measured, fitted, skills_probes.trees(), skills_probes.shared())
     tasks = [one.task for one in asked.values()]
     about = {
         "genre": tasks[0].genre,
         "notes": list(dict.fromkeys(note for task in tasks for note in task.notes)),
         "total": lm.config.layers * lm.config.neurons,
-        "k": _SHARED.value,
+        "k": skills_probes.shared(),
     }
     return Found(found.rows, {**found.more, **about})
 

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import importlib
 import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -204,3 +205,10 @@ def test_every_public_name_is_documented():
 @pytest.mark.parametrize("name", LIBRARY)
 def test_every_module_says_what_it_is(name):
     assert ast.get_docstring(LIBRARY[name])
+
+
+def test_experiments_have_flags_of_their_own():
+    """A flag that two of them define could not be used by whoever imports both."""
+    for name in EXPERIMENTS.split():
+        if "baselines" not in name:
+            importlib.import_module(name)

@@ -175,7 +175,7 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def parse(benchmark: Path, output: Path, *more: str) -> None:
     given = [f"--root={benchmark}", f"--model={benchmark / 'model'}", f"--output={output}"]
-    given += [f"--features={benchmark / 'features'}", "--compilation_cache=none", "--neurons=6"]
+    given += [f"--features={benchmark / 'features'}", "--compilation_cache=none", "--shared=6"]
     # In another order than the benchmark's, which pairs and maps follow.
     sizes = ["--train=12", "--test=6", "--tasks=xnli,mnli,stereoset"]
     flags.FLAGS(["experiment", *given, *sizes, *more])
@@ -255,8 +255,8 @@ def test_bad_flags(benchmark, tmp_path, flag, message):
 
 
 def test_no_neurons(benchmark, tmp_path):
-    with pytest.raises(flags.IllegalFlagValueError, match="flag --neurons=0"):
-        parse(benchmark, tmp_path / "run", "--neurons=0")
+    with pytest.raises(flags.IllegalFlagValueError, match="flag --shared=0"):
+        parse(benchmark, tmp_path / "run", "--shared=0")
 
 
 @pytest.mark.parametrize("name", ["quick", "full"])
