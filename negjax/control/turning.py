@@ -199,8 +199,8 @@ def _gradients(
     lm: LanguageModel, probes: Probes, site: str | None, target: int | None, budget_bytes: int
 ) -> tuple[Probes, NeurGrad]:
     """The probes with the one target that is read, and its gradients."""
-    check_probes(probes)
-    one = probes.select_target(check_target(probes, target))
+    number = check_target(probes, target)
+    one = probes.select_target(number)
     return one, neurgrad(lm, one, site, budget_bytes=budget_bytes)
 
 
