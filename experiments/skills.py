@@ -12,14 +12,14 @@ Numbers of neurons and strengths of penalties are chosen on valid; test is looke
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import flags
 
 from experiments import common, flag_lists, skills_inputs, skills_page, skills_probes, skills_study
 from experiments.skills_inputs import Measured, Progress
 from experiments.skills_probes import Answers
-from experiments.skills_study import Found, Job
+from experiments.skills_study import Found, Job, Row
 from negjax import mceval8k, skills, store
 from negjax.language_model import LanguageModel
 from negjax.mceval8k.benchmark import Split
@@ -65,26 +65,20 @@ def _measure(
     folder: RunFolder,
     progress: Progress,
 ) -> Found:
-    rows, layers = [], {}
+    rows: list[Row] = []
+    layers = {}
     for task in tasks:
         measured = skills_inputs.measure(lm, task, progress)
-        for name in fitted:
-            answers = _fitters()[name](measured)
-            for part, features in measured.parts.items():
-                rows.append(
-                    skills_study.accuracy_row(
-                        answers.predicted[part],
-                        features.gold,
-                        common.seed(),
-                        task=task.name,
-                        split=task.split,
-                        probe=name,
-                        part=part,
-                        neurons=answers.neurons,
-                        trained=len(measured.parts["train"]),
-                        trees=answers.trees,
-                    )
+        for name, answers in _answers(measured, fitted):
+            rows += [
+                skills_study.row(
+                    *(measured, part, answers.predicted[part]),
+                    probe=name,
+                    neurons=answers.neurons,
+                    trees=answers.trees,
                 )
+                for part in measured.parts
+            ]
             if answers.fitted is not None:
                 path = folder.path / store.SAVED_PROBES
                 path.mkdir(exist_ok=True)
@@ -95,25 +89,26 @@ def _measure(
     return Found(rows, {"layers": layers, "notes": list(tasks[0].notes), "genre": tasks[0].genre})
 
 
-def _fitters() -> Mapping[str, Callable[[Measured], Answers]]:
-    def random(measured: Measured) -> Answers:
-        k = skills_probes.voting_answers(measured, "polar").neurons
-        assert k is not None
-        return skills_probes.random_answers(measured, k)
-
-    def tree(measured: Measured) -> Answers:
-        return skills_probes.tree_answers(measured, skills_probes.trees())
-
-    return {
+def _answers(measured: Measured, fitted: Sequence[str]) -> Iterator[tuple[str, Answers]]:
+    """What each probe predicts; Random has as many neurons as Polar."""
+    fitters: Mapping[str, Callable[[Measured], Answers]] = {
         "lm_prob": skills_probes.lm_prob_answers,
         "majority": skills_probes.majority_answers,
-        "random": random,
-        "polar": functools.partial(skills_probes.voting_answers, rule="polar"),
         "magn": functools.partial(skills_probes.voting_answers, rule="magn"),
         "act": skills_probes.act_answers,
-        "tree": tree,
+        "tree": functools.partial(skills_probes.tree_answers, trees=skills_probes.trees()),
         "linear": skills_probes.linear_answers,
     }
+    polar = None
+    if {"random", "polar"} & set(fitted):
+        polar = skills_probes.voting_answers(measured, "polar")
+    for name in fitted:
+        if name == "polar" and polar is not None:
+            yield name, polar
+        elif name == "random" and polar is not None and polar.neurons is not None:
+            yield name, skills_probes.random_answers(measured, polar.neurons)
+        else:
+            yield name, fitters[name](measured)
 
 
 if __name__ == "__main__":

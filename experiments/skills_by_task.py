@@ -1,37 +1,21 @@
 """What the studies of skills have in common that look at each task by itself, in disjoint parts."""
 
 import dataclasses
-import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from experiments import common, skills_inputs, skills_page, skills_probes, skills_study
+from experiments import skills_inputs, skills_page, skills_probes, skills_study
 from experiments.skills_inputs import Measured, Progress
 from experiments.skills_study import Found, Job, Row, Shown
-from negjax import mceval8k, skills
+from negjax import mceval8k
 from negjax.language_model import LanguageModel
 from negjax.report import Bullets, Section, Table
 from negjax.skill_figures import Series
-from negjax.skills import Features, Ranking
-from negjax.skills.feature_files import RuleName
 from negjax.store import RunFolder
 
 LOOKED_AT = ("valid", "test")
 """Parts whose accuracies are kept: valid chooses, test is reported."""
-
-
-class Voters(NamedTuple):
-    """Neurons in an order, of which the first k vote, for G numbers k."""
-
-    probe: str
-    rule: RuleName
-    ranking: Ranking
-    counts: Sequence[int]
-    trained: int
-    """Training prompts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,48 +54,12 @@ def _job(task: mceval8k.Task, measure: Callable[[Measured], Found]) -> Job:
     return Job(task.name, task.key, skills_inputs.prompts_of(task), measured)
 
 
-def row(measured: Measured, part: str, predicted: np.ndarray, **what: Any) -> Row:
-    """The row of predictions of a part, as `skills_study.accuracy_row` takes them."""
-    return skills_study.accuracy_row(
-        predicted,
-        measured.parts[part].gold,
-        common.seed(),
-        **{
-            "task": measured.task.name,
-            "split": measured.task.split,
-            "part": part,
-            "trained": len(measured.parts["train"]),
-            **what,
-        },
-    )
-
-
 def lm_prob(measured: Measured) -> list[Row]:
     """The model's own answers."""
     predicted = skills_probes.lm_prob_answers(measured).predicted
-    return [row(measured, part, predicted[part], probe="lm_prob") for part in LOOKED_AT]
-
-
-def voted(features: Features, voters: Sequence[Voters]) -> list[np.ndarray]:
-    """The labels [G, B] that each of them predict, all from one pass over the prompts."""
-
-    def predict(codes: np.ndarray) -> np.ndarray:
-        return np.concatenate(
-            [
-                skills.predict_by_neurons(
-                    skills_probes.RULES[one.rule], one.ranking, one.counts, codes, features.labels
-                )
-                for one in voters
-            ]
-        )
-
-    ends = np.cumsum([len(one.counts) for one in voters])
-    return np.split(skills_probes.over_windows(features, predict), ends[:-1])
-
-
-def forest_of(trees: int, depth: int | None = None) -> skills.Tree:
-    """A forest that grows on all processors."""
-    return skills.Tree(trees, depth, jobs=len(os.sched_getaffinity(0)))
+    return [
+        skills_study.row(measured, part, predicted[part], probe="lm_prob") for part in LOOKED_AT
+    ]
 
 
 # ---- What rows say.

@@ -26,12 +26,13 @@ from experiments import (
     skills_efficiency_page,
     skills_inputs,
     skills_probes,
+    skills_study,
 )
-from experiments.skills_by_task import LOOKED_AT, Voters
+from experiments.skills_by_task import LOOKED_AT
 from experiments.skills_inputs import Measured
+from experiments.skills_probes import Voters
 from experiments.skills_study import Found, Row
 from negjax import skills
-from negjax.skills import ActProbe
 
 BY_NEURONS = ("polar", "magn", "random", "act")
 BY_PROMPTS = ("polar", "magn", "act", "tree", "linear")
@@ -91,13 +92,13 @@ def _by_neurons(measured: Measured) -> Iterator[Row]:
     ]
     random = [Voters("random", "polar", draw, counts, len(train)) for draw in draws]
     for part in LOOKED_AT:
-        found = skills_by_task.voted(measured.parts[part], [*voters, *random])
+        found = skills_probes.voted(measured.parts[part], [*voters, *random])
         for one, predicted in zip(voters, found[: len(voters)], strict=True):
             for k, labels in zip(counts, predicted, strict=True):
-                yield skills_by_task.row(measured, part, labels, probe=one.probe, neurons=k)
+                yield skills_study.row(measured, part, labels, probe=one.probe, neurons=k)
         for g, k in enumerate(counts):
             drawn = np.stack([predicted[g] for predicted in found[len(voters) :]])
-            yield skills_by_task.row(
+            yield skills_study.row(
                 measured, part, drawn, probe="random", neurons=k, number=len(drawn)
             )
     most = min(skills_probes.ACT_MOST, train.total)
@@ -105,8 +106,10 @@ def _by_neurons(measured: Measured) -> Iterator[Row]:
     counts = skills_probes.neuron_counts(most)
     probes = [whole.first(k) for k in counts]
     for part in LOOKED_AT:
-        for k, labels in zip(counts, _act_answers(measured, part, probes), strict=True):
-            yield skills_by_task.row(measured, part, labels, probe="act", neurons=k)
+        for k, labels in zip(
+            counts, skills_probes.act_labels(measured.parts[part], probes), strict=True
+        ):
+            yield skills_study.row(measured, part, labels, probe="act", neurons=k)
 
 
 def _best_on_valid(rows: Sequence[Row], probe: str) -> int:
@@ -131,9 +134,9 @@ def _votes_by_prompts(measured: Measured, chosen: Mapping[str, int]) -> Iterator
     if not voters:
         return
     for part in LOOKED_AT:
-        found = skills_by_task.voted(measured.parts[part], voters)
+        found = skills_probes.voted(measured.parts[part], voters)
         for one, predicted in zip(voters, found, strict=True):
-            yield skills_by_task.row(
+            yield skills_study.row(
                 *(measured, part, predicted[0]),
                 probe=one.probe,
                 neurons=one.counts[0],
@@ -148,20 +151,20 @@ def _act_by_prompts(measured: Measured, neurons: int) -> Iterator[Row]:
         kind.fit_batches(functools.partial(train.activations, n), measured.labels) for n in fewer
     ]
     for part in LOOKED_AT:
-        for n, labels in zip(fewer, _act_answers(measured, part, probes), strict=True):
-            yield skills_by_task.row(
-                measured, part, labels, probe="act", neurons=neurons, trained=n
-            )
+        for n, labels in zip(
+            fewer, skills_probes.act_labels(measured.parts[part], probes), strict=True
+        ):
+            yield skills_study.row(measured, part, labels, probe="act", neurons=neurons, trained=n)
 
 
 def _tree_by_prompts(measured: Measured) -> Iterator[Row]:
     features, gold = skills_probes.tree_features(measured.parts["train"])
     for n in (*_fewer(measured), len(gold)):
-        kind = skills_by_task.forest_of(TREES)
+        kind = skills_probes.forest_of(TREES)
         probe = kind.fit_features(features[:n], gold[:n], measured.labels)
         for part in LOOKED_AT:
             labels = skills_probes.over_windows(measured.parts[part], probe.predict_codes)
-            yield skills_by_task.row(
+            yield skills_study.row(
                 *(measured, part, labels),
                 probe="tree",
                 neurons=len(probe.neurons),
@@ -178,16 +181,9 @@ def _linear_by_prompts(measured: Measured) -> Iterator[Row]:
         probe = skills.choose(skills.Linear().path(batches, measured.labels), valid)
         for part in LOOKED_AT:
             labels = skills_probes.over_windows(measured.parts[part], probe.predict_codes)
-            yield skills_by_task.row(
+            yield skills_study.row(
                 measured, part, labels, probe="linear", neurons=len(probe.neurons), trained=n
             )
-
-
-def _act_answers(measured: Measured, part: str, probes: Sequence[ActProbe]) -> np.ndarray:
-    """The labels [G, B] of several probes, from one pass over activations."""
-    windows = measured.parts[part].activations()
-    found = [np.stack([probe.predict(one) for probe in probes]) for one, _ in windows]
-    return np.concatenate(found, axis=-1)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,13 @@ from collections.abc import Sequence
 import numpy as np
 from absl import flags
 
-from experiments import common, skills_by_task, skills_flexibility_page, skills_probes
+from experiments import (
+    common,
+    skills_by_task,
+    skills_flexibility_page,
+    skills_probes,
+    skills_study,
+)
 from experiments.skills_by_task import LOOKED_AT
 from experiments.skills_inputs import Measured
 from experiments.skills_study import Found
@@ -80,11 +86,11 @@ def measure(measured: Measured, size: int, sets: int) -> Found:
             features = measured.parts[part]
             ranked, random = skills_probes.over_windows(features, predict)
             rows += [
-                skills_by_task.row(measured, part, labels, probe=name, neurons=size, number=number)
+                skills_study.row(measured, part, labels, probe=name, neurons=size, number=number)
                 for number, labels in enumerate(ranked)
             ]
             rows.append(
-                skills_by_task.row(
+                skills_study.row(
                     *(measured, part, random),
                     probe=f"random_{name}",
                     neurons=size,

@@ -31,10 +31,11 @@ from experiments import (
 )
 from experiments.skills_inclusivity_results import OWN, RANDOM
 from experiments.skills_inputs import Measured, Progress
+from experiments.skills_probes import Voters
 from experiments.skills_study import Found, Job, Row
 from negjax import mceval8k, skills
 from negjax.language_model import LanguageModel
-from negjax.skills import Features, Ranking
+from negjax.skills import Ranking
 from negjax.skills.feature_files import RULES, RuleName
 from negjax.skills.rankings import polarities
 from negjax.store import RunFolder
@@ -173,35 +174,16 @@ def _tested(
             seeds = range(skills_probes.SEEDS)
             rankings[RANDOM] = [skills.random_ranking(own, seed, k) for seed in seeds]
         for source, several in rankings.items():
-            yield skills_study.accuracy_row(
-                _predicted(test, rule, several, k),
-                test.gold,
-                common.seed(),
-                task=measured.task.name,
-                split=measured.task.split,
+            trained = len(measured.parts["train"])
+            voters = [Voters(source, rule, ranking, [k], trained) for ranking in several]
+            yield skills_study.row(
+                *(measured, "test", np.concatenate(skills_probes.voted(test, voters))),
                 probe=rule,
-                part="test",
                 neurons=k,
-                trained=len(measured.parts["train"]),
                 number=len(several) if source == RANDOM else None,
                 source=measured.task.name if source == OWN else source,
                 target=measured.task.name,
             )
-
-
-def _predicted(test: Features, rule: RuleName, rankings: Sequence[Ranking], k: int) -> np.ndarray:
-    """The labels [n, B] that the first k neurons of n rankings predict."""
-    return skills_probes.over_windows(
-        test,
-        lambda codes: np.concatenate(
-            [
-                skills.predict_by_neurons(
-                    skills_probes.RULES[rule], ranking, [k], codes, test.labels
-                )
-                for ranking in rankings
-            ]
-        ),
-    )
 
 
 def _ranking(votes: np.ndarray, neurons: np.ndarray) -> Ranking:

@@ -25,6 +25,7 @@ from experiments import (
     skills_by_task,
     skills_interdependency_page,
     skills_probes,
+    skills_study,
 )
 from experiments.skills_by_task import LOOKED_AT
 from experiments.skills_inputs import Measured
@@ -64,7 +65,7 @@ def measure(measured: Measured, depths: Sequence[int | None], counts: Sequence[i
     rows = [
         *skills_by_task.lm_prob(measured),
         *(
-            skills_by_task.row(
+            skills_study.row(
                 measured, part, polar.predicted[part], probe="polar", neurons=polar.neurons
             )
             for part in LOOKED_AT
@@ -72,13 +73,13 @@ def measure(measured: Measured, depths: Sequence[int | None], counts: Sequence[i
     ]
     features, gold = skills_probes.tree_features(measured.parts["train"])
     for depth in depths:
-        kind = skills_by_task.forest_of(counts[-1], depth)
+        kind = skills_probes.forest_of(counts[-1], depth)
         probe = kind.fit_features(features, gold, measured.labels)
         for part in LOOKED_AT:
             predict = functools.partial(_of_first_trees, probe, counts)
             predicted = skills_probes.over_windows(measured.parts[part], predict)
             rows += [
-                skills_by_task.row(measured, part, labels, probe="tree", depth=depth, trees=trees)
+                skills_study.row(measured, part, labels, probe="tree", depth=depth, trees=trees)
                 for trees, labels in zip(counts, predicted, strict=True)
             ]
     return Found(rows, {"notes": list(measured.task.notes)})

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from absl import flags
@@ -40,6 +41,17 @@ class Answers:
     """That it asks."""
     fitted: FittedProbe | None = None
     trees: int | None = None
+
+
+class Voters(NamedTuple):
+    """Neurons in an order, of which the first k vote, for G numbers k."""
+
+    probe: str
+    rule: RuleName
+    ranking: Ranking
+    counts: Sequence[int]
+    trained: int
+    """Training prompts."""
 
 
 def wanted(known: Iterable[str]) -> list[str]:
@@ -82,16 +94,21 @@ def majority_answers(measured: Measured) -> Answers:
     return Answers({p: probe.predict(f.probability) for p, f in measured.parts.items()})
 
 
-def by_neurons(
-    features: Features, rule: RuleName, ranking: Ranking, counts: Sequence[int]
-) -> np.ndarray:
-    """The labels [G, B] that the first k neurons of a ranking predict, for G numbers k."""
-    return over_windows(
-        features,
-        lambda codes: skills.predict_by_neurons(
-            RULES[rule], ranking, counts, codes, features.labels
-        ),
-    )
+def voted(features: Features, voters: Sequence[Voters]) -> list[np.ndarray]:
+    """The labels [G, B] that each of them predict, all from one pass over the prompts."""
+
+    def predict(codes: np.ndarray) -> np.ndarray:
+        return np.concatenate(
+            [
+                skills.predict_by_neurons(
+                    RULES[one.rule], one.ranking, one.counts, codes, features.labels
+                )
+                for one in voters
+            ]
+        )
+
+    ends = np.cumsum([len(one.counts) for one in voters])
+    return np.split(over_windows(features, predict), ends[:-1])
 
 
 def over_windows(features: Features, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -110,7 +127,8 @@ def voting_answers(measured: Measured, rule: RuleName) -> Answers:
     votes = train.votes(rule)
     counts = neuron_counts(min(MOST, len(votes)))
     ranking = skills.rank_neurons(votes, count=counts[-1])
-    found = {p: by_neurons(f, rule, ranking, counts) for p, f in measured.parts.items()}
+    voters = [Voters(rule, rule, ranking, counts, len(train))]
+    found = {p: voted(f, voters)[0] for p, f in measured.parts.items()}
     chosen = best(found["valid"], measured.parts["valid"].gold)
     k = counts[chosen]
     kind = skills.Polar(k) if rule == "polar" else skills.Magn(k)
@@ -120,12 +138,11 @@ def voting_answers(measured: Measured, rule: RuleName) -> Answers:
 
 def random_answers(measured: Measured, neurons: int) -> Answers:
     """As many random neurons as Polar has, with Polar's polarities: several draws."""
-    votes = measured.parts["train"].votes("polar")
+    train = measured.parts["train"]
+    votes = train.votes("polar")
     draws = [skills.random_ranking(votes, seed, min(neurons, len(votes))) for seed in range(SEEDS)]
-    predicted = {
-        part: np.concatenate([by_neurons(f, "polar", draw, [neurons]) for draw in draws])
-        for part, f in measured.parts.items()
-    }
+    voters = [Voters("random", "polar", draw, [neurons], len(train)) for draw in draws]
+    predicted = {p: np.concatenate(voted(f, voters)) for p, f in measured.parts.items()}
     return Answers(predicted, neurons)
 
 
@@ -136,23 +153,31 @@ def act_answers(measured: Measured) -> Answers:
     whole = skills.Act(most).fit_batches(train.activations, measured.labels)
     counts = neuron_counts(most)
     probes = [whole.first(k) for k in counts]
-    tried = np.stack([_by_activations(valid, probe.predict) for probe in probes])
-    chosen = best(tried, valid.gold)
+    chosen = best(act_labels(valid, probes), valid.gold)
     probe = probes[chosen]
-    predicted = {p: _by_activations(f, probe.predict) for p, f in measured.parts.items()}
+    predicted = {p: over_activations(f, probe.predict) for p, f in measured.parts.items()}
     return Answers(predicted, counts[chosen], probe)
 
 
-def _by_activations(features: Features, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    return np.concatenate([predict(activations) for activations, _ in features.activations()])
+def act_labels(features: Features, probes: Sequence[skills.ActProbe]) -> np.ndarray:
+    """The labels [G, B] of several probes, from one pass over activations."""
+    return over_activations(features, lambda x: np.stack([probe.predict(x) for probe in probes]))
 
 
-def tree_answers(measured: Measured, trees: int, depth: int | None = None) -> Answers:
+def over_activations(features: Features, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Predictions [..., B] of all prompts from those [..., b] of windows' activations [b, N]."""
+    return np.concatenate([predict(found) for found, _ in features.activations()], axis=-1)
+
+
+def forest_of(trees: int, depth: int | None = None) -> skills.Tree:
+    """A forest that grows on all processors."""
+    return skills.Tree(trees, depth, jobs=len(os.sched_getaffinity(0)))
+
+
+def tree_answers(measured: Measured, trees: int) -> Answers:
     """A random forest over every neuron."""
-    jobs = len(os.sched_getaffinity(0))
-    probe = skills.Tree(trees, depth, jobs=jobs).fit_features(
-        *tree_features(measured.parts["train"]), measured.labels
-    )
+    features, gold = tree_features(measured.parts["train"])
+    probe = forest_of(trees).fit_features(features, gold, measured.labels)
     predicted = {p: over_windows(f, probe.predict_codes) for p, f in measured.parts.items()}
     return Answers(predicted, len(probe.neurons), probe, trees)
 

@@ -229,14 +229,9 @@ def _matrix(
                 predicted = skills_transfer.ask(own.fitted, test)
             right[source, target] = predicted == test.gold
             rows.append(
-                skills_study.accuracy_row(
-                    predicted,
-                    test.gold,
-                    common.seed(),
-                    task=asked.task.name,
-                    split=asked.task.split,
+                skills_study.row(
+                    *(asked, "test", predicted),
                     probe=name,
-                    part="test",
                     neurons=own.neurons,
                     trained=len(taught.parts["train"]),
                     trees=own.trees,

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 import negjax
 from experiments import common, page_parts, provenance, skills_inputs
-from experiments.skills_inputs import Progress
+from experiments.skills_inputs import Measured, Progress
 from negjax import mceval8k, report, skills, store
 from negjax.figures import Picture
 from negjax.language_model import LanguageModel
@@ -127,14 +127,28 @@ def run(
     return 0 if complete else 130
 
 
-def accuracy_row(predicted: np.ndarray, gold: np.ndarray, seed: int, **what: Any) -> Row:
-    """The row of predictions [B], or of several probes' [n, B]: then of their mean.
+def row(measured: Measured, part: str, predicted: np.ndarray, **what: Any) -> Row:
+    """The row of a part's predictions [B], or of several probes' [n, B]: then of their mean.
 
     The interval of a mean is the mean interval: that of one of them, not of their mean.
+
+    Args:
+        what: further fields; `trained` is otherwise the number of its training prompts.
     """
-    found = skills.bootstrap_interval(predicted, gold, seed=seed)
+    gold = measured.parts[part].gold
+    found = skills.bootstrap_interval(predicted, gold, seed=common.seed())
     share, low, high = (float(np.mean(x)) for x in found)
-    return Row(tested=len(gold), accuracy=share, low=low, high=high, **what)
+    told = {"trained": len(measured.parts["train"]), **what}
+    return Row(
+        task=measured.task.name,
+        split=measured.task.split,
+        part=part,
+        tested=len(gold),
+        accuracy=share,
+        low=low,
+        high=high,
+        **told,
+    )
 
 
 def _measure(folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job]) -> bool:

@@ -29,7 +29,7 @@ def ask(probe: FittedProbe, features: Features) -> np.ndarray:
     if isinstance(probe, skills.LMProbProbe | skills.MajorityProbe):
         return probe.predict(features.probability)
     if isinstance(probe, skills.ActProbe):
-        return np.concatenate([probe.predict(a) for a, _ in features.activations()])
+        return skills_probes.over_activations(features, probe.predict)
     assert isinstance(probe, skills.ScoreProbe | skills.ForestProbe)
     return skills_probes.over_windows(features, probe.predict_codes)
 
