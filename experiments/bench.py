@@ -1,6 +1,7 @@
 """negjax against two PyTorch baselines, in one run on one machine.
 
     python -m experiments.bench                       # needs the extra `torch`
+    NEGJAX_MCEVAL8K=DIRECTORY python -m experiments.bench --cases=agnews_500,agnews_8000
 
 Time: 17 minutes on 2 cores with the embedded model, in float32; needs 12 GB for what the serial
 baseline takes. Expected: the figures under "to reach" (a prototype's, on 2 cores).
@@ -10,7 +11,8 @@ neuron and shift, a full backward for each target. `best` is the best that could
 in PyTorch: shifts batched, prefix keys and values cached, weights packed for the CPU. Every tool
 runs in a process of its own, so that its peak memory is its own; a case's tools take turns, so that
 a noisy machine treats them alike, and measure the rate of a plain matrix product beside their work.
-All get the same weights and the same tokens, and their answers are compared.
+All get the same weights and the same tokens, and their answers are compared. The cases `agnews_500`
+and `agnews_8000`, measured when they are named, are studies of skill neurons, half an hour more.
 """
 
 import json
@@ -25,14 +27,20 @@ from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 import negjax
-from experiments import common, provenance
+from experiments import bench_study, common, provenance
 from experiments.bench_cases import CASES, Case, arithmetic, inputs
 from experiments.bench_processes import measure
+from experiments.bench_study import STUDIES
 from negjax import export
 from negjax.language_model import LanguageModel
 from negjax.whole_files import write_whole
 
-_CASES = flags.DEFINE_list("cases", [case.name for case in CASES], "Cases to measure.")
+_CASES = flags.DEFINE_list(
+    "cases",
+    [case.name for case in CASES],
+    f"Cases to measure. Only when named: {', '.join(study.name for study in STUDIES)}, which need "
+    "MCEval8K (NEGJAX_MCEVAL8K names its directory) and half an hour.",
+)
 _REPEATS = flags.DEFINE_integer(
     "repeats", 4, "Rounds in which a case's tools take turns; the fastest of each counts."
 )
@@ -49,9 +57,11 @@ Found = dict[str, Any]
 def main() -> int:
     """Measures, prints the table, writes it as JSON and Markdown."""
     wanted = [case for case in CASES if case.name in _CASES.value]
-    unknown = sorted(set(_CASES.value) - {case.name for case in CASES})
-    if unknown:
-        raise ValueError(f"cases {unknown}: expected some of {[case.name for case in CASES]}")
+    studies = [study for study in STUDIES if study.name in _CASES.value]
+    names = [case.name for case in (*CASES, *STUDIES)]
+    unknown = sorted(set(_CASES.value) - set(names))
+    if unknown or not _CASES.value:
+        raise ValueError(f"--cases={','.join(unknown)!r}: expected some of {names}")
     notes = Path(_NOTES.value) if _NOTES.value else None
     if notes is not None and not all(m in notes.read_text("utf-8") for m in (START, STOP)):
         raise ValueError(f"{notes} lacks the lines {START} and {STOP}")
@@ -72,10 +82,16 @@ def main() -> int:
         agreement = {case.name: _agreement(folder, case) for case in wanted}
         compile_times = _compile_times(folder, wanted)
         slopes = _slopes(lm, folder, arrays)
-    lines = _table(lm, wanted, arrays, found, agreement, compile_times, slopes)
+        report |= {"cases": found, "agreement": agreement}
+        report |= {"compile": compile_times, "slopes": slopes}
+        _save(output, report)
+    lines = _table(lm, wanted, arrays, found, agreement, compile_times, slopes) if wanted else []
+    report["studies"] = {}
+    for study in studies:
+        report["studies"][study.name] = bench_study.measure(study, common.model_name())
+        lines.append(bench_study.line(study, report["studies"][study.name]))
+        _save(output, report)
     print("\n".join(lines))
-    report |= {"cases": found, "agreement": agreement, "compile": compile_times, "slopes": slopes}
-    _save(output, report)
     if notes is not None:
         before, _, rest = notes.read_text("utf-8").partition(START)
         after = rest.partition(STOP)[2]
