@@ -1,15 +1,13 @@
 """What the experiments share: flags, start and end of the program, the model and its prompts."""
 
 import dataclasses
-import hashlib
-import json
 import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,9 +16,7 @@ from tqdm import tqdm
 
 import negjax
 from negjax import batching, loading, store
-from negjax.interventions import Convention
 from negjax.language_model import LanguageModel
-from negjax.probes import Probes, TargetMode, encode
 
 FLAGS = flags.FLAGS
 
@@ -42,45 +38,6 @@ _PRECISION = flags.DEFINE_string(
     "precision",
     "highest",
     "jax.default_matmul_precision of every computation; highest is full float32 on accelerators.",
-)
-_PROBES = flags.DEFINE_string(
-    "probes",
-    None,
-    "Table of prompts and answers: .csv, .parquet, .feather or .jsonl; or facts-bert, what that "
-    "model was trained on. Default: the shipped facts.",
-)
-_PROMPTS = flags.DEFINE_integer(
-    "prompts",
-    None,
-    "Number of prompts of the table, drawn by --seed; 0: all. Default: up to 24, of neg_map 1.",
-    lower_bound=0,
-)
-_PROMPT_COLUMN = flags.DEFINE_string(
-    "prompt_column",
-    "prompt",
-    "Column of the prompts. A masked LM reads prompts with one [MASK]: `masked` in the shipped "
-    "facts.",
-)
-_ANSWER_COLUMN = flags.DEFINE_string("answer_column", "answer", "Column of the answers.")
-_TARGET_MODE = flags.DEFINE_enum(
-    "target_mode",
-    "single",
-    ["single", "first", "all"],
-    "single: an answer is one token; first: its first token counts; all: the joint probability of "
-    "all its tokens.",
-)
-_SKIP_UNUSABLE = flags.DEFINE_bool(
-    "skip_unusable",
-    True,
-    "Leave out prompts that this model cannot be asked (an answer of several tokens, for "
-    "instance), and say how many. Off: such a prompt is an error.",
-)
-_CONVENTION = flags.DEFINE_enum(
-    "convention",
-    "signed",
-    ["signed", "additive"],
-    "signed: shift x moves a to a + x·s(a), with s(a) = 1 if a > 0 else -1, as in the paper; "
-    "additive: to a + x.",
 )
 _SITE = flags.DEFINE_enum(
     "site",
@@ -120,28 +77,6 @@ _TRACEBACK = flags.DEFINE_bool(
 
 Values = tuple[store.At, Mapping[str, np.ndarray]]
 """Where in the run's arrays some values belong, and the values by array."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Inputs:
-    """A model and the prompts to ask it."""
-
-    lm: LanguageModel
-    probes: Probes
-    rows: tuple[int, ...]
-    """Row of each prompt in its table, from 0."""
-    source: str
-    """The table."""
-    source_sha256: str
-    skipped: tuple[tuple[int, str], ...]
-    """(row, reason) of the prompts left out."""
-    seconds: float
-    """To load and encode."""
-
-    @property
-    def site(self) -> str:
-        """The chosen site, or the model's default."""
-        return site(self.lm)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,16 +159,6 @@ def site(lm: LanguageModel) -> str:
     return lm.config.site(_SITE.value)
 
 
-def target_mode() -> TargetMode:
-    """What counts as the target where an answer is several tokens."""
-    return cast(TargetMode, _TARGET_MODE.value)
-
-
-def convention() -> Convention:
-    """What a shift x does to an activation."""
-    return cast(Convention, _CONVENTION.value)
-
-
 def seed() -> int:
     """Of everything random."""
     return _SEED.value
@@ -274,102 +199,6 @@ def open_folder(
             "--overwrite measures anew"
         )
     return folder
-
-
-def load_inputs(default_prompts: int, table: negjax.Facts | None = None) -> Inputs:
-    """The model, and random prompts of the table: as many as the flags say.
-
-    Args:
-        default_prompts: how many, if no flag says.
-        table: prompts and answers, all to be used; default: the table that the flags name.
-
-    Raises:
-        ValueError: more prompts than the table has, or none that the model can be asked.
-    """
-    start = time.perf_counter()
-    facts = table or negjax.read_facts(
-        _PROBES.value, prompt_column=_PROMPT_COLUMN.value, answer_column=_ANSWER_COLUMN.value
-    )
-    prompts = _PROMPTS.value
-    if table is not None:
-        prompts = 0
-    elif prompts is None:
-        prompts = min(default_prompts, len(facts.prompts))
-    if prompts > len(facts.prompts):
-        raise ValueError(
-            f"--prompts={prompts}: {facts.source} has {len(facts.prompts)}; pass 1 to "
-            f"{len(facts.prompts)}, or 0 for all"
-        )
-    lm = load_model()
-    kept, skipped = _usable(lm, facts, prompts or len(facts.prompts))
-    if skipped:
-        note(f"{len(skipped)} of {facts.source}'s prompts left out, for instance: {skipped[0][1]}")
-    probes = encode(
-        lm,
-        [facts.prompts[i] for i in kept],
-        [facts.answers[i] for i in kept],
-        target_mode=target_mode(),
-    )
-    return Inputs(
-        lm,
-        probes,
-        tuple(facts.rows[i] for i in kept),
-        facts.source,
-        facts.sha256,
-        tuple((facts.rows[i], reason) for i, reason in skipped),
-        time.perf_counter() - start,
-    )
-
-
-def single_fact(prompt: str, answer: str) -> negjax.Facts:
-    """A table of one prompt, typed in."""
-    content = json.dumps([prompt, answer]).encode()
-    digest = hashlib.sha256(content).hexdigest()
-    return negjax.Facts((prompt,), (answer,), (0,), "the command line", digest)
-
-
-def _usable(
-    lm: LanguageModel, facts: negjax.Facts, wanted: int
-) -> tuple[list[int], list[tuple[int, str]]]:
-    """Numbers of random prompts that the model can be asked, and of those met that it cannot."""
-    kept: list[int] = []
-    skipped: list[tuple[int, str]] = []
-    for number in np.random.default_rng(_SEED.value).permutation(len(facts.prompts)).tolist():
-        if len(kept) == wanted:
-            break
-        try:
-            encode(lm, [facts.prompts[number]], [facts.answers[number]], target_mode=target_mode())
-        except ValueError as error:
-            # `encode` counts the prompts it is given: one. Readers look for the table's row.
-            reason = str(error).replace("prompt 0", f"row {facts.rows[number]}", 1)
-            if not _SKIP_UNUSABLE.value:
-                raise ValueError(f"{facts.source}: {reason}") from error
-            skipped.append((number, reason))
-        else:
-            kept.append(number)
-    if not kept:
-        raise ValueError(
-            f"none of the {len(skipped)} prompts of {facts.source} can be asked of this model; "
-            f"the first: {skipped[0][1]}"
-        )
-    return sorted(kept), skipped
-
-
-def input_settings(inputs: Inputs) -> dict[str, Any]:
-    """Settings that determine measurements of these inputs, whatever the experiment."""
-    probes = inputs.probes
-    content = [probes.prompts, probes.targets, probes.target_ids.tolist()]
-    return {
-        "negjax": negjax.__version__,
-        "model_fingerprint": inputs.lm.fingerprint,
-        "dtype": _DTYPE.value,
-        "precision": _PRECISION.value,
-        "prompts": hashlib.sha256(json.dumps(content).encode()).hexdigest(),
-        "target_mode": target_mode(),
-        "site": inputs.site,
-        "convention": convention(),
-        "seed": seed(),
-    }
 
 
 def measure_all(folder: store.RunFolder, work: Sequence[Work], unit: str) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 import negjax
-from experiments import common, control_page, flag_lists
+from experiments import common, control_page, facts, flag_lists
 from experiments.control_edits import read_edits
 from experiments.control_results import analyse
 from experiments.control_work import PARTS, WAYS, Asked, all_work, array_specs
@@ -70,7 +70,7 @@ def main() -> int:
     parts, ways = flag_lists.names(_PARTS, PARTS), flag_lists.names(_WAYS, WAYS)
     counts, wanted = flag_lists.numbers(_COUNTS), flag_lists.numbers(_WANTED)
     _check_numbers(counts, wanted)
-    inputs = common.load_inputs(24)
+    inputs = facts.load_inputs(24)
     if "editing" in parts:
         # Refuses a model whose edits could not be saved, before anything slow begins.
         with_bias(inputs.lm)
@@ -88,7 +88,7 @@ def main() -> int:
     )
     settings = {
         "experiment": "control",
-        **common.input_settings(inputs),
+        **facts.input_settings(inputs),
         "parts": list(parts),
         "counts": asked.counts.tolist(),
         "volumes": asked.volumes.tolist(),

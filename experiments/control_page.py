@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from experiments import common, control_report, provenance
+from experiments import control_report, facts, facts_page
 from experiments.control_report import EDITING_HEAD, STEERING_HEAD, TURNING_HEAD
 from experiments.control_results import Results
 from experiments.control_work import DIRECTIONS, LINES, PARTS, Asked
-from experiments.linearity_page import aligned
+from experiments.page_parts import aligned
 from negjax import control_figures, set_figures, store
 from negjax.figures import Picture
 from negjax.set_figures import Line, Panel
@@ -18,11 +18,11 @@ TABLES = dict(zip(PARTS, store.CONTROLS, strict=True))
 
 
 def write(
-    inputs: common.Inputs, asked: Asked, folder: RunFolder, results: Results, complete: bool
+    inputs: facts.Inputs, asked: Asked, folder: RunFolder, results: Results, complete: bool
 ) -> None:
     """Writes tables, summary, pictures and report into the run's folder."""
     noise = np.full(len(inputs.probes), np.nan)
-    prompts = provenance.prompt_table(inputs, results.probability, noise)
+    prompts = facts_page.prompt_table(inputs, results.probability, noise)
     folder.write_table(store.PROMPTS, prompts)
     for part, table in results.tables.items():
         folder.write_table(TABLES[part], table)
@@ -31,7 +31,7 @@ def write(
         folder.write_bytes(f"{store.FIGURES}/{name}.svg", picture.svg)
         folder.write_bytes(f"{store.FIGURES}/{name}.png", picture.png)
     edits = asked.edits
-    summary = provenance.about_run(inputs, folder, complete) | {
+    summary = facts_page.about_run(inputs, folder, complete) | {
         # Whatever the flag: all shifts here are additive.
         "convention": "additive",
         "measured": {part: len(done) for part, done in results.prompts.items()},
@@ -125,7 +125,7 @@ def _steered(asked: Asked, results: Results) -> Picture:
     )
 
 
-def printed(inputs: common.Inputs, asked: Asked, folder: RunFolder, results: Results) -> str:
+def printed(inputs: facts.Inputs, asked: Asked, folder: RunFolder, results: Results) -> str:
     """The tables for the terminal, and where the report lies."""
     measured = ", ".join(f"{part} {len(done)}" for part, done in results.prompts.items())
     lines = [f"{inputs.lm.name} (site {inputs.site}): {measured}"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import common, page_parts
+from experiments import facts, facts_page, page_parts
 from experiments.control_results import NEAR, Editing, Results, Steering, Turning
 from experiments.control_work import LINES, WAYS, Asked
 from experiments.page_parts import number, percent
@@ -102,7 +102,7 @@ def editing_cells(found: Editing) -> list[str]:
 
 
 def page(
-    inputs: common.Inputs,
+    inputs: facts.Inputs,
     asked: Asked,
     results: Results,
     summary: Mapping[str, Any],
@@ -123,7 +123,7 @@ def page(
     if warning:
         sections.insert(0, Section("Unfinished", warning))
     lead, notes, measured = _lead(inputs, results), _notes(results, summary), _measured(asked)
-    return page_parts.whole_page(
+    return facts_page.whole_page(
         TITLE, lead, sections, inputs, summary, notes=notes, measured=measured
     )
 
@@ -132,7 +132,7 @@ def _headings(head: Sequence[tuple[str, str]]) -> list[str]:
     return [" ".join(name).strip().replace("- ", "") for name in head]
 
 
-def _lead(inputs: common.Inputs, results: Results) -> str:
+def _lead(inputs: facts.Inputs, results: Results) -> str:
     said = []
     if results.steering:
         total = sum(s.prompts for s in results.steering)

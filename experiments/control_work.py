@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 import negjax
-from experiments import common
+from experiments import common, facts
 from experiments.control_edits import EditedFact, EditTable, plain_texts
 from negjax import store
 from negjax.control import (
@@ -161,7 +161,7 @@ def array_specs(prompts: int, asked: Asked) -> dict[str, store.ArraySpec]:
     }
 
 
-def all_work(inputs: common.Inputs, asked: Asked) -> list[Group]:
+def all_work(inputs: facts.Inputs, asked: Asked) -> list[Group]:
     """Groups in the order they are measured."""
     prompts = len(inputs.probes)
     work = []
@@ -186,11 +186,11 @@ def _one(number: int) -> range:
     return range(number, number + 1)
 
 
-def _unrelated(inputs: common.Inputs, asked: Asked, probes: Probes) -> Probes:
+def _unrelated(inputs: facts.Inputs, asked: Asked, probes: Probes) -> Probes:
     return unrelated_facts(inputs.lm, probes) if asked.unrelated is None else asked.unrelated
 
 
-def _turning(inputs: common.Inputs, asked: Asked, number: int) -> common.Values:
+def _turning(inputs: facts.Inputs, asked: Asked, number: int) -> common.Values:
     """Every count by every amount, up and down, each a shift of the same prompt."""
     lm, probes = inputs.lm, inputs.probes.select([number])
     gradients = negjax.neurgrad(lm, probes, inputs.site, budget_bytes=common.budget_bytes())
@@ -221,7 +221,7 @@ def _turning(inputs: common.Inputs, asked: Asked, number: int) -> common.Values:
     }
 
 
-def _steering(inputs: common.Inputs, asked: Asked, prompts: range) -> common.Values:
+def _steering(inputs: facts.Inputs, asked: Asked, prompts: range) -> common.Values:
     """Every prompt to every wanted probability, in one search."""
     lm, budget = inputs.lm, common.budget_bytes()
     probes = inputs.probes.select(list(prompts))
@@ -269,7 +269,7 @@ def _straight_norm(steered: Steered) -> float:
     return norm if distance <= 2 * TOLERANCE else np.nan
 
 
-def _lines(inputs: common.Inputs, asked: Asked, probes: Probes) -> np.ndarray:
+def _lines(inputs: facts.Inputs, asked: Asked, probes: Probes) -> np.ndarray:
     """P [b, W, 3] at the lengths along the gradient that lines in P, log P and log-odds predict."""
     c = inputs.lm.config
     surface = shifted_replays(inputs.lm, probes, c.site(inputs.site))
@@ -291,7 +291,7 @@ def _lines(inputs: common.Inputs, asked: Asked, probes: Probes) -> np.ndarray:
     return to_probability(found).reshape(-1, len(asked.wanted), len(LINES))
 
 
-def _editing(inputs: common.Inputs, asked: Asked, number: int, fact: EditedFact) -> common.Values:
+def _editing(inputs: facts.Inputs, asked: Asked, number: int, fact: EditedFact) -> common.Values:
     """One fact, edited in every way, each time from the unedited model."""
     lm, budget = inputs.lm, common.budget_bytes()
     probes, texts = fact.probes(lm), plain_texts()

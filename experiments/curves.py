@@ -7,7 +7,7 @@ import numpy as np
 from absl import flags
 
 import negjax
-from experiments import common
+from experiments import common, facts
 from negjax import store
 from negjax.interventions import CALL_TOKENS
 from negjax.neurons import all_neurons, random_neurons
@@ -59,7 +59,7 @@ class Plan:
     @property
     def attributes(self) -> dict[str, Any]:
         """What a series is to be read with."""
-        return {"convention": common.convention(), "output": "probability", "radius": self.radius}
+        return {"convention": facts.convention(), "output": "probability", "radius": self.radius}
 
 
 def read_plan() -> Plan:
@@ -82,7 +82,7 @@ def read_plan() -> Plan:
     return Plan(neurons, _RANGE.value, _STEP.value, grid, _NODES.value)
 
 
-def choose_neurons(inputs: common.Inputs, plan: Plan) -> np.ndarray:
+def choose_neurons(inputs: facts.Inputs, plan: Plan) -> np.ndarray:
     """[B, N, 2]."""
     config, prompts = inputs.lm.config, len(inputs.probes)
     if plan.neurons == "all":
@@ -136,7 +136,7 @@ def series_specs(prompts: int, neurons: int, group: int, plan: Plan) -> dict[str
 
 
 def chosen_gradients(
-    inputs: common.Inputs, neurons: np.ndarray, prompts: range
+    inputs: facts.Inputs, neurons: np.ndarray, prompts: range
 ) -> dict[str, np.ndarray]:
     """Activation and CG of the chosen neurons [B, N, 2] of some prompts."""
     chosen = neurons[prompts.start : prompts.stop]
@@ -155,7 +155,7 @@ def chosen_gradients(
 
 
 def series(
-    inputs: common.Inputs, plan: Plan, neurons: np.ndarray, prompts: range
+    inputs: facts.Inputs, plan: Plan, neurons: np.ndarray, prompts: range
 ) -> dict[str, np.ndarray]:
     """Series of the chosen neurons [B, N, 2] of some prompts, and the prompts' P and noise."""
     response = _response(inputs, plan, neurons, prompts, plan.most_nodes)
@@ -170,7 +170,7 @@ def series(
 
 
 def noise(
-    inputs: common.Inputs, plan: Plan, neurons: np.ndarray, prompts: range
+    inputs: facts.Inputs, plan: Plan, neurons: np.ndarray, prompts: range
 ) -> dict[str, np.ndarray]:
     """The prompts' P and noise alone, which a short series of one neuron measures."""
     response = _response(inputs, plan, neurons[:, :1], prompts, plan.nodes)
@@ -178,7 +178,7 @@ def noise(
 
 
 def _response(
-    inputs: common.Inputs, plan: Plan, neurons: np.ndarray, prompts: range, most_nodes: int
+    inputs: facts.Inputs, plan: Plan, neurons: np.ndarray, prompts: range, most_nodes: int
 ) -> negjax.Response:
     return negjax.response(
         inputs.lm,
@@ -186,7 +186,7 @@ def _response(
         neurons[prompts.start : prompts.stop],
         plan.radius,
         plan.nodes,
-        common.convention(),
+        facts.convention(),
         inputs.site,
         max_nodes=most_nodes,
         seed=common.seed(),

@@ -21,7 +21,7 @@ times so: which of them control the output while NeurGrad is small, and which es
 import numpy as np
 from absl import flags
 
-from experiments import common, curves, estimators_page, estimators_study, flag_lists
+from experiments import common, curves, estimators_page, estimators_study, facts, flag_lists
 from experiments.estimators_doses import Thresholds
 from experiments.estimators_work import Asked, DosedLayer, Group, all_work, array_specs
 from negjax.estimators import METHODS
@@ -72,7 +72,7 @@ def main() -> int:
     plan, methods, doses = curves.read_plan(), _methods(), _doses()
     if not (np.isfinite(_TOLERANCE.value) and _TOLERANCE.value > 0):
         raise ValueError(f"--tolerance={_TOLERANCE.value}: expected a positive share of the change")
-    inputs = common.load_inputs(24)
+    inputs = facts.load_inputs(24)
     neurons = curves.choose_neurons(inputs, plan)
     prompts, each = neurons.shape[:2]
     if _DOSED_PROMPTS.value > prompts:
@@ -90,7 +90,7 @@ def main() -> int:
     group = curves.group_size(each, plan.nodes)
     settings = {
         "experiment": "estimators",
-        **common.input_settings(inputs),
+        **facts.input_settings(inputs),
         **plan.settings,
         "methods": list(methods),
         "ig_steps": asked.ig_steps,

@@ -7,18 +7,17 @@ import numpy as np
 import pyarrow as pa
 
 from experiments import (
-    common,
     estimators_report,
     estimators_tables,
+    facts,
+    facts_page,
     linearity_results,
     paper,
-    provenance,
 )
 from experiments.estimators_doses import Doses, collapse_doses, controllers, deciles
 from experiments.estimators_results import CONVENTIONS
 from experiments.estimators_study import Found
-from experiments.linearity_page import aligned
-from experiments.page_parts import number, percent
+from experiments.page_parts import aligned, number, percent
 from negjax import estimator_figures, store
 from negjax.estimator_figures import Dosed, Line, Panel
 from negjax.figures import Picture
@@ -26,12 +25,12 @@ from negjax.interventions import Convention
 from negjax.store import RunFolder
 
 
-def write(inputs: common.Inputs, folder: RunFolder, found: Found, complete: bool) -> None:
+def write(inputs: facts.Inputs, folder: RunFolder, found: Found, complete: bool) -> None:
     """Writes tables, summary, pictures and report into the run's folder."""
     sampled = found.results.curves
     probability, noise = (np.full(len(inputs.probes), np.nan) for _ in range(2))
     probability[sampled.prompts], noise[sampled.prompts] = sampled.probability, sampled.noise
-    folder.write_table(store.PROMPTS, provenance.prompt_table(inputs, probability, noise))
+    folder.write_table(store.PROMPTS, facts_page.prompt_table(inputs, probability, noise))
     folder.write_table(store.NEURONS, neuron_table(found))
     if found.doses:
         tables = [dose_table(doses, found) for doses in found.doses]
@@ -40,7 +39,7 @@ def write(inputs: common.Inputs, folder: RunFolder, found: Found, complete: bool
     for name, picture in pictures.items():
         folder.write_bytes(f"{store.FIGURES}/{name}.svg", picture.svg)
         folder.write_bytes(f"{store.FIGURES}/{name}.png", picture.png)
-    summary = provenance.about_run(inputs, folder, complete) | numbers(found)
+    summary = facts_page.about_run(inputs, folder, complete) | numbers(found)
     folder.write_json(store.SUMMARY, summary)
     page = estimators_report.page(inputs, found, summary, pictures)
     folder.write_bytes(store.REPORT, page.encode())
@@ -200,7 +199,7 @@ def _dosed(found: Found) -> list[Dosed]:
     return drawn
 
 
-def printed(inputs: common.Inputs, folder: RunFolder, found: Found) -> str:
+def printed(inputs: facts.Inputs, folder: RunFolder, found: Found) -> str:
     """The tables for the terminal, and where the report lies."""
     results, t = found.results, estimators_tables
     count, prompts = len(results.curves.neurons["layer"]), len(results.curves.prompts)
@@ -250,7 +249,7 @@ def _printed_ranges(found: Found) -> list[str]:
     ]
 
 
-def _printed_doses(inputs: common.Inputs, found: Found) -> list[str]:
+def _printed_doses(inputs: facts.Inputs, found: Found) -> list[str]:
     if not found.doses:
         return ["No layer was dosed yet."]
     lines = []

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import common, page_parts, paper
 from experiments import estimators_tables as tables
+from experiments import facts, facts_page, page_parts, paper
 from experiments.estimators_results import CONVENTIONS
 from experiments.estimators_study import THIRDS, Found
 from experiments.page_parts import number, percent
@@ -17,7 +17,7 @@ TITLE = "Which estimator tells what a neuron does?"
 
 
 def page(
-    inputs: common.Inputs, found: Found, summary: Mapping[str, Any], pictures: Mapping[str, Picture]
+    inputs: facts.Inputs, found: Found, summary: Mapping[str, Any], pictures: Mapping[str, Picture]
 ) -> str:
     """The report as HTML."""
     results = found.results
@@ -41,7 +41,7 @@ def page(
         Section("Hidden controllers", _doses(inputs, found, pictures)),
     ]
     notes, measured = _notes(found, summary["site"]), _measured(found)
-    return page_parts.whole_page(
+    return facts_page.whole_page(
         TITLE, lead, sections, inputs, summary, notes=notes, measured=measured
     )
 
@@ -166,7 +166,7 @@ def _ranges(found: Found, pictures: Mapping[str, Picture]) -> list[report.Block]
 
 
 def _doses(
-    inputs: common.Inputs, found: Found, pictures: Mapping[str, Picture]
+    inputs: facts.Inputs, found: Found, pictures: Mapping[str, Picture]
 ) -> list[report.Block]:
     if not found.doses:
         return [Paragraph("No layer was dosed before the run was interrupted.", warning=True)]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments import common, estimators_results, linearity_results
+from experiments import estimators_results, facts, linearity_results
 from experiments.estimators_doses import Doses, Thresholds
 from experiments.estimators_hidden import DoseStatistics, Hidden, listed, statistics
 from experiments.estimators_ranges import (
@@ -65,7 +65,7 @@ class Found:
 
 
 def read(
-    inputs: common.Inputs,
+    inputs: facts.Inputs,
     folder: RunFolder,
     asked: Asked,
     done: Sequence[range],
@@ -76,7 +76,7 @@ def read(
     thresholds: Thresholds,
 ) -> Found:
     """Reads the finished groups of prompts and the finished dosed layers, and takes statistics."""
-    plan, measured = asked.plan, common.convention()
+    plan, measured = asked.plan, facts.convention()
     sampled = linearity_results.analyse(
         inputs, folder, done, radius=plan.radius, step=plan.step, measures=("response",)
     )
@@ -173,7 +173,7 @@ def _thirds(
 
 
 def _worst(
-    inputs: common.Inputs,
+    inputs: facts.Inputs,
     folder: RunFolder,
     sampled: linearity_results.Results,
     first: np.ndarray,
@@ -203,7 +203,7 @@ def _worst(
 
 
 def _doses(
-    inputs: common.Inputs,
+    inputs: facts.Inputs,
     folder: RunFolder,
     asked: Asked,
     dosed: Sequence[DosedLayer],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import negjax
-from experiments import common, curves
+from experiments import common, curves, facts
 from experiments.estimators_doses import both_signs, dose_unit
 from negjax import store
 from negjax.estimators.each_neuron import ablations
@@ -52,7 +52,7 @@ class DosedLayer(common.Work):
 
 
 def array_specs(
-    inputs: common.Inputs, neurons: np.ndarray, group: int, asked: Asked
+    inputs: facts.Inputs, neurons: np.ndarray, group: int, asked: Asked
 ) -> dict[str, store.ArraySpec]:
     """The arrays of a run; axes that are measured one by one are chunks of one."""
     c, (prompts, each) = inputs.lm.config, neurons.shape[:2]
@@ -93,7 +93,7 @@ def _dosed_spec(dtype: str, meaning: str, *axes: tuple[str, int]) -> store.Array
 
 
 def all_work(
-    inputs: common.Inputs, neurons: np.ndarray, group: int, asked: Asked, folder: RunFolder
+    inputs: facts.Inputs, neurons: np.ndarray, group: int, asked: Asked, folder: RunFolder
 ) -> list[common.Work]:
     """Group by group the curves and estimates of the sampled neurons, then the doses."""
     prompts, each = neurons.shape[:2]
@@ -119,7 +119,7 @@ def all_work(
 
 
 def _curves(
-    inputs: common.Inputs, asked: Asked, neurons: np.ndarray, prompts: range
+    inputs: facts.Inputs, asked: Asked, neurons: np.ndarray, prompts: range
 ) -> common.Values:
     at = slice(prompts.start, prompts.stop)
     bend = negjax.curvature(
@@ -139,7 +139,7 @@ def _curves(
 
 
 def _estimates(
-    inputs: common.Inputs, asked: Asked, neurons: np.ndarray, prompts: range, method: str
+    inputs: facts.Inputs, asked: Asked, neurons: np.ndarray, prompts: range, method: str
 ) -> common.Values:
     """A method's estimates; of the first group also its time, in a second call, once compiled."""
     probes, chosen = inputs.probes.select(list(prompts)), neurons[prompts.start : prompts.stop]
@@ -177,7 +177,7 @@ def _estimates(
     return at, found
 
 
-def _ablations(inputs: common.Inputs, probes: Probes, neurons: np.ndarray) -> np.ndarray:
+def _ablations(inputs: facts.Inputs, probes: Probes, neurons: np.ndarray) -> np.ndarray:
     """Of some neurons [b, N, 2] and the only target, [b, N]."""
     budget = common.budget_bytes()
     return ablations(inputs.lm, probes, inputs.site, neurons=neurons, budget_bytes=budget)[:, 0]
@@ -194,21 +194,21 @@ def _time(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _units(inputs: common.Inputs, number: int) -> common.Values:
+def _units(inputs: facts.Inputs, number: int) -> common.Values:
     norms = write_norms(inputs.lm, inputs.probes.select([number]), inputs.site)
     unit = dose_unit(norms.residual[0].astype(np.float64), norms.write[0].astype(np.float64))
     return (number,), {"dose_activation": norms.activation[0], "dose_unit": unit}
 
 
 def _dosed(
-    inputs: common.Inputs, doses: np.ndarray, folder: RunFolder, number: int, layer: int
+    inputs: facts.Inputs, doses: np.ndarray, folder: RunFolder, number: int, layer: int
 ) -> common.Values:
     """Every neuron of a layer at every dose, and at 0."""
     c, at = inputs.lm.config, (number, layer)
     activation, unit = folder.read("dose_activation", at), folder.read("dose_unit", at)
     writes = np.isfinite(unit)
     step = np.where(writes, unit, 0)
-    if common.convention() == "signed":
+    if facts.convention() == "signed":
         step = step * sign(activation)
     shifts = np.concatenate([step[:, None] * doses, -activation[:, None]], axis=1)
     # Layer L leaves a row out: what writes nothing has no dose.

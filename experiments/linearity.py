@@ -20,7 +20,7 @@ import numpy as np
 from absl import flags
 
 import negjax
-from experiments import common, curves, linearity_page, linearity_results
+from experiments import common, curves, facts, linearity_page, linearity_results
 from experiments.curves import Plan
 from negjax import store
 
@@ -39,14 +39,14 @@ GRADIENT_PROMPTS = 64
 def main() -> int:
     """Runs the experiment; returns the exit status."""
     plan, measures = curves.read_plan(), _measures()
-    inputs = common.load_inputs(24)
+    inputs = facts.load_inputs(24)
     neurons = curves.choose_neurons(inputs, plan)
     group = curves.group_size(
         neurons.shape[1], plan.grid.size if "grid" in measures else plan.nodes
     )
     settings = {
         "experiment": "linearity",
-        **common.input_settings(inputs),
+        **facts.input_settings(inputs),
         **plan.settings,
         "step": plan.step,
         "measure": _MEASURE.value,
@@ -100,7 +100,7 @@ class _Group(common.Work):
 
 
 def _work(
-    inputs: common.Inputs, plan: Plan, measures: tuple[str, ...], neurons: np.ndarray, group: int
+    inputs: facts.Inputs, plan: Plan, measures: tuple[str, ...], neurons: np.ndarray, group: int
 ) -> list[_Group]:
     total, each = neurons.shape[:2]
     work = []
@@ -121,12 +121,12 @@ def _named(prompts: range) -> str:
     return f"prompts {prompts[0]} to {prompts[-1]}"
 
 
-def _gradients(inputs: common.Inputs, neurons: np.ndarray, prompts: range) -> common.Values:
+def _gradients(inputs: facts.Inputs, neurons: np.ndarray, prompts: range) -> common.Values:
     return (slice(prompts.start, prompts.stop),), curves.chosen_gradients(inputs, neurons, prompts)
 
 
 def _curves(
-    inputs: common.Inputs,
+    inputs: facts.Inputs,
     plan: Plan,
     measures: tuple[str, ...],
     neurons: np.ndarray,
@@ -142,7 +142,7 @@ def _curves(
             inputs.probes.select(list(prompts)),
             neurons[at],
             plan.grid,
-            common.convention(),
+            facts.convention(),
             inputs.site,
             budget_bytes=common.budget_bytes(),
         )

@@ -1,28 +1,28 @@
 """How the study of linearity is shown: the printed table, summary.json, figures and report."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
-from experiments import common, linearity_report, provenance
+from experiments import facts, facts_page, linearity_report
 from experiments.linearity_results import Results, neuron_table
+from experiments.page_parts import aligned
 from negjax import figures, store, study
 from negjax.figures import Picture
 from negjax.store import RunFolder
 
 
-def write(inputs: common.Inputs, folder: RunFolder, results: Results, complete: bool) -> None:
+def write(inputs: facts.Inputs, folder: RunFolder, results: Results, complete: bool) -> None:
     """Writes tables, summary, pictures and report into the run's folder."""
     probability, noise = (np.full(len(inputs.probes), np.nan) for _ in range(2))
     probability[results.prompts], noise[results.prompts] = results.probability, results.noise
     folder.write_table(store.NEURONS, neuron_table(results))
-    folder.write_table(store.PROMPTS, provenance.prompt_table(inputs, probability, noise))
+    folder.write_table(store.PROMPTS, facts_page.prompt_table(inputs, probability, noise))
     pictures = draw(results, inputs.lm.config.layers)
     for name, picture in pictures.items():
         folder.write_bytes(f"{store.FIGURES}/{name}.svg", picture.svg)
         folder.write_bytes(f"{store.FIGURES}/{name}.png", picture.png)
-    about = provenance.about_run(inputs, folder, complete)
+    about = facts_page.about_run(inputs, folder, complete)
     summary = about | {
         "neurons_measured": len(results.neurons["layer"]),
         "prompts_measured": len(results.prompts),
@@ -69,12 +69,12 @@ def draw(results: Results, layers: int) -> dict[str, Picture]:
     }
 
 
-def printed(inputs: common.Inputs, folder: RunFolder, results: Results) -> str:
+def printed(inputs: facts.Inputs, folder: RunFolder, results: Results) -> str:
     """The table for the terminal, and where the report lies."""
     count, prompts = len(results.neurons["layer"]), len(results.prompts)
     lines = [
         f"{inputs.lm.name}: {prompts} prompts, {count:,} neurons (site {inputs.site}), "
-        f"shifts {common.convention()}"
+        f"shifts {facts.convention()}"
     ]
     for measure, found in results.statistics.items():
         lines += [
@@ -91,11 +91,3 @@ def printed(inputs: common.Inputs, folder: RunFolder, results: Results) -> str:
             "deviations",
         ]
     return "\n".join([*lines, "", f"report: {folder.path / store.REPORT}"])
-
-
-def aligned(head: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table, columns right-aligned, headings of several lines above them."""
-    short = [[line.replace(" ≥ ", "≥").replace("above ", "> ") for line in name] for name in head]
-    table = [*zip(*short, strict=True), *rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in table]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import common, page_parts, paper
+from experiments import facts, facts_page, page_parts, paper
 from experiments.linearity_results import Results
 from experiments.page_parts import number, percent
 from negjax import report, study
@@ -52,7 +52,7 @@ def cells(found: study.RangeStatistics) -> list[str]:
 
 
 def page(
-    inputs: common.Inputs,
+    inputs: facts.Inputs,
     results: Results,
     summary: Mapping[str, Any],
     pictures: Mapping[str, Picture],
@@ -77,7 +77,7 @@ def page(
         Section("Rounding noise", _noise(results, inputs, pictures)),
     ]
     notes, measured = _notes(results), _measured(results)
-    return page_parts.whole_page(
+    return facts_page.whole_page(
         TITLE, lead, sections, inputs, summary, notes=notes, measured=measured
     )
 
@@ -207,7 +207,7 @@ def _predictions(
 
 
 def _noise(
-    results: Results, inputs: common.Inputs, pictures: Mapping[str, Picture]
+    results: Results, inputs: facts.Inputs, pictures: Mapping[str, Picture]
 ) -> list[report.Block]:
     noise = study.quantiles(results.noise, (0.5,)) or {}
     return [

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 import negjax
-from experiments import common, paper
+from experiments import facts, paper
 from negjax import study
 from negjax.chebyshev import Response
 from negjax.figures import Trace
@@ -72,7 +72,7 @@ def headline(ranges: Sequence[float]) -> float:
 
 
 def analyse(
-    inputs: common.Inputs,
+    inputs: facts.Inputs,
     folder: RunFolder,
     done: Sequence[range],
     *,
@@ -253,7 +253,7 @@ def _comparison(folder: RunFolder, done: Sequence[range]) -> study.Comparison:
 
 
 def _curve(
-    inputs: common.Inputs,
+    inputs: facts.Inputs,
     folder: RunFolder,
     neurons: Mapping[str, np.ndarray],
     fit: Fits,

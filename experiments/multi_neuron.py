@@ -22,7 +22,7 @@ import numpy as np
 from absl import flags
 
 import negjax
-from experiments import common, flag_lists, multi_neuron_page, multi_neuron_results
+from experiments import common, facts, flag_lists, multi_neuron_page, multi_neuron_results
 from experiments.multi_neuron_sets import CHOICES, SIGNS, Design, design, pool, shifts_of
 from negjax import store
 from negjax.gradients import sign
@@ -80,7 +80,7 @@ class Plan:
 def main() -> int:
     """Runs the experiment; returns the exit status."""
     plan = _plan()
-    inputs = common.load_inputs(8)
+    inputs = facts.load_inputs(8)
     config = inputs.lm.config
     if plan.largest > config.layers * config.neurons:
         raise ValueError(
@@ -89,7 +89,7 @@ def main() -> int:
         )
     settings = {
         "experiment": "multi_neuron",
-        **common.input_settings(inputs),
+        **facts.input_settings(inputs),
         "choices": plan.choices,
         "largest": plan.largest,
         "magnitudes": plan.magnitudes.tolist(),
@@ -99,7 +99,7 @@ def main() -> int:
     }
     attributes = {
         "site": inputs.site,
-        "convention": common.convention(),
+        "convention": facts.convention(),
         "output": "probability",
         "choices": plan.choices,
         "variants": list(VARIANTS),
@@ -181,7 +181,7 @@ class _Group(common.Work):
     """None: it measures what does not depend on the choice."""
 
 
-def _work(inputs: common.Inputs, plan: Plan) -> list[_Group]:
+def _work(inputs: facts.Inputs, plan: Plan) -> list[_Group]:
     config = inputs.lm.config
     work = []
     for number in range(len(inputs.probes)):
@@ -195,7 +195,7 @@ def _work(inputs: common.Inputs, plan: Plan) -> list[_Group]:
     return work
 
 
-def _noise(inputs: common.Inputs, number: int) -> common.Values:
+def _noise(inputs: facts.Inputs, number: int) -> common.Values:
     # For the rounding noise alone: the shortest series of any one neuron measures it.
     series = negjax.response(
         inputs.lm,
@@ -203,7 +203,7 @@ def _noise(inputs: common.Inputs, number: int) -> common.Values:
         np.zeros((1, 2), np.int32),
         1.0,
         4,
-        common.convention(),
+        facts.convention(),
         inputs.site,
         max_nodes=4,
         seed=common.seed(),
@@ -212,8 +212,8 @@ def _noise(inputs: common.Inputs, number: int) -> common.Values:
     return (number,), {"baseline": series.baseline[0], "noise": series.noise[0]}
 
 
-def _sets(inputs: common.Inputs, plan: Plan, number: int, choice: str) -> common.Values:
-    lm, probes, convention = inputs.lm, inputs.probes.select([number]), common.convention()
+def _sets(inputs: facts.Inputs, plan: Plan, number: int, choice: str) -> common.Values:
+    lm, probes, convention = inputs.lm, inputs.probes.select([number]), facts.convention()
     budget = common.budget_bytes()
     found = negjax.neurgrad(lm, probes, inputs.site, budget_bytes=budget)
     largest, sets = plan.largest_of(choice, lm.config), plan.sets(choice, lm.config)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments import common, multi_neuron_report, paper, provenance
-from experiments.linearity_page import aligned
+from experiments import facts, facts_page, multi_neuron_report, paper
 from experiments.multi_neuron_results import VARIANTS, Results, neuron_table, set_table
+from experiments.page_parts import aligned
 from negjax import set_figures, store, study
 from negjax.figures import Picture
 from negjax.set_figures import Line, Panel
@@ -20,7 +20,7 @@ SCATTERED = 3
 
 
 def write(
-    inputs: common.Inputs,
+    inputs: facts.Inputs,
     folder: RunFolder,
     results: Results,
     done: Sequence[tuple[int, str]],
@@ -29,14 +29,14 @@ def write(
     """Writes tables, summary, pictures and report into the run's folder."""
     probability, noise = (np.full(len(inputs.probes), np.nan) for _ in range(2))
     probability[results.prompts], noise[results.prompts] = results.probability, results.noise
-    folder.write_table(store.PROMPTS, provenance.prompt_table(inputs, probability, noise))
+    folder.write_table(store.PROMPTS, facts_page.prompt_table(inputs, probability, noise))
     folder.write_table(store.NEURONS, neuron_table(folder, done))
     folder.write_table(store.SETS, set_table(results))
     pictures = draw(results)
     for name, picture in pictures.items():
         folder.write_bytes(f"{store.FIGURES}/{name}.svg", picture.svg)
         folder.write_bytes(f"{store.FIGURES}/{name}.png", picture.png)
-    summary = provenance.about_run(inputs, folder, complete) | {
+    summary = facts_page.about_run(inputs, folder, complete) | {
         "prompts_measured": len(results.prompts),
         "neurons_measured": results.neurons,
         "sets_measured": len(results.sets["size"]),
@@ -154,11 +154,11 @@ def _sums(results: Results, size: int) -> tuple[np.ndarray, np.ndarray]:
     return results.sets["predicted_neg"][keep], results.sets["change_added"][keep]
 
 
-def printed(inputs: common.Inputs, folder: RunFolder, results: Results) -> str:
+def printed(inputs: facts.Inputs, folder: RunFolder, results: Results) -> str:
     """The table for the terminal, and where the report lies."""
     lines = [
         f"{inputs.lm.name}: {len(results.prompts)} prompts, {len(results.sets['size']):,} sets of "
-        f"neurons (site {inputs.site}), shifts {common.convention()}, up to "
+        f"neurons (site {inputs.site}), shifts {facts.convention()}, up to "
         f"±{results.magnitudes[-1]:g}"
     ]
     for choice in results.choices:

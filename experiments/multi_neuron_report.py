@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import common, page_parts, paper
+from experiments import facts, facts_page, page_parts, paper
 from experiments.multi_neuron_results import VARIANTS, Additivity, Results
 from experiments.multi_neuron_sets import CHOICES, SIGNS
 from experiments.page_parts import number, percent
@@ -64,7 +64,7 @@ def cells(results: Results, choice: str, size: int) -> list[str]:
 
 
 def page(
-    inputs: common.Inputs,
+    inputs: facts.Inputs,
     results: Results,
     summary: Mapping[str, Any],
     pictures: Mapping[str, Picture],
@@ -81,12 +81,12 @@ def page(
         Section("What the shifts do", _effects(pictures, count)),
     ]
     lead, measured = _lead(inputs, results), _measured(results)
-    return page_parts.whole_page(
+    return facts_page.whole_page(
         TITLE, lead, sections, inputs, summary, notes=NOTES, measured=measured
     )
 
 
-def _lead(inputs: common.Inputs, results: Results) -> str:
+def _lead(inputs: facts.Inputs, results: Results) -> str:
     told = [
         f"{number(found.predictions['neg'].pearson, '.3f')} ({choice}, {found.size:,})"
         for choice in results.choices

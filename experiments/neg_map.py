@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 import negjax
-from experiments import common, flag_lists, neg_map_page
+from experiments import common, facts, flag_lists, neg_map_page
 from negjax import store
 
 _PROMPT = flags.DEFINE_string(
@@ -37,18 +37,18 @@ _EVERY = flags.DEFINE_integer(
 def main() -> int:
     """Runs the experiment; returns the exit status."""
     shifts, table = flag_lists.numbers(_SHIFTS, least=2), _table()
-    inputs = common.load_inputs(1, table)
+    inputs = facts.load_inputs(1, table)
     config, prompts = inputs.lm.config, len(inputs.probes)
     layers = list(range(0, config.layers, _EVERY.value))
     settings = {
         "experiment": "neg_map",
-        **common.input_settings(inputs),
+        **facts.input_settings(inputs),
         "shifts": shifts.tolist(),
         "every": _EVERY.value,
     }
     attributes = {
         "site": inputs.site,
-        "convention": common.convention(),
+        "convention": facts.convention(),
         "output": "probability",
     }
     specs = _specs(prompts, config.layers, config.neurons, shifts.size)
@@ -74,7 +74,7 @@ def _table() -> negjax.Facts | None:
         return None
     if _PROMPT.value is None or _ANSWER.value is None:
         raise ValueError("--prompt and --answer belong together: pass both, or neither")
-    return common.single_fact(_PROMPT.value, _ANSWER.value)
+    return facts.single_fact(_PROMPT.value, _ANSWER.value)
 
 
 def _specs(prompts: int, layers: int, neurons: int, shifts: int) -> dict[str, store.ArraySpec]:
@@ -98,7 +98,7 @@ def _specs(prompts: int, layers: int, neurons: int, shifts: int) -> dict[str, st
     }
 
 
-def _work(inputs: common.Inputs, layers: list[int], shifts: np.ndarray) -> list[common.Work]:
+def _work(inputs: facts.Inputs, layers: list[int], shifts: np.ndarray) -> list[common.Work]:
     """The gradients of all neurons, then layer by layer their exact changes, for each prompt."""
     work = [common.Work("shifts", 0, lambda: ((slice(None),), {"shifts": shifts}))]
     for number in range(len(inputs.probes)):
@@ -124,7 +124,7 @@ def _name(number: int, layer: int) -> str:
     return f"prompt {number}, layer {layer}"
 
 
-def _gradients(inputs: common.Inputs, number: int, radius: float) -> common.Values:
+def _gradients(inputs: facts.Inputs, number: int, radius: float) -> common.Values:
     probes = inputs.probes.select([number])
     gradients = negjax.neurgrad(inputs.lm, probes, inputs.site, budget_bytes=common.budget_bytes())
     # For the rounding noise alone: the shortest series of any one neuron measures it.
@@ -134,7 +134,7 @@ def _gradients(inputs: common.Inputs, number: int, radius: float) -> common.Valu
         np.zeros((1, 2), np.int32),
         radius,
         4,
-        common.convention(),
+        facts.convention(),
         inputs.site,
         max_nodes=4,
         seed=common.seed(),
@@ -148,14 +148,14 @@ def _gradients(inputs: common.Inputs, number: int, radius: float) -> common.Valu
     }
 
 
-def _changes(inputs: common.Inputs, number: int, layer: int, shifts: np.ndarray) -> common.Values:
+def _changes(inputs: facts.Inputs, number: int, layer: int, shifts: np.ndarray) -> common.Values:
     index = np.arange(inputs.lm.config.neurons)
     sweep = negjax.sweep(
         inputs.lm,
         inputs.probes.select([number]),
         np.stack([np.full_like(index, layer), index], axis=-1),
         shifts,
-        common.convention(),
+        facts.convention(),
         inputs.site,
         budget_bytes=common.budget_bytes(),
     )

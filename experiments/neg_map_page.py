@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from experiments import common, page_parts, provenance
+from experiments import facts, facts_page, page_parts
 from experiments.page_parts import number, percent
 from negjax import map_figures, report, store, study
 from negjax.figures import Picture
@@ -85,12 +85,12 @@ def read_map(folder: RunFolder, prompt: int, layers: Sequence[int], shifts: np.n
     )
 
 
-def write(inputs: common.Inputs, folder: RunFolder, maps: Sequence[Map], complete: bool) -> None:
+def write(inputs: facts.Inputs, folder: RunFolder, maps: Sequence[Map], complete: bool) -> None:
     """Writes tables, summary, pictures and report into the run's folder."""
     probability, noise = (np.full(len(inputs.probes), np.nan) for _ in range(2))
     for found in maps:
         probability[found.prompt], noise[found.prompt] = found.probability, found.noise
-    folder.write_table(store.PROMPTS, provenance.prompt_table(inputs, probability, noise))
+    folder.write_table(store.PROMPTS, facts_page.prompt_table(inputs, probability, noise))
     folder.write_table(store.NEURONS, pa.concat_tables([_neuron_table(found) for found in maps]))
     pictures = [_draw(found) for found in maps]
     for found, drawn in zip(maps, pictures, strict=True):
@@ -98,7 +98,7 @@ def write(inputs: common.Inputs, folder: RunFolder, maps: Sequence[Map], complet
             file = f"{store.FIGURES}/{name}_{found.prompt}"
             folder.write_bytes(f"{file}.svg", picture.svg)
             folder.write_bytes(f"{file}.png", picture.png)
-    summary = provenance.about_run(inputs, folder, complete) | {
+    summary = facts_page.about_run(inputs, folder, complete) | {
         "shifts": maps[0].shifts.tolist(),
         "maps": [
             {
@@ -118,12 +118,12 @@ def write(inputs: common.Inputs, folder: RunFolder, maps: Sequence[Map], complet
     folder.write_bytes(store.REPORT, _page(inputs, maps, pictures, summary).encode())
 
 
-def printed(inputs: common.Inputs, folder: RunFolder, maps: Sequence[Map]) -> str:
+def printed(inputs: facts.Inputs, folder: RunFolder, maps: Sequence[Map]) -> str:
     """A few lines a prompt for the terminal, and where the report lies."""
     lines = []
     for found in maps:
         statistics = found.statistics()
-        name, _ = found.prediction(common.convention())
+        name, _ = found.prediction(facts.convention())
         told = statistics.predictions["neurgrad" if name == "NeurGrad" else "computed"]
         strongest = _strongest(found, 3)
         lines += [
@@ -165,7 +165,7 @@ def _strongest(found: Map, count: int) -> list[map_figures.Named]:
 
 
 def _draw(found: Map) -> dict[str, Picture]:
-    name, predicted = found.prediction(common.convention())
+    name, predicted = found.prediction(facts.convention())
     return {
         "map": map_figures.map_figure(
             found.layers, found.slope, predicted, name, _strongest(found, TOP)
@@ -177,7 +177,7 @@ def _draw(found: Map) -> dict[str, Picture]:
 
 
 def _page(
-    inputs: common.Inputs,
+    inputs: facts.Inputs,
     maps: Sequence[Map],
     pictures: Sequence[Mapping[str, Picture]],
     summary: Mapping[str, Any],
@@ -206,14 +206,14 @@ def _page(
     ]
     shifts = ", ".join(f"{x:g}" for x in maps[0].shifts)
     measured = [("Shifts measured", shifts)]
-    return page_parts.whole_page(
+    return facts_page.whole_page(
         TITLE, lead, sections, inputs, summary, notes=notes, measured=measured
     )
 
 
 def _blocks(found: Map, pictures: Mapping[str, Picture]) -> list[report.Block]:
     statistics = found.statistics()
-    name, predicted = found.prediction(common.convention())
+    name, predicted = found.prediction(facts.convention())
     told = statistics.predictions["neurgrad" if name == "NeurGrad" else "computed"]
     flat = {"prediction": predicted, "activation": found.activation, "pearson": found.pearson}
     rows = []

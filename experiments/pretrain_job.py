@@ -64,20 +64,8 @@ _ANSWERS = flags.DEFINE_float(
     "tokens are masked at random.",
 )
 
-# Flags of other experiments: saying that they have no effect is better than having none.
-FOREIGN = (
-    "model",
-    "dtype",
-    "precision",
-    "probes",
-    "prompts",
-    "prompt_column",
-    "answer_column",
-    "target_mode",
-    "skip_unusable",
-    "convention",
-    "site",
-)
+# Flags that all programs have: saying that these have no effect is better than having none.
+FOREIGN = ("model", "dtype", "precision", "site")
 
 
 @dataclasses.dataclass(frozen=True)

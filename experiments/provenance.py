@@ -9,44 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-import pyarrow as pa
 from absl import flags
 
 import negjax
 from experiments import common, memory
 from negjax.language_model import LanguageModel
 from negjax.store import RunFolder
-
-
-def prompt_table(inputs: common.Inputs, probability: np.ndarray, noise: np.ndarray) -> pa.Table:
-    """One row a prompt; probabilities and noise [B], NaN where not measured."""
-    probes = inputs.probes
-    return pa.table(
-        {
-            "prompt": np.arange(len(probes)),
-            "table_row": list(inputs.rows),
-            "text": list(probes.prompts),
-            "answer": [targets[0] for targets in probes.targets],
-            "tokens": probes.mask.sum(1),
-            "probability": probability,
-            "noise": noise,
-        }
-    )
-
-
-def about_run(inputs: common.Inputs, folder: RunFolder, complete: bool) -> dict[str, Any]:
-    """The part of summary.json that every experiment with facts has."""
-    return about_program(inputs.lm, folder, complete, inputs.seconds) | {
-        "prompts": {
-            "source": inputs.source,
-            "source_sha256": inputs.source_sha256,
-            "asked": len(inputs.probes),
-            "left_out": [{"row": row, "reason": reason} for row, reason in inputs.skipped],
-        },
-        "convention": common.convention(),
-        "target_mode": common.target_mode(),
-    }
 
 
 def about_program(

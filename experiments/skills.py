@@ -16,7 +16,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import flags
 
-from experiments import common, flag_lists, skills_inputs, skills_page, skills_probes, skills_study
+from experiments import (
+    benchmark_flags,
+    common,
+    flag_lists,
+    skills_inputs,
+    skills_page,
+    skills_probes,
+    skills_study,
+)
 from experiments.skills_inputs import Measured, Progress
 from experiments.skills_probes import Answers
 from experiments.skills_study import Found, Job, Row
@@ -39,7 +47,7 @@ def main() -> int:
     settings = {"splits": splits, "fitted": fitted, "trees": skills_probes.trees()}
 
     def jobs() -> list[Job]:
-        return [_job(name, splits, fitted) for name in skills_inputs.tasks()]
+        return [_job(name, splits, fitted) for name in benchmark_flags.tasks()]
 
     return skills_study.run("skills", skills_page.TITLE, settings, jobs, skills_page.show)
 

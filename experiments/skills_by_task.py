@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments import skills_inputs, skills_page, skills_probes, skills_study
+from experiments import benchmark_flags, skills_inputs, skills_page, skills_probes, skills_study
 from experiments.skills_inputs import Measured, Progress
 from experiments.skills_study import Found, Job, Row, Shown
 from negjax import mceval8k
@@ -42,7 +42,7 @@ def run(
     """Runs a study that measures one task after the other; the exit status of the program."""
 
     def jobs() -> list[Job]:
-        return [_job(skills_inputs.load(task), measure) for task in skills_inputs.tasks()]
+        return [_job(skills_inputs.load(task), measure) for task in benchmark_flags.tasks()]
 
     return skills_study.run(name, title, settings, jobs, show)
 

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from experiments import skills_by_task
-from experiments.linearity_page import aligned
-from experiments.page_parts import percent
+from experiments.page_parts import aligned, percent
 from experiments.skills_by_task import Verdict
 from experiments.skills_page import PROBES, chance, interval, select, series_of
 from experiments.skills_study import Found, Row, Shown

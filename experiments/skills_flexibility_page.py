@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments import skills_by_task
-from experiments.linearity_page import aligned
-from experiments.page_parts import percent
+from experiments.page_parts import aligned, percent
 from experiments.skills_by_task import Verdict
 from experiments.skills_page import PROBES, chance, interval, select
 from experiments.skills_study import Found, Row, Shown

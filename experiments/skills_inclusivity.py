@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from experiments import (
+    benchmark_flags,
     common,
     skills_inclusivity_page,
     skills_inputs,
@@ -77,7 +78,7 @@ def main() -> int:
     settings = {"neurons": skills_probes.shared(), "random": skills_probes.SEEDS}
 
     def jobs() -> list[Job]:
-        names = sorted(skills_inputs.tasks(), key=mceval8k.names().index)
+        names = sorted(benchmark_flags.tasks(), key=mceval8k.names().index)
         known = Known({name: skills_inputs.load(name) for name in names})
         return [_job(known, names[: n + 1]) for n in range(len(names))]
 

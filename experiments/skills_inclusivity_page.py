@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments import common
-from experiments.linearity_page import aligned
-from experiments.page_parts import percent
+from experiments.page_parts import aligned, percent
 from experiments.skills_inclusivity_results import (
     RANDOM,
     RULES,
@@ -125,9 +124,13 @@ def _shared_reading(name: str, o: Overlap | None, kin: Mapping[str, Kinship | No
             real = "no more than chance explains" if luck else "more than chance explains"
             told.append(
                 f"Same {group}: {one.mean:.3f}, otherwise {one.others:.3f}, {real} "
-                f"(p = {one.chance:.3f})."
+                f"(p {_probability(one.chance)})."
             )
     return " ".join(told)
+
+
+def _probability(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _known_reading(name: str, one: Knowledge | None) -> str:
@@ -158,8 +161,9 @@ def _kin_table(kin: Mapping[str, Mapping[str, Kinship | None]]) -> Table:
     for rule, some in kin.items():
         for group, one in some.items():
             if one is not None:
-                shares = (f"{value:.3f}" for value in (one.mean, one.others, one.chance))
-                body.append([RULES[rule], group, str(one.pairs), *shares])
+                shares = (f"{value:.3f}" for value in (one.mean, one.others))
+                p = _probability(one.chance).removeprefix("= ")
+                body.append([RULES[rule], group, str(one.pairs), *shares, p])
     caption = (
         "Jaccard index of pairs of tasks that are alike in something, and of all other pairs. p: "
         "how often tasks that are shuffled between the groups differ as much. Genres and labels go "

@@ -132,7 +132,9 @@ def kinship_of(matrix: np.ndarray, groups: Sequence[object], seed: int) -> Kinsh
     within, between = means(drawn)
     # Rounding of sums in another order is no difference.
     as_large = within - between >= mean - others - 1e-12
-    return Kinship(int(same.sum()), float(mean), float(others), float(as_large.mean()))
+    # The groups as they are count as one of their own shuffles: no p is zero.
+    chance = (1 + as_large.sum()) / (1 + SHUFFLES)
+    return Kinship(int(same.sum()), float(mean), float(others), float(chance))
 
 
 def tested(found: Mapping[str, Found], rule: str) -> dict[tuple[str, str], Row]:

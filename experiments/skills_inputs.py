@@ -41,18 +41,6 @@ _KIND = flags.DEFINE_enum(
 _SHOTS = flags.DEFINE_integer("shots", 1, "Demonstrations a label.", lower_bound=0)
 _TEMPLATE = flags.DEFINE_integer("template", 0, "Number of the wording.", lower_bound=0)
 
-# Flags of what all experiments share that have no effect here.
-FOREIGN = (
-    "probes",
-    "prompts",
-    "prompt_column",
-    "answer_column",
-    "target_mode",
-    "skip_unusable",
-    "convention",
-)
-
-
 Progress = Callable[[int], object]
 """Told the number of prompts whose features were measured, or found."""
 
@@ -68,18 +56,6 @@ class Measured:
     def labels(self) -> int:
         """K."""
         return len(self.task.labels)
-
-
-def tasks() -> list[str]:
-    """Names of the tasks that the flags ask for.
-
-    Raises:
-        ValueError: an unknown one, or a flag that has no effect on these studies.
-    """
-    for name in FOREIGN:
-        if flags.FLAGS[name].present:
-            raise ValueError(f"--{name} has no effect on studies of skills; leave it out")
-    return benchmark_flags.tasks()
 
 
 def load(

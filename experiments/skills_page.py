@@ -3,8 +3,7 @@
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from experiments.linearity_page import aligned
-from experiments.page_parts import percent
+from experiments.page_parts import aligned, percent
 from experiments.skills_study import Found, Row, Shown
 from negjax import mceval8k, report, skill_figures
 from negjax.figures import Picture

@@ -22,6 +22,7 @@ import numpy as np
 from absl import flags
 
 from experiments import (
+    benchmark_flags,
     common,
     flag_lists,
     skills_inputs,
@@ -81,7 +82,7 @@ def main() -> int:
 
     def jobs() -> list[Job]:
         found = []
-        for name in skills_inputs.tasks():
+        for name in benchmark_flags.tasks():
             ways = ways_of(name, axes, templates, shots, languages)
             if any(ways.values()):
                 found.append(_job(name, ways, fitted))

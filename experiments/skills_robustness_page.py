@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.linearity_page import aligned
-from experiments.page_parts import percent
+from experiments.page_parts import aligned, percent
 from experiments.skills_page import chance
 from experiments.skills_robustness_results import (
     AXES,

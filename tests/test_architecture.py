@@ -52,8 +52,9 @@ EXPERIMENTS = (
     "experiments.baselines.torch_forward experiments.baselines.torch_serial "
     "experiments.baselines.torch_best experiments.common experiments.memory "
     "experiments.provenance "
-    "experiments.page_parts experiments.paper experiments.bench_cases experiments.bench_child "
-    "experiments.bench_processes experiments.bench "
+    "experiments.page_parts experiments.paper experiments.facts experiments.facts_page "
+    "experiments.bench_cases experiments.bench_child "
+    "experiments.bench_processes experiments.bench_study experiments.bench "
     "experiments.curves experiments.flag_lists "
     "experiments.linearity_results experiments.linearity_report experiments.linearity_page "
     "experiments.linearity experiments.neg_map_page experiments.neg_map "
@@ -118,6 +119,27 @@ def test_imports_point_up(name):
     own = [module for module in imported(LIBRARY[name]) if module in LIBRARY]
     wrong = [module for module in own if MODULES.index(module) >= MODULES.index(name)]
     assert not wrong, f"{name} imports {wrong}"
+
+
+def reached(name: str) -> set[str]:
+    """A module and all of the library that it imports, directly or through others."""
+    found, todo = set(), [name]
+    while todo:
+        module = todo.pop()
+        if module in LIBRARY and module not in found:
+            found.add(module)
+            todo.extend(imported(LIBRARY[module]))
+    return found
+
+
+def test_only_experiments_with_facts_know_the_flags_of_facts():
+    """Elsewhere such a flag is unknown, not silently without effect."""
+    programs = [name for name, tree in LIBRARY.items() if "main" in public(tree)]
+    asking = {name for name in programs if "experiments.facts" in reached(name)}
+    assert asking == {
+        f"experiments.{name}"
+        for name in ["linearity", "neg_map", "estimators", "multi_neuron", "control", "compare"]
+    }
 
 
 def test_the_package_itself_is_imported_by_experiments_alone():

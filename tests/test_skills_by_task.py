@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from pyarrow import parquet
 
 from experiments import (
+    benchmark_flags,
     skills_efficiency,
     skills_flexibility,
     skills_inputs,
@@ -123,7 +124,6 @@ def test_a_run_writes_what_it_found(
         (skills_interdependency, "--tree_counts=5,5", "--tree_counts=5,5: a number is named twice"),
         (skills_interdependency, "--tree_counts=0", "--tree_counts=0: expected 1 or more"),
         (skills_flexibility, "--tasks=nerd", "--tasks=nerd: expected some of ged, pos"),
-        (skills_flexibility, "--prompts=5", "--prompts has no effect on studies of skills"),
     ],
 )
 def test_bad_flags_are_refused_by_name(study: ModuleType, flag: str, message: str) -> None:
@@ -145,11 +145,11 @@ def test_flag_files(name: str, size: str) -> None:
     assert f"python -m experiments.{name}:" in file.read_text(encoding="utf-8")
     flags.FLAGS(["experiment", f"--flagfile={file}"])
     assert flags.FLAGS.output == f"runs/{name}_{size}"
-    assert len(skills_inputs.tasks()) == (1 if size == "quick" else 22)
+    assert len(benchmark_flags.tasks()) == (1 if size == "quick" else 22)
     # The same prompts as those of the table of accuracies: their features are measured once.
     table = (FLAGFILES / f"skills_{size}.flags").read_text(encoding="utf-8").splitlines()
     assert {f"--{part}={count}" for part, count in skills_inputs.wanted().items()} <= set(table)
-    assert size == "full" or f"--tasks={skills_inputs.tasks()[0]}" in table
+    assert size == "full" or f"--tasks={benchmark_flags.tasks()[0]}" in table
 
 
 @pytest.mark.parametrize(("count", "lines", "across"), [(1, 1, 1), (3, 1, 3), (6, 2, 4)])

@@ -14,8 +14,8 @@ from pyarrow import parquet
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 import negjax
+from experiments import benchmark_flags, skills_inputs, skills_page
 from experiments import skills as experiment
-from experiments import skills_inputs, skills_page
 from negjax import mceval8k, skills, store
 from negjax.export import save_pretrained
 from negjax.quiet import transformers
@@ -189,8 +189,6 @@ def test_an_interrupted_run_goes_on(
         ("--tasks=ner,nothing", "--tasks=ner,nothing: expected some of"),
         ("--splits=both", "--splits=both: expected some of disjoint, original"),
         ("--fitted=polar,svm", "--fitted=polar,svm: expected some of majority, lm_prob"),
-        ("--prompts=3", "--prompts has no effect on studies of skills; leave it out"),
-        ("--convention=signed", "--convention has no effect on studies of skills"),
         ("--template=99", "template"),
     ],
 )
@@ -205,4 +203,4 @@ def test_flag_files(name: str) -> None:
     file = Path(__file__).parents[1] / "experiments/flagfiles" / f"{name}.flags"
     flags.FLAGS(["skills", f"--flagfile={file}"])
     assert flags.FLAGS["output"].value == f"runs/{name}"
-    assert set(skills_inputs.tasks()) <= set(mceval8k.names())
+    assert set(benchmark_flags.tasks()) <= set(mceval8k.names())

@@ -10,7 +10,7 @@ from absl import flags
 from absl.testing import flagsaver
 from pyarrow import parquet
 
-from experiments import skills_inputs, skills_robustness, skills_transfer
+from experiments import benchmark_flags, skills_inputs, skills_robustness, skills_transfer
 from experiments.skills_robustness import Way
 from experiments.skills_robustness_results import PROBES, common_names, mean_matrix, transfer_of
 from experiments.skills_study import Found, Row
@@ -261,4 +261,4 @@ def test_tasks_that_no_axis_concerns(benchmark, tmp_path):
 def test_flag_files(name):
     file = ROOT / "experiments" / "flagfiles" / f"skills_robustness_{name}.flags"
     flags.FLAGS(["experiment", f"--flagfile={file}"])
-    assert skills_inputs.tasks() == (["agnews"] if name == "quick" else list(mceval8k.names()))
+    assert benchmark_flags.tasks() == (["agnews"] if name == "quick" else list(mceval8k.names()))

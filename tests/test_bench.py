@@ -1,0 +1,175 @@
+"""The bench: its processes, its arithmetic, and the whole study among its cases."""
+
+import dataclasses
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from absl import flags
+from safetensors.numpy import load_file, save_file
+
+import negjax
+from experiments import bench, bench_study
+from experiments.bench_cases import CASES, Case, arithmetic, inputs
+from experiments.bench_processes import measure
+from experiments.bench_study import STUDIES
+from negjax import store
+from negjax.export import save_pretrained
+from negjax.language_model import LanguageModel
+from tests.block_shapes import tiny
+
+NAMED = {case.name: case for case in CASES}
+
+
+def arrays_of(case: Case, lm: LanguageModel) -> dict[str, np.ndarray]:
+    """A case on a tiny model: prompts of seven tokens, of which five may be a common head."""
+    generator = np.random.default_rng(0)
+    tokens = generator.integers(2, 24, (case.prompts, 7))
+    tokens[:, :5] = tokens[0, :5]
+    neurons = negjax.random_neurons(lm.config, 6, 1, 0)[0]
+    return {
+        "tokens": tokens,
+        "mask": np.ones_like(tokens, bool),
+        "targets": generator.integers(2, 24, (case.prompts, case.targets)),
+        "neurons": neurons,
+        "shifts": negjax.paper_grid(1.0, 0.5) if case.neurons else np.ones(1),
+    }
+
+
+def lay_out(folder: Path, case: Case) -> tuple[LanguageModel, dict[str, np.ndarray]]:
+    """The folder as bench makes it for its processes."""
+    lm = tiny("gated")
+    save_pretrained(lm, folder / "model")
+    arrays = arrays_of(case, lm)
+    save_file(arrays, folder / f"{case.name}.safetensors")
+    return lm, arrays
+
+
+def test_a_process_measures_what_negjax_answers(tmp_path: Path) -> None:
+    case = NAMED["sweep_32"]
+    lm, arrays = lay_out(tmp_path, case)
+    found = measure(tmp_path, case, ["negjax"], 2)["negjax"]
+    assert len(found["all_seconds"]) == len(found["rates"]) == 2
+    assert 0 < found["seconds"] == min(found["all_seconds"]) < found["first"]
+    assert min(found["rates"]) > 1e9 and 1e8 < found["peak_bytes"] < 8e9
+    answer = load_file(tmp_path / "sweep_32_negjax.safetensors")["probability"]
+    probes = negjax.encode(lm, ["w3"], ["w5"])
+    probes = dataclasses.replace(
+        probes,
+        tokens=arrays["tokens"],
+        mask=arrays["mask"],
+        read=arrays["mask"].sum(1) - 1,
+        target_ids=arrays["targets"][..., None],
+    )
+    expected = negjax.sweep(lm, probes, arrays["neurons"], arrays["shifts"]).probability[0]
+    np.testing.assert_allclose(answer, expected, rtol=1e-5)
+
+
+def test_what_failed_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"negjax on lpi_35 failed:[\s\S]*lpi_35.safetensors"):
+        measure(tmp_path, NAMED["lpi_35"], ["negjax"], 1)
+
+
+def test_inputs_are_as_long_as_said(smollm2: LanguageModel) -> None:
+    for name in ("sweep_32", "features_440_4"):
+        case = NAMED[name]
+        arrays = inputs(smollm2, case)
+        lengths = arrays["mask"].sum(1)
+        assert len(lengths) == case.prompts and abs(np.median(lengths) - case.tokens) < 20
+        assert arrays["targets"].shape == (case.prompts, case.targets)
+    same = (arrays["tokens"] == arrays["tokens"][0]).all(0)
+    assert abs(int(np.argmin(same)) - case.head) < 20
+
+
+def test_arithmetic_counts_the_products() -> None:
+    lm = tiny("gated")
+    c = lm.config
+    case = NAMED["sweep_32"]
+    arrays = arrays_of(case, lm)
+    rows, vocabulary = len(arrays["shifts"]), 2 * c.width * c.vocab_size
+    # Nothing lies above the last layer but the vocabulary.
+    arrays["neurons"] = np.array([[c.layers - 1, 0]])
+    assert arithmetic(lm, case, arrays) == rows * vocabulary
+    arrays["neurons"] = np.array([[c.layers - 2, 0]])
+    weights = 2 * c.width * c.head_width * (c.heads + c.kv_heads) + 3 * c.width * c.neurons
+    attention = 2 * c.heads * c.head_width * 7
+    assert arithmetic(lm, case, arrays) == rows * (vocabulary + 2 * (weights + attention))
+    lpi = 2 * c.layers * c.neurons * c.width * c.vocab_size
+    assert arithmetic(lm, NAMED["lpi_35"], arrays) == lpi
+
+
+def test_the_table_says_ratios_and_what_was_wanted() -> None:
+    lm = tiny("gated")
+    case = NAMED["neurgrad_35_4"]
+    run = {"rates": [1e11], "peak_bytes": 2e9}
+    found = {
+        "serial": run | {"seconds": 8.0, "peak_bytes": 9e9},
+        "best": run | {"seconds": 1.5},
+        "negjax": run | {"seconds": 2.0},
+    }
+    lines = bench._table(
+        lm,
+        [case],
+        {case.name: arrays_of(case, lm)},
+        {case.name: found},
+        {case.name: {"serial": 2e-5, "best": 1e-5}},
+        {"neurgrad": {"cold": 4.0, "cached": 1.0}},
+        {},
+    )
+    row = next(line for line in lines if line.startswith(f"| {case.what}"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1:4] == ["1 s", "0.188 s", "0.25 s"]
+    assert cells[4:7] == ["4.0 (4)", "0.75", "–"]
+    assert cells[7:] == ["9.00 GB, 2.00 GB, 2.00 GB", "2e-05, 1e-05"]
+    assert any("4.0 s in a first process, 1.0 s in a second" in line for line in lines)
+
+
+def test_a_study_is_measured_as_its_users_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+
+    def ran(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        [run] = [Path(c.removeprefix("--output=")) for c in command if c.startswith("--output=")]
+        run.mkdir()
+        (run / store.SUMMARY).write_text(json.dumps({"peak_memory_bytes": 2_500_000_000}))
+        rows = [("train", 300, "tree", 1.0), ("valid", 100, "tree", 0.6), ("test", 90, "tree", 0.5)]
+        names = ("part", "tested", "probe", "accuracy")
+        pq.write_table(
+            pa.table(dict(zip(names, zip(*rows, strict=True), strict=True))), run / store.ACCURACIES
+        )
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", ran)
+    found = bench_study.measure(STUDIES[0], "some-model")
+    assert {"--model=some-model", "--tasks=agnews", "--train=300"} <= set(commands[0])
+    assert found["prompts"] == 490 and found["accuracy"] == {"tree": 0.5}
+    line = bench_study.line(STUDIES[1], found)
+    assert "490 prompts" in line and "2.50 GB (under 3)" in line and "(under 40)" in line
+
+
+def test_a_study_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEGJAX_MCEVAL8K", "no-such-folder")
+    with pytest.raises(ValueError, match=r"agnews_500 failed:[\s\S]*no-such-folder"):
+        bench_study.measure(STUDIES[0], "smollm2-135m-instruct")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--cases=sweep_32,sweep_33"], "--cases='sweep_33': expected some of"),
+        (["--cases="], "--cases='': expected some of"),
+        (["--cases=sweep_32", "--notes=NOTES"], "lacks the lines"),
+    ],
+)
+@pytest.mark.usefixtures("restored_flags")
+def test_refused(tmp_path: Path, given: list[str], message: str) -> None:
+    notes = tmp_path / "notes.md"
+    notes.write_text("no marks\n")
+    flags.FLAGS(["bench", *(flag.replace("NOTES", str(notes)) for flag in given)])
+    with pytest.raises(ValueError, match=message):
+        bench.main()
