@@ -174,11 +174,11 @@ def _tree_by_prompts(measured: Measured) -> Iterator[Row]:
 
 
 def _linear_by_prompts(measured: Measured) -> Iterator[Row]:
-    train = measured.parts["train"]
-    valid = list(skills_probes.decoded(measured.parts["valid"]))
+    train, valid = (measured.parts[part] for part in ("train", "valid"))
     for n in (*_fewer(measured), len(train)):
         batches = functools.partial(skills_probes.decoded, train, n)
-        probe = skills.choose(skills.Linear().path(batches, measured.labels), valid)
+        path = skills.Linear().path(batches, measured.labels)
+        probe = skills.choose(path, skills_probes.decoded(valid))
         for part in LOOKED_AT:
             labels = skills_probes.over_windows(measured.parts[part], probe.predict_codes)
             yield skills_study.row(

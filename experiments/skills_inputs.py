@@ -8,9 +8,10 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
+import jax
 from absl import flags
 
-from experiments import benchmark_flags, common
+from experiments import benchmark_flags, common, memory
 from negjax import mceval8k, skills
 from negjax.language_model import LanguageModel
 from negjax.mceval8k.benchmark import Split
@@ -132,6 +133,11 @@ def measure(
             budget_bytes=common.budget_bytes(),
             progress=progress,
         )
+    # Each task compiles for lengths of its own, and a process may map only so many pieces of memory
+    # (on Linux, vm.max_map_count): of 22 tasks it would be too many. Nor should what measuring has
+    # freed stand beside what fitting needs.
+    jax.clear_caches()
+    memory.give_back()
     return Measured(task, found)
 
 

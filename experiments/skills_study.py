@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
@@ -171,9 +170,6 @@ def _measure(folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job]) -> bool:
                 }
                 folder.write_json(_file(job), value)
                 folder.save(job.group, (), {}, time.perf_counter() - start)
-                # Each task compiles for lengths of its own, and a process may map only so many
-                # pieces of memory (on Linux, vm.max_map_count): of 22 tasks it would be too many.
-                jax.clear_caches()
             except KeyboardInterrupt:
                 common.note(
                     f"interrupted: {len(folder.finished)} of {len(jobs)} tasks are saved in "

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from negjax.given import whole_number
 from negjax.model.config import ModelConfig
 from negjax.model.replay import Suffix
 from negjax.probes import Probes
@@ -213,8 +214,9 @@ def fitting(budget_bytes: int, each_bytes: int, most: int, what: str) -> int:
     """How many of `each_bytes` fit the budget, at most `most`.
 
     Raises:
-        ValueError: not even one fits.
+        ValueError: not even one fits, or the budget is no whole number.
     """
+    whole_number(budget_bytes, "budget_bytes", 0)
     if budget_bytes < each_bytes:
         raise ValueError(
             f"budget_bytes={budget_bytes:,} is too small: {what} takes about {each_bytes:,} bytes"

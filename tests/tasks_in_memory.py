@@ -1,34 +1,42 @@
-"""Tasks of made-up prompts, measured by a tiny model: as files, and as scores in memory."""
+"""Tasks of three labels whose prompts a tiny model was asked: as files, and as scores in memory.
+
+What is asked are random tokens, not the tasks' texts, which a tiny vocabulary does not hold.
+"""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from experiments import skills_inputs
 from experiments.skills_inputs import Measured
 from negjax import mceval8k, skills
 from negjax.gradients import neurgrad
 from negjax.language_model import LanguageModel
 from negjax.mceval8k.benchmark import Item
 from negjax.probes import Probes
+from tests.block_shapes import precision, tiny
 from tests.few_shot import HEAD, probes_of
+from tests.made_up_mceval8k import write_task
 
-PARTS = ("train", "valid", "test")
-PROMPTS = 24
-"""Of each part: one shape, compiled once."""
+ALIKE = dict.fromkeys(skills_inputs.PARTS, 24)
+SIZES = {"train": 48, "valid": 24, "test": 24}
+TASKS = ("stereoset", "mnli")
 
 
 class Memory(NamedTuple):
     """What the files of a part hold, with scores as they are."""
 
     scores: np.ndarray
-    """[B, 3, N]."""
-    activations: np.ndarray
+    """[B, 3, N], NeurGrad."""
+    activation: np.ndarray
     """[B, N]."""
     probability: np.ndarray
+    """[B, 3]."""
     gold: np.ndarray
+    """[B]."""
 
 
 def random_prompts(count: int, seed: int) -> Probes:
@@ -41,26 +49,44 @@ def made_up(
     root: Path, lm: LanguageModel, name: str = "mnli", seed: int = 0
 ) -> tuple[Measured, dict[str, Memory]]:
     """A task of three labels; another seed is another way of asking, with the same answers."""
-    parts, memory = {}, {}
-    for number, part in enumerate(PARTS):
-        probes = random_prompts(PROMPTS, 10 * seed + number)
-        gold = np.arange(PROMPTS, dtype=np.int32) % 3
-        counts = (8, 16) if part == "train" else ()
-        parts[part] = skills.extract(root, lm, probes, gold, activations=True, counts=counts)
-        found = neurgrad(lm, probes)
-        signed = found.computed * np.where(found.activation > 0, 1, -1)[:, None]
-        memory[part] = Memory(
-            signed.reshape(PROMPTS, 3, -1),
-            found.activation.reshape(PROMPTS, -1),
-            found.probability,
-            gold,
-        )
     spec = mceval8k.TASKS[name]
     task = mceval8k.Task(
         *(name, spec.genre, spec.labels[:3], (), (), (), (), f"{name}-0-v1", "disjoint", 1, seed),
         notes=(),
         key=f"{name}{seed}",
     )
+    return _asked(root, lm, task, ALIKE, seed)
+
+
+def measured_task(folder: Path, name: str = TASKS[0]) -> tuple[Measured, dict[str, Memory]]:
+    """A task with files of its own, in float64, in which nothing is tied by rounding.
+
+    Args:
+        folder: to be written in.
+    """
+    write_task(folder / "root", name)
+    task = mceval8k.load(name, folder / "root")
+    with precision("float64"):
+        lm = tiny("gated", "float64")
+        return _asked(folder / "features", lm, task, SIZES, TASKS.index(name))
+
+
+def _asked(
+    folder: Path, lm: LanguageModel, task: mceval8k.Task, sizes: Mapping[str, int], seed: int
+) -> tuple[Measured, dict[str, Memory]]:
+    parts, memory = {}, {}
+    for number, (part, size) in enumerate(sizes.items()):
+        probes = random_prompts(size, 10 * seed + number)
+        gold = np.arange(size, dtype=np.int32) % 3  # Labels take turns, as in a task's parts.
+        counts = skills_inputs.training_counts(size) if part == "train" else ()
+        parts[part] = skills.extract(folder, lm, probes, gold, activations=True, counts=counts)
+        found = neurgrad(lm, probes)
+        memory[part] = Memory(
+            found.neurgrad.reshape(size, 3, -1),
+            found.activation.reshape(size, -1),
+            found.probability,
+            gold,
+        )
     return Measured(task, parts), memory
 
 

@@ -24,7 +24,7 @@ from negjax import mceval8k, skill_figures, store
 from negjax.export import save_pretrained
 from negjax.figures import Picture
 from tests.block_shapes import tiny
-from tests.measured_tasks import SIZES, TASKS, measured_task
+from tests.tasks_in_memory import SIZES, TASKS, measured_task
 from tests.test_report import PNG, Page
 
 STUDIES = {

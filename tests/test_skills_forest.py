@@ -121,5 +121,16 @@ def test_what_cannot_be_fitted(settings, gold, message):
 
 
 def test_features_of_another_kind():
-    with pytest.raises(ValueError, match=r"features are float32\[3, 4\], expected uint8"):
-        Tree().fit_features(np.zeros((3, 4), np.float32), [0, 1, 2], 3)
+    with pytest.raises(
+        ValueError, match=r"features are float64\[3, 4\], expected \[B, N\] in uint8"
+    ):
+        Tree().fit_features(np.zeros((3, 4)), [0, 1, 2], 3)
+
+
+def test_features_in_float32_grow_the_same_forest():
+    generator = np.random.default_rng(0)
+    features = generator.integers(0, 3, (30, 20)).astype(np.uint8)
+    gold = np.arange(30) % 3
+    one, other = (Tree(5).fit_features(features.astype(t), gold, 3) for t in ("uint8", "float32"))
+    for field in ("neurons", "asked", "threshold", "left", "right", "share"):
+        assert np.array_equal(getattr(one, field), getattr(other, field)), field

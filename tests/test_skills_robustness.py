@@ -55,10 +55,10 @@ def best_of(kind: type, name: str, train: Memory, valid: Memory) -> skills.Fitte
     """The number of neurons that does best on valid, the smallest of several."""
 
     def right(probe: skills.FittedProbe) -> float:
-        values = valid.activations if name == "act" else valid.scores
+        values = valid.activation if name == "act" else valid.scores
         return float((probe.predict(values) == valid.gold).mean())
 
-    told = (train.activations, train.gold, 3) if name == "act" else (train.scores, train.gold)
+    told = (train.activation, train.gold, 3) if name == "act" else (train.scores, train.gold)
     return max((kind(2**n).fit(*told) for n in range(6)), key=right)
 
 
@@ -70,7 +70,7 @@ def predicted(name: str, source: dict[str, Memory], test: Memory) -> np.ndarray:
         return forest.predict(test.scores)
     kind = {"polar": skills.Polar, "magn": skills.Magn, "act": skills.Act}[name]
     probe = best_of(kind, name, source["train"], source["valid"])
-    return probe.predict(test.activations if name == "act" else test.scores)
+    return probe.predict(test.activation if name == "act" else test.scores)
 
 
 def test_matrices_losses_and_neurons_against_scores_in_memory(tmp_path):

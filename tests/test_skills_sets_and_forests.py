@@ -20,10 +20,10 @@ from experiments.skills_study import Found, Row
 from negjax import skill_figures, skills
 from negjax.figures import Picture
 from tests.block_shapes import tiny
-from tests.measured_tasks import SIZES, InMemory, measured_task
+from tests.tasks_in_memory import SIZES, Memory, measured_task
 from tests.test_report import PNG
 
-Task = tuple[Measured, dict[str, InMemory]]
+Task = tuple[Measured, dict[str, Memory]]
 DEPTHS: tuple[int | None, ...] = (1, 3, None)
 TREES = (1, 2, 7)
 

@@ -23,6 +23,7 @@ from negjax.skills.codes import decode_scores
 from negjax.skills.fitted import FittedProbe
 
 LEAF = -1
+FEATURE_DTYPES = (np.uint8, np.float32)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,13 +125,15 @@ class Tree:
         return self._grow(check_activations(activations), gold, labels, of_scores=False)
 
     def fit_features(self, features: np.ndarray, gold: ArrayLike, labels: int) -> ForestProbe:
-        """Fits to what `score_features` makes, [B, N], uint8; while trees grow it is there twice,
-        the second time as float32.
+        """Fits to what `score_features` makes, [B, N].
+
+        Of uint8 features there is a copy while trees grow, in float32; features that are float32
+        already are there once.
         """
-        if features.ndim != 2 or features.dtype != np.uint8 or not features.size:
+        if features.ndim != 2 or features.dtype not in FEATURE_DTYPES or not features.size:
             raise ValueError(
-                f"features are {features.dtype}{list(features.shape)}, expected uint8 [B, N]: what "
-                "score_features makes"
+                f"features are {features.dtype}{list(features.shape)}, expected [B, N] in uint8 or "
+                "float32: what score_features makes"
             )
         return self._grow(features, gold, labels, of_scores=True)
 

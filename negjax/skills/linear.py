@@ -7,7 +7,7 @@ other, and the L1 norm leaves most of them out.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -121,7 +121,7 @@ class Linear:
 
 
 def choose(
-    path: Sequence[LinearProbe], batches: Sequence[tuple[ArrayLike, ArrayLike]]
+    path: Sequence[LinearProbe], batches: Iterable[tuple[ArrayLike, ArrayLike]]
 ) -> LinearProbe:
     """The probe of a path with the best accuracy on batches; of ties, the strongest penalty's.
 
