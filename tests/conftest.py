@@ -1,5 +1,6 @@
 """Fixtures that several files share, and which tests run where."""
 
+import os
 from collections.abc import Iterator
 
 import hypothesis
@@ -19,8 +20,11 @@ hypothesis.settings.load_profile("unhurried")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "shared: reads what is delivered beside the repository")
-    # Most of the time goes into compiling, and processes and files often ask for the same.
-    if config.cache is not None:
+    # Most of the time goes into compiling, of which optimising tiny programs takes more than it
+    # saves; processes that tests start are told as well, so that they round alike.
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    # Processes and files often ask for the same programs.
+    if getattr(config, "cache", None) is not None:
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
@@ -35,9 +39,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _compiled() -> Iterator[None]:
-    """Forgets what a file compiled: a process may map only so many pieces of memory (on Linux,
-    vm.max_map_count), each computation takes some, and LLVM dies of the first that is refused."""
+def _compiled(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a file compiles is optimised if it asks a real model, and forgotten afterwards.
+
+    A process may map only so many pieces of memory (on Linux, vm.max_map_count), each computation
+    takes some, and LLVM dies of the first that is refused.
+    """
+    own = (item for item in request.session.items if item.getparent(pytest.Module) is request.node)
+    real = any("smollm2" in getattr(item, "fixturenames", ()) for item in own)
+    jax.config.update("jax_disable_most_optimizations", not real)
     yield
     jax.clear_caches()
 

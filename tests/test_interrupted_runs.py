@@ -79,7 +79,7 @@ def started(folder: Path, output: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and process.poll() is None:
         progress = output / store.PROGRESS
         if progress.exists() and len(json.loads(progress.read_text())["seconds"]) >= 3:
@@ -110,7 +110,7 @@ def test_a_killed_run_is_continued(folder: Path, tmp_path: Path) -> None:
 def test_an_interrupted_run_reports_what_it_has(folder: Path, tmp_path: Path) -> None:
     process = started(folder, tmp_path)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 130, err
     saved = re.search(r"interrupted: (\d+) of 13 groups are saved in .*goes on from there", err)
     assert saved is not None
