@@ -27,7 +27,7 @@ from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 import negjax
-from experiments import bench_study, common, provenance
+from experiments import bench_study, common, flag_lists, provenance
 from experiments.bench_cases import CASES, Case, arithmetic, inputs
 from experiments.bench_processes import measure
 from experiments.bench_study import STUDIES
@@ -56,40 +56,19 @@ Found = dict[str, Any]
 
 def main() -> int:
     """Measures, prints the table, writes it as JSON and Markdown."""
-    wanted = [case for case in CASES if case.name in _CASES.value]
-    studies = [study for study in STUDIES if study.name in _CASES.value]
-    names = [case.name for case in (*CASES, *STUDIES)]
-    unknown = sorted(set(_CASES.value) - set(names))
-    if unknown or not _CASES.value:
-        raise ValueError(f"--cases={','.join(unknown)!r}: expected some of {names}")
+    named = flag_lists.names(_CASES, [case.name for case in (*CASES, *STUDIES)])
     notes = Path(_NOTES.value) if _NOTES.value else None
     if notes is not None and not all(m in notes.read_text("utf-8") for m in (START, STOP)):
         raise ValueError(f"{notes} lacks the lines {START} and {STOP}")
     output = common.output_folder("bench")
     output.mkdir(parents=True, exist_ok=True)
-    lm = negjax.load(common.model_name())
-    report: dict[str, Any] = {"environment": provenance.environment()}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        export.save_pretrained(lm, folder / "model")
-        arrays = {case.name: inputs(lm, case) for case in wanted}
-        for name, values in arrays.items():
-            save_file(values, folder / f"{name}.safetensors")
-        found: dict[str, Found] = {}
-        for case in tqdm(wanted, unit="case", disable=None):
-            found[case.name] = measure(folder, case, case.tools, _REPEATS.value)
-            _save(output, report | {"cases": found})
-        agreement = {case.name: _agreement(folder, case) for case in wanted}
-        compile_times = _compile_times(folder, wanted)
-        slopes = _slopes(lm, folder, arrays)
-        report |= {"cases": found, "agreement": agreement}
-        report |= {"compile": compile_times, "slopes": slopes}
-        _save(output, report)
-    lines = _table(lm, wanted, arrays, found, agreement, compile_times, slopes) if wanted else []
-    report["studies"] = {}
-    for study in studies:
-        report["studies"][study.name] = bench_study.measure(study, common.model_name())
-        lines.append(bench_study.line(study, report["studies"][study.name]))
+    report: dict[str, Any] = {"environment": provenance.environment(), "studies": {}}
+    cases = [case for case in CASES if case.name in named]
+    lines = _compare(cases, output, report) if cases else []
+    for study in (study for study in STUDIES if study.name in named):
+        found = bench_study.measure(study, common.model_name())
+        report["studies"][study.name] = found
+        lines.append(bench_study.line(study, found))
         _save(output, report)
     print("\n".join(lines))
     if notes is not None:
@@ -99,6 +78,28 @@ def main() -> int:
         write_whole(notes, lambda file: file.write((before + body + after).encode()))
     print(f"\nall figures: {output / 'bench.json'}")
     return 0
+
+
+def _compare(cases: list[Case], output: Path, report: dict[str, Any]) -> list[str]:
+    """Measures cases with all their tools; adds figures to the report, returns the table."""
+    lm = negjax.load(common.model_name())
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        export.save_pretrained(lm, folder / "model")
+        arrays = {case.name: inputs(lm, case) for case in cases}
+        for name, values in arrays.items():
+            save_file(values, folder / f"{name}.safetensors")
+        found: dict[str, Found] = {}
+        report["cases"] = found
+        for case in tqdm(cases, unit="case", disable=None):
+            found[case.name] = measure(folder, case, case.tools, _REPEATS.value)
+            _save(output, report)
+        agreement = {case.name: _agreement(folder, case) for case in cases}
+        compile_times = _compile_times(folder, cases)
+        slopes = _slopes(lm, folder, arrays)
+    report |= {"agreement": agreement, "compile": compile_times, "slopes": slopes}
+    _save(output, report)
+    return _table(lm, cases, arrays, found, agreement, compile_times, slopes)
 
 
 def _save(output: Path, report: dict[str, Any]) -> None:

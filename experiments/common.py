@@ -1,4 +1,4 @@
-"""What the experiments share: flags, start and end of the program, the model and its prompts."""
+"""What the experiments share: flags, start and end of the program, the model, saved work."""
 
 import dataclasses
 import os
@@ -157,6 +157,18 @@ def load_model() -> LanguageModel:
 def site(lm: LanguageModel) -> str:
     """The chosen site, or the model's default."""
     return lm.config.site(_SITE.value)
+
+
+def model_settings(lm: LanguageModel) -> dict[str, Any]:
+    """Settings that determine measurements of a model, whatever it is asked."""
+    return {
+        "negjax": negjax.__version__,
+        "model_fingerprint": lm.fingerprint,
+        "dtype": lm.dtype.name,
+        "precision": lm.precision,
+        "site": site(lm),
+        "seed": seed(),
+    }
 
 
 def seed() -> int:

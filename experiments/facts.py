@@ -164,15 +164,10 @@ def input_settings(inputs: Inputs) -> dict[str, Any]:
     probes = inputs.probes
     content = [probes.prompts, probes.targets, probes.target_ids.tolist()]
     return {
-        "negjax": negjax.__version__,
-        "model_fingerprint": inputs.lm.fingerprint,
-        "dtype": inputs.lm.dtype.name,
-        "precision": inputs.lm.precision,
+        **common.model_settings(inputs.lm),
         "prompts": hashlib.sha256(json.dumps(content).encode()).hexdigest(),
         "target_mode": target_mode(),
-        "site": inputs.site,
         "convention": convention(),
-        "seed": common.seed(),
     }
 
 

@@ -1,4 +1,4 @@
-"""The most memory that this process has held."""
+"""Memory of this process: the most it has held, and giving back what it no longer needs."""
 
 import contextlib
 import ctypes

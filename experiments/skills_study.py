@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-import negjax
 from experiments import common, page_parts, provenance, skills_inputs
 from experiments.skills_inputs import Measured, Progress
 from negjax import mceval8k, report, skills, store
@@ -103,14 +102,9 @@ def run(
     lm = common.load_model()
     asked = {
         "experiment": name,
-        "negjax": negjax.__version__,
-        "model_fingerprint": lm.fingerprint,
-        "dtype": lm.dtype.name,
-        "precision": lm.precision,
-        "site": common.site(lm),
+        **common.model_settings(lm),
         "kind": skills_inputs.kind(),
         "sizes": skills_inputs.wanted(),
-        "seed": common.seed(),
         **settings,
     }
     loading = time.perf_counter() - start

@@ -161,8 +161,8 @@ def test_a_study_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--cases=sweep_32,sweep_33"], "--cases='sweep_33': expected some of"),
-        (["--cases="], "--cases='': expected some of"),
+        (["--cases=sweep_32,sweep_33"], "--cases=sweep_32,sweep_33: expected some of"),
+        (["--cases="], "--cases=: expected some of"),
         (["--cases=sweep_32", "--notes=NOTES"], "lacks the lines"),
     ],
 )
