@@ -241,7 +241,8 @@ def _sweep(
         split.real,
         site=site,
         chunk=chunk,
-        unperturbed=take_read(passed.resid[:, 0], split.suffix) if spread else None,
+        unperturbed=take_read(passed.resid[:, 0], split.suffix),
+        spread=spread,
     )
 
 

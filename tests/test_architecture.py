@@ -23,7 +23,8 @@ ORDER = {
     "text and files": "quiet given whole_files tables gguf_tokenizer "
     "checkpoints checkpoints.gguf_header checkpoints.hub",
     "model": "model model.config model.layers model.attention model.transformer model.replay "
-    "model.targets model.readout model.rows model.joint_rows model.row_gradients",
+    "model.targets model.readout model.chunks model.tails model.rows model.joint_rows "
+    "model.row_gradients",
     "weights": "checkpoints.conversion families.common families.bert families.gpt2 families.llama "
     "families checkpoints.safetensors_files checkpoints.gguf_files language_model loading export",
     "probes": "neurons probes batching common_heads passes answers writes",

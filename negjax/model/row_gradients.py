@@ -11,8 +11,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from negjax.model.chunks import over_chunks
 from negjax.model.replay import Prefix, Suffix, block_at, stacked_blocks
-from negjax.model.rows import over_chunks, prefix_seen, row_places
+from negjax.model.rows import prefix_seen, row_places
 from negjax.model.transformer import Transformer
 
 
@@ -40,6 +41,7 @@ def pull_back_rows(
     layers = jax.tree.leaves(params)[0].shape[0]
     where = row_places(prefix, suffix, resid.dtype)
     take, put = jax.lax.dynamic_slice_in_dim, jax.lax.dynamic_update_slice_in_dim
+    tokens = chunk * suffix.tokens.size
     lowest, used = layer.min(), (layer < layers).sum(1).max()
 
     def function_at(layer: jax.Array) -> Callable[[jax.Array], jax.Array]:
@@ -70,7 +72,7 @@ def pull_back_rows(
             after = jnp.where(entered(at, i * size, size), run_layer(before), before)
             return put(resid, after, i * size, axis=1), brought
 
-        return over_chunks(inside(at), chunk, suffix, run_chunk, carry)
+        return over_chunks(inside(at), chunk, tokens, run_chunk, carry)
 
     brought = jnp.zeros((layers, *resid.shape), resid.dtype)
     last, brought = jax.lax.fori_loop(lowest + 1, layers, rise, (resid, brought))
@@ -100,6 +102,6 @@ def pull_back_rows(
             below = jnp.where(entered(at, i * size, size), below, above)
             return put(cotangents, below, i * size, axis=2)
 
-        return over_chunks(inside(at), chunk, suffix, pull_chunk, cotangents)
+        return over_chunks(inside(at), chunk, tokens, pull_chunk, cotangents)
 
     return jax.lax.fori_loop(0, layers - 1 - lowest, descend, cotangents)

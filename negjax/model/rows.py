@@ -11,14 +11,13 @@ quarters of a chunk to what fills none; the numbers of chunks are traced loop bo
 compilation therefore serves any mixture of layers, and hardly a row is computed only as padding.
 """
 
-from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from negjax.model.attention import KeysValues
+from negjax.model.chunks import over_chunks
 from negjax.model.readout import Scores, read_rows
 from negjax.model.replay import (
     Prefix,
@@ -29,12 +28,8 @@ from negjax.model.replay import (
     take_read,
     take_scored,
 )
+from negjax.model.tails import read_with_tails, worthwhile
 from negjax.model.transformer import Block, Transformer, Where
-
-# The rows that do not fill a chunk of at least so many tokens go by quarters of one.
-QUARTERED_TOKENS = 256
-
-Carry = TypeVar("Carry")
 
 
 class Rows(NamedTuple):
@@ -109,13 +104,16 @@ def sweep_rows(
     site: str,
     chunk: int,
     unperturbed: jax.Array | None = None,
+    spread: bool = False,
 ) -> Scores:
     """What each row predicts under its intervention.
 
     Args:
         targets, real: [P, K, M], token ids and which of them count.
         chunk: rows of each prompt computed at once; divides R.
-        unperturbed: [P, D], last residual at the read position; asks for the spread.
+        unperturbed: [P, D], last residual at the read position. With it, rows that are many need
+            not read the whole vocabulary (`negjax.model.tails`).
+        spread: also measure the spread, for which `unperturbed` must be given.
     """
     graphdef, params = stacked_blocks(model)
     layers = trace.mid.shape[0]
@@ -134,35 +132,20 @@ def sweep_rows(
             return jax.lax.dynamic_update_slice_in_dim(resid, after, i * size, axis=1)
 
         inside = (rows.layer < layer).sum(1).max()
-        return over_chunks(inside, chunk, suffix, run_chunk, resid)
+        return over_chunks(inside, chunk, chunk * suffix.tokens.size, run_chunk, resid)
 
     lowest = rows.layer.min()
     resid = jax.lax.fori_loop(lowest + 1, layers, run_layer, resid)
 
     scored = take_scored(resid, suffix, targets.shape[2])
+    prompts, count, scored_tokens, _ = scored.shape
+    alone = prompts == scored_tokens == 1 and worthwhile(model, count, scored.dtype)
+    if alone and unperturbed is not None and not spread:
+        used = (rows.layer < layers).sum()
+        return read_with_tails(model, scored, targets, real, used, chunk, unperturbed)
     chunks = used_chunks(rows, layers, chunk)
-    return read_rows(model, scored, targets, real, chunks, chunk, unperturbed)
-
-
-def over_chunks(
-    inside: jax.Array,
-    chunk: int,
-    suffix: Suffix,
-    body: Callable[[int, jax.Array, Carry], Carry],
-    carry: Carry,
-) -> Carry:
-    """Runs `body(size, i, carry)` for slices of rows that cover the first `inside` ones.
-
-    Slice i holds the rows from i · size. Whole chunks go first, the rest by quarters of one.
-    """
-    tokens = chunk * suffix.tokens.size
-    part = chunk // 4 if chunk % 4 == 0 and tokens >= QUARTERED_TOKENS else chunk
-    if part == chunk:
-        return jax.lax.fori_loop(0, (inside + chunk - 1) // chunk, partial(body, chunk), carry)
-    whole = inside // chunk
-    carry = jax.lax.fori_loop(0, whole, partial(body, chunk), carry)
-    first, last = whole * (chunk // part), (inside + part - 1) // part
-    return jax.lax.fori_loop(first, last, partial(body, part), carry)
+    before = unperturbed if spread else None
+    return read_rows(model, scored, targets, real, chunks, chunk, before)
 
 
 def used_chunks(rows: Rows, layers: int, chunk: int) -> jax.Array:

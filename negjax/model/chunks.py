@@ -1,0 +1,33 @@
+"""Loops over the first rows of a buffer, by chunks whose number is traced."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import jax
+
+# The rows that do not fill a chunk of at least so many tokens go by quarters of one.
+QUARTERED_TOKENS = 256
+
+Carry = TypeVar("Carry")
+
+
+def over_chunks(
+    inside: jax.Array,
+    chunk: int,
+    tokens: int,
+    body: Callable[[int, jax.Array, Carry], Carry],
+    carry: Carry,
+) -> Carry:
+    """Runs `body(size, i, carry)` for slices of rows that cover the first `inside` ones.
+
+    Slice i holds the rows from i · size. Whole chunks, of so many tokens each, go first, the rest
+    by quarters of one.
+    """
+    part = chunk // 4 if chunk % 4 == 0 and tokens >= QUARTERED_TOKENS else chunk
+    if part == chunk:
+        return jax.lax.fori_loop(0, (inside + chunk - 1) // chunk, partial(body, chunk), carry)
+    whole = inside // chunk
+    carry = jax.lax.fori_loop(0, whole, partial(body, chunk), carry)
+    first, last = whole * (chunk // part), (inside + part - 1) // part
+    return jax.lax.fori_loop(first, last, partial(body, part), carry)
