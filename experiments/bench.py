@@ -197,10 +197,9 @@ def _table(
         ours = seconds["negjax"]
         wanted = dict(case.wanted)
         to_serial, to_best = (
-            _against(wanted.get(f"× {tool}"), seconds[tool] / ours, f"{seconds[tool] / ours:,.2f}")
-            if tool in seconds
-            else "–"
-            for tool in ("serial", "best")
+            _against(wanted.get(f"× {tool}"), ratio, f"{ratio:,.{digits}f}") if ratio else "–"
+            for tool, digits in (("serial", 1), ("best", 2))
+            for ratio in (seconds.get(tool, 0) / ours,)
         )
         share = "–"
         if case.kind in ("sweep", "response", "features", "lpi", "joint"):

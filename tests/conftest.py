@@ -63,7 +63,7 @@ def _compiled(request: pytest.FixtureRequest) -> Iterator[None]:
     takes some, and LLVM dies of the first that is refused.
     """
     own = (item for item in request.session.items if item.getparent(pytest.Module) is request.node)
-    real = any("smollm2" in getattr(item, "fixturenames", ()) for item in own)
+    real = any({"smollm2", "facts_bert"} & set(getattr(item, "fixturenames", ())) for item in own)
     jax.config.update("jax_disable_most_optimizations", not real)
     yield
     jax.clear_caches()
