@@ -57,6 +57,8 @@ def rendered(figure: Figure) -> Picture:
     FigureCanvasAgg(figure)
     svg, png = io.BytesIO(), io.BytesIO()
     with matplotlib.rc_context(STYLE):
+        # A constrained layout knows the size of panels of a fixed aspect only once they are drawn.
+        figure.draw_without_rendering()
         figure.savefig(svg, format="svg", metadata={"Date": None})
         figure.savefig(png, format="png", dpi=200)
     return Picture(svg.getvalue(), png.getvalue())

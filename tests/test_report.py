@@ -4,7 +4,9 @@ import base64
 import html.parser
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from typing import Any
 
+import matplotlib.figure
 import numpy as np
 import pytest
 
@@ -151,6 +153,21 @@ def test_figures_are_drawn_in_both_formats_and_need_nothing_else(name: str) -> N
         if key.endswith("href")
     ]
     assert all(value.startswith(("#", "data:")) for value in links)
+
+
+def test_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Panels of a fixed aspect leave room for their titles and labels in both formats."""
+    save, boxes = matplotlib.figure.Figure.savefig, []
+
+    def saved(figure: matplotlib.figure.Figure, *given: Any, **named: Any) -> None:
+        save(figure, *given, **named)
+        boxes.append((figure.get_tightbbox().extents, figure.get_size_inches()))
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", saved)
+    FIGURES["predictions"]()
+    assert len(boxes) == 2
+    for (left, bottom, right, top), (width, height) in boxes:
+        assert 0 <= left < right <= width and 0 <= bottom < top <= height
 
 
 def test_the_same_figure_is_the_same_file() -> None:
