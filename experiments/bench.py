@@ -194,13 +194,7 @@ def _table(
     for case in cases:
         runs, units = found[case.name], per_row[case.name]
         seconds = {tool: run["seconds"] / units for tool, run in runs.items()}
-        ours = seconds["negjax"]
         wanted = dict(case.wanted)
-        to_serial, to_best = (
-            _against(wanted.get(f"× {tool}"), ratio, f"{ratio:,.{digits}f}") if ratio else "–"
-            for tool, digits in (("serial", 1), ("best", 2))
-            for ratio in (seconds.get(tool, 0) / ours,)
-        )
         share = "–"
         if case.kind in ("sweep", "response", "features", "lpi", "joint"):
             # Of the rates that were measured in turn with the work: the machine's pace varies.
@@ -213,8 +207,8 @@ def _table(
         cells = [
             case.what,
             *(_time(seconds.get(tool)) for tool in ("serial", "best", "negjax")),
-            to_serial,
-            to_best,
+            _ratio(wanted, seconds, "serial", digits=1),
+            _ratio(wanted, seconds, "best", digits=2),
             share,
             ", ".join(_memory(runs.get(tool)) for tool in ("serial", "best", "negjax")),
             ", ".join(f"{differences[t]:.0e}" for t in ("serial", "best") if t in differences)
@@ -249,6 +243,14 @@ def _units(case: Case, arrays: dict[str, np.ndarray]) -> int:
     if case.kind == "joint":
         return case.sets
     return len(arrays["neurons"]) * len(arrays["shifts"])
+
+
+def _ratio(wanted: dict[str, float], seconds: dict[str, float], tool: str, digits: int) -> str:
+    """How many times a tool takes what negjax takes."""
+    if tool not in seconds:
+        return "–"
+    ratio = seconds[tool] / seconds["negjax"]
+    return _against(wanted.get(f"× {tool}"), ratio, f"{ratio:,.{digits}f}")
 
 
 def _against(goal: float | None, value: float, text: str) -> str:

@@ -22,6 +22,7 @@ hypothesis.settings.load_profile("unhurried")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "shared: reads what is delivered beside the repository")
+    config.addinivalue_line("markers", "optimised: compiled as for a real model")
     # Most of the time goes into compiling, of which optimising tiny programs takes more than it
     # saves; processes that tests start are told as well, so that they round alike.
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
@@ -57,14 +58,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiled(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a file compiles is optimised if it asks a real model, and forgotten afterwards.
+    """What a file compiles is optimised if it asks so or a real model, and forgotten afterwards.
 
     A process may map only so many pieces of memory (on Linux, vm.max_map_count), each computation
     takes some, and LLVM dies of the first that is refused.
     """
     own = (item for item in request.session.items if item.getparent(pytest.Module) is request.node)
     real = any({"smollm2", "facts_bert"} & set(getattr(item, "fixturenames", ())) for item in own)
-    jax.config.update("jax_disable_most_optimizations", not real)
+    optimised = real or request.node.get_closest_marker("optimised") is not None
+    jax.config.update("jax_disable_most_optimizations", not optimised)
     yield
     jax.clear_caches()
 

@@ -135,9 +135,7 @@ def read_rows(
             logits = (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], size)
             logits = logits if bias is None else logits + bias.astype(resid.dtype)
             logits = jnp.where(fresh, logits, MASKED_SCORE)
-            higher = jnp.maximum(sums.peak, logits.max(-1))
-            total = sums.total * jnp.exp(sums.peak - higher)
-            total = total + jnp.exp(logits - higher[..., None]).sum(-1)
+            higher, total = folded(sums.peak, sums.total, logits)
             at = jnp.clip(index - start, 0, size - 1)
             found = jnp.take_along_axis(
                 logits, jnp.broadcast_to(at, (p, chunk, m, at.shape[-1])), -1
@@ -165,6 +163,13 @@ def read_rows(
     log_probability = jnp.where(counted, sums.picked - totals[..., None], 0)
     found = None if before is None else _spread(sums, totals[:, :, 0], before)
     return Scores(log_probability.sum(2), logit.sum(2), found)
+
+
+def folded(peak: jax.Array, total: jax.Array, logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Running peak and Σ e^(logit - peak), each [...], with further logits [..., V] taken in."""
+    higher = jnp.maximum(peak, logits.max(-1))
+    total = total * jnp.exp(peak - higher)
+    return higher, total + jnp.exp(logits - higher[..., None]).sum(-1)
 
 
 def _unperturbed(model: Transformer, features: jax.Array, resid: jax.Array) -> _Unperturbed:

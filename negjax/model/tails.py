@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from negjax.model import readout
 from negjax.model.chunks import over_chunks
 from negjax.model.layers import MASKED_SCORE
-from negjax.model.readout import Scores
+from negjax.model.readout import Scores, folded
 from negjax.model.transformer import Transformer
 
 # Second moments of the tails cost as much as some D rows: from so many times D on they pay.
@@ -34,7 +34,7 @@ SMALL_BOUND = 0.5
 
 
 class Tails(NamedTuple):
-    """T tails of the vocabulary, ordered by P₀, each half as long a head as the next one's."""
+    """T tails of the vocabulary, ordered by P₀, each behind a head twice as long as the last."""
 
     order: jax.Array
     """[V, up to whole blocks], token ids, those of the targets first; what fills up is token 0."""
@@ -76,7 +76,7 @@ def tails_of(model: Transformer, resid: jax.Array, targets: jax.Array) -> Tails:
     size = readout.VOCAB_BLOCK
     blocks = -(-vocab // size)
     starts = [size << power for power in range(blocks.bit_length()) if size << power < vocab]
-    start = jnp.asarray(starts)
+    start = jnp.asarray(starts, jnp.int32)
     features = model.head.features(resid)
     logits = model.unembed(features)
     log_total = jax.nn.logsumexp(logits)
@@ -149,7 +149,7 @@ def safe_tails(tails: Tails, features: jax.Array, tolerance: float) -> tuple[jax
         log_part = tails.log_mass[t] + shifted - at_least
         # An overflow is no number, and no number is safe.
         safe = jnp.exp(log_part) * variance * worst < tolerance
-        need = jnp.where(safe, tails.start[t].astype(jnp.int32), need)
+        need = jnp.where(safe, tails.start[t], need)
         log_sum = tails.log_total + tails.log_mass[t] + shifted + jnp.log1p(variance / 2)
         left_out = jnp.where(safe, log_sum, left_out)
     return need, left_out
@@ -175,8 +175,8 @@ def read_with_tails(
     embedding = model.output_embedding()
     size = readout.VOCAB_BLOCK
     take, put = jax.lax.dynamic_slice_in_dim, jax.lax.dynamic_update_slice_in_dim
-    ids = targets[0, :, 0]
-    tails = tails_of(model, unperturbed[0], ids)
+    tails = tails_of(model, unperturbed[0], targets[0, :, 0])
+    places = tails.rank[targets[0, :, 0]]  # in the first block
     features = model.head.features(resid[0, :, 0])
     count = len(features)
     half_a_unit = float(jnp.finfo(features.dtype).eps) / 2
@@ -205,10 +205,9 @@ def read_with_tails(
         ) -> tuple[jax.Array, ...]:
             peak, total, picked = (take(x, i * part, part) for x in every)
             logits = take(features, i * part, part) @ weight + bias
-            picked = jnp.where(start == 0, logits[:, tails.rank[ids] % size], picked)
+            picked = jnp.where(start == 0, logits[:, places], picked)
             logits = jnp.where(fresh, logits, MASKED_SCORE)
-            higher = jnp.maximum(peak, logits.max(1))
-            sums = total * jnp.exp(peak - higher) + jnp.exp(logits - higher[:, None]).sum(1)
+            higher, sums = folded(peak, total, logits)
             reads = take(need, i * part, part) > start
             new = jnp.where(reads, higher, peak), jnp.where(reads, sums, total), picked
             return tuple(put(x, y, i * part, 0) for x, y in zip(every, new, strict=True))
@@ -218,7 +217,7 @@ def read_with_tails(
     nothing = (
         jnp.full(count, MASKED_SCORE, features.dtype),
         jnp.zeros(count, features.dtype),
-        jnp.zeros((count, len(ids)), features.dtype),
+        jnp.zeros((count, len(places)), features.dtype),
     )
     blocks = (need.max() + size - 1) // size
     peak, total, picked = jax.lax.fori_loop(0, blocks, add_block, nothing)
