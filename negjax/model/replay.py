@@ -157,37 +157,42 @@ def run(
         trace = Trace(entering[:, 0], mid[:, 0, skipped:], ffn_out[:, 0, skipped:], at_read)
         return block.finish(mid, ffn_out), own, trace
 
+    def common_of(layer: jax.Array | int) -> KeysValues | None:
+        return None if head is None else jax.tree.map(lambda x: x[layer], head.layers)
+
     def heads_first(own: KeysValues) -> KeysValues:
         # One row a prompt: [P, 1, T, G, C] -> [P, G, T, C].
         return KeysValues(*(x[:, 0, :length].swapaxes(1, 2) for x in own))
 
-    def step(
-        resid: jax.Array, scanned: tuple[jax.Array, KeysValues | None]
+    def everything(
+        resid: jax.Array, layer: jax.Array | int
     ) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
-        layer, common = scanned
-        block = block_at(graphdef, params, layer)
         entering = resid[:, :, length:]
+        block = block_at(graphdef, params, layer)
+        after, own, trace = traced(block, resid, entering, together, None, common_of(layer))
+        return after, (heads_first(own), trace)
 
-        def everything(resid: jax.Array) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
-            after, own, trace = traced(block, resid, entering, together, None, common)
-            return after, (heads_first(own), trace)
-
-        def suffix_only(resid: jax.Array) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
-            # Of the prefix, nothing reads the last layer but attention.
-            own = block.keys_values(resid[:, :, :length], positions[:, :length])
-            prefix = heads_first(own)
-            after, _, trace = traced(block, entering, entering, alone, prefix, common)
-            return resid.at[:, :, length:].set(after), (prefix, trace)
-
-        if not length:
-            return everything(resid)
-        return jax.lax.cond(layer < layers - 1, everything, suffix_only, resid)
+    def suffix_only(
+        resid: jax.Array, layer: jax.Array | int
+    ) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
+        # Of the prefix, nothing reads the last layer but attention.
+        entering = resid[:, :, length:]
+        block = block_at(graphdef, params, layer)
+        prefix = heads_first(block.keys_values(resid[:, :, :length], positions[:, :length]))
+        after, _, trace = traced(block, entering, entering, alone, prefix, common_of(layer))
+        return after, (prefix, trace)
 
     resid = model.embedding(tokens, positions)[:, None]
-    scanned = (jnp.arange(layers), None if head is None else head.layers)
-    resid, (keys_values, trace) = jax.lax.scan(step, resid, scanned)
+    # The last layer stands apart: as a branch of the loop it would take the loop's elementwise work
+    # to one thread, as XLA for CPU divides no operation of a conditional among threads.
+    whole = layers - 1 if length else layers
+    resid, kept = jax.lax.scan(everything, resid, jnp.arange(whole))
+    if length:
+        resid, last = suffix_only(resid, layers - 1)
+        kept = jax.tree.map(lambda x, y: jnp.concatenate([x, y[None]]), kept, last)
+    keys_values, trace = kept
     prefix = None if prefix_mask is None else Prefix(keys_values, prefix_mask)
-    return Pass(prefix, trace, resid[:, :, length:])
+    return Pass(prefix, trace, resid)
 
 
 def shifted_block(
