@@ -187,8 +187,8 @@ def _table(
         f"best moment of all processes, {slowest / 1e9:.0f} in the worst.",
         "",
         "| work | serial | best PyTorch | negjax | × serial (to reach) | × best (to reach) "
-        "| of the product rate in JAX (to reach), in any tool | peak memory: serial, best, negjax "
-        "| largest difference from serial, best |",
+        "| of the product rate in JAX (to reach), in any tool | peak memory: serial, best, negjax; "
+        "× serial (to reach) | largest difference from serial, best |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for case in cases:
@@ -210,7 +210,7 @@ def _table(
             _ratio(wanted, seconds, "serial", digits=1),
             _ratio(wanted, seconds, "best", digits=2),
             share,
-            ", ".join(_memory(runs.get(tool)) for tool in ("serial", "best", "negjax")),
+            _memory(wanted, {tool: run["peak_bytes"] for tool, run in runs.items()}),
             ", ".join(f"{differences[t]:.0e}" for t in ("serial", "best") if t in differences)
             or "–",
         ]
@@ -266,8 +266,14 @@ def _time(seconds: float | None) -> str:
     return f"{seconds:.3g} s" if seconds >= 0.1 else f"{seconds * 1e3:.3g} ms"
 
 
-def _memory(run: dict[str, Any] | None) -> str:
-    return "–" if run is None else f"{run['peak_bytes'] / 1e9:.2f} GB"
+def _memory(wanted: dict[str, float], peaks: dict[str, int]) -> str:
+    """Peaks of the tools; where that is to reach something, how many times negjax's serial has."""
+    told = (f"{peaks[x] / 1e9:.2f} GB" if x in peaks else "–" for x in ("serial", "best", "negjax"))
+    text, goal = ", ".join(told), wanted.get("memory × serial")
+    if goal is None or "serial" not in peaks:
+        return text
+    ratio = peaks["serial"] / peaks["negjax"]
+    return f"{text}; {_against(goal, ratio, f'{ratio:.1f} ×')}"
 
 
 if __name__ == "__main__":

@@ -50,6 +50,8 @@ def main(arguments: list[str]) -> None:
     arrays = load_file(folder / f"{case.name}.safetensors")
     make = {"serial": _serial, "best": _best, "negjax": _negjax}[str(_TOOL.value)]
     work, rate, share, beside = make(folder, case, arrays)
+    # What loading took is no part of the work, nor what it left behind.
+    memory.give_back()
     memory.forget_peak()
 
     def timed(work: Measure) -> tuple[dict[str, np.ndarray], float]:
