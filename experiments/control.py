@@ -4,7 +4,7 @@
 
 Time: the quick flags are meant for 3 minutes on 2 quiet cores with the embedded model.
 Expected: all 24 (fact, probability) pairs steered to within 1e-3; 256 neurons of each sign, turned
-by their own activation, bring the median P(answer) from 0.35 to 0.998 or to below 1e-3.
+by their own activation, bring the median P(answer) from 0.35 to 0.997 or to below 1e-3.
 Papers: Zhao, Jiang, Yoshinaga, *Neuron Empirical Gradient*, ACL 2025, arXiv 2412.18053 (enhancing
 and suppressing); Meng, Bau, Andonian, Belinkov, *Locating and Editing Factual Associations in GPT*,
 NeurIPS 2022, arXiv 2202.05262 (the measures of an edit). Neither steers to a wanted probability.

@@ -18,13 +18,14 @@ from negjax.probes import Probes, TargetMode, encode
 _PROBES = flags.DEFINE_string(
     "probes",
     None,
-    "Table of prompts and answers: .csv, .parquet, .feather or .jsonl; or facts-bert, what that "
-    "model was trained on. Default: the shipped facts.",
+    "Table of prompts and answers: .csv, .parquet, .feather, .arrow or .jsonl; or facts-bert, what "
+    "that model was trained on. Default: the shipped facts.",
 )
 _PROMPTS = flags.DEFINE_integer(
     "prompts",
     None,
-    "Number of prompts of the table, drawn by --seed; 0: all. Default: up to 24, of neg_map 1.",
+    "Number of prompts of the table, drawn by --seed; 0: all. Default: up to 24, of "
+    "multi_neuron 8, of neg_map 1.",
     lower_bound=0,
 )
 _PROMPT_COLUMN = flags.DEFINE_string(

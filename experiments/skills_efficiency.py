@@ -5,7 +5,7 @@
 
 Time on 2 cores with the embedded model: about 0.12 s a prompt for features that no other study has
 measured, then 25 s a task; skills_efficiency_quick.flags (one task) under 3 minutes,
-skills_efficiency_full.flags (22 tasks) an hour, of which ten minutes are the study's own.
+skills_efficiency_full.flags (22 tasks) an hour and a half, of which seven minutes are the study's.
 Expected: with some hundreds of neurons and a part of the prompts, probes are within the interval of
 their best. Source: Zhao, Jiang, Yoshinaga, *Neuron Empirical Gradient*, ACL 2025, arXiv 2412.18053.
 

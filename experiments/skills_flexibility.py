@@ -5,7 +5,7 @@
 
 Time on 2 cores with the embedded model: about 0.12 s a prompt for features that no other study has
 measured, then 10 s a task; skills_flexibility_quick.flags (one task) under 3 minutes,
-skills_flexibility_full.flags (22 tasks) an hour, nearly all of it for features.
+skills_flexibility_full.flags (22 tasks) an hour and a half, nearly all of it for features.
 Expected: sets far down the ranking are within the interval of the first. Source: Zhao, Jiang,
 Yoshinaga, *Neuron Empirical Gradient*, ACL 2025, arXiv 2412.18053.
 

@@ -11,7 +11,7 @@ vote (their polarity), but not which they are.
 Time on 2 cores with the embedded model: about 0.12 s a prompt, a second a pair of tasks once the
 features are there; skills_inclusivity_quick.flags (two tasks) under 3 minutes,
 skills_inclusivity_full.flags (22 tasks) 50 minutes, or 10 with the features of experiments.skills.
-Expected: tasks share more neurons than chance gives, and those of one genre most. Source: Zhao,
+Expected: tasks share more neurons than chance gives, those with the same labels most. Source: Zhao,
 Jiang, Yoshinaga, *Neuron Empirical Gradient*, arXiv 2412.18053 (first version: inclusivity).
 """
 

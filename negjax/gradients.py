@@ -35,7 +35,7 @@ from negjax.model.targets import Output, target_derivatives
 from negjax.model.transformer import linearise
 from negjax.neurons import check_neurons
 from negjax.passes import PASS_TOKENS, run_split
-from negjax.probes import Probes
+from negjax.probes import Probes, check_probes
 
 # Where few programs are wanted: length buckets an octave, and tokens of a batch. More would fill
 # matrix units no better, and the last batch of a length would be padding for the most part.
@@ -85,7 +85,12 @@ def neurgrad(
 
     Returns:
         probabilities [B, K], activations [B, L, F], gradients [B, K, L, F], as numpy arrays.
+
+    Raises:
+        ValueError: no encoded probes, an unknown site or output, a budget that holds not even one
+            prompt.
     """
+    check_probes(probes)
     c = lm.config
     chosen = c.site(site)
     b, k = len(probes), probes.target_count
@@ -253,7 +258,12 @@ def effects(
 
     Returns:
         [B, N, V], ∂P(token)/∂a. Sums to 0 over the tokens.
+
+    Raises:
+        ValueError: no encoded probes, an unknown site, neurons that the model does not have, a
+            budget that holds not even one.
     """
+    check_probes(probes)
     c = lm.config
     chosen = c.site(site)
     neurons = check_neurons(c, neurons, len(probes))

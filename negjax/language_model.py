@@ -14,7 +14,7 @@ from negjax.quiet import transformers
 
 @dataclasses.dataclass(frozen=True)
 class LanguageModel:
-    """Arguments of every negjax function, split once: pure functions read `params`.
+    """A loaded model: structure, parameters and tokenizer. First argument of most functions.
 
     Not a pytree: `graphdef` and `config` are static, `params` is the pytree.
     """

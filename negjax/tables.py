@@ -19,11 +19,16 @@ _Columns = Callable[[bytes, Sequence[str], str], list[list[str]]]
 class Facts:
     """Prompts with the one answer each is to be continued by, and where they came from."""
 
-    prompts: tuple[str, ...]  # as in the file, surrounding whitespace included
+    prompts: tuple[str, ...]
+    """As in the file, surrounding whitespace included."""
     answers: tuple[str, ...]
-    rows: tuple[int, ...]  # row of each in the file, header not counted, from 0
-    source: str  # file name, "negjax facts" or "facts-bert facts" for a shipped table
-    sha256: str  # of the file's bytes
+    """One of each prompt."""
+    rows: tuple[int, ...]
+    """Row of each in the file, header not counted, from 0."""
+    source: str
+    """File name; "negjax facts" or "facts-bert facts" for a shipped table."""
+    sha256: str
+    """Of the file's bytes."""
 
 
 def read_facts(

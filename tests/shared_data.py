@@ -1,7 +1,7 @@
 """Where the references and data lie that are delivered beside the repository.
 
 Tests marked `shared` read them. Without them such tests are deselected, and what lies in
-`tests/golden` stands for them; on the project's own machines (CI set) they run, and fail.
+`tests/golden` stands for them; where CI is set they run, and fail.
 """
 
 import os
