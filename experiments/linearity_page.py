@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from experiments import facts, facts_page, linearity_report
-from experiments.linearity_results import Results, neuron_table
+from experiments.linearity_results import Results, neuron_table, resolved
 from experiments.page_parts import aligned
 from negjax import figures, store, study
 from negjax.figures import Picture
@@ -43,7 +43,7 @@ def write(inputs: facts.Inputs, folder: RunFolder, results: Results, complete: b
 
 def draw(results: Results, layers: int) -> dict[str, Picture]:
     """The figures, by name of file."""
-    fits, bound = results.fits[results.measure], results.neurons["bound"]
+    fits, neurons, measure = results.fits[results.measure], results.neurons, results.measure
     statistics = results.statistics[results.measure]
     told = [s.radius for s in statistics if s.every.linear is not None]
     headline = fits[results.headline]
@@ -53,7 +53,7 @@ def draw(results: Results, layers: int) -> dict[str, Picture]:
         "linearity": figures.linearity_figure(
             told,
             [fits[r].pearson for r in told],
-            [fits[r].largest_change >= bound for r in told],
+            [resolved(neurons, fits[r], measure) for r in told],
             statistics,
         ),
         "predictions": figures.predictions_figure(
@@ -64,7 +64,7 @@ def draw(results: Results, layers: int) -> dict[str, Picture]:
         "layers": figures.layers_figure(results.neurons["layer"], headline.slope, layers),
         "gallery": figures.gallery_figure(results.most_linear, results.least_linear),
         "noise": figures.noise_figure(
-            results.ranges, [fits[r].largest_change for r in results.ranges], bound
+            results.ranges, [fits[r].largest_change for r in results.ranges], neurons["bound"]
         ),
     }
 

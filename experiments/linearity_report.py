@@ -19,10 +19,11 @@ HEAD = (
     ("shifts", ""),
     ("points", ""),
     ("within", "noise"),
+    ("within", "error"),
     ("|r| ≥ 0.95", "all"),
-    ("|r| ≥ 0.95", "above noise"),
+    ("|r| ≥ 0.95", "resolved"),
     ("|r| ≥ 0.99", "all"),
-    ("|r| ≥ 0.99", "above noise"),
+    ("|r| ≥ 0.99", "resolved"),
     ("NEG > 0", ""),
     ("NeurGrad", "r"),
     ("NeurGrad", "MAE"),
@@ -35,14 +36,16 @@ HEAD = (
 def cells(found: study.RangeStatistics) -> list[str]:
     """A row under `HEAD`."""
     neurgrad, computed = found.predictions["neurgrad"], found.predictions["computed"]
+    every = max(found.every.neurons, 1)
     return [
         f"±{found.radius:g}",
         str(found.points),
-        percent(found.within_noise / max(found.every.neurons, 1)),
+        percent(found.within_noise / every),
+        percent(found.within_error / every),
         percent(found.every.linear),
-        percent(found.above_noise.linear),
+        percent(found.resolved.linear),
         percent(found.every.very_linear),
-        percent(found.above_noise.very_linear),
+        percent(found.resolved.very_linear),
         percent(found.every.positive),
         number(neurgrad.pearson, ".4f"),
         number(neurgrad.mae, ".1e"),
@@ -93,9 +96,10 @@ def _result(results: Results) -> list[report.Block]:
     for measure, found in results.statistics.items():
         caption = (
             f"By shift range, {MEASURES[measure]}. Points: shifts a line is fitted to. Within "
-            "noise: largest |ΔP| of the range no larger than rounding alone explains; “above "
-            "noise”: those neurons left out. NeurGrad, CG: Pearson r with NEG and mean absolute "
-            "error, in P per unit of activation."
+            "noise: largest |ΔP| of the range no larger than rounding alone explains. Within "
+            "error: of the others, those whose series, which is good to a share of its widest "
+            "range, may be off by half of that. Resolved: both left out. NeurGrad, CG: Pearson r "
+            "with NEG and mean absolute error, in P per unit of activation."
         )
         blocks.append(
             Table(caption, [" ".join(name).strip() for name in HEAD], [cells(s) for s in found])
@@ -152,15 +156,15 @@ def _linearity(results: Results, pictures: Mapping[str, Picture], count: str) ->
     return [
         Figure(
             pictures["linearity"],
-            f"Linearity of {count} by shift range. a: share of the neurons above the noise whose "
+            f"Linearity of {count} by shift range. a: share of the resolved neurons whose "
             "curve is at least as straight as 1 − |r| says. b: share with |r| above the two "
-            "thresholds; filled marks leave out neurons within the noise, hollow ones do not.",
+            "thresholds; filled marks are of resolved neurons, hollow ones of all.",
             "Cumulative distributions of 1 minus |r| for each shift range, and the share of linear "
             "neurons falling as the range grows.",
         ),
         Figure(
             pictures["gallery"],
-            f"The most and the least linear of {count} above the noise within ±{widest:g}. Dots: "
+            f"The most and the least linear of {count}, resolved within ±{widest:g}. Dots: "
             f"interventions that were run; curve: {MEASURES[results.measure]}; dashed: the line "
             "whose slope is NEG; grey band, often too thin to see: what rounding explains. The "
             "answer is in quotation marks.",

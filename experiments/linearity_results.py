@@ -108,6 +108,7 @@ def analyse(
                 fit.largest_change,
                 neurons["bound"],
                 predictions,
+                neurons["error"] if measure == "response" else None,
             )
             for r, fit in found.items()
         ]
@@ -117,7 +118,7 @@ def analyse(
     most, least = study.most_and_least_linear(
         widest.pearson,
         widest.largest_change,
-        widest.largest_change >= neurons["bound"],
+        resolved(neurons, widest, measures[0]),
         GALLERY,
     )
     return Results(
@@ -134,6 +135,14 @@ def analyse(
             _curve(inputs, folder, neurons, widest, measures[0], radius, i) for i in least
         ],
     )
+
+
+def resolved(neurons: Mapping[str, np.ndarray], fit: Fits, measure: str) -> np.ndarray:
+    """Where [P] neither rounding nor a series' error hides a neuron's change within a range."""
+    above = fit.largest_change >= neurons["bound"]
+    if measure == "grid":
+        return above
+    return above & ~study.is_within_error(fit.largest_change, neurons["error"])
 
 
 class Curves:
@@ -187,6 +196,7 @@ def neuron_table(results: Results) -> pa.Table:
                 f"{prefix}pearson_{r:g}": fit.pearson,
                 f"{prefix}largest_change_{r:g}": fit.largest_change,
                 f"{prefix}within_noise_{r:g}": fit.largest_change < results.neurons["bound"],
+                f"{prefix}resolved_{r:g}": resolved(results.neurons, fit, measure),
             }
     return pa.table(columns)
 

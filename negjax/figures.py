@@ -75,7 +75,7 @@ def linearity_figure(
     Args:
         ranges: the radii.
         pearson: [P] for each range.
-        above: [P] for each range, True where ΔP is above the noise.
+        above: [P] for each range, True where ΔP is resolved.
         statistics: of each range.
     """
     with matplotlib.rc_context(STYLE):
@@ -123,7 +123,7 @@ def _share_panel(axes: Axes, statistics: Sequence[study.RangeStatistics]) -> Non
         ("very_linear", study.VERY_LINEAR, ORANGE, "s"),
     ):
         every = [getattr(s.every, field) for s in told]
-        above = [np.nan if (v := getattr(s.above_noise, field)) is None else v for s in told]
+        above = [np.nan if (v := getattr(s.resolved, field)) is None else v for s in told]
         axes.plot(radii, above, color=color, marker=marker, ms=4, label=f"|r| ≥ {threshold:g}")
         axes.plot(radii, every, color=color, marker=marker, ms=4, mfc="white", lw=0.8, ls=":")
     axes.plot(

@@ -25,6 +25,9 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # 100 gets over the bound at any of the paper's 100 shifts.
 NOISE_DEVIATIONS = 4 * math.sqrt(2)
 
+# A change that a series tells to less than half of it says little of slope or r.
+ERROR_SHARE = 0.5
+
 # Two points always lie on a line, and four say little: a series is read at no fewer on each side.
 LEAST_POINTS_A_SIDE = 5
 # Fewer points than this have no Pearson r worth a share.
@@ -70,8 +73,11 @@ class RangeStatistics:
     """Shifts that the lines were fitted to."""
     within_noise: int
     """Neurons whose largest |ΔP| lies within the rounding noise."""
+    within_error: int
+    """Of the others, those whose largest |ΔP| the error of their curve may make half of."""
     every: Shares
-    above_noise: Shares
+    resolved: Shares
+    """Of neurons that are within neither."""
     predictions: dict[str, Agreement]
     """By name, over every neuron."""
 
@@ -79,6 +85,16 @@ class RangeStatistics:
 def noise_bound(noise: np.ndarray) -> np.ndarray:
     """Largest |ΔP| that rounding alone explains, of the noise (standard deviation) of an output."""
     return NOISE_DEVIATIONS * np.asarray(noise, np.float64)
+
+
+def is_within_error(largest_change: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Where [P] a curve's error may be half of the largest |ΔP| of a range, or more.
+
+    Args:
+        largest_change: [P], in that range.
+        error: [P], largest of the curve that it was read off (`Response.error`), at any shift.
+    """
+    return ERROR_SHARE * largest_change < error
 
 
 def ranges_within(radius: float) -> list[float]:
@@ -100,6 +116,7 @@ def range_statistics(
     largest_change: np.ndarray,
     bound: np.ndarray,
     predictions: Mapping[str, np.ndarray],
+    error: np.ndarray | None = None,
 ) -> RangeStatistics:
     """Numbers of one shift range.
 
@@ -111,14 +128,17 @@ def range_statistics(
         largest_change: [P], largest |ΔP|.
         bound: [P], `noise_bound`.
         predictions: [P] each, of NEG.
+        error: [P], `is_within_error`; None: every shift was replayed.
     """
     above = largest_change >= bound
+    resolved = above if error is None else above & ~is_within_error(largest_change, error)
     return RangeStatistics(
         radius=radius,
         points=points,
         within_noise=int((~above).sum()),
+        within_error=int((above & ~resolved).sum()),
         every=shares(slope, pearson, points),
-        above_noise=shares(slope[above], pearson[above], points),
+        resolved=shares(slope[resolved], pearson[resolved], points),
         predictions={name: agreement(value, slope) for name, value in predictions.items()},
     )
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from negjax import study
+from negjax import chebyshev, study
 from negjax.linearity import paper_grid
 
 # Multiples of 1/16: sums of products are exact, so the slow versions have no rounding of their own.
@@ -73,9 +73,30 @@ def test_neurons_within_the_noise_are_left_out_of_the_second_shares_alone() -> N
     )
     # A change as large as the bound is above the noise.
     assert found.within_noise == 2
-    assert (found.every.linear, found.above_noise.linear) == (0.75, 1.0)
-    assert (found.every.positive, found.above_noise.positive) == (0.75, 0.5)
+    assert (found.every.linear, found.resolved.linear) == (0.75, 1.0)
+    assert (found.every.positive, found.resolved.positive) == (0.75, 0.5)
     assert found.predictions["cg"].neurons == 4
+
+
+def test_a_series_of_a_wide_range_does_not_resolve_a_narrow_one_where_the_curve_is_flat() -> None:
+    points = 10 * np.polynomial.chebyshev.chebpts1(12)
+    middle = np.asarray([[9.0], [0.0]])
+
+    def steep(x: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(middle - x))
+
+    values = np.concatenate([steep(points)[:1], 1e-3 * points[None]])
+    coefficients = np.polynomial.chebyshev.chebfit(points / 10, values.T, 11).T
+    error = chebyshev.truncation_error(coefficients)
+    largest = {r: np.abs(steep(np.asarray([r])) - steep(np.zeros(1)))[0, 0] for r in (0.5, 10.0)}
+    # Of the ±10 range the error is below 1%, of the ±0.5 range it is many times all there is.
+    assert error[0] < 0.01 * largest[10.0] and error[0] > 10 * largest[0.5]
+    noise = np.full(2, 1e-9)
+    for r, hidden in ((0.5, 1), (10.0, 0)):
+        change = np.asarray([largest[r], 1e-3 * r])
+        found = study.range_statistics(r, 20, change, np.ones(2), change, noise, {}, error)
+        assert (found.within_noise, found.within_error) == (0, hidden)
+        assert found.resolved.neurons == 2 - hidden
 
 
 def test_rounding_alone_seldom_passes_the_bound() -> None:
