@@ -110,8 +110,22 @@ def _guarded(program: Callable[[Sequence[str]], int], arguments: Sequence[str]) 
         _configure_jax()
         return program(arguments)
     except KeyboardInterrupt:
-        print("interrupted before anything was finished", file=sys.stderr)
+        print(
+            "interrupted; the same command goes on from what was measured and saved, if anything",
+            file=sys.stderr,
+        )
         return 130
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        if _TRACEBACK.value:
+            traceback.print_exc()
+        print(
+            f"error: out of memory; pass a smaller --budget_mib (now {_BUDGET_MIB.value}), or a "
+            "smaller --dtype; what was measured is saved, and the same command goes on from there",
+            file=sys.stderr,
+        )
+        return 1
     except (ValueError, OSError) as error:
         if _TRACEBACK.value:
             traceback.print_exc()
@@ -139,7 +153,16 @@ def _configure_jax() -> None:
 
 def _user_cache() -> Path:
     named = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(named) if Path(named).is_absolute() else Path.home() / ".cache"
+    if Path(named).is_absolute():
+        return Path(named)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError as error:
+        # A container's user may have no home.
+        raise ValueError(
+            f"no folder for compiled programs ({error}): set XDG_CACHE_HOME, or pass "
+            "--compilation_cache=FOLDER, or =none"
+        ) from error
 
 
 def model_name() -> str:
@@ -164,6 +187,7 @@ def model_settings(lm: LanguageModel) -> dict[str, Any]:
     return {
         "negjax": negjax.__version__,
         "model_fingerprint": lm.fingerprint,
+        "model_config": lm.config.digest,
         "dtype": lm.dtype.name,
         "precision": lm.precision,
         "site": site(lm),
@@ -229,9 +253,9 @@ def measure_all(folder: store.RunFolder, work: Sequence[Work], unit: str) -> boo
                 start = time.perf_counter()
                 at, values = item.measure()
                 folder.save(item.name, at, values, time.perf_counter() - start)
+                bar.update(item.units)
             except KeyboardInterrupt:
                 return False
-            bar.update(item.units)
     return True
 
 

@@ -13,7 +13,7 @@ import negjax
 from experiments import common
 from negjax.interventions import Convention
 from negjax.language_model import LanguageModel
-from negjax.probes import Probes, TargetMode, encode
+from negjax.probes import Probes, TargetMode, encode, probes_key
 
 _PROBES = flags.DEFINE_string(
     "probes",
@@ -162,11 +162,9 @@ def _usable(
 
 def input_settings(inputs: Inputs) -> dict[str, Any]:
     """Settings that determine measurements of these inputs, whatever the experiment."""
-    probes = inputs.probes
-    content = [probes.prompts, probes.targets, probes.target_ids.tolist()]
     return {
         **common.model_settings(inputs.lm),
-        "prompts": hashlib.sha256(json.dumps(content).encode()).hexdigest(),
+        "prompts": probes_key(inputs.probes),
         "target_mode": target_mode(),
         "convention": convention(),
     }

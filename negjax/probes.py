@@ -1,6 +1,8 @@
 """Prompts and targets as token arrays, checked before anything is computed."""
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
@@ -94,6 +96,18 @@ def check_probes(value: object, name: str = "probes") -> None:
         )
 
 
+def probes_key(probes: Probes) -> str:
+    """SHA-256 of what a model is asked: tokens, without their padding, and targets."""
+    found = hashlib.sha256()
+    for b in range(len(probes)):
+        mask = probes.mask[b]
+        pairs = zip(probes.target_ids[b], probes.target_mask[b], strict=True)
+        targets = [ids[real].tolist() for ids, real in pairs]
+        read = int(mask[: probes.read[b]].sum())
+        found.update(json.dumps([probes.tokens[b, mask].tolist(), read, targets]).encode())
+    return found.hexdigest()
+
+
 def encode(
     lm: LanguageModel,
     prompts: Sequence[str],
@@ -125,7 +139,7 @@ def encode(
         raise ValueError(f"target_mode is {target_mode!r}, expected one of {get_args(TargetMode)}")
     if isinstance(prompts, str) or isinstance(targets, str):
         raise ValueError("prompts and targets are lists: one prompt is [prompt], [target]")
-    if not prompts:
+    if len(prompts) == 0:
         raise ValueError("no prompts: expected at least one")
     if len(prompts) != len(targets):
         raise ValueError(f"{len(prompts)} prompts but {len(targets)} targets: expected one each")

@@ -27,6 +27,8 @@ FORMAT = 1
 """Version of the layout; a folder of another version is not continued."""
 
 SETTINGS, PROGRESS, ARRAYS, LOCK = "settings.json", "progress.json", "measurements.zarr", ".lock"
+DISCARDED = "settings.discarded.json"
+"""A discarded run's settings, until all that it made is removed."""
 SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES = (
     "summary.json",
     "neurons.parquet",
@@ -257,15 +259,16 @@ def _prepare(
 ) -> zarr.Group:
     """The run's arrays: those that are there, or empty ones."""
     asked = {"format": FORMAT, "key": settings_key(settings), "settings": dict(settings)}
-    if not (path / SETTINGS).exists():
-        # Settings are written last: without them there is at most a run that never began.
-        _refuse_strangers(path)
-    elif not overwrite:
-        _check_same(path, asked)
-        remove_partial(path, ARRAYS)
-        return zarr.open_group(path / ARRAYS, mode="r+", zarr_format=3)
-    # In this order: a kill in between leaves a folder without a run, never one with wrong arrays.
-    for name in (SETTINGS, PROGRESS, ARRAYS, *OUTPUTS):
+    if (path / SETTINGS).exists():
+        if not overwrite:
+            _check_same(path, asked)
+            remove_partial(path, ARRAYS)
+            return zarr.open_group(path / ARRAYS, mode="r+", zarr_format=3)
+        # A kill after it leaves a folder without a run, whose outputs are known to be a run's.
+        (path / SETTINGS).replace(path / DISCARDED)
+    _refuse_strangers(path)
+    outputs = OUTPUTS if (path / DISCARDED).exists() else ()
+    for name in (PROGRESS, ARRAYS, *outputs, DISCARDED):
         _remove(path / name)
     remove_partial(path, ARRAYS)
     arrays = zarr.open_group(path / ARRAYS, mode="w", zarr_format=3, attributes=dict(attributes))
@@ -292,7 +295,13 @@ def _remove(path: Path) -> None:
 
 
 def _refuse_strangers(path: Path) -> None:
-    known = {SETTINGS, PROGRESS, ARRAYS, LOCK, *OUTPUTS}
+    """Refuses a folder with anything in it but a discarded run, or one that never began.
+
+    Settings are written last, so that such a run has no outputs: those are somebody's.
+    """
+    if (path / DISCARDED).exists():
+        return
+    known = {PROGRESS, ARRAYS, LOCK}
     strangers = sorted(
         file.name
         for file in path.iterdir()

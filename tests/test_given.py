@@ -21,6 +21,7 @@ from negjax.control import (
 )
 from negjax.estimators import estimate
 from negjax.given import real_numbers, shown, whole_number
+from negjax.gradients import effects, neurgrad
 from negjax.joint_interventions import joint
 from negjax.neurons import neuron_sets
 from negjax.probes import Probes, encode
@@ -68,6 +69,13 @@ def test_whole_numbers() -> None:
 def test_what_is_long_is_named_by_kind_and_size() -> None:
     assert shown("a" * 100) == "a str of 100"
     assert shown(["w3"]) == "['w3']"
+
+
+def test_gradients_of_what_is_no_probes() -> None:
+    texts = cast(Probes, ["w3 w4"])
+    for differentiate in (neurgrad, lambda lm, probes: effects(lm, probes, NEURONS)):
+        with pytest.raises(ValueError, match=rf"^probes: \['w3 w4'\] {PROBES}"):
+            differentiate(tiny("gated"), texts)
 
 
 ESTIMATE: list[tuple[dict[str, Any], str]] = [

@@ -1,6 +1,7 @@
 """`encode`: the token that really follows, read positions, and every refusal by its message."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,6 +96,15 @@ def test_first_keeps_one_token(shape):
     probes = tiny_probes(lm, JOINT_TARGETS, "first")
     assert probes.target_ids[1].tolist() == [ids("w16"), ids("w2")]
     assert probes.target_mask.all() and probes.target_mode == "first"
+
+
+def test_columns_of_a_table_are_prompts_and_targets():
+    lm = tiny("gated")
+    columns: list[Any] = [np.asarray(["w3", "w4 w6"]), np.asarray(["w5", "w7"], object)]
+    found = encode(lm, *columns)
+    listed = encode(lm, ["w3", "w4 w6"], ["w5", "w7"])
+    np.testing.assert_array_equal(found.tokens, listed.tokens)
+    np.testing.assert_array_equal(found.target_ids, listed.target_ids)
 
 
 def test_selection_keeps_order():

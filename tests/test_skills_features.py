@@ -12,11 +12,11 @@ import negjax.skills as skills
 from negjax import batching, common_heads, store
 from negjax.gradients import NeurGrad, neurgrad
 from negjax.language_model import LanguageModel
-from negjax.probes import Probes
+from negjax.probes import Probes, probes_key
 from negjax.skills import features as features_module
 from negjax.skills.feature_files import RULES, layout, read_features
 from negjax.skills.feature_streams import Kind, activation_windows, chosen_scores
-from negjax.skills.features import extract, probes_key
+from negjax.skills.features import extract
 from tests.block_shapes import precision, tiny
 from tests.few_shot import content, task_prompts
 

@@ -100,6 +100,42 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, overwrite: boo
     assert (tmp_path / "thesis.tex").read_text() == "mine"
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", [store.MODEL, store.FIGURES, store.REPORT])
+def test_what_has_the_name_of_an_output_is_left_alone_without_a_run(
+    tmp_path: Path, name: str, overwrite: bool
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "weights").write_text("mine")
+    with pytest.raises(ValueError, match=rf"holds files that no run wrote \({name}\)"):
+        opened(tmp_path, overwrite=overwrite)
+    assert (tmp_path / name / "weights").read_text() == "mine"
+
+
+def test_a_kill_while_a_run_is_discarded_leaves_a_folder_to_begin_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path) as folder:
+        save(folder, 0)
+        folder.write_bytes(store.REPORT, b"old")
+    removed: list[Path] = []
+
+    def remove(path: Path) -> None:
+        if path.name == store.REPORT:
+            raise KeyboardInterrupt
+        removed.append(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "_remove", remove)
+        with pytest.raises(KeyboardInterrupt):
+            opened(tmp_path, overwrite=True)
+    assert removed
+    with opened(tmp_path, {"model": "other"}) as folder:
+        assert not folder.finished
+    assert not (tmp_path / store.REPORT).exists()
+    assert not (tmp_path / store.DISCARDED).exists()
+
+
 def test_a_run_that_never_began_is_begun(tmp_path: Path) -> None:
     with opened(tmp_path):
         pass

@@ -5,6 +5,8 @@ in the library knows a family's name.
 """
 
 import dataclasses
+import hashlib
+import json
 import math
 from typing import Literal
 
@@ -138,6 +140,12 @@ class ModelConfig:
             self.head_width,
             "even, for RoPE",
         )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all settings: with the same weights and this, a model computes the same."""
+        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def sites(self) -> tuple[Site, ...]:

@@ -13,7 +13,6 @@ the device are the neurons' codes, sums of votes and, if wanted, activations
 """
 
 import hashlib
-import json
 import time
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +26,7 @@ from numpy.typing import ArrayLike
 from negjax import store
 from negjax.batching import DEFAULT_BUDGET_BYTES
 from negjax.language_model import LanguageModel
-from negjax.probes import Probes
+from negjax.probes import Probes, probes_key
 from negjax.skills.checks import check_gold
 from negjax.skills.codes import code_dtype, encode_scores
 from negjax.skills.feature_files import (
@@ -100,6 +99,7 @@ def extract(
     settings = {
         "features": FORMAT,
         "model": lm.fingerprint,
+        "config": lm.config.digest,
         "dtype": lm.dtype.name,
         "precision": lm.precision,
         "site": stream.site,
@@ -148,18 +148,6 @@ def _finished(path: Path, settings: Mapping[str, Any], cut: Layout, names: Seque
             folder.check(f"{span.start}-{span.stop}", places(cut, span, names))
             for span in cut.windows
         )
-
-
-def probes_key(probes: Probes) -> str:
-    """SHA-256 of what a model is asked: tokens, without their padding, and targets."""
-    found = hashlib.sha256()
-    for b in range(len(probes)):
-        mask = probes.mask[b]
-        pairs = zip(probes.target_ids[b], probes.target_mask[b], strict=True)
-        targets = [ids[real].tolist() for ids, real in pairs]
-        read = int(mask[: probes.read[b]].sum())
-        found.update(json.dumps([probes.tokens[b, mask].tolist(), read, targets]).encode())
-    return found.hexdigest()
 
 
 def _measure(
