@@ -230,6 +230,17 @@ def test_a_part_that_would_be_empty_is_an_error() -> None:
         splitting.disjoint(TASKS["paws"], made_up_rows(drawn), 0)
 
 
+def test_a_slice_of_valid_leaves_no_part_empty() -> None:
+    drawn = [("test", ("a", "c"), 0), *(("valid", (str(n), "b"), n % 2) for n in range(2))]
+    rows = made_up_rows(drawn).parts
+    absent = Published({part: rows[part] for part in ("valid", "test")}, {})
+    parts, _ = splitting.original(absent, 0)
+    assert {part: len(parts[part]) for part in PARTS} == {"train": 1, "valid": 1, "test": 1}
+    single = Published({"valid": rows["valid"][:1], "test": rows["test"]}, {})
+    with pytest.raises(ValueError, match="train is absent and valid has 1 records: expected two"):
+        splitting.original(single, 0)
+
+
 # ---- Loading.
 
 

@@ -5,6 +5,7 @@ import json
 import resource
 from typing import Any, cast
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -148,6 +149,20 @@ def test_finished_windows_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr("negjax.skills.features._measure", pytest.fail)
     assert extract(tmp_path, lm(), probes, gold, window=3).path == whole
     assert content(whole) == before
+
+
+def test_scores_that_are_not_finite_are_refused(tmp_path, monkeypatch):
+    probes, gold = task_prompts(5)
+    known = features_module.scores_of
+
+    def overflowing(kind, batch):
+        wrong = jnp.asarray(batch.members == 3)[:, None, None]
+        return known(kind, batch).at[: len(batch.members)].multiply(jnp.where(wrong, jnp.nan, 1))
+
+    monkeypatch.setattr(features_module, "scores_of", overflowing)
+    message = r"^prompt 3 has scores \(neurgrad\) that are not finite in float64"
+    with pytest.raises(ValueError, match=message):
+        extract(tmp_path, lm(), probes, gold)
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "other"])

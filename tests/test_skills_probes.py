@@ -65,6 +65,21 @@ FITS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
 }
 
 
+@pytest.mark.parametrize("kind", ["act", "tree of activations", "majority"])
+def test_the_number_of_labels_is_that_of_gold_where_nothing_else_is_said(kind):
+    told, values = FITS[kind]()
+    fits = {
+        "act": Act(5).fit,
+        "tree of activations": Tree(trees=9).fit_activations,
+        "majority": Majority().fit,
+    }
+    found = fits[kind](values, GOLD)
+    assert found.labels == told.labels == 3
+    np.testing.assert_array_equal(found.predict(values), told.predict(values))
+    with pytest.raises(ValueError, match=r"gold is float64\[2\], expected integers"):
+        fits[kind](values[:2], [0.0, 1.0])
+
+
 @pytest.fixture(scope="module", params=FITS)
 def fitted(request):
     return FITS[request.param]()

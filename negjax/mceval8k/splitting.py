@@ -61,7 +61,13 @@ def original(found: Published, seed: int) -> tuple[Parts, list[str]]:
     parts = {part: in_order(rows, seed) for part, rows in found.parts.items()}
     notes = _null_notes(found)
     if "train" not in parts:
-        kept = round(KEPT_VALID * len(parts["valid"]))
+        records = len(parts["valid"])
+        if records < 2:
+            raise ValueError(
+                f"train is absent and valid has {records} records: expected two or more, as train "
+                "is a slice of them"
+            )
+        kept = max(1, round(KEPT_VALID * records))
         parts |= {"train": parts["valid"][kept:], "valid": parts["valid"][:kept]}
         notes.append(_slice_note(len(parts["train"])))
     return {part: parts[part] for part in PARTS}, notes

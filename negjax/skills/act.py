@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from negjax.ranking import top
-from negjax.skills.checks import check_activations, check_count, check_gold, check_labels
+from negjax.skills.checks import check_activations, check_count, check_gold, check_labels, labels_of
 from negjax.skills.fitted import FittedProbe
 
 Batches = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
@@ -104,21 +104,23 @@ class Act:
 
     k: int = 64
 
-    def fit(self, activations: ArrayLike, gold: ArrayLike, labels: int) -> ActProbe:
+    def fit(self, activations: ArrayLike, gold: ArrayLike, labels: int | None = None) -> ActProbe:
         """Fits to training prompts.
 
         Args:
             activations: [B, L, F] or [B, N].
             gold: [B], the labels' numbers.
-            labels: K, of the task.
+            labels: K, of the task. Activations do not tell it: without it, it is that of `gold`,
+                and a last label that no prompt has goes unnoticed.
 
         Raises:
             ValueError: by name: no prompts, activations that are not finite, shapes that disagree,
                 gold out of range, a label without a prompt, more neurons than there are.
         """
         array = check_activations(activations)
-        checked = check_gold(gold, len(array), check_labels(labels), every=True)
-        return self.fit_batches(lambda: [(array, checked)], labels)
+        number = labels_of(gold, labels)
+        checked = check_gold(gold, len(array), number, every=True)
+        return self.fit_batches(lambda: [(array, checked)], number)
 
     def fit_batches(self, batches: Batches, labels: int) -> ActProbe:
         """The same from two passes over batches: thresholds first, then accuracies.

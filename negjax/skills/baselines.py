@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike
 
-from negjax.skills.checks import check_count, check_gold, check_labels, check_scores
+from negjax.skills.checks import check_count, check_gold, check_labels, check_scores, labels_of
 from negjax.skills.fitted import FittedProbe
 from negjax.skills.polarity import PolarProbe
 from negjax.skills.rankings import random_ranking
@@ -67,16 +67,18 @@ class MajorityProbe(FittedProbe):
 class Majority:
     """The most frequent label."""
 
-    def fit(self, values: ArrayLike, gold: ArrayLike, labels: int) -> MajorityProbe:
+    def fit(self, values: ArrayLike, gold: ArrayLike, labels: int | None = None) -> MajorityProbe:
         """Counts gold [B] of a task of K labels; only the length of `values` [B, …] is looked at.
+
+        Without `labels`, K is that of `gold`.
 
         Raises:
             ValueError: no prompts, gold of another shape or out of range.
         """
         prompts = len(np.asarray(values))
-        checked = check_gold(gold, prompts, check_labels(labels))
-        most = int(np.bincount(checked, minlength=labels).argmax())
-        return MajorityProbe(np.zeros(0, np.int64), np.zeros(0, np.int8), int(labels), 0, most)
+        number = labels_of(gold, labels)
+        most = int(np.bincount(check_gold(gold, prompts, number), minlength=number).argmax())
+        return MajorityProbe(np.zeros(0, np.int64), np.zeros(0, np.int8), number, 0, most)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,6 +63,14 @@ def check_activations(activations: ArrayLike, *, total: int | None = None) -> np
     return _check_values("activations", array.reshape(len(array), -1), total)
 
 
+def labels_of(gold: ArrayLike, labels: int | None) -> int:
+    """K: as given, or the number of labels up to the largest in gold [B]."""
+    array = np.asarray(gold)
+    if labels is not None or array.dtype.kind not in "iu" or not array.size:
+        return 2 if labels is None else check_labels(labels)
+    return max(2, int(array.max()) + 1)
+
+
 def check_labels(labels: int) -> int:
     """The task's number of labels.
 

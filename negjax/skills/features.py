@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -172,6 +173,13 @@ def _measure(
         padded = np.resize(batch.members, len(batch.probability))
         for kind in kinds:
             scores = scores_of(kind, batch)
+            finite = np.asarray(jnp.isfinite(scores).all((1, 2)))[:n]
+            if not finite.all():
+                raise ValueError(
+                    f"prompt {batch.members[finite.argmin()]} has scores ({kind}) that are not "
+                    f"finite in {stream.lm.dtype.name}: the model overflows on it; leave it out, "
+                    "or load the model in a wider dtype"
+                )
             values[f"codes_{kind}"][row] = np.asarray(encode_scores(scores))[:n]
             for number, piece in enumerate(cut.pieces[cut.pieces_of(window)]):
                 counted = piece.holds(padded) & (np.arange(len(padded)) < n)

@@ -18,6 +18,7 @@ from negjax.skills.checks import (
     check_gold,
     check_labels,
     check_scores,
+    labels_of,
 )
 from negjax.skills.codes import decode_scores
 from negjax.skills.fitted import FittedProbe
@@ -120,9 +121,15 @@ class Tree:
         array = check_scores(scores)
         return self.fit_features(score_features(array), gold, array.shape[1])
 
-    def fit_activations(self, activations: ArrayLike, gold: ArrayLike, labels: int) -> ForestProbe:
-        """Fits to training prompts' activations, [B, L, F] or [B, N], of a task of K labels."""
-        return self._grow(check_activations(activations), gold, labels, of_scores=False)
+    def fit_activations(
+        self, activations: ArrayLike, gold: ArrayLike, labels: int | None = None
+    ) -> ForestProbe:
+        """Fits to training prompts' activations, [B, L, F] or [B, N], of a task of K labels.
+
+        Without `labels`, K is that of `gold`.
+        """
+        number = labels_of(gold, labels)
+        return self._grow(check_activations(activations), gold, number, of_scores=False)
 
     def fit_features(self, features: np.ndarray, gold: ArrayLike, labels: int) -> ForestProbe:
         """Fits to what `score_features` makes, [B, N].
