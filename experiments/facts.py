@@ -153,9 +153,10 @@ def _usable(
         else:
             kept.append(number)
     if not kept:
+        masked = "" if lm.config.causal else "; name their column: --prompt_column=masked, or other"
         raise ValueError(
             f"none of the {len(skipped)} prompts of {found.source} can be asked of this model; "
-            f"the first: {skipped[0][1]}"
+            f"the first: {skipped[0][1]}{masked}"
         )
     return sorted(kept), skipped
 

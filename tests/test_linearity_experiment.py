@@ -135,12 +135,17 @@ def test_unusable_prompts_are_left_out_and_named(folder: Path, tmp_path: Path) -
         (["--probes=none.csv"], r"none.csv: no such file"),
         (["--site=act"], r"site 'act'"),
         (["--answer_column=masked"], r"none of the 12 prompts of facts.csv can be asked"),
+        (["--model=BERT"], r"facts.csv can be asked .* \[MASK\].*; name their .*=masked, or other"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(
     folder: Path, tmp_path: Path, more: list[str], message: str
 ) -> None:
-    parse(*arguments(folder, tmp_path / "run"), *more)
+    masked = f"--model={folder / 'bert'}"
+    parse(
+        *arguments(folder, tmp_path / "run"),
+        *(masked if flag == "--model=BERT" else flag for flag in more),
+    )
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         linearity.main()
     assert not (tmp_path / "run").exists()
