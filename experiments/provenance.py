@@ -63,6 +63,13 @@ def flag_values() -> dict[str, Any]:
     }
 
 
+def cpus() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def environment() -> dict[str, Any]:
     """Versions and hardware."""
     packages = ("jax", "jaxlib", "flax", "numpy", "zarr", "pyarrow", "transformers", "matplotlib")
@@ -72,6 +79,6 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in packages},
         "system": f"{platform.system()} {platform.machine()}",
-        "cpus": len(os.sched_getaffinity(0)),
+        "cpus": cpus(),
         "devices": [f"{device.platform}: {device.device_kind}" for device in devices],
     }
