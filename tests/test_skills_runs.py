@@ -22,6 +22,11 @@ from tests.test_report import PNG, Page
 FEW = ("--splits=disjoint", "--fitted=majority,polar")
 
 
+def undraw(patch: pytest.MonkeyPatch) -> None:
+    """Lets figures be built, but not rendered."""
+    patch.setattr(skill_figures, "rendered", lambda figure: Picture(b"<svg/>", PNG))
+
+
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_inputs(tmp_path_factory.mktemp("inputs"))
@@ -29,9 +34,25 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def restored_flags(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(skill_figures, "rendered", lambda figure: Picture(b"<svg/>", PNG))
+    undraw(monkeypatch)
     with flagsaver.flagsaver():
         yield
+
+
+@pytest.fixture(scope="module")
+def finished(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("runs") / "finished"
+    with flagsaver.flagsaver(), pytest.MonkeyPatch.context() as patch:
+        undraw(patch)
+        parse(inputs, output, *FEW)
+        assert experiment.main() == 0
+    return output
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A finished run of one's own."""
+    return shutil.copytree(finished, tmp_path / "run")
 
 
 @pytest.fixture
@@ -73,24 +94,18 @@ def lengthen(root: Path, name: str) -> None:
     ("flag", "message"),
     [("--template=1", "template was 0, now 1"), ("--shots=2", "shots was 1, now 2")],
 )
-def test_another_wording_is_another_run(
-    inputs: Path, tmp_path: Path, flag: str, message: str
-) -> None:
-    parse(inputs, tmp_path, *FEW)
-    assert experiment.main() == 0
-    probes = {file: file.read_bytes() for file in (tmp_path / store.SAVED_PROBES).iterdir()}
-    parse(inputs, tmp_path, *FEW, flag)
-    with pytest.raises(ValueError, match=f"{tmp_path} holds a run with other settings .{message}"):
+def test_another_wording_is_another_run(inputs: Path, run: Path, flag: str, message: str) -> None:
+    probes = {file: file.read_bytes() for file in (run / store.SAVED_PROBES).iterdir()}
+    parse(inputs, run, *FEW, flag)
+    with pytest.raises(ValueError, match=f"{run} holds a run with other settings .{message}"):
         experiment.main()
     assert {file: file.read_bytes() for file in probes} == probes
 
 
-def test_other_prompts_of_a_task_are_another_run(inputs: Path, tmp_path: Path) -> None:
-    parse(inputs, tmp_path / "run", *FEW)
-    assert experiment.main() == 0
+def test_other_prompts_of_a_task_are_another_run(inputs: Path, run: Path, tmp_path: Path) -> None:
     for name, count in zip(TASKS, (8, 9), strict=True):
         write_task(tmp_path / "other", name, count)
-    parse(inputs, tmp_path / "run", *FEW, f"--root={tmp_path / 'other'}")
+    parse(inputs, run, *FEW, f"--root={tmp_path / 'other'}")
     with pytest.raises(ValueError, match=r"other settings \(the key of mnli's prompts was .*, now"):
         experiment.main()
 
@@ -159,22 +174,20 @@ def exchange(file: Path) -> None:
 @pytest.mark.parametrize("damage", [cut_short, change, exchange, Path.unlink])
 def test_damaged_results_are_measured_again(
     inputs: Path,
-    tmp_path: Path,
+    run: Path,
     measured: list[str],
     capsys: pytest.CaptureFixture[str],
     damage: Callable[[Path], None],
 ) -> None:
-    parse(inputs, tmp_path, *FEW)
-    assert experiment.main() == 0
-    before, file = rows_of(tmp_path), task_file(tmp_path, "mnli")
+    before, file = rows_of(run), task_file(run, "mnli")
     text = file.read_bytes()
     damage(file)
-    capsys.readouterr()
+    parse(inputs, run, *FEW)
     assert experiment.main() == 0
-    assert measured == [*TASKS, "mnli"]
+    assert measured == ["mnli"]
     told = f"{file} is missing or damaged: mnli is measured again"
     assert capsys.readouterr().err.count(told) == 1
-    assert rows_of(tmp_path) == before and file.read_bytes() == text
+    assert rows_of(run) == before and file.read_bytes() == text
 
 
 def test_a_folder_of_features_in_use(inputs: Path, tmp_path: Path) -> None:
