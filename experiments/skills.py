@@ -13,7 +13,7 @@ Numbers of neurons and strengths of penalties are chosen on valid; test is looke
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from absl import flags
 
@@ -21,14 +21,15 @@ from experiments import (
     benchmark_flags,
     common,
     flag_lists,
+    probe_flags,
     skills_inputs,
     skills_page,
     skills_probes,
     skills_study,
 )
 from experiments.skills_inputs import Measured, Progress
+from experiments.skills_jobs import Found, Job, Row
 from experiments.skills_probes import Answers
-from experiments.skills_study import Found, Job, Row
 from negjax import mceval8k, skills, store
 from negjax.language_model import LanguageModel
 from negjax.mceval8k.benchmark import Split
@@ -44,8 +45,8 @@ _SPLITS = flags.DEFINE_list(
 def main() -> int:
     """Measures, fits, and writes accuracies, fitted probes, figures and report."""
     splits = flag_lists.names(_SPLITS, ("disjoint", "original"))
-    fitted = skills_probes.wanted(skills_page.PROBES)
-    settings = {"splits": splits, "fitted": fitted, "trees": skills_probes.trees()}
+    fitted = probe_flags.wanted(skills_page.PROBES)
+    settings = {"splits": splits, "fitted": fitted, "trees": probe_flags.trees()}
 
     def jobs() -> list[Job]:
         return [_job(name, splits, fitted) for name in benchmark_flags.tasks()]
@@ -54,13 +55,13 @@ def main() -> int:
 
 
 def _job(name: str, splits: Sequence[str], fitted: Sequence[str]) -> Job:
-    tasks = [skills_inputs.load(name, _split(split)) for split in splits]
-    return Job(
-        name,
-        "".join(task.key[:8] for task in tasks),
-        sum(map(skills_inputs.prompts_of, tasks)),
-        functools.partial(_measure, tasks, fitted),
-    )
+    keys, prompts = [], 0
+    for split in splits:
+        task = skills_inputs.load(name, _split(split))
+        keys.append(task.key)
+        prompts += skills_inputs.prompts_of(task)
+    key = skills_inputs.joined(keys)
+    return Job(name, key, prompts, functools.partial(_measure, name, splits, fitted))
 
 
 def _split(name: str) -> Split:
@@ -68,16 +69,18 @@ def _split(name: str) -> Split:
 
 
 def _measure(
-    tasks: Sequence[mceval8k.Task],
+    task: str,
+    splits: Sequence[str],
     fitted: Sequence[str],
     lm: LanguageModel,
     folder: RunFolder,
     progress: Progress,
 ) -> Found:
     rows: list[Row] = []
-    layers = {}
-    for task in tasks:
-        measured = skills_inputs.measure(lm, task, progress)
+    layers, asked = {}, []
+    for split in splits:
+        measured = skills_inputs.measure(lm, skills_inputs.load(task, _split(split)), progress)
+        asked.append(measured.asked)
         for name, answers in _answers(measured, fitted):
             rows += [
                 skills_study.row(
@@ -91,33 +94,26 @@ def _measure(
             if answers.fitted is not None:
                 path = folder.path / store.SAVED_PROBES
                 path.mkdir(exist_ok=True)
-                answers.fitted.save(path / f"{task.name}_{task.split}_{name}.safetensors")
-            if task.split == "disjoint" and isinstance(answers.fitted, skills.ScoreProbe):
+                answers.fitted.save(path / f"{task}_{split}_{name}.safetensors")
+            if split == "disjoint" and isinstance(answers.fitted, skills.ScoreProbe):
                 explained = skills.explain(answers.fitted, (lm.config.layers, lm.config.neurons))
                 layers[name] = explained.per_layer.tolist()
-    return Found(rows, {"layers": layers, "notes": list(tasks[0].notes), "genre": tasks[0].genre})
+    return Found(rows, {"layers": layers, "genre": mceval8k.TASKS[task].genre}, asked)
 
 
 def _answers(measured: Measured, fitted: Sequence[str]) -> Iterator[tuple[str, Answers]]:
     """What each probe predicts; Random has as many neurons as Polar."""
-    fitters: Mapping[str, Callable[[Measured], Answers]] = {
-        "lm_prob": skills_probes.lm_prob_answers,
-        "majority": skills_probes.majority_answers,
-        "magn": functools.partial(skills_probes.voting_answers, rule="magn"),
-        "act": skills_probes.act_answers,
-        "tree": functools.partial(skills_probes.tree_answers, trees=skills_probes.trees()),
-        "linear": skills_probes.linear_answers,
-    }
+    fit = skills_probes.fitters(probe_flags.trees())
     polar = None
     if {"random", "polar"} & set(fitted):
-        polar = skills_probes.voting_answers(measured, "polar")
+        polar = fit["polar"](measured)
     for name in fitted:
         if name == "polar" and polar is not None:
             yield name, polar
         elif name == "random" and polar is not None and polar.neurons is not None:
             yield name, skills_probes.random_answers(measured, polar.neurons)
         else:
-            yield name, fitters[name](measured)
+            yield name, fit[name](measured)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from typing import Any
 
 from experiments import benchmark_flags, skills_inputs, skills_page, skills_probes, skills_study
 from experiments.skills_inputs import Measured, Progress
-from experiments.skills_study import Found, Job, Row, Shown
-from negjax import mceval8k
+from experiments.skills_jobs import Found, Job, Row
+from experiments.skills_study import Shown
 from negjax.language_model import LanguageModel
 from negjax.report import Bullets, Section, Table
 from negjax.skill_figures import Series
@@ -42,16 +42,17 @@ def run(
     """Runs a study that measures one task after the other; the exit status of the program."""
 
     def jobs() -> list[Job]:
-        return [_job(skills_inputs.load(task), measure) for task in benchmark_flags.tasks()]
+        return [_job(task, measure) for task in benchmark_flags.tasks()]
 
     return skills_study.run(name, title, settings, jobs, show)
 
 
-def _job(task: mceval8k.Task, measure: Callable[[Measured], Found]) -> Job:
+def _job(name: str, measure: Callable[[Measured], Found]) -> Job:
     def measured(lm: LanguageModel, folder: RunFolder, progress: Progress) -> Found:
-        return measure(skills_inputs.measure(lm, task, progress))
+        return measure(skills_inputs.measure(lm, skills_inputs.load(name), progress))
 
-    return Job(task.name, task.key, skills_inputs.prompts_of(task), measured)
+    task = skills_inputs.load(name)
+    return Job(name, task.key, skills_inputs.prompts_of(task), measured)
 
 
 def lm_prob(measured: Measured) -> list[Row]:

@@ -30,8 +30,8 @@ from experiments import (
 )
 from experiments.skills_by_task import LOOKED_AT
 from experiments.skills_inputs import Measured
+from experiments.skills_jobs import Found, Row
 from experiments.skills_probes import Voters
-from experiments.skills_study import Found, Row
 from negjax import skills
 
 BY_NEURONS = ("polar", "magn", "random", "act")
@@ -75,7 +75,7 @@ def measure(measured: Measured, by_prompts: Sequence[str]) -> Found:
     for name, fit in others.items():
         if name in by_prompts:
             rows += fit(measured)
-    return Found(rows, {"chosen": chosen, "notes": list(measured.task.notes)})
+    return Found(rows, {"chosen": chosen}, [measured.asked])
 
 
 def _by_neurons(measured: Measured) -> Iterator[Row]:

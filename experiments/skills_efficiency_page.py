@@ -7,8 +7,9 @@ from typing import NamedTuple
 from experiments import skills_by_task
 from experiments.page_parts import aligned, percent
 from experiments.skills_by_task import Verdict
-from experiments.skills_page import PROBES, chance, interval, select, series_of
-from experiments.skills_study import Found, Row, Shown
+from experiments.skills_jobs import Found, Row
+from experiments.skills_page import PROBES, chance, interval, notes_of, select, series_of
+from experiments.skills_study import Shown
 from negjax import skill_figures
 from negjax.figures import Picture
 from negjax.language_model import LanguageModel
@@ -287,9 +288,8 @@ def _printed(curves: Mapping[Axis, Curves]) -> list[str]:
 
 
 def _notes(found: Mapping[str, Found]) -> list[str]:
-    notes = [f"{task}: {note}" for task, one in found.items() for note in one.more["notes"]]
     return [
         "One order of training prompts was looked at, in which labels take turns: the first n are "
         "balanced. Others would give other curves at their lower ends.",
-        *notes,
+        *notes_of(found),
     ]

@@ -29,7 +29,7 @@ from experiments import (
 )
 from experiments.skills_by_task import LOOKED_AT
 from experiments.skills_inputs import Measured
-from experiments.skills_study import Found
+from experiments.skills_jobs import Found
 from negjax import skills
 from negjax.skills import Ranking, Rule
 
@@ -99,7 +99,7 @@ def measure(measured: Measured, size: int, sets: int) -> Found:
             )
             if part == "test":
                 drawn[name] = sorted(skills.share_right(random, features.gold).tolist())
-    return Found(rows, {"random": drawn, "notes": list(measured.task.notes)})
+    return Found(rows, {"random": drawn}, [measured.asked])
 
 
 def _of_sets(

@@ -10,8 +10,9 @@ import numpy as np
 from experiments import skills_by_task
 from experiments.page_parts import aligned, percent
 from experiments.skills_by_task import Verdict
-from experiments.skills_page import PROBES, chance, interval, select
-from experiments.skills_study import Found, Row, Shown
+from experiments.skills_jobs import Found, Row
+from experiments.skills_page import PROBES, chance, interval, notes_of, select
+from experiments.skills_study import Shown
 from negjax import skill_figures
 from negjax.figures import Picture
 from negjax.language_model import LanguageModel
@@ -236,10 +237,9 @@ def _printed(sets: Mapping[str, Mapping[str, Sets]]) -> list[str]:
 
 
 def _notes(found: Mapping[str, Found]) -> list[str]:
-    notes = [f"{task}: {note}" for task, one in found.items() for note in one.more["notes"]]
     return [
         "Sets of one task are asked the same prompts: what they get right is not independent.",
         "Of equal sets some fall below the first one's interval by chance (one in twelve, if what "
         "they get right were independent), which ends a row too early.",
-        *notes,
+        *notes_of(found),
     ]

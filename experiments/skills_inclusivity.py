@@ -15,9 +15,10 @@ Expected: tasks share more neurons than chance gives, those with the same labels
 Jiang, Yoshinaga, *Neuron Empirical Gradient*, arXiv 2412.18053 (first version: inclusivity).
 """
 
+import dataclasses
 import functools
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,8 +33,8 @@ from experiments import (
 )
 from experiments.skills_inclusivity_results import OWN, RANDOM
 from experiments.skills_inputs import Measured, Progress
+from experiments.skills_jobs import Found, Job, Row
 from experiments.skills_probes import Voters
-from experiments.skills_study import Found, Job, Row
 from negjax import mceval8k, skills
 from negjax.language_model import LanguageModel
 from negjax.skills import Ranking
@@ -43,19 +44,25 @@ from negjax.store import RunFolder
 
 PARTS = ("train", "test")
 """Nothing is chosen on valid."""
-
 Votes = Mapping[RuleName, np.ndarray]
 """R [N] by rule."""
+
+
+class Asked(NamedTuple):
+    """A task, before it is measured."""
+
+    name: str
+    key: str
+    prompts: int
 
 
 class Known:
     """Tasks that were measured in this process: their prompts' files, and R of each rule.
 
-    A task's codes are read when they are asked for and not kept.
+    A task's codes are read when they are asked for and not kept; nor are its items.
     """
 
-    def __init__(self, tasks: Mapping[str, mceval8k.Task]):
-        self.tasks = tasks
+    def __init__(self) -> None:
         self._measured: dict[str, tuple[Measured, Votes]] = {}
 
     def of(
@@ -67,20 +74,24 @@ class Known:
             progress: as in `skills_inputs.measure`; None for a task that was counted before.
         """
         if name not in self._measured:
-            measured = skills_inputs.measure(lm, self.tasks[name], progress, PARTS)
+            measured = skills_inputs.measure(lm, skills_inputs.load(name), progress, PARTS)
             train = measured.parts["train"]
-            self._measured[name] = measured, {rule: train.votes(rule) for rule in RULES}
+            task = dataclasses.replace(
+                measured.task, train=(), valid=(), test=(), demonstrations=()
+            )
+            votes = {rule: train.votes(rule) for rule in RULES}
+            self._measured[name] = dataclasses.replace(measured, task=task), votes
         return self._measured[name]
 
 
 def main() -> int:
     """Measures tasks and pairs of them, and writes accuracies, figures and report."""
-    settings = {"neurons": skills_probes.shared(), "random": skills_probes.SEEDS}
+    settings = {"best_neurons": skills_transfer.compared(), "random": skills_probes.SEEDS}
 
     def jobs() -> list[Job]:
         names = sorted(benchmark_flags.tasks(), key=mceval8k.names().index)
-        known = Known({name: skills_inputs.load(name) for name in names})
-        return [_job(known, names[: n + 1]) for n in range(len(names))]
+        tasks, known = [_asked(name) for name in names], Known()
+        return [_job(known, tasks[: n + 1]) for n in range(len(tasks))]
 
     return skills_study.run(
         "skills_inclusivity",
@@ -116,25 +127,32 @@ def pairs_of(known: Mapping[str, tuple[Measured, Votes]], name: str, k: int) -> 
     more = {
         "genre": measured.task.genre,
         "labels": list(measured.task.labels),
-        "notes": list(measured.task.notes),
         "k": k,
         "total": train.total,
         "neurons": {rule: neurons.tolist() for rule, neurons in best.items()},
         "halves": halves,
     }
-    return Found(rows, more)
+    return Found(rows, more, [measured.asked])
 
 
-def _job(known: Known, names: Sequence[str]) -> Job:
+def _asked(name: str) -> Asked:
+    task = skills_inputs.load(name)
+    return Asked(name, task.key, skills_inputs.prompts_of(task, PARTS))
+
+
+def _job(known: Known, tasks: Sequence[Asked]) -> Job:
     """The last of the tasks, and its pairs with all before it.
 
     So a pair is measured when its second task is, an interrupted run shows whatever can be said of
     the tasks that it finished, and each task's features are read in the order they were measured.
     """
-    key = hashlib.sha256("".join(known.tasks[name].key for name in names).encode()).hexdigest()
-    task = known.tasks[names[-1]]
-    prompts = skills_inputs.prompts_of(task, PARTS)
-    return Job(task.name, key, prompts, functools.partial(_measure, known, names))
+    *before, task = tasks
+    return Job(
+        *task,
+        functools.partial(_measure, known, [one.name for one in tasks]),
+        others=skills_inputs.joined(one.key for one in before),
+        without=lambda failed: _job(known, [one for one in tasks if one.name not in failed]),
+    )
 
 
 def _measure(
@@ -144,14 +162,14 @@ def _measure(
     *before, name = names
     measured = {other: known.of(other, lm) for other in before}
     measured[name] = known.of(name, lm, progress)
-    found = pairs_of(measured, name, skills_probes.shared())
+    found = pairs_of(measured, name, skills_transfer.compared())
     per_layer = {
         rule: np.bincount(
             np.asarray(neurons) // lm.config.neurons, minlength=lm.config.layers
         ).tolist()
         for rule, neurons in found.more["neurons"].items()
     }
-    return Found(found.rows, {**found.more, "layers": per_layer})
+    return found._replace(more={**found.more, "layers": per_layer})
 
 
 def _tested(

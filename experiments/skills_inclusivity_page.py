@@ -10,7 +10,6 @@ from experiments import common
 from experiments.page_parts import aligned, percent
 from experiments.skills_inclusivity_results import (
     RANDOM,
-    RULES,
     Kinship,
     Knowledge,
     Overlap,
@@ -21,8 +20,9 @@ from experiments.skills_inclusivity_results import (
     shared,
     tested,
 )
-from experiments.skills_page import chance, interval
-from experiments.skills_study import Found, Shown
+from experiments.skills_jobs import Found
+from experiments.skills_page import RULES, chance, interval, notes_of
+from experiments.skills_study import Shown
 from negjax import skill_figures
 from negjax.figures import Picture
 from negjax.language_model import LanguageModel
@@ -277,12 +277,11 @@ def _printed(
 
 
 def _notes(found: Mapping[str, Found]) -> list[str]:
-    notes = [f"{task}: {note}" for task, one in found.items() for note in one.more["notes"]]
     return [
         "The band is that of one random pair: of many pairs, one in forty lies above it by chance.",
         "All tasks have as many neurons here, whatever number serves each best.",
         "Nothing is chosen on valid here, and its prompts are not asked.",
         "What other training prompts would give is not in the intervals of accuracies; the "
         "diagonal of the maps says how far it moves the choice of neurons.",
-        *notes,
+        *notes_of(found),
     ]

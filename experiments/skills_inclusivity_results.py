@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from experiments.skills_jobs import Found, Row
 from experiments.skills_page import chance
-from experiments.skills_study import Found, Row
 from negjax import skills
 from negjax.skills import Chance
 
 OWN, RANDOM = "own neurons", "random neurons"
-RULES: Mapping[str, str] = {"polar": "Polar", "magn": "Magn"}
 SHUFFLES = 10_000
 
 
@@ -152,8 +151,8 @@ def knowledge_of(found: Mapping[str, Found], rule: str) -> Knowledge | None:
     others = [[cells[s, t] for s in tasks if s != t] for t in tasks]
     random = [cells[RANDOM, task] for task in tasks]
     # Others' neurons are asked the same prompts: their mean is as sure as one of them.
-    halves = [[_half(row) for row in row_of] for row_of in (own, random)]
-    halves.append([statistics.fmean(map(_half, several)) for several in others])
+    halves = [[row.half for row in row_of] for row_of in (own, random)]
+    halves.append([statistics.fmean(row.half for row in several) for several in others])
     largest = math.sqrt(2) * max(math.hypot(*half) for half in halves) / len(tasks)
     return Knowledge(
         len(tasks),
@@ -163,7 +162,3 @@ def knowledge_of(found: Mapping[str, Found], rule: str) -> Knowledge | None:
         statistics.fmean(row.accuracy for row in random),
         largest,
     )
-
-
-def _half(row: Row) -> float:
-    return (row.high - row.low) / 2

@@ -5,8 +5,11 @@ that a study reads what another one measured, and a run that was killed goes on 
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import jax
 from absl import flags
@@ -52,6 +55,8 @@ class Measured:
 
     task: mceval8k.Task
     parts: Mapping[str, skills.Features]
+    asked: Mapping[str, Any]
+    """How, as results record it (`asked_of`)."""
 
     @property
     def labels(self) -> int:
@@ -91,6 +96,32 @@ def items_of(
     return mceval8k.in_turns(mceval8k.first(items, count, task.labels), task.labels)
 
 
+def joined(keys: Iterable[str]) -> str:
+    """One key, SHA-256, of several (`mceval8k.Task.key`), in their order."""
+    return hashlib.sha256(" ".join(keys).encode()).hexdigest()
+
+
+def asked_of(
+    task: mceval8k.Task, prompts: Mapping[str, int], language: str | None = None
+) -> dict[str, Any]:
+    """How a task was asked, as JSON values: what results record of it.
+
+    `template` is the wording with its version, `sizes` the items that there are, `prompts` those
+    that were asked.
+
+    Args:
+        prompts: of each part.
+        language: of the items; None: of all languages.
+    """
+    return {
+        **{name: getattr(task, name) for name in ("split", "template", "shots", "seed", "key")},
+        "language": language,
+        "sizes": task.sizes,
+        "prompts": dict(prompts),
+        "notes": list(task.notes),
+    }
+
+
 def training_counts(most: int) -> tuple[int, ...]:
     """Numbers of first training prompts at which rankings are looked at: 2³, 2⁴, … and all."""
     powers = [2**n for n in range(3, 20) if 2**n < most]
@@ -108,37 +139,71 @@ def measure(
 
     Args:
         language: of the items, in multilingual tasks; None: of all languages.
+
+    Raises:
+        ValueError: a prompt or label does not fit the model, or the features cannot be used: the
+            message names task, split and part, and what to do.
     """
     found = {}
     for part in parts:
-        items = items_of(task, part, language)
-        found[part] = skills.extract(
-            _FEATURES.value,
-            lm,
-            mceval8k.encode_items(lm, items, task.labels),
-            [item.label for item in items],
-            kinds=(kind(),),
-            site=common.site(lm),
-            activations=True,
-            counts=training_counts(len(items)) if part == "train" else (),
-            about={
-                "task": task.name,
-                "part": part,
-                "split": task.split,
-                "template": task.template,
-                "shots": task.shots,
-                "seed": task.seed,
-                "language": language,
-            },
-            budget_bytes=common.budget_bytes(),
-            progress=progress,
-        )
+        try:
+            found[part] = _measure_part(lm, task, progress, part, language)
+        except ValueError as error:
+            asked = [f"{part} of the {task.split} parts", task.template, f"shots={task.shots}"]
+            where = ", ".join([task.name, *asked, *([language] if language else [])])
+            raise ValueError(f"{where}: {_advised(str(error))}") from error
     # Each task compiles for lengths of its own, and a process may map only so many pieces of memory
     # (on Linux, vm.max_map_count): of 22 tasks it would be too many. Nor should what measuring has
     # freed stand beside what fitting needs.
     jax.clear_caches()
     memory.give_back()
-    return Measured(task, found)
+    prompts = {part: len(features) for part, features in found.items()}
+    return Measured(task, found, asked_of(task, prompts, language))
+
+
+def _measure_part(
+    lm: LanguageModel,
+    task: mceval8k.Task,
+    progress: Progress | None,
+    part: str,
+    language: str | None,
+) -> skills.Features:
+    items = items_of(task, part, language)
+    return skills.extract(
+        _FEATURES.value,
+        lm,
+        mceval8k.encode_items(lm, items, task.labels),
+        [item.label for item in items],
+        kinds=(kind(),),
+        site=common.site(lm),
+        activations=True,
+        counts=training_counts(len(items)) if part == "train" else (),
+        about={
+            "task": task.name,
+            "part": part,
+            "split": task.split,
+            "template": task.template,
+            "shots": task.shots,
+            "seed": task.seed,
+            "language": language,
+        },
+        budget_bytes=common.budget_bytes(),
+        progress=progress,
+    )
+
+
+def _advised(told: str) -> str:
+    """An error's message; of a folder of features, with advice that helps there.
+
+    `negjax.store` advises flags of a run's own folder: --output, --overwrite.
+    """
+    folder = re.match(re.escape(str(Path(_FEATURES.value))) + r"/[0-9a-f]+", told)
+    if folder is None:
+        return told
+    what = told.rpartition("; ")[0] or told
+    if "in use" in what:
+        return f"{what}; wait until it has ended, or pass another --features"
+    return f"{what}; delete {folder[0]}, and its prompts are measured again"
 
 
 def prompts_of(
@@ -149,5 +214,5 @@ def prompts_of(
 
 
 def asked() -> tuple[int, int]:
-    """The template and the demonstrations a label of the flags."""
+    """The template's number and the demonstrations a label of the flags."""
     return _TEMPLATE.value, _SHOTS.value

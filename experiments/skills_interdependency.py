@@ -29,7 +29,7 @@ from experiments import (
 )
 from experiments.skills_by_task import LOOKED_AT
 from experiments.skills_inputs import Measured
-from experiments.skills_study import Found
+from experiments.skills_jobs import Found
 from negjax.skills import ForestProbe
 
 _DEPTHS = flags.DEFINE_list("depths", ["1", "2", "4", "8", "16"], "Depths of the trees.")
@@ -82,7 +82,7 @@ def measure(measured: Measured, depths: Sequence[int | None], counts: Sequence[i
                 skills_study.row(measured, part, labels, probe="tree", depth=depth, trees=trees)
                 for trees, labels in zip(counts, predicted, strict=True)
             ]
-    return Found(rows, {"notes": list(measured.task.notes)})
+    return Found(rows, asked=[measured.asked])
 
 
 def _of_first_trees(probe: ForestProbe, counts: Sequence[int], codes: np.ndarray) -> np.ndarray:

@@ -9,8 +9,9 @@ import numpy as np
 from experiments import skills_by_task
 from experiments.page_parts import aligned, percent
 from experiments.skills_by_task import Verdict
-from experiments.skills_page import PROBES, chance, interval, select, series_of
-from experiments.skills_study import Found, Row, Shown
+from experiments.skills_jobs import Found, Row
+from experiments.skills_page import PROBES, chance, interval, notes_of, select, series_of
+from experiments.skills_study import Shown
 from negjax import skill_figures
 from negjax.figures import Picture
 from negjax.language_model import LanguageModel
@@ -254,12 +255,11 @@ def _as_json(own: Forests) -> dict[str, Any]:
 
 
 def _notes(found: Mapping[str, Found]) -> list[str]:
-    notes = [f"{task}: {note}" for task, one in found.items() for note in one.more["notes"]]
     return [
         "A forest asks thousands of neurons, Polar the number chosen on valid: what a forest has "
         "more may come of neurons it asks, not of how they depend on each other. Trees of the "
         "least depth are the comparison without dependence.",
         "Two probes are asked the same prompts, of which no use is made: whether one accuracy lies "
         "in the other's interval is a rough test of their difference.",
-        *notes,
+        *notes_of(found),
     ]

@@ -4,12 +4,14 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from experiments.page_parts import aligned, percent
-from experiments.skills_study import Found, Row, Shown
+from experiments.skills_jobs import Found, Row
+from experiments.skills_study import Shown
 from negjax import mceval8k, report, skill_figures
 from negjax.figures import Picture
 from negjax.language_model import LanguageModel
 from negjax.report import Bullets, Figure, Paragraph, Section, Table
 from negjax.skill_figures import Series
+from negjax.skills import feature_files
 
 TITLE = "How much of a task do a model's neurons know?"
 PROBES: Mapping[str, str] = {
@@ -22,11 +24,15 @@ PROBES: Mapping[str, str] = {
     "tree": "Tree",
     "linear": "Linear",
 }
+RULES: Mapping[str, str] = {name: PROBES[name] for name in feature_files.RULES}
+"""Probes whose neurons vote."""
 MEANING = (
     "Majority: the most frequent label of the training prompts. LM-Prob: the label that the model "
     "itself gives the largest probability, among the labels' tokens. Random: as many random "
     "neurons as Polar has, with Polar's votes, mean of several draws. Polar, Magn, Act, Tree: the "
-    "paper's probes. Linear: multinomial regression on the signs of all neurons' scores."
+    "paper's probes; Magn answers train by the same votes as test, not by the paper's rule of "
+    "training time (argmax of the summed signed gradients). Linear: multinomial regression on the "
+    "signs of all neurons' scores."
 )
 PAPER: Mapping[str, tuple[float, float, float, float]] = {
     "ner": (0.361, 0.453, 0.498, 0.740),
@@ -61,7 +67,7 @@ def show(found: Mapping[str, Found], lm: LanguageModel) -> Shown:
     sections = [
         Section("Accuracy", [Paragraph(MEANING), *tables, *_figures(pictures)]),
         *_between_splits(found, probes, rows, splits),
-        Section("To keep in mind", [Bullets(_notes(found, rows))]),
+        Section("To keep in mind", [Bullets(_notes(found))]),
     ]
     summary = {
         "accuracy": {
@@ -101,6 +107,17 @@ def series_of(label: str, rows: Sequence[Row], at: Sequence[float], dashed: bool
 def interval(row: Row) -> str:
     """An accuracy with its interval."""
     return f"{row.accuracy:.1%} ({row.low:.1%}–{row.high:.1%})"
+
+
+def notes_of(found: Mapping[str, Found]) -> list[str]:
+    """What is to be said of the tasks' parts, each once."""
+    told = []
+    for task, one in found.items():
+        several = len({way["split"] for way in one.asked}) > 1
+        for way in one.asked:
+            where = f"{task}, {way['split']} parts" if several else task
+            told += [f"{where}: {note}" for note in way["notes"]]
+    return list(dict.fromkeys(told))
 
 
 def _mean(rows: Sequence[Row], probe: str) -> float | None:
@@ -214,10 +231,9 @@ def _figures(pictures: Mapping[str, Picture]) -> list[report.Block]:
     return [Figure(pictures[name], *told[name]) for name in told if name in pictures]
 
 
-def _notes(found: Mapping[str, Found], rows: Sequence[Row]) -> list[str]:
-    notes = [f"{task}: {note}" for task, one in found.items() for note in one.more["notes"]]
+def _notes(found: Mapping[str, Found]) -> list[str]:
     return [
         "Intervals are over test prompts: what other training prompts would give is not in them.",
         "Some of many differences between tasks and probes are large by chance.",
-        *notes,
+        *notes_of(found),
     ]

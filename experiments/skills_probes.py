@@ -1,14 +1,13 @@
 """Every probe, fitted to a task's features and asked about its prompts, window by window."""
 
 import dataclasses
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from absl import flags
 
-from experiments import flag_lists
+from experiments import provenance
 from experiments.skills_inputs import PARTS, Measured
 from negjax import skills
 from negjax.skills import Features, Linear, Ranking, Rule
@@ -21,12 +20,6 @@ ACT_MOST = 2**10
 """Neurons of a node of the largest Act: their thresholds are kept one by one."""
 SEEDS = 10
 """Draws of random neurons."""
-
-_FITTED = flags.DEFINE_list("fitted", [], "Probes to fit. Default: all that the study has.")
-_TREES = flags.DEFINE_integer("trees", 100, "Trees of the forest.", lower_bound=1)
-_SHARED = flags.DEFINE_integer(
-    "shared", 256, "Best neurons, of which it is told how many are the same.", lower_bound=1
-)
 
 RULES: Mapping[RuleName, Rule] = {"polar": skills.POLAR, "magn": skills.MAGN}
 
@@ -54,26 +47,21 @@ class Voters(NamedTuple):
     """Training prompts."""
 
 
-def wanted(known: Iterable[str]) -> list[str]:
-    """Names of the probes that the flags ask for.
+def fitters(trees: int) -> Mapping[str, Callable[[Measured], Answers]]:
+    """What fits each probe that needs nothing but a task's features.
 
     Args:
-        known: those of the study.
-
-    Raises:
-        ValueError: an unknown one, or one twice.
+        trees: of the forest.
     """
-    return flag_lists.names(_FITTED, known) if _FITTED.value else list(known)
-
-
-def trees() -> int:
-    """Of a forest."""
-    return _TREES.value
-
-
-def shared() -> int:
-    """Best neurons of a ranking to compare with another's."""
-    return _SHARED.value
+    return {
+        "majority": majority_answers,
+        "lm_prob": lm_prob_answers,
+        "polar": functools.partial(voting_answers, rule="polar"),
+        "magn": functools.partial(voting_answers, rule="magn"),
+        "act": act_answers,
+        "tree": functools.partial(tree_answers, trees=trees),
+        "linear": linear_answers,
+    }
 
 
 def neuron_counts(most: int) -> list[int]:
@@ -171,7 +159,7 @@ def over_activations(features: Features, predict: Callable[[np.ndarray], np.ndar
 
 def forest_of(trees: int, depth: int | None = None) -> skills.Tree:
     """A forest that grows on all processors."""
-    return skills.Tree(trees, depth, jobs=len(os.sched_getaffinity(0)))
+    return skills.Tree(trees, depth, jobs=provenance.cpus())
 
 
 def tree_answers(measured: Measured, trees: int) -> Answers:

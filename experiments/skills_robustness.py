@@ -15,7 +15,7 @@ Empirical Gradient*, ACL 2025, arXiv 2412.18053.
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from experiments import (
     benchmark_flags,
     common,
     flag_lists,
+    probe_flags,
     skills_inputs,
     skills_probes,
     skills_robustness_page,
@@ -32,9 +33,9 @@ from experiments import (
     skills_transfer,
 )
 from experiments.skills_inputs import Measured, Progress
+from experiments.skills_jobs import Found, Job, Row
 from experiments.skills_probes import Answers
 from experiments.skills_robustness_results import AXES, PROBES
-from experiments.skills_study import Found, Job, Row
 from negjax import mceval8k
 from negjax.language_model import LanguageModel
 from negjax.mceval8k.catalogue import LANGUAGES
@@ -64,7 +65,13 @@ Ways = Mapping[str, Mapping[str, Way]]
 def main() -> int:
     """Measures, fits, and writes accuracies, figures and report."""
     axes = flag_lists.names(_AXES, AXES)
-    fitted = skills_probes.wanted(PROBES)
+    fitted = probe_flags.wanted(PROBES)
+    taught = [name for name in PROBES if name != "lm_prob"]
+    if not set(taught) & set(fitted):
+        raise ValueError(
+            f"--fitted={','.join(fitted)}: expected at least one probe that is taught: "
+            f"{', '.join(taught)}"
+        )
     languages = flag_lists.names(_LANGUAGES, LANGUAGES)
     shots, templates = _integers(_SHOTS), _integers(_TEMPLATES)
     for axis, flag in (("template", _TEMPLATES), ("shots", _SHOTS), ("language", _LANGUAGES)):
@@ -75,9 +82,12 @@ def main() -> int:
             )
     settings = {
         "axes": axes,
+        "templates": templates,
+        "shots_list": shots,
+        "languages": languages,
         "fitted": fitted,
-        "trees": skills_probes.trees(),
-        "shared": skills_probes.shared(),
+        "trees": probe_flags.trees(),
+        "best_neurons": skills_transfer.compared(),
     }
 
     def jobs() -> list[Job]:
@@ -133,7 +143,7 @@ def transfers(
     Raises:
         ValueError: ways that differ in their labels' number; too few training prompts to halve.
     """
-    fit = _fitters(trees)
+    fit = skills_probes.fitters(trees)
     answers: dict[tuple[int, str], Answers] = {}
     rows: list[Row] = []
     losses: dict[str, dict[str, Any]] = {}
@@ -203,15 +213,13 @@ def _measure(
     measured = {
         axis: {told: asked[way] for told, way in some.items()} for axis, some in ways.items()
     }
-    found = transfers(measured, fitted, skills_probes.trees(), skills_probes.shared())
-    tasks = [one.task for one in asked.values()]
+    found = transfers(measured, fitted, probe_flags.trees(), skills_transfer.compared())
     about = {
-        "genre": tasks[0].genre,
-        "notes": list(dict.fromkeys(note for task in tasks for note in task.notes)),
+        "genre": mceval8k.TASKS[name].genre,
         "total": lm.config.layers * lm.config.neurons,
-        "k": skills_probes.shared(),
+        "k": skills_transfer.compared(),
     }
-    return Found(found.rows, {**found.more, **about})
+    return Found(found.rows, {**found.more, **about}, [one.asked for one in asked.values()])
 
 
 def _matrix(
@@ -254,16 +262,6 @@ def _losses(right: Mapping[tuple[str, str], np.ndarray], joined: bool) -> list[n
         np.mean([1.0 * right[t, t] - right[s, t] for s in names if s != t], axis=0) for t in names
     ]
     return [np.mean(each, axis=0)] if joined else each
-
-
-def _fitters(trees: int) -> Mapping[str, Callable[[Measured], Answers]]:
-    return {
-        "lm_prob": skills_probes.lm_prob_answers,
-        "polar": functools.partial(skills_probes.voting_answers, rule="polar"),
-        "magn": functools.partial(skills_probes.voting_answers, rule="magn"),
-        "act": skills_probes.act_answers,
-        "tree": functools.partial(skills_probes.tree_answers, trees=trees),
-    }
 
 
 def _integers(flag: flag_lists.ListFlag) -> list[int]:

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.page_parts import aligned, percent
-from experiments.skills_page import chance
+from experiments.skills_jobs import Found
+from experiments.skills_page import RULES, chance, notes_of
 from experiments.skills_robustness_results import (
     AXES,
     HELD,
     LOST,
     PROBES,
-    RULES,
     Transfer,
     cells_of,
     common_names,
@@ -23,7 +23,7 @@ from experiments.skills_robustness_results import (
     shared_neurons,
     transfer_of,
 )
-from experiments.skills_study import Found, Shown
+from experiments.skills_study import Shown
 from negjax import skill_figures
 from negjax.figures import Picture
 from negjax.language_model import LanguageModel
@@ -219,11 +219,11 @@ def _notes(found: Mapping[str, Found]) -> list[str]:
         if len(labels) > 1:
             told = "; ".join(f"{', '.join(w)}: {', '.join(names)}" for w, names in labels.items())
             notes.append(f"{task} has labels of other words by template ({told}).")
-        notes += [f"{task}: {note}" for note in one.more["notes"]]
     return [
         f"Counted as speaking for the claim: {HELD:.0%} or more of the lead over a guess is kept; "
         f"against it: {LOST:.0%} or less.",
         "Test prompts of all templates and numbers of demonstrations are the same items; those of "
         "languages are others, or translations of each other.",
-        *dict.fromkeys(notes),
+        *notes,
+        *notes_of(found),
     ]

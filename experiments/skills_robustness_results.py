@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.skills_page import chance, select
-from experiments.skills_study import Found, Row
+from experiments.skills_jobs import Found, Row
+from experiments.skills_page import RULES, chance, select
 from negjax import skills
 
 AXES: Mapping[str, str] = {
@@ -24,7 +24,6 @@ PROBES: Mapping[str, str] = {
     "act": "Act",
     "tree": "Tree",
 }
-RULES: Mapping[str, str] = {"polar": "Polar", "magn": "Magn"}
 HELD, LOST = 0.9, 0.5
 """Of a probe's lead over a guess: kept as much, it counts as robust; no more than this, as not."""
 
@@ -89,9 +88,9 @@ def transfer_of(found: Mapping[str, Found], axis: str, probe: str) -> Transfer:
         own.append(statistics.fmean(r.accuracy for r in best.values()))
         other.append(statistics.fmean(r.accuracy for r in others))
         leads.append(own[-1] - chance(task))
-        halves.append(statistics.fmean(_half(r) for r in best.values()))
+        halves.append(statistics.fmean(r.half for r in best.values()))
         for row in others:
-            noises.append(math.hypot(_half(row), _half(best[row.target])))
+            noises.append(math.hypot(row.half, best[row.target].half))
             beyond += best[row.target].accuracy - row.accuracy > noises[-1]
     losses = [one.more["losses"][axis][probe] for one in found.values()]
     mean, low, high = _together(losses)
@@ -109,10 +108,6 @@ def transfer_of(found: Mapping[str, Found], axis: str, probe: str) -> Transfer:
         statistics.fmean(noises),
         beyond,
     )
-
-
-def _half(row: Row) -> float:
-    return (row.high - row.low) / 2
 
 
 def _together(losses: Sequence[Sequence[float]]) -> tuple[float, float, float]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from absl import flags
 
 from experiments import skills_probes
 from experiments.skills_inputs import Measured
@@ -10,6 +11,13 @@ from negjax import skills
 from negjax.skills import Features
 from negjax.skills.feature_files import RULES, RuleName
 from negjax.skills.fitted import FittedProbe
+
+_BEST = flags.DEFINE_integer(
+    "best_neurons",
+    256,
+    "Best neurons of each ranking, which are compared with another ranking's.",
+    lower_bound=1,
+)
 
 DRAWS = 2000
 """Samples of prompts, of which an interval of a mean is read."""
@@ -32,6 +40,11 @@ def ask(probe: FittedProbe, features: Features) -> np.ndarray:
         return skills_probes.over_activations(features, probe.predict)
     assert isinstance(probe, skills.ScoreProbe | skills.ForestProbe)
     return skills_probes.over_windows(features, probe.predict_codes)
+
+
+def compared() -> int:
+    """k: best neurons of each ranking."""
+    return _BEST.value
 
 
 def best_neurons(votes: np.ndarray, k: int) -> np.ndarray:

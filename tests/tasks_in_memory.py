@@ -87,7 +87,7 @@ def _asked(
             found.probability,
             gold,
         )
-    return Measured(task, parts), memory
+    return Measured(task, parts, skills_inputs.asked_of(task, sizes)), memory
 
 
 def encode_as_tokens(lm: LanguageModel, items: Sequence[Item], labels: Sequence[str]) -> Probes:

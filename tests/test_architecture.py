@@ -72,8 +72,8 @@ EXPERIMENTS = (
     "experiments.control_report experiments.control_page experiments.control "
     "experiments.compare experiments.benchmark_flags experiments.mceval8k_leaks_page "
     "experiments.mceval8k_leaks "
-    "experiments.skills_inputs experiments.skills_study experiments.skills_probes "
-    "experiments.skills_page experiments.skills "
+    "experiments.skills_inputs experiments.skills_jobs experiments.skills_study "
+    "experiments.skills_probes experiments.skills_page experiments.probe_flags experiments.skills "
     "experiments.skills_by_task "
     "experiments.skills_efficiency_page experiments.skills_efficiency "
     "experiments.skills_flexibility_page experiments.skills_flexibility "
@@ -133,14 +133,19 @@ def reached(name: str) -> set[str]:
     return found
 
 
-def test_only_experiments_with_facts_know_the_flags_of_facts():
+@pytest.mark.parametrize(
+    ("defining", "reading"),
+    [
+        ("facts", "linearity neg_map estimators multi_neuron control compare"),
+        ("probe_flags", "skills skills_robustness"),
+        ("skills_transfer", "skills_robustness skills_inclusivity"),
+    ],
+)
+def test_only_experiments_that_read_flags_know_them(defining, reading):
     """Elsewhere such a flag is unknown, not silently without effect."""
     programs = [name for name, tree in LIBRARY.items() if "main" in public(tree)]
-    asking = {name for name in programs if "experiments.facts" in reached(name)}
-    assert asking == {
-        f"experiments.{name}"
-        for name in ["linearity", "neg_map", "estimators", "multi_neuron", "control", "compare"]
-    }
+    asking = {name for name in programs if f"experiments.{defining}" in reached(name)}
+    assert asking == {f"experiments.{name}" for name in reading.split()}
 
 
 def test_the_package_itself_is_imported_by_experiments_alone():

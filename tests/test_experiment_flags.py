@@ -6,14 +6,36 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from experiments import common, control, estimators, linearity, multi_neuron, neg_map, pretrain_bert
+from experiments import (
+    common,
+    control,
+    estimators,
+    linearity,
+    mceval8k_leaks,
+    multi_neuron,
+    neg_map,
+    pretrain_bert,
+    skills,
+    skills_efficiency,
+    skills_flexibility,
+    skills_interdependency,
+    skills_robustness,
+)
 from tests.tiny_runs import FLAGFILES, parse
 
-EXPERIMENTS = (linearity, neg_map, estimators, multi_neuron, control, pretrain_bert)
+EXPERIMENTS = (
+    *(linearity, neg_map, estimators, multi_neuron, control, pretrain_bert),
+    *(skills, skills_efficiency, skills_flexibility, skills_interdependency, skills_robustness),
+    mceval8k_leaks,
+)
 MODULES = [
+    "experiments.benchmark_flags",
     "experiments.common",
     "experiments.curves",
     "experiments.pretrain_job",
+    "experiments.probe_flags",
+    "experiments.skills_inputs",
+    "experiments.skills_transfer",
     *(module.__name__ for module in EXPERIMENTS),
 ]
 # Of those that were counted by hand.

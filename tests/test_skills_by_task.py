@@ -90,6 +90,7 @@ def test_a_run_writes_what_it_found(
     assert str(tmp_path / store.REPORT) in capsys.readouterr().out
     summary = json.loads((tmp_path / store.SUMMARY).read_text(encoding="utf-8"))
     assert summary["complete"] and summary["tasks"] == list(TASKS)
+    assert summary["asked"] == {task: [measured[task].asked] for task in TASKS}
     for verdict in summary["verdicts"]:
         said = [*verdict["for_it"], *verdict["against"], *verdict["silent"]]
         assert sorted(said) == sorted(TASKS), verdict["claim"]

@@ -9,8 +9,8 @@ from absl.testing import flagsaver
 
 from experiments import skills_efficiency, skills_efficiency_page, skills_inputs
 from experiments.skills_inputs import Measured
+from experiments.skills_jobs import Found, Row
 from experiments.skills_page import select
-from experiments.skills_study import Found, Row
 from negjax import skill_figures, skills
 from negjax.figures import Picture
 from tests.block_shapes import tiny
@@ -183,6 +183,4 @@ def made_up(task: str, polar: list[float], prompts: list[float]) -> Found:
     rows += [
         row("polar", x, neurons=512, trained=n) for n, x in zip((8, 16), prompts[:-1], strict=True)
     ]
-    return Found(
-        rows, {"chosen": dict.fromkeys(("polar", "magn", "random", "act"), 512), "notes": []}
-    )
+    return Found(rows, {"chosen": dict.fromkeys(("polar", "magn", "random", "act"), 512)})

@@ -1,6 +1,5 @@
 """The study of probes' accuracies, from flags to folder: numbers, resumption, refusals."""
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,70 +9,24 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
-from pyarrow import parquet
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 import negjax
 from experiments import benchmark_flags, skills_inputs, skills_page
 from experiments import skills as experiment
 from negjax import mceval8k, skills, store
-from negjax.export import save_pretrained
-from negjax.quiet import transformers
-from tests.block_shapes import tiny
-from tests.made_up_mceval8k import write_task
+from tests.skills_runs import TASKS, TEST, TRAIN, VALID, parse, rows_of, write_inputs
 from tests.test_report import Page
-
-TASKS = ("ner", "mnli")
-# Of made-up parts; the disjoint ones of 16 items a label, by what the split gives.
-TRAIN, VALID, TEST = 12, 4, 8
-
-
-def bytes_tokenizer() -> transformers.PreTrainedTokenizerFast:
-    """A token a byte."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that reads bytes, and a benchmark of two tasks, as a user has them."""
-    path = tmp_path_factory.mktemp("inputs")
-    lm = tiny("gated", vocab_size=256, context_length=2048)
-    save_pretrained(dataclasses.replace(lm, tokenizer=bytes_tokenizer()), path / "model")
-    for name in TASKS:
-        write_task(path / "benchmark", name, 8)
-    return path
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(autouse=True)
 def restored_flags() -> Iterator[None]:
     with flagsaver.flagsaver():
         yield
-
-
-def parse(inputs: Path, output: Path, *more: str) -> None:
-    flags.FLAGS(
-        [
-            "skills",
-            f"--model={inputs / 'model'}",
-            f"--root={inputs / 'benchmark'}",
-            f"--tasks={','.join(TASKS)}",
-            f"--features={inputs / 'features'}",
-            f"--output={output}",
-            f"--train={TRAIN}",
-            f"--valid={VALID}",
-            f"--test={TEST}",
-            "--trees=3",
-            *more,
-        ]
-    )
-
-
-def rows_of(output: Path) -> list[dict[str, Any]]:
-    return parquet.read_table(output / store.ACCURACIES).to_pylist()
 
 
 @pytest.fixture(scope="module")
@@ -145,12 +98,42 @@ def test_the_report_shows_tables_and_figures(finished: Path) -> None:
     assert {skills_page.TITLE, "Accuracy", "What leaks"} <= set(page.text)
     summary = json.loads((finished / store.SUMMARY).read_text("utf-8"))
     assert summary["complete"] and summary["tasks"] == list(TASKS)
+    assert summary["failed"] == {}
+    assert any("Magn answers train by the same votes as test" in text for text in page.text)
     means = summary["accuracy"]["disjoint"]["test"]
     rows = [r for r in rows_of(finished) if r["split"] == "disjoint" and r["part"] == "test"]
     for probe, mean in means.items():
         assert mean == pytest.approx(np.mean([r["accuracy"] for r in rows if r["probe"] == probe]))
     for name in ("accuracy", "layers"):
         assert (finished / store.FIGURES / f"{name}.svg").stat().st_size > 1000
+
+
+def test_results_say_how_tasks_were_asked(inputs: Path, finished: Path) -> None:
+    summary = json.loads((finished / store.SUMMARY).read_text("utf-8"))
+    page = Page((finished / store.REPORT).read_text("utf-8"))
+    prompts = {"train": TRAIN, "valid": VALID, "test": TEST}
+    assert set(summary["asked"]) == set(TASKS)
+    for name, (disjoint, original) in summary["asked"].items():
+        for found, task in (
+            (disjoint, mceval8k.load(name, inputs / "benchmark")),
+            (original, mceval8k.load(name, inputs / "benchmark", split="original")),
+        ):
+            assert found == {
+                "split": task.split,
+                "template": task.template,
+                "shots": 1,
+                "seed": task.seed,
+                "key": task.key,
+                "language": None,
+                "sizes": task.sizes,
+                "prompts": prompts,
+                "notes": list(task.notes),
+            }
+            for note in task.notes:
+                assert f"{name}, {task.split} parts: {note}" in page.text
+        assert disjoint["template"].startswith(name) and disjoint["notes"] != original["notes"]
+        [file] = (finished / store.TASKS).glob(f"{name}-*.json")
+        assert json.loads(file.read_text("utf-8"))["asked"] == [disjoint, original]
 
 
 def test_a_second_run_measures_nothing(

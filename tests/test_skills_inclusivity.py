@@ -1,6 +1,7 @@
 """The study of inclusivity: its pairs against scores in memory, what it says, flags to folder."""
 
 import dataclasses
+import gc
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -15,13 +16,13 @@ from pyarrow import parquet
 from experiments import benchmark_flags, skills_inclusivity, skills_inputs, skills_probes
 from experiments.skills_inclusivity_results import (
     RANDOM,
-    RULES,
     kinship_of,
     knowledge_of,
     overlap_of,
     shared,
 )
-from experiments.skills_study import Found, Row
+from experiments.skills_jobs import Found, Row
+from experiments.skills_page import RULES
 from negjax import mceval8k, skill_figures, skills, store
 from negjax.export import save_pretrained
 from negjax.figures import Picture
@@ -175,7 +176,11 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def parse(benchmark: Path, output: Path, *more: str) -> None:
     given = [f"--root={benchmark}", f"--model={benchmark / 'model'}", f"--output={output}"]
-    given += [f"--features={benchmark / 'features'}", "--compilation_cache=none", "--shared=6"]
+    given += [
+        f"--features={benchmark / 'features'}",
+        "--compilation_cache=none",
+        "--best_neurons=6",
+    ]
     # In another order than the benchmark's, which pairs and maps follow.
     sizes = ["--train=12", "--test=6", "--tasks=xnli,mnli,stereoset"]
     flags.FLAGS(["experiment", *given, *sizes, *more])
@@ -218,6 +223,39 @@ def test_a_run_is_interrupted_shown_and_goes_on(benchmark, tmp_path, capsys, mon
     assert Page(page).text
 
 
+def test_pairs_with_a_task_that_failed_are_measured_when_it_is(benchmark, tmp_path, monkeypatch):
+    monkeypatch.setattr(mceval8k, "encode_items", encode_as_tokens)
+    monkeypatch.setattr(skill_figures, "rendered", lambda figure: Picture(b"<svg/>", PNG))
+    measure, held = skills_inputs.measure, []
+
+    def failing(lm, task, *more):
+        gc.collect()
+        tasks = [one for one in gc.get_objects() if type(one) is mceval8k.Task]
+        held.append([one.name for one in tasks if one.train])
+        if task.name == "mnli":
+            raise ValueError("prompt 0 is 3528 tokens")
+        return measure(lm, task, *more)
+
+    output = tmp_path / "run"
+    parse(benchmark, output)
+    with monkeypatch.context() as patch:
+        patch.setattr(skills_inputs, "measure", failing)
+        assert skills_inclusivity.main() == 1
+    # Items of one task at a time.
+    assert held == [[name] for name in NAMES]
+    summary = json.loads((output / store.SUMMARY).read_text("utf-8"))
+    assert summary["failed"] == {"mnli": "prompt 0 is 3528 tokens"}
+    assert summary["tasks"] == ["stereoset", "xnli"]
+    assert summary["overlap"]["polar"]["pairs"] == 1
+    assert skills_inclusivity.main() == 0
+    summary = json.loads((output / store.SUMMARY).read_text("utf-8"))
+    assert summary["failed"] == {} and summary["overlap"]["polar"]["pairs"] == 3
+    rows = parquet.read_table(output / store.ACCURACIES).to_pylist()
+    assert len(rows) == 2 * (9 + 3)
+    [stereoset] = summary["asked"]["stereoset"]
+    assert stereoset["prompts"] == {"train": 12, "test": 6} and stereoset["sizes"]["train"] >= 12
+
+
 def test_one_task_alone_is_shown(benchmark, tmp_path, monkeypatch):
     monkeypatch.setattr(mceval8k, "encode_items", encode_as_tokens)
     monkeypatch.setattr(skill_figures, "rendered", lambda figure: Picture(b"<svg/>", PNG))
@@ -254,8 +292,8 @@ def test_bad_flags(benchmark, tmp_path, flag, message):
 
 
 def test_no_neurons(benchmark, tmp_path):
-    with pytest.raises(flags.IllegalFlagValueError, match="flag --shared=0"):
-        parse(benchmark, tmp_path / "run", "--shared=0")
+    with pytest.raises(flags.IllegalFlagValueError, match="flag --best_neurons=0"):
+        parse(benchmark, tmp_path / "run", "--best_neurons=0")
 
 
 @pytest.mark.parametrize("name", ["quick", "full"])

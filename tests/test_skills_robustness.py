@@ -11,9 +11,9 @@ from absl.testing import flagsaver
 from pyarrow import parquet
 
 from experiments import benchmark_flags, skills_inputs, skills_robustness, skills_transfer
+from experiments.skills_jobs import Found, Row
 from experiments.skills_robustness import Way
 from experiments.skills_robustness_results import PROBES, common_names, mean_matrix, transfer_of
-from experiments.skills_study import Found, Row
 from negjax import mceval8k, skill_figures, skills, store
 from negjax.export import save_pretrained
 from negjax.figures import Picture
@@ -44,7 +44,7 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def parse(benchmark: Path, output: Path, *more: str) -> None:
     given = [f"--root={benchmark}", f"--model={benchmark / 'model'}", f"--output={output}"]
     given += [f"--features={benchmark / 'features'}", "--compilation_cache=none", "--trees=4"]
-    sizes = ["--train=12", "--valid=6", "--test=6", "--shared=6", "--tasks=mnli,xnli"]
+    sizes = ["--train=12", "--valid=6", "--test=6", "--best_neurons=6", "--tasks=mnli,xnli"]
     flags.FLAGS(["experiment", *given, *sizes, *more])
 
 
@@ -225,9 +225,19 @@ def test_a_run_is_shown_and_goes_on(benchmark, tmp_path, capsys, monkeypatch):
     for text in ("From one language to another", "mnli", "speak", "as it was taught"):
         assert text in page
     assert Page(page).text
+    asked = summary["asked"]["xnli"]
+    assert {(way["template"], way["shots"], way["language"]) for way in asked} == {
+        *(("xnli-0-v1", shots, None) for shots in (0, 1)),
+        ("xnli-2-v1", 1, None),
+        *(("xnli-0-v1", 1, language) for language in ("en", "zh")),
+    }
     # Nothing is measured again.
     monkeypatch.setattr(skills_inputs, "measure", None)
     assert skills_robustness.main() == 0
+    # Other ways of asking are another run.
+    parse(benchmark, tmp_path / "run", *more, "--templates=0,1", "--best_neurons=5")
+    with pytest.raises(ValueError, match=r"best_neurons was 6, now 5; templates was \[0, 2\], now"):
+        skills_robustness.main()
 
 
 @pytest.mark.parametrize(
@@ -242,6 +252,7 @@ def test_a_run_is_shown_and_goes_on(benchmark, tmp_path, capsys, monkeypatch):
         ("--templates=0,7", "template 7: mnli has 3, pass 0 to 2"),
         ("--languages=en,it", "--languages=en,it: expected some of en, de, fr, es, zh"),
         ("--fitted=oracle", "--fitted=oracle: expected some of lm_prob"),
+        ("--fitted=lm_prob", "--fitted=lm_prob: expected at least one probe that is taught: polar"),
         ("--tasks=sudoku", "--tasks=sudoku: expected some of ged"),
     ],
 )

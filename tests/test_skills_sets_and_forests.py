@@ -15,8 +15,8 @@ from experiments import (
     skills_interdependency_page,
 )
 from experiments.skills_inputs import Measured
+from experiments.skills_jobs import Found, Row
 from experiments.skills_page import select
-from experiments.skills_study import Found, Row
 from negjax import skill_figures, skills
 from negjax.figures import Picture
 from tests.block_shapes import tiny
@@ -134,7 +134,7 @@ def sets(task: str, accuracies: Sequence[float], random: float) -> Found:
         rows += [row(task, rule, x, neurons=64, number=n) for n, x in enumerate(accuracies)]
         rows.append(row(task, f"random_{rule}", random, neurons=64, number=2))
     drawn = {rule: [random - 0.1, random + 0.1] for rule in ("polar", "magn")}
-    return Found(rows, {"random": drawn, "notes": []})
+    return Found(rows, {"random": drawn})
 
 
 def test_one_set_alone_says_nothing_of_others(task: Task, undrawn: None) -> None:
@@ -225,4 +225,4 @@ def forests(task: str, matrix: Sequence[Sequence[float]], polar: float) -> Found
         for depth, shares in zip((1, None), matrix, strict=True):
             for trees, x in zip((1, 100), shares, strict=True):
                 rows.append(row(task, "tree", x, part=part, depth=depth, trees=trees))
-    return Found(rows, {"notes": []})
+    return Found(rows)
