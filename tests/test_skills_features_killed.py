@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.features_child import PROMPTS, WINDOW
 from tests.few_shot import content
 
-KILLS = 3
+KILLS = 4
 
 
 def started(root: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -40,10 +40,16 @@ def test_killed_at_random_moments(tmp_path):
     for number in range(KILLS):
         process = started(tmp_path / "killed")
         assert process.stdout is not None
-        # Some windows are found and one or more are new, then it may be anywhere in the next ones.
-        for _ in range(number * len(every) // (KILLS + 1) + 2):
-            process.stdout.readline()
-        time.sleep(generator.uniform(0, 0.05))
+        if number == 0:
+            # While the folder is made, or the first window is under way.
+            while process.poll() is None and not any((tmp_path / "killed").glob("*/*")):
+                time.sleep(0.001)
+            time.sleep(generator.uniform(0, 0.02))
+        else:
+            # Some windows are found and more are new, then it may be anywhere in the next ones.
+            for _ in range(number * len(every) // (KILLS + 1) + 2):
+                process.stdout.readline()
+            time.sleep(generator.uniform(0, 0.05))
         process.kill()
         process.communicate()
         killed += process.returncode < 0
