@@ -5,10 +5,12 @@ same weights; central differences of it are good to about 1e-9.
 """
 
 import itertools
+from unittest import mock
 
 import numpy as np
 import pytest
 
+from negjax import gradients
 from negjax.batching import Sizes
 from negjax.gradients import NeurGrad, effects, gradient_batches, neurgrad, sign
 from negjax.language_model import LanguageModel
@@ -129,6 +131,16 @@ def test_gradients_of_joint_targets(shape):
         assert error(found.computed[1], expected) < DERIVATIVE["float64"]
 
 
+def test_effects_in_float64_take_twice_as_much():
+    with precision("float64"):
+        lm = tiny("gated", "float64")
+        probes = tiny_probes(lm)
+        sizes = Sizes(lm.config, 8, 1, 1, 8)
+        one = sizes.prefix_bytes + sizes.effects_bytes
+        with pytest.raises(ValueError, match=rf"one neuron takes about {one:,} bytes"):
+            effects(lm, probes, one_neuron_a_layer(lm), budget_bytes=one - 1)
+
+
 def test_the_sites_of_gated_models_differ_by_the_gate():
     lm = tiny("gated")
     probes = tiny_probes(lm)
@@ -178,16 +190,22 @@ def test_effects_on_every_token():
         assert error(found, (ends[0] - ends[1]) / (2 * STEP)) < DERIVATIVE["float64"]
 
 
-def test_effects_take_neurons_in_any_number_and_any_order():
+def test_effects_take_neurons_in_any_number_and_any_order(monkeypatch):
     lm = tiny("gated")
     probes = tiny_probes(lm)
     neurons = all_neurons(lm.config)[::-1]
     together = effects(lm, probes, neurons)
     each = np.stack([neurons[b : b + 5] for b in range(3)])
-    # Room for two neurons: five go in three turns.
+    # Room for a prompt's pass and two neurons: five go in three turns.
     sizes = Sizes(lm.config, 8, 1, 1)
-    budget = 2 * (sizes.active_row_bytes + 4 * 60)
+    budget = sizes.prefix_bytes + 2 * sizes.effects_bytes
+    turns = mock.Mock(wraps=gradients._effects)
+    monkeypatch.setattr(gradients, "_effects", turns)
     apart = effects(lm, probes, each, budget_bytes=budget)
+    assert [len(call.args[4]) for call in turns.call_args_list] == 3 * [2, 2, 1]
+    one = sizes.prefix_bytes + sizes.effects_bytes
+    with pytest.raises(ValueError, match=rf"one neuron takes about {one:,} bytes"):
+        effects(lm, probes, each, budget_bytes=one - 1)
     for b in range(3):
         assert error(apart[b], together[b, b : b + 5]) < 1e-5
 
