@@ -273,9 +273,10 @@ def effects(
     itemsize = np.dtype(lm.compute_dtype).itemsize
     sizes = batching.Sizes(c, length, 1, 1 if c.causal else length, itemsize)
     # The prompt's pass, and beside it as many neurons as still fit.
-    each, first = sizes.effects_bytes, sizes.prefix_bytes + sizes.effects_bytes
-    batching.fitting(budget_bytes, first, 1, "one neuron")
-    chunk = batching.largest_bucket(min(256, 1 + (budget_bytes - first) // each))
+    one = sizes.prefix_bytes + sizes.effects_bytes
+    batching.fitting(budget_bytes, one, 1, "one neuron")
+    more = (budget_bytes - one) // sizes.effects_bytes
+    chunk = batching.largest_bucket(min(256, 1 + more))
     for row in range(b):
         split = batching.split_probes(c, probes, np.asarray([row]), 0, steps=2)
         if c.causal:

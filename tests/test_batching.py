@@ -162,8 +162,16 @@ def test_a_smaller_budget_makes_smaller_pieces():
 
 def test_common_sizes_run_in_one_batch():
     """Of the embedded model by default: 8 long prompts and 64 short ones, four targets each."""
-    small = {"layers": 30, "width": 576, "neurons": 1536, "heads": 9, "head_width": 64}
-    config = dataclasses.replace(GATED, **small, kv_heads=3, vocab_size=49152)
+    config = dataclasses.replace(
+        GATED,
+        layers=30,
+        width=576,
+        neurons=1536,
+        heads=9,
+        kv_heads=3,
+        head_width=64,
+        vocab_size=49152,
+    )
     lm = dataclasses.replace(tiny("gated"), config=config)
     for prompts, length in ((8, 480), (64, 48)):
         probes = probes_of([length] * prompts)
@@ -180,8 +188,7 @@ def test_common_sizes_run_in_one_batch():
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_tails_keep_to_the_budget(dtype):
     """Rows so many that a prompt's tails pay; of a large model these take a gigabyte or more."""
-    large = {"layers": 32, "width": 4096, "neurons": 14336, "heads": 32, "head_width": 128}
-    config = dataclasses.replace(GATED, **large, kv_heads=8, vocab_size=151936)
+    config = dataclasses.replace(GATED, width=4096, neurons=14336, vocab_size=151936)
     lm = dataclasses.replace(tiny("gated", dtype), config=config)
     held = tails.held_bytes(config, lm.dtype)
     embedding = 151936 * 4096 * 4 if dtype == "bfloat16" else 0
@@ -219,7 +226,7 @@ def test_a_budget_is_a_whole_number(budget):
 # ---- Estimates, beside what the compiler says.
 
 
-def of_shape(*shape: int, dtype: Any = np.int32) -> jax.ShapeDtypeStruct:
+def of_shape(*shape: int, dtype: Any = np.int32) -> Any:
     return jax.ShapeDtypeStruct(shape, dtype)
 
 
