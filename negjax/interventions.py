@@ -12,13 +12,14 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.gradients import Output
+from negjax.gradients import sign
 from negjax.language_model import LanguageModel
 from negjax.model import tails
 from negjax.model.config import Site
 from negjax.model.readout import Scores, Spread
 from negjax.model.replay import Pass, take_read
 from negjax.model.rows import Rows, sweep_rows
+from negjax.model.targets import Output, output_of
 from negjax.passes import run_split
 from negjax.probes import Probes, check_probes
 
@@ -144,8 +145,8 @@ def measure_rows(
             np.arange(len(padded))[:, None],
             some.neuron,
         ]
-        delta = np.where((activation > 0) | (convention == "additive"), some.shift, -some.shift)
-        deltas = some._replace(shift=delta)
+        factor = sign(activation) if convention == "signed" else 1
+        deltas = some._replace(shift=some.shift * factor)
         found = _run(lm, split, passed, deltas, chosen, kernel, chunk=chunk, buffer=buffer)
         count = len(index)
         parts.append(jax.tree.map(lambda x, count=count: x[:count], (activation, found)))
@@ -295,13 +296,9 @@ def select_output(output: Output, log_probability: np.ndarray, logit: np.ndarray
     Raises:
         ValueError: an unknown output.
     """
-    if output == "probability":
-        return np.exp(log_probability)
-    if output == "log_probability":
-        return log_probability
-    if output == "logit":
-        return logit
-    raise ValueError(f"output is {output!r}, expected one of {get_args(Output)}")
+    if output not in get_args(Output):
+        raise ValueError(f"output is {output!r}, expected one of {get_args(Output)}")
+    return output_of(output, log_probability, logit)
 
 
 def grid_rows(neurons: np.ndarray, shifts: np.ndarray) -> Shifted:

@@ -5,15 +5,18 @@ same weights; central differences of it are good to about 1e-9.
 """
 
 import itertools
+from typing import Any
 from unittest import mock
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from negjax import gradients
+from negjax import gradients, interventions
 from negjax.batching import Sizes
 from negjax.gradients import NeurGrad, effects, gradient_batches, neurgrad, sign
 from negjax.language_model import LanguageModel
+from negjax.model.targets import output_of
 from negjax.neurons import all_neurons
 from negjax.probes import Probes, encode
 from negjax.sweeps import sweep
@@ -225,6 +228,27 @@ def test_the_sign_rule():
     assert gradients.neurgrad.tolist() == [
         [[[1, -2], [-3, -4]], [[-1, -0.5], [-0.25, -0.125]]],
     ]
+
+
+def test_the_sign_rule_is_that_of_interventions(monkeypatch):
+    lm = tiny("gated")
+    probes, neurons = tiny_probes(lm), one_neuron_a_layer(lm)
+    shifts = np.asarray([0.5, 2.0])
+    expected = sweep(lm, probes, neurons, shifts, "additive", target=0)
+    assert error(sweep(lm, probes, neurons, shifts, target=0).logit, expected.logit) > 0.01
+    monkeypatch.setattr(interventions, "sign", np.ones_like)
+    found = sweep(lm, probes, neurons, shifts, target=0)
+    np.testing.assert_array_equal(found.logit, expected.logit)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, jnp.asarray])
+def test_outputs_of_either_kind_of_array(kind: Any):
+    log_probability, logit = kind(np.log([0.25, 0.5])), kind([1.0, 2.0])
+    found = output_of("probability", log_probability, logit)
+    assert type(found) is type(logit) and found.dtype == log_probability.dtype
+    np.testing.assert_allclose(found, [0.25, 0.5], rtol=1e-6)
+    assert output_of("log_probability", log_probability, logit) is log_probability
+    assert output_of("logit", log_probability, logit) is logit
 
 
 def test_batches_cover_every_prompt_once():
