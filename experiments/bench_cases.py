@@ -12,8 +12,30 @@ Kind = Literal["sweep", "response", "neurgrad", "features", "ig", "lpi", "joint"
 Tool = Literal["serial", "best", "negjax"]
 
 SEED = 0
+BASELINES = ("serial", "best")
+"""The tools that run PyTorch."""
 # P(label) of four answers: what a multiple-choice prompt asks for.
 LABELS = ("a", "b", "c", "d")
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """A figure to reach."""
+
+    what: str
+    value: float
+    at_most: bool = False
+    """It must not be exceeded; else it is the least that is wanted."""
+
+
+def judged(goal: Goal | None, value: float, text: str) -> str:
+    """A figure as it is printed, with its goal if it has one; bold where it misses that."""
+    if goal is None:
+        return text
+    told = f"{text} ({'at most ' if goal.at_most else ''}{goal.value:g})"
+    # What is no number has reached nothing.
+    reached = value <= goal.value if goal.at_most else value >= goal.value
+    return told if reached else f"**{told}**"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +61,17 @@ class Case:
     serial_part: int = 1
     """Neurons and shifts, or prompts, that `serial` measures; its time is proportional to them."""
     tools: tuple[Tool, ...] = ("serial", "best", "negjax")
-    wanted: tuple[tuple[str, float], ...] = ()
-    """Figures to reach: (what, at least)."""
+    wanted: tuple[Goal, ...] = ()
+
+    def goal(self, what: str) -> Goal | None:
+        """The goal of that name, if the case has it."""
+        return next((goal for goal in self.wanted if goal.what == what), None)
+
+
+COMPILING: dict[str, Goal] = {
+    kind: Goal("seconds of compiling", 10.0, at_most=True) for kind in ("sweep", "neurgrad")
+}
+"""What a first call may take beyond a later one, by kind."""
 
 
 CASES = (
@@ -52,7 +83,11 @@ CASES = (
         neurons=128,
         shifts=(10.0, 0.2),
         serial_part=2,
-        wanted=(("× serial", 250.0), ("of the product rate", 0.70), ("× best", 0.90)),
+        wanted=(
+            Goal("× serial", 250.0),
+            Goal("of the product rate", 0.70),
+            Goal("× best", 0.90),
+        ),
     ),
     Case(
         "sweep_440",
@@ -62,7 +97,11 @@ CASES = (
         neurons=128,
         shifts=(10.0, 0.2),
         serial_part=2,
-        wanted=(("× serial", 1200.0), ("of the product rate", 0.70), ("× best", 0.90)),
+        wanted=(
+            Goal("× serial", 1200.0),
+            Goal("of the product rate", 0.70),
+            Goal("× best", 0.90),
+        ),
     ),
     Case(
         "response_32",
@@ -74,7 +113,11 @@ CASES = (
         nodes=8,
         serial_part=2,
         tools=("serial", "negjax"),
-        wanted=(("× serial", 2000.0),),
+        wanted=(
+            Goal("× serial", 2000.0),
+            Goal("NEG: median", 1e-3, at_most=True),
+            Goal("NEG: 95%", 1e-2, at_most=True),
+        ),
     ),
     Case(
         "neurgrad_35_1",
@@ -82,7 +125,7 @@ CASES = (
         "neurgrad",
         tokens=35,
         prompts=8,
-        wanted=(("× serial", 2.2),),
+        wanted=(Goal("× serial", 2.2),),
     ),
     Case(
         "neurgrad_35_4",
@@ -91,7 +134,7 @@ CASES = (
         tokens=35,
         prompts=8,
         targets=4,
-        wanted=(("× serial", 4.0),),
+        wanted=(Goal("× serial", 4.0),),
     ),
     Case(
         "neurgrad_440_4",
@@ -100,7 +143,7 @@ CASES = (
         tokens=440,
         prompts=8,
         targets=4,
-        wanted=(("× serial", 6.5), ("memory × serial", 5.0)),
+        wanted=(Goal("× serial", 6.5), Goal("memory × serial", 5.0)),
     ),
     Case(
         "features_440_4",
@@ -112,7 +155,7 @@ CASES = (
         targets=4,
         serial_part=8,
         tools=("serial", "negjax"),
-        wanted=(("× serial", 25.0),),
+        wanted=(Goal("× serial", 25.0),),
     ),
     Case(
         "ig_35",
@@ -121,7 +164,7 @@ CASES = (
         tokens=35,
         prompts=8,
         tools=("negjax",),
-        wanted=(("× NeurGrad in the same process, at most", 40.0),),
+        wanted=(Goal("× NeurGrad in the same process", 40.0, at_most=True),),
     ),
     Case(
         "lpi_35",
@@ -129,18 +172,18 @@ CASES = (
         "lpi",
         tokens=35,
         tools=("negjax",),
-        wanted=(("of the product rate", 0.60),),
+        wanted=(Goal("of the product rate", 0.60),),
     ),
     Case(
         "joint_32",
-        "a set of 4,096 neurons shifted together, T ≈ 32 (1,000 sets: under 10 s)",
+        "a set of 4,096 neurons shifted together, T ≈ 32",
         "joint",
         tokens=32,
         neurons=4096,
         shifts=(0.5, 0.5),
         sets=1000,
         tools=("negjax",),
-        wanted=(("seconds for all, at most", 10.0),),
+        wanted=(Goal("seconds for all sets", 10.0, at_most=True),),
     ),
 )
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from negjax.given import whole_number
+from negjax.model import readout
 from negjax.model.config import ModelConfig
 from negjax.model.replay import Suffix
 from negjax.probes import Probes
@@ -126,7 +127,11 @@ def _positions(mask: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Bytes that a computation takes, per prompt and per row, for shapes as encoded."""
+    """Bytes that a computation takes, per prompt and per row, for shapes as encoded.
+
+    What XLA reports for the programs is the measure (`tests/test_batching.py`). Not counted is what
+    does not grow with prompts and rows: the weights, and a working copy of a layer or two of them.
+    """
 
     config: ModelConfig
     length: int
@@ -141,16 +146,28 @@ class Sizes:
 
     @property
     def prefix_bytes(self) -> int:
-        """One prompt's prefix pass: scores, block intermediates, keys and values of all layers."""
-        c, t = self.config, self.length if self.config.causal else self.suffix
-        scores = 3 * c.heads * t * (t + self.head)
-        inner = t * (3 * c.neurons + 6 * c.width + 4 * c.heads * c.head_width)
-        kept = 2 * c.layers * t * c.kv_heads * c.head_width
-        return self.itemsize * (scores + inner + kept)
+        """One prompt's unperturbed pass, and what it keeps."""
+        return self.itemsize * (self._kept + self._pass)
+
+    @property
+    def pull_back_bytes(self) -> int:
+        """One prompt's pass, and its K gradients [L, F], pulled back a layer at a time."""
+        c, k = self.config, self.targets
+        s, seen = self.suffix, self._seen
+        neurons = (3 if c.gated else 2) * c.neurons
+        attention = 4 * c.heads * c.head_width
+        scores = c.heads * seen
+        # One layer's intermediates, and K times the cotangents of its larger half.
+        layer = s * (neurons + 4 * c.width + attention + scores)
+        layer += s * k * (4 * c.width + max(neurons, attention + 2 * scores))
+        # One pass over the vocabulary serves all targets.
+        answers = 2 * (s if c.causal else 1) * c.vocab_size
+        gradients = 2 * k * c.layers * c.neurons
+        return self.itemsize * (self._kept + max(self._pass, layer, answers) + gradients)
 
     @property
     def gradient_bytes(self) -> int:
-        """One prompt's replay with residuals for the backward pass, and K gradients [L, F]."""
+        """One prompt's replay differentiated as a whole: residuals of all layers, K gradients."""
         c = self.config
         seen = self.head + self.length + self.suffix
         saved = c.layers * self.suffix * (6 * c.neurons + 10 * c.width + 2 * c.heads * seen)
@@ -161,16 +178,59 @@ class Sizes:
     @property
     def row_bytes(self) -> int:
         """One intervention row waiting in the buffer."""
-        return self.itemsize * 3 * self.suffix * self.config.width
+        # A norm after the layer is one more array.
+        arrays = 4 if self.config.norm_placement == "post" else 3
+        return self.itemsize * arrays * self.suffix * self.config.width
+
+    @property
+    def sweep_row_bytes(self) -> int:
+        """One intervention row being computed, its logits in blocks of the vocabulary."""
+        block = 3 * min(self.config.vocab_size, readout.VOCAB_BLOCK)
+        scored = self.suffix if self.config.causal else 1
+        return self.itemsize * max(self._row, scored * block)
 
     @property
     def active_row_bytes(self) -> int:
-        """One intervention row being computed."""
+        """One intervention row being computed, all its logits at once."""
+        return self.itemsize * max(self._row, 3 * self.config.vocab_size)
+
+    @property
+    def effects_bytes(self) -> int:
+        """Derivatives along one neuron: its shift and what that does to a layer, and to tokens."""
         c = self.config
-        block = self.suffix * (
-            3 * c.neurons + 6 * c.width + 3 * c.heads * (self.length + self.suffix)
-        )
-        return self.itemsize * max(block, 3 * c.vocab_size)
+        shift = 2 * c.layers * c.neurons
+        return self.itemsize * (max(shift + self._row, c.vocab_size) + c.vocab_size)
+
+    @property
+    def _seen(self) -> int:
+        """Tokens that one of the suffix may see; a masked LM's suffix is the whole prompt."""
+        return self.head + self.suffix + (self.length if self.config.causal else 0)
+
+    @property
+    def _kept(self) -> int:
+        """Entries of a pass's keys and values, and of its trace."""
+        c = self.config
+        keys_values = 2 * self.length * c.kv_heads * c.head_width if c.causal else 0
+        trace = 3 * self.suffix * c.width + (3 if c.gated else 1) * c.neurons
+        return c.layers * (keys_values + trace)
+
+    @property
+    def _pass(self) -> int:
+        """Entries that a pass takes beside those: the intermediates of one layer."""
+        c, t = self.config, self.length + self.suffix if self.config.causal else self.suffix
+        inner = t * (3 * c.neurons + 4 * c.width + 4 * c.heads * c.head_width)
+        # Of a prompt's own scores, blocks of queries are made together, so that they are cut short
+        # where causal, but all are there at once.
+        inner += c.heads * t * (t + 2 * self.head)
+        # The last layer's part is put to the others' in one more copy.
+        return max(inner, self._kept) if c.causal else inner
+
+    @property
+    def _row(self) -> int:
+        """Entries of one row in a layer."""
+        c = self.config
+        inner = 3 * c.neurons + 4 * c.width + 4 * c.heads * c.head_width
+        return self.suffix * (inner + 3 * c.heads * self._seen)
 
 
 def prompt_batches(probes: Probes, largest: int, head: int = 0) -> list[np.ndarray]:

@@ -199,9 +199,9 @@ def gradient_plan(
         itemsize = np.dtype(lm.compute_dtype).itemsize
         head = padded_head(group.head)
         sizes = batching.Sizes(lm.config, own, probes.target_count, suffix, itemsize, head)
-        each = sizes.prefix_bytes + sizes.gradient_bytes
         most = max(1, tokens // own)
-        most = batching.fitting(budget_bytes, each, most, f"one prompt of {own} tokens")
+        what = f"one prompt of {own} tokens"
+        most = batching.fitting(budget_bytes, sizes.pull_back_bytes, most, what)
         # A batch is filled up to a bucket: of a size in between, a part would only be padding.
         return batching.largest_bucket(most)
 
@@ -269,10 +269,14 @@ def effects(
     neurons = check_neurons(c, neurons, len(probes))
     b, n, _ = neurons.shape
     result = np.empty((b, n, c.vocab_size), lm.compute_dtype)
-    length = batching.bucket(int(probes.mask.sum(1).max()))
-    sizes = batching.Sizes(c, length, 1, 1 if c.causal else length)
-    each = sizes.active_row_bytes + 4 * c.layers * c.neurons
-    chunk = batching.fitting(budget_bytes, each, 256, "one neuron")
+    length = batching.bucket(int(probes.mask.sum(1).max()), steps=2)
+    itemsize = np.dtype(lm.compute_dtype).itemsize
+    sizes = batching.Sizes(c, length, 1, 1 if c.causal else length, itemsize)
+    # The prompt's pass, and beside it as many neurons as still fit.
+    one = sizes.prefix_bytes + sizes.effects_bytes
+    batching.fitting(budget_bytes, one, 1, "one neuron")
+    more = (budget_bytes - one) // sizes.effects_bytes
+    chunk = batching.largest_bucket(min(256, 1 + more))
     for row in range(b):
         split = batching.split_probes(c, probes, np.asarray([row]), 0, steps=2)
         if c.causal:

@@ -12,12 +12,14 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.gradients import Output
+from negjax.gradients import sign
 from negjax.language_model import LanguageModel
+from negjax.model import tails
 from negjax.model.config import Site
 from negjax.model.readout import Scores, Spread
 from negjax.model.replay import Pass, take_read
 from negjax.model.rows import Rows, sweep_rows
+from negjax.model.targets import Output, output_of
 from negjax.passes import run_split
 from negjax.probes import Probes, check_probes
 
@@ -96,6 +98,8 @@ class Cost(NamedTuple):
     """Memory of a row that is being computed, likewise."""
     alone: bool = False
     """Only the read position's token is computed, however long the suffix."""
+    sweep: bool = False
+    """It reads the vocabulary as `sweep_rows` does: in blocks, and by tails where those pay."""
 
 
 class Kernel(NamedTuple):
@@ -141,8 +145,8 @@ def measure_rows(
             np.arange(len(padded))[:, None],
             some.neuron,
         ]
-        delta = np.where((activation > 0) | (convention == "additive"), some.shift, -some.shift)
-        deltas = some._replace(shift=delta)
+        factor = sign(activation) if convention == "signed" else 1
+        deltas = some._replace(shift=some.shift * factor)
         found = _run(lm, split, passed, deltas, chosen, kernel, chunk=chunk, buffer=buffer)
         count = len(index)
         parts.append(jax.tree.map(lambda x, count=count: x[:count], (activation, found)))
@@ -161,14 +165,20 @@ def plan_rows(
     group = batching.fitting(
         budget_bytes, 2 * sizes.prefix_bytes, together, f"one prompt of {sizes.length} tokens"
     )
-    row_bytes = 4 * cost.active * row.active_row_bytes
+    active_bytes = row.sweep_row_bytes if cost.sweep else row.active_row_bytes
+    row_bytes = 4 * cost.active * active_bytes
     group = batching.largest_bucket(batching.fitting(budget_bytes, row_bytes, group, "one row"))
     fit = batching.fitting(budget_bytes, row_bytes * group, CHUNK_TOKENS, "one row")
-    chunk = min(fit, max(1, CHUNK_TOKENS // (group * row.suffix)), rows)
+    # At most all rows in a buffer, filled up to a bucket.
+    most = 2 * rows
+    # The tails take the place of the rows being computed, when no layer is left. Where they do not
+    # fit, a buffer stays too small for them to be made.
+    if cost.sweep and budget_bytes < 4 * tails.held_bytes(lm.config, lm.dtype):
+        most = min(most, tails.fewest_rows(lm.config.width) - 1)
+    chunk = min(fit, max(1, CHUNK_TOKENS // (group * row.suffix)), rows, most)
     chunk = batching.largest_bucket(chunk)
-    held = batching.fitting(
-        budget_bytes, 4 * cost.waiting * row.row_bytes * group * chunk, 2 * rows, "one chunk"
-    )
+    each = 4 * cost.waiting * row.row_bytes * group
+    held = batching.fitting(budget_bytes, each * chunk, most // chunk, "one chunk")
     needed = batching.bucket_count(-(-rows // chunk))
     buffer = chunk * min(needed, batching.largest_bucket(held))
     order = longest_first(probes)
@@ -246,9 +256,9 @@ def _sweep(
     )
 
 
-SWEEP = Kernel(functools.partial(_sweep, spread=False))
+SWEEP = Kernel(functools.partial(_sweep, spread=False), Cost(sweep=True))
 """`Scores` of every row."""
-SPREAD = Kernel(functools.partial(_sweep, spread=True))
+SPREAD = Kernel(functools.partial(_sweep, spread=True), Cost(sweep=True))
 """The same, with the spread."""
 
 
@@ -286,13 +296,9 @@ def select_output(output: Output, log_probability: np.ndarray, logit: np.ndarray
     Raises:
         ValueError: an unknown output.
     """
-    if output == "probability":
-        return np.exp(log_probability)
-    if output == "log_probability":
-        return log_probability
-    if output == "logit":
-        return logit
-    raise ValueError(f"output is {output!r}, expected one of {get_args(Output)}")
+    if output not in get_args(Output):
+        raise ValueError(f"output is {output!r}, expected one of {get_args(Output)}")
+    return output_of(output, log_probability, logit)
 
 
 def grid_rows(neurons: np.ndarray, shifts: np.ndarray) -> Shifted:

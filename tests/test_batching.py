@@ -1,16 +1,21 @@
 """Buckets, plans and budgets; choices of neurons."""
 
 import dataclasses
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from negjax import interventions
+from negjax import gradients, interventions, passes
 from negjax.batching import (
+    DEFAULT_BUDGET_BYTES,
     FILLED,
     Sizes,
+    Split,
     bucket,
     bucket_count,
     fitting,
@@ -18,14 +23,32 @@ from negjax.batching import (
     prompt_batches,
     split_probes,
 )
+from negjax.checkpoints.conversion import abstract_model
 from negjax.common_heads import HeadGroup
 from negjax.gradients import gradient_plan
-from negjax.interventions import Cost
+from negjax.interventions import SWEEP, Cost
+from negjax.model import tails
+from negjax.model.attention import KeysValues
+from negjax.model.config import ModelConfig
+from negjax.model.replay import CommonHead, Suffix
+from negjax.model.rows import Rows
 from negjax.neurons import all_neurons, check_neurons, random_neurons
 from negjax.probes import Probes
 from tests.block_shapes import BERT, GATED, JOINT_TARGETS, tiny, tiny_probes
 
+# What a program takes is asked of the compiler as users run it.
+pytestmark = pytest.mark.optimised
+
 SIZES = st.integers(1, 10_000)
+
+# Models large enough that prompts and rows take more than copies of a layer's weights do.
+LARGER: dict[str, Any] = {"layers": 6, "width": 128, "neurons": 512, "heads": 8, "head_width": 16}
+LARGER |= {"vocab_size": 4096, "context_length": 4096}
+CAUSAL = dataclasses.replace(GATED, kv_heads=4, **LARGER)
+MASKED = dataclasses.replace(BERT, kv_heads=8, **LARGER)
+# An estimate adds up what is not always there at once: at most twice as much, as was seen, and for
+# effects a little more. What it leaves out, copies of weights, is less than a tenth here.
+LEAST, MOST = 0.85, 2.5
 
 
 def probes_of(lengths: list[int], followers: int = 0) -> Probes:
@@ -97,18 +120,21 @@ def test_batches_hold_every_prompt_once(lengths, largest):
     st.lists(st.integers(1, 300), min_size=1, max_size=20),
     st.integers(1, 3000),
     st.integers(17, 34),
-    st.sampled_from([GATED, BERT]),
+    st.sampled_from([GATED, BERT, dataclasses.replace(GATED, vocab_size=100_000)]),
+    st.booleans(),
 )
-def test_sweep_plans_keep_to_their_budget(lengths, rows, power, config):
+def test_plans_of_rows_keep_to_their_budget(lengths, rows, power, config, swept):
     lm = dataclasses.replace(tiny("gated"), config=dataclasses.replace(config, context_length=4096))
     probes = probes_of(lengths)
     length = bucket(max(lengths), steps=2)
     sizes = Sizes(config, length, 1, 1 if config.causal else length)
-    if 2**power < max(2 * sizes.prefix_bytes, 4 * sizes.active_row_bytes):
+    cost = SWEEP.cost if swept else Cost()
+    active = sizes.sweep_row_bytes if swept else sizes.active_row_bytes
+    if 2**power < max(2 * sizes.prefix_bytes, 4 * active):
         with pytest.raises(ValueError, match="is too small: one"):
-            interventions.plan_rows(lm, probes, rows, Cost(), 2**power)
+            interventions.plan_rows(lm, probes, rows, cost, 2**power)
         return
-    plan = interventions.plan_rows(lm, probes, rows, Cost(), 2**power)
+    plan = interventions.plan_rows(lm, probes, rows, cost, 2**power)
     assert sorted(np.concatenate([index for index, _, _ in plan])) == list(range(len(lengths)))
     for index, chunk, buffer in plan:
         assert 1 <= chunk <= rows and buffer % chunk == 0
@@ -117,7 +143,7 @@ def test_sweep_plans_keep_to_their_budget(lengths, rows, power, config):
         filled = bucket_count(len(index))
         assert filled == len(index) or index is plan[-1][0]
         assert 2 * filled * sizes.prefix_bytes <= 2**power
-        assert 4 * filled * chunk * sizes.active_row_bytes <= 2**power
+        assert 4 * filled * chunk * active <= 2**power
         assert 4 * filled * buffer * sizes.row_bytes <= 2**power
 
 
@@ -134,6 +160,55 @@ def test_a_smaller_budget_makes_smaller_pieces():
     assert batches == sorted(batches, reverse=True) and batches[0] > batches[-1] == 1
 
 
+def test_common_sizes_run_in_one_batch():
+    """Of the embedded model by default: 8 long prompts and 64 short ones, four targets each."""
+    config = dataclasses.replace(
+        GATED,
+        layers=30,
+        width=576,
+        neurons=1536,
+        heads=9,
+        kv_heads=3,
+        head_width=64,
+        vocab_size=49152,
+    )
+    lm = dataclasses.replace(tiny("gated"), config=config)
+    for prompts, length in ((8, 480), (64, 48)):
+        probes = probes_of([length] * prompts)
+        four = dataclasses.replace(
+            probes,
+            target_ids=probes.target_ids.repeat(4, 1),
+            target_mask=probes.target_mask.repeat(4, 1),
+        )
+        group = HeadGroup(np.arange(prompts), 0)
+        [batch] = gradient_plan(lm, four, group, DEFAULT_BUDGET_BYTES)
+        assert batch.rows == prompts
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_tails_keep_to_the_budget(dtype):
+    """Rows so many that a prompt's tails pay; of a large model these take a gigabyte or more."""
+    config = dataclasses.replace(GATED, width=4096, neurons=14336, vocab_size=151936)
+    lm = dataclasses.replace(tiny("gated", dtype), config=config)
+    held = tails.held_bytes(config, lm.dtype)
+    embedding = 151936 * 4096 * 4 if dtype == "bfloat16" else 0
+    assert held == 2 * 7 * 4096**2 * 4 + embedding
+    few = tails.fewest_rows(4096)
+    for budget, made in ((4 * held, True), (4 * held - 1, False)):
+        for cost in (SWEEP.cost, Cost()):
+            plan = interventions.plan_rows(lm, probes_of([32]), 200_000, cost, budget)
+            [(_, chunk, buffer)] = plan
+            assert (buffer >= few) == (made or not cost.sweep)
+            assert buffer % chunk == 0 and buffer > few / 2
+
+
+def test_what_makes_no_tails_takes_nothing_for_them():
+    large = dataclasses.replace(GATED, vocab_size=100_000)
+    assert tails.held_bytes(large, jnp.dtype("float32")) > 0
+    assert tails.held_bytes(large, jnp.dtype("float64")) == 0
+    assert tails.held_bytes(GATED, jnp.dtype("float32")) == 0
+
+
 def test_fitting():
     assert fitting(100, 30, 10, "one row") == 3
     assert fitting(1000, 30, 10, "one row") == 10
@@ -146,6 +221,102 @@ def test_fitting():
 def test_a_budget_is_a_whole_number(budget):
     with pytest.raises(ValueError, match=r"budget_bytes is .*, expected a whole number, 0 or more"):
         fitting(budget, 30, 10, "one row")
+
+
+# ---- Estimates, beside what the compiler says.
+
+
+def of_shape(*shape: int, dtype: Any = np.int32) -> Any:
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def abstract_split(config: ModelConfig, prompts: int, length: int, targets: int) -> Split:
+    suffix = 1 if config.causal else length
+    prefix = (None, None)
+    if config.causal:
+        prefix = of_shape(prompts, length), of_shape(prompts, length, dtype=bool)
+    tokens = of_shape(prompts, suffix)
+    places = Suffix(tokens, tokens, of_shape(prompts, suffix, dtype=bool), of_shape(prompts))
+    chosen = of_shape(prompts, targets, 1), of_shape(prompts, targets, 1, dtype=bool)
+    return Split(*prefix, places, *chosen)
+
+
+def taken(jitted: Any, config: ModelConfig, *arguments: Any, **options: Any) -> int:
+    """Bytes of a program on arguments after the model's, its results included."""
+    model = abstract_model(config, jnp.dtype("float32"))
+    found = jitted.lower(*model, *arguments, **options).compile().memory_analysis()
+    return found.temp_size_in_bytes + found.output_size_in_bytes
+
+
+def sizes_of(config: ModelConfig, length: int, targets: int = 1, head: int = 0) -> Sizes:
+    return Sizes(config, length, targets, 1 if config.causal else length, head=head)
+
+
+@pytest.mark.parametrize(
+    ("config", "prompts", "length", "targets", "head"),
+    [
+        (CAUSAL, 16, 96, 1, 0),
+        (CAUSAL, 16, 96, 4, 0),
+        (CAUSAL, 48, 24, 4, 0),
+        (CAUSAL, 12, 32, 4, 384),
+        (MASKED, 16, 96, 1, 0),
+        (MASKED, 16, 96, 4, 0),
+        (MASKED, 48, 24, 4, 0),
+    ],
+)
+def test_gradients_take_what_is_said(config, prompts, length, targets, head):
+    keys = of_shape(6, config.kv_heads, head, 16, dtype=np.float32)
+    common = CommonHead(KeysValues(keys, keys), of_shape(head, dtype=bool)) if head else None
+    split = abstract_split(config, prompts, length, targets)
+    arguments = split, config.sites[0], "probability", False, common
+    found = taken(gradients._gradient, config, *arguments)
+    sizes = sizes_of(config, length, targets, head)
+    assert LEAST < prompts * sizes.pull_back_bytes / found < MOST
+
+
+@pytest.mark.parametrize("config", [CAUSAL, MASKED])
+@pytest.mark.parametrize(("prompts", "length"), [(16, 96), (48, 24)])
+def test_passes_take_what_is_said(config, prompts, length):
+    split = abstract_split(config, prompts, length, 1)
+    found = taken(passes._run_split, config, split)
+    assert LEAST < prompts * sizes_of(config, length).prefix_bytes / found < MOST
+
+
+# The last one's rows are so many that tails are made, when no row is in a layer.
+@pytest.mark.parametrize(
+    ("config", "prompts", "length", "chunk", "buffer"),
+    [
+        (CAUSAL, 1, 96, 384, 480),
+        (CAUSAL, 8, 48, 64, 1024),
+        (MASKED, 1, 48, 8, 256),
+        (MASKED, 4, 96, 1, 64),
+        (dataclasses.replace(CAUSAL, width=768), 1, 24, 32, 4 * 768),
+    ],
+)
+def test_sweeps_take_what_is_said(config, prompts, length, chunk, buffer):
+    split = abstract_split(config, prompts, length, 1)
+    model = abstract_model(config, jnp.dtype("float32"))
+    passed = jax.eval_shape(lambda *given: passes._run_split(model[0], *given), model[1], split)
+    row = of_shape(prompts, buffer)
+    rows = Rows(row, row, of_shape(prompts, buffer, dtype=np.float32))
+    arguments = split, passed, rows, config.sites[0], chunk
+    sizes = sizes_of(config, length)
+    waiting, active = buffer * sizes.row_bytes, chunk * sizes.sweep_row_bytes
+    if prompts == 1 and buffer >= tails.fewest_rows(config.width):
+        active = max(active, tails.held_bytes(config, jnp.dtype("float32")))
+    found = taken(interventions._sweep, config, *arguments, spread=False)
+    assert LEAST < prompts * (waiting + active) / found < MOST
+
+
+@pytest.mark.parametrize("config", [CAUSAL, MASKED])
+@pytest.mark.parametrize("length", [24, 96])
+def test_effects_take_what_is_said(config, length):
+    split = abstract_split(config, 1, length, 1)
+    model = abstract_model(config, jnp.dtype("float32"))
+    passed = jax.eval_shape(lambda *given: passes._run_split(model[0], *given), model[1], split)
+    arguments = split.suffix, passed.prefix, of_shape(96, 2), config.sites[0]
+    found = taken(gradients._effects, config, *arguments)
+    assert LEAST < 96 * sizes_of(config, length).effects_bytes / found < MOST
 
 
 # ---- Splits.

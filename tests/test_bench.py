@@ -1,10 +1,14 @@
 """The bench: its processes, its arithmetic, and the whole study among its cases."""
 
 import dataclasses
+import importlib.util
 import json
+import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 import negjax
 from experiments import bench, bench_study
-from experiments.bench_cases import CASES, Case, arithmetic, inputs
+from experiments.bench_cases import CASES, COMPILING, Case, Goal, arithmetic, inputs, judged
 from experiments.bench_processes import measure
 from experiments.bench_study import STUDIES
 from negjax import store
@@ -136,7 +140,42 @@ def test_the_table_says_ratios_and_what_was_wanted(
     assert cells[1:4] == ["1 s", "0.188 s", "0.25 s"]
     assert cells[4:7] == [ratio, "0.75", "–"]
     assert cells[7:] == [memory, "2e-05, 1e-05"]
-    assert any("4.0 s in a first process, 1.0 s in a second" in line for line in lines)
+    told = "4.0 s (at most 10) in a first process, 1.0 s in a second"
+    assert any(told in line for line in lines)
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_every_goal_is_judged(reached: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures far better than wanted, or far worse: what misses its goal is bold."""
+    lm = tiny("gated")
+    better = 1e3 if reached else 1e-3
+    monkeypatch.setattr(bench, "arithmetic", lambda *given: 1e9)
+    theirs = {"rates": [1e9], "peak_bytes": 1e9, "seconds": better}
+    ours = {"rates": [1e9], "peak_bytes": 1e9 / better, "seconds": 1 / better, "beside": [1.0]}
+    found: dict[str, dict[str, Any]] = {
+        case.name: {tool: ours if tool == "negjax" else theirs for tool in case.tools}
+        for case in CASES
+    }
+    lines = bench._table(
+        lm,
+        list(CASES),
+        {case.name: arrays_of(case, lm) for case in CASES},
+        found,
+        {case.name: {} for case in CASES},
+        {kind: {"cold": 10 / better, "cached": 1.0} for kind in COMPILING},
+        {"median": 1e-3 / better, "95%": 1e-2 / better},
+    )
+    goals = [goal for case in CASES for goal in case.wanted] + list(COMPILING.values())
+    told = [f"({'at most ' if goal.at_most else ''}{goal.value:g})" for goal in goals]
+    figures = re.findall(r"(\((?:at most )?[\d.]+\))(\*\*)?", "\n".join(lines[2:]))
+    assert [bold == "" for _, bold in figures] == [reached] * len(goals)
+    assert Counter(text for text, _ in figures) == Counter(told)
+
+
+def test_no_number_is_a_miss() -> None:
+    for goal in (Goal("one", 1.0), Goal("two", 1.0, at_most=True)):
+        assert judged(goal, 1.0, "x").startswith("x (") and judged(None, 0.0, "x") == "x"
+        assert judged(goal, np.nan, "x").startswith("**x (")
 
 
 def test_a_study_is_measured_as_its_users_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +198,12 @@ def test_a_study_is_measured_as_its_users_run_it(monkeypatch: pytest.MonkeyPatch
     assert {"--model=some-model", "--tasks=agnews", "--train=300"} <= set(commands[0])
     assert found["prompts"] == 490 and found["accuracy"] == {"tree": 0.5}
     line = bench_study.line(STUDIES[1], found)
-    assert "490 prompts" in line and "2.50 GB (under 3)" in line and "(under 40)" in line
+    assert "490 prompts" in line and "peak memory 2.50 GB (at most 3)" in line
+    assert " minutes (at most 40)" in line and "*" not in line
+    slow = found | {"seconds": 2401.0, "peak_bytes": 3.1e9}
+    line = bench_study.line(STUDIES[1], slow)
+    assert "**40.0 minutes (at most 40)**" in line
+    assert "**peak memory 3.10 GB (at most 3)**" in line
 
 
 def test_a_study_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,18 +212,64 @@ def test_a_study_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
         bench_study.measure(STUDIES[0], "smollm2-135m-instruct")
 
 
+def start(*given: str) -> None:
+    flags.FLAGS(["bench", *given])
+    bench.main()
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         (["--cases=sweep_32,sweep_33"], "--cases=sweep_32,sweep_33: expected some of"),
         (["--cases="], "--cases=: expected some of"),
         (["--cases=sweep_32", "--notes=NOTES"], "lacks the lines"),
+        (["--dtype=float64"], "--dtype=float64: the bench has no use for it"),
+        (["--precision=default"], "--precision=default: the bench"),
+        (["--site=product"], "--site=product: the bench"),
+        (["--budget_mib=100"], "--budget_mib=100: the bench"),
+        (["--seed=1"], "--seed=1: the bench"),
+        (["--overwrite"], "--overwrite=True: the bench"),
     ],
 )
 @pytest.mark.usefixtures("restored_flags")
 def test_refused(tmp_path: Path, given: list[str], message: str) -> None:
     notes = tmp_path / "notes.md"
     notes.write_text("no marks\n")
-    flags.FLAGS(["bench", *(flag.replace("NOTES", str(notes)) for flag in given)])
     with pytest.raises(ValueError, match=message):
-        bench.main()
+        start(*(flag.replace("NOTES", str(notes)) for flag in given))
+
+
+@pytest.mark.usefixtures("restored_flags")
+def test_no_rounds_are_refused() -> None:
+    with pytest.raises(flags.Error, match="repeats"):
+        start("--repeats=0")
+
+
+@pytest.mark.usefixtures("restored_flags")
+def test_without_pytorch_it_is_said_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    message = r"need PyTorch: pip install -e '\.\[torch\]'; or .* --cases=ig_35,lpi_35,joint_32$"
+    output = tmp_path / "run"
+    with pytest.raises(ValueError, match=message):
+        start("--cases=ig_35,sweep_32", f"--output={output}")
+    assert not output.exists()
+
+
+@pytest.mark.usefixtures("restored_flags")
+def test_models_that_the_baselines_cannot_be_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "there")
+    measured = mock.Mock()
+    monkeypatch.setattr(bench, "measure", measured)
+    others = [tiny("gpt2"), tiny("gated", qkv_bias=True), tiny("gated", activation="gelu")]
+    for lm in others:
+        monkeypatch.setattr(negjax, "load", lambda name, lm=lm: lm)
+        message = rf"--model=smollm2-135m-instruct is of family '{lm.config.family}', expected"
+        with pytest.raises(ValueError, match=message):
+            start("--cases=sweep_32", f"--output={tmp_path}")
+    measured.assert_not_called()
+    for family in ("llama", "mistral"):
+        bench._need_llama(tiny("gated", family=family))

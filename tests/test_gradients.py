@@ -5,13 +5,18 @@ same weights; central differences of it are good to about 1e-9.
 """
 
 import itertools
+from typing import Any
+from unittest import mock
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from negjax import gradients, interventions
 from negjax.batching import Sizes
 from negjax.gradients import NeurGrad, effects, gradient_batches, neurgrad, sign
 from negjax.language_model import LanguageModel
+from negjax.model.targets import output_of
 from negjax.neurons import all_neurons
 from negjax.probes import Probes, encode
 from negjax.sweeps import sweep
@@ -129,6 +134,16 @@ def test_gradients_of_joint_targets(shape):
         assert error(found.computed[1], expected) < DERIVATIVE["float64"]
 
 
+def test_effects_in_float64_take_twice_as_much():
+    with precision("float64"):
+        lm = tiny("gated", "float64")
+        probes = tiny_probes(lm)
+        sizes = Sizes(lm.config, 8, 1, 1, 8)
+        one = sizes.prefix_bytes + sizes.effects_bytes
+        with pytest.raises(ValueError, match=rf"one neuron takes about {one:,} bytes"):
+            effects(lm, probes, one_neuron_a_layer(lm), budget_bytes=one - 1)
+
+
 def test_the_sites_of_gated_models_differ_by_the_gate():
     lm = tiny("gated")
     probes = tiny_probes(lm)
@@ -178,16 +193,22 @@ def test_effects_on_every_token():
         assert error(found, (ends[0] - ends[1]) / (2 * STEP)) < DERIVATIVE["float64"]
 
 
-def test_effects_take_neurons_in_any_number_and_any_order():
+def test_effects_take_neurons_in_any_number_and_any_order(monkeypatch):
     lm = tiny("gated")
     probes = tiny_probes(lm)
     neurons = all_neurons(lm.config)[::-1]
     together = effects(lm, probes, neurons)
     each = np.stack([neurons[b : b + 5] for b in range(3)])
-    # Room for two neurons: five go in three turns.
+    # Room for a prompt's pass and two neurons: five go in three turns.
     sizes = Sizes(lm.config, 8, 1, 1)
-    budget = 2 * (sizes.active_row_bytes + 4 * 60)
+    budget = sizes.prefix_bytes + 2 * sizes.effects_bytes
+    turns = mock.Mock(wraps=gradients._effects)
+    monkeypatch.setattr(gradients, "_effects", turns)
     apart = effects(lm, probes, each, budget_bytes=budget)
+    assert [len(call.args[4]) for call in turns.call_args_list] == 3 * [2, 2, 1]
+    one = sizes.prefix_bytes + sizes.effects_bytes
+    with pytest.raises(ValueError, match=rf"one neuron takes about {one:,} bytes"):
+        effects(lm, probes, each, budget_bytes=one - 1)
     for b in range(3):
         assert error(apart[b], together[b, b : b + 5]) < 1e-5
 
@@ -207,6 +228,27 @@ def test_the_sign_rule():
     assert gradients.neurgrad.tolist() == [
         [[[1, -2], [-3, -4]], [[-1, -0.5], [-0.25, -0.125]]],
     ]
+
+
+def test_the_sign_rule_is_that_of_interventions(monkeypatch):
+    lm = tiny("gated")
+    probes, neurons = tiny_probes(lm), one_neuron_a_layer(lm)
+    shifts = np.asarray([0.5, 2.0])
+    expected = sweep(lm, probes, neurons, shifts, "additive", target=0)
+    assert error(sweep(lm, probes, neurons, shifts, target=0).logit, expected.logit) > 0.01
+    monkeypatch.setattr(interventions, "sign", np.ones_like)
+    found = sweep(lm, probes, neurons, shifts, target=0)
+    np.testing.assert_array_equal(found.logit, expected.logit)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, jnp.asarray])
+def test_outputs_of_either_kind_of_array(kind: Any):
+    log_probability, logit = kind(np.log([0.25, 0.5])), kind([1.0, 2.0])
+    found = output_of("probability", log_probability, logit)
+    assert type(found) is type(logit) and found.dtype == log_probability.dtype
+    np.testing.assert_allclose(found, [0.25, 0.5], rtol=1e-6)
+    assert output_of("log_probability", log_probability, logit) is log_probability
+    assert output_of("logit", log_probability, logit) is logit
 
 
 def test_batches_cover_every_prompt_once():

@@ -5,7 +5,10 @@ Tolerances are in units of the largest value; float32 rounds at 6e-8 of it.
 
 import dataclasses
 from typing import Any
+from unittest import mock
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +19,8 @@ from negjax.chebyshev import response
 from negjax.common_heads import HeadGroup
 from negjax.gradients import effects, neurgrad
 from negjax.interventions import Cost
+from negjax.language_model import LanguageModel
+from negjax.model import readout, tails
 from negjax.neurons import all_neurons
 from negjax.probes import Probes, encode
 from negjax.sweeps import sweep
@@ -49,12 +54,12 @@ def padded(probes: Probes, left: list[int], right: int, filler: int) -> Probes:
     return dataclasses.replace(probes, tokens=tokens, mask=mask, read=read)
 
 
-def results(shape: str, probes: Probes, **options: Any) -> dict[str, np.ndarray]:
+def results(lm: LanguageModel, probes: Probes, **options: Any) -> dict[str, np.ndarray]:
     """Everything that is measured, each with the prompts first."""
-    lm = tiny(shape)
     neurons = one_neuron_a_layer(lm)
     gradient = neurgrad(lm, probes, **options)
     swept = sweep(lm, probes, neurons, SHIFTS, target=1, **options)
+    curve = response(lm, probes, neurons, 2.0, 4, max_nodes=4, target=1, **options)
     return {
         "probability": gradient.probability,
         "activation": gradient.activation,
@@ -62,6 +67,8 @@ def results(shape: str, probes: Probes, **options: Any) -> dict[str, np.ndarray]
         "logit": swept.logit,
         "log_probability": swept.log_probability,
         "baseline": swept.baseline,
+        "coefficients": curve.coefficients,
+        "effects": effects(lm, probes, neurons, **options),
     }
 
 
@@ -69,6 +76,28 @@ def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         assert error(found[name], values) < TOLERANCE, name
+
+
+def assert_among(
+    found: dict[str, np.ndarray], whole: dict[str, np.ndarray], index: list[int]
+) -> None:
+    """The results of some prompts are those among all."""
+    assert found.keys() == whole.keys()
+    for name, values in whole.items():
+        assert found[name].shape == values[index].shape, name
+        assert np.abs(found[name] - values[index]).max() < TOLERANCE * np.abs(values).max(), name
+
+
+def least_budget(lm: LanguageModel, probes: Probes) -> int:
+    """In bytes, that everything can be measured with."""
+    suffix = probes.target_ids.shape[2] if lm.config.causal else 8
+    sizes = batching.Sizes(lm.config, 8, probes.target_count, suffix)
+    return max(
+        sizes.pull_back_bytes,
+        2 * sizes.prefix_bytes,
+        4 * sizes.active_row_bytes,
+        sizes.prefix_bytes + sizes.effects_bytes,
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -80,8 +109,8 @@ def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -
 )
 def test_padding(shape, left, right, filler):
     """Left, right or both, much or little, and whatever stands in it."""
-    probes = tiny_probes(tiny(shape))
-    assert_same(results(shape, padded(probes, left, right, filler)), results(shape, probes))
+    lm, probes = tiny(shape), tiny_probes(tiny(shape))
+    assert_same(results(lm, padded(probes, left, right, filler)), results(lm, probes))
 
 
 @pytest.mark.parametrize(
@@ -97,13 +126,8 @@ def test_padding(shape, left, right, filler):
 )
 def test_batches_of_prompts(shape, index):
     """Alone, in company, twice, in another order."""
-    probes = tiny_probes(tiny(shape))
-    whole = results(shape, probes)
-    expected = {name: values[index] for name, values in whole.items()}
-    found = results(shape, probes.select(index))
-    for name, values in expected.items():
-        scale = np.abs(whole[name]).max()
-        assert np.abs(found[name] - values).max() < TOLERANCE * scale, name
+    lm, probes = tiny(shape), tiny_probes(tiny(shape))
+    assert_among(results(lm, probes.select(index)), results(lm, probes), index)
 
 
 @pytest.mark.parametrize("length", [1, 4, 5, 9, 17])
@@ -113,7 +137,7 @@ def test_lengths_at_the_edges_of_buckets(length):
     words = [f"w{2 + (7 * i) % 21}" for i in range(32)]
     prompts = [" ".join(words[:length]), " ".join(words)]
     both = encode(lm, prompts, [("w3", "w5")] * 2)
-    together, alone = results("gated", both), results("gated", both.select([0]))
+    together, alone = results(lm, both), results(lm, both.select([0]))
     for name, values in together.items():
         assert np.abs(values[:1] - alone[name]).max() < TOLERANCE * np.abs(values).max(), name
 
@@ -121,21 +145,38 @@ def test_lengths_at_the_edges_of_buckets(length):
 @pytest.mark.parametrize("shape", ["gated", "bert"])
 def test_budgets_and_chunks(shape, monkeypatch):
     lm, probes = tiny(shape), tiny_probes(tiny(shape))
-    expected = results(shape, probes)
+    expected = results(lm, probes)
     rows = len(one_neuron_a_layer(lm)) * len(SHIFTS) + lm.config.layers
     plan = interventions.plan_rows(lm, probes, rows, Cost(), batching.DEFAULT_BUDGET_BYTES)
     # So little that each prompt goes by itself.
-    sizes = batching.Sizes(lm.config, 8, 2, 8 if shape == "bert" else 1)
-    small = max(sizes.prefix_bytes + sizes.gradient_bytes, 2 * sizes.prefix_bytes)
+    small = least_budget(lm, probes)
     tight = interventions.plan_rows(lm, probes, rows, Cost(), small)
     assert len(plan) == 1 < len(tight) == 3
     assert len(gradients.gradient_plan(lm, probes, HeadGroup(np.arange(3), 0), small)) == 3
-    assert_same(results(shape, probes, budget_bytes=small), expected)
+    assert_same(results(lm, probes, budget_bytes=small), expected)
     monkeypatch.setattr(interventions, "CHUNK_TOKENS", 16)
     monkeypatch.setattr(interventions, "CALL_TOKENS", 1)
     tiny_chunks = interventions.plan_rows(lm, probes, rows, Cost(), batching.DEFAULT_BUDGET_BYTES)
     assert len(tiny_chunks) == 3 and tiny_chunks[0][1] < plan[0][1] * len(plan[0][0])
-    assert_same(results(shape, probes), expected)
+    assert_same(results(lm, probes), expected)
+
+
+@pytest.mark.parametrize("mode", ["single", "all"])
+@FEW
+@given(
+    index=st.lists(st.integers(0, 2), min_size=1, max_size=3, unique=True),
+    times=st.sampled_from([1, 2, 1000]),
+    tokens=st.sampled_from([1, 6, 512]),
+)
+def test_prompts_budgets_and_chunks_together(mode, index, times, tokens):
+    """Some of the prompts, in any order, with little memory or much, in chunks small or large."""
+    lm = tiny("gated")
+    probes = tiny_probes(lm, JOINT_TARGETS, "all") if mode == "all" else tiny_probes(lm)
+    whole = results(lm, probes)
+    budget = times * least_budget(lm, probes)
+    with mock.patch.object(interventions, "CHUNK_TOKENS", tokens):
+        found = results(lm, probes.select(index), budget_bytes=budget)
+    assert_among(found, whole, index)
 
 
 def test_rows_in_several_buffers():
@@ -196,3 +237,33 @@ def test_targets_do_not_meet(mode):
         found = neurgrad(lm, alone)
         assert error(found.computed[:, 0], together.computed[:, k]) < TOLERANCE
         assert error(found.probability[:, 0], together.probability[:, k]) < TOLERANCE
+
+
+@pytest.mark.parametrize("tailed", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_weights_in_bfloat16(shape, tailed, monkeypatch):
+    """They are rounded, and nothing else is: float32 weights of the same values say the same."""
+    short = tiny(shape, "bfloat16")
+    long = dataclasses.replace(
+        short,
+        graphdef=tiny(shape).graphdef,
+        params=jax.tree.map(lambda leaf: leaf.astype(jnp.float32), short.params),
+    )
+    assert (short.dtype, long.dtype) == (jnp.bfloat16, jnp.float32)
+    probes = tiny_probes(short).select([2])
+    unrounded = results(tiny(shape), probes)
+    taken = mock.Mock(wraps=tails.tails_of)
+    if tailed:  # From a prompt's first row on, and behind a few tokens.
+        monkeypatch.setattr(tails, "ROWS_A_WIDTH", 0)
+        monkeypatch.setattr(tails, "tails_of", taken)
+        monkeypatch.setattr(readout, "VOCAB_BLOCK", 4)
+        jax.clear_caches()
+    found, expected = results(short, probes), results(long, probes)
+    if tailed:
+        jax.clear_caches()
+        assert taken.call_count >= 4  # In sweeps and responses of both.
+    for name, values in expected.items():
+        assert found[name].dtype == values.dtype, name
+        assert error(found[name], values) < 3e-6, name
+    # Rounding the weights is seen.
+    assert error(found["computed"], unrounded["computed"]) > 1e-4

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 
 from negjax.model import readout
 from negjax.model.chunks import over_chunks
+from negjax.model.config import ModelConfig
 from negjax.model.layers import MASKED_SCORE
 from negjax.model.readout import Scores, folded
 from negjax.model.transformer import Transformer
@@ -58,10 +59,32 @@ class Tails(NamedTuple):
     """[T], max ‖W_v - mean‖."""
 
 
+def fewest_rows(width: int) -> int:
+    """Of a prompt, so that its tails pay."""
+    return ROWS_A_WIDTH * width
+
+
 def worthwhile(model: Transformer, rows: int, dtype: jnp.dtype) -> bool:
     """Whether the tails of a prompt pay for so many rows of it."""
     vocab, width = model.output_embedding().shape
-    return dtype == jnp.float32 and vocab > readout.VOCAB_BLOCK and rows >= ROWS_A_WIDTH * width
+    return dtype == jnp.float32 and vocab > readout.VOCAB_BLOCK and rows >= fewest_rows(width)
+
+
+def held_bytes(config: ModelConfig, dtype: jnp.dtype) -> int:
+    """What the tails of a prompt take while they are made; dtype: of the weights."""
+    if dtype == jnp.float64 or config.vocab_size <= readout.VOCAB_BLOCK:
+        return 0  # There are none.
+    entries = 2 * len(_starts(config.vocab_size)) * config.width**2
+    if dtype != jnp.float32:
+        entries += config.vocab_size * config.width  # of the embedding, in float32
+    return entries * jnp.dtype(jnp.float32).itemsize
+
+
+def _starts(vocab: int) -> list[int]:
+    """[T], where the tails begin."""
+    size = readout.VOCAB_BLOCK
+    blocks = -(-vocab // size)
+    return [size << power for power in range(blocks.bit_length()) if size << power < vocab]
 
 
 def tails_of(model: Transformer, resid: jax.Array, targets: jax.Array) -> Tails:
@@ -75,7 +98,7 @@ def tails_of(model: Transformer, resid: jax.Array, targets: jax.Array) -> Tails:
     vocab, width = embedding.shape
     size = readout.VOCAB_BLOCK
     blocks = -(-vocab // size)
-    starts = [size << power for power in range(blocks.bit_length()) if size << power < vocab]
+    starts = _starts(vocab)
     start = jnp.asarray(starts, jnp.int32)
     features = model.head.features(resid)
     logits = model.unembed(features)

@@ -9,14 +9,16 @@ With x the features that the output embedding W reads, and p the next token's di
 so of all that costs a pass over the vocabulary, Σ_v p_v W_v, one serves every target of a prompt.
 """
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from negjax.model.transformer import Transformer
 
 Output = Literal["probability", "log_probability", "logit"]
+Array = TypeVar("Array", jax.Array, np.ndarray)
 
 
 def target_scores(
@@ -62,10 +64,11 @@ def target_derivatives(
     return log_probability, jnp.broadcast_to(slope, (targets.shape[1], *features.shape))
 
 
-def output_of(output: Output, log_probability: jax.Array, logit: jax.Array) -> jax.Array:
-    """One of the outputs, to be differentiated."""
+def output_of(output: Output, log_probability: Array, logit: Array) -> Array:
+    """One of the outputs, of arrays of JAX, to be differentiated, or of NumPy."""
     if output == "probability":
-        return jnp.exp(log_probability)
+        numbers = np if isinstance(log_probability, np.ndarray) else jnp
+        return numbers.exp(log_probability)
     return log_probability if output == "log_probability" else logit
 
 
