@@ -9,8 +9,9 @@ of all templates and numbers of demonstrations are the same.
 
 Time on 2 cores with the embedded model: about 0.12 s a prompt, and prompts are asked in every way;
 skills_robustness_quick.flags (one task) under 3 minutes, skills_robustness_full.flags (22 tasks)
-4 hours. Expected: probes lose little between templates. Source: Zhao, Jiang, Yoshinaga, *Neuron
-Empirical Gradient*, ACL 2025, arXiv 2412.18053.
+4 hours. Expected: probes lose little between templates, and nearly all that they know between
+zero-shot and few-shot. Source: Zhao, Jiang, Yoshinaga, *Neuron Empirical Gradient*, ACL 2025,
+arXiv 2412.18053.
 """
 
 import functools
