@@ -60,7 +60,7 @@ def test_streamed_features_are_those_of_all_prompts_at_once(tmp_path, window, ti
     found = in_memory(probes)
     # So little that each prompt goes by itself.
     sizes = batching.Sizes(lm().config, 8, 3, 1, 8, 12)
-    budget = sizes.prefix_bytes + sizes.gradient_bytes if tight else 10**9
+    budget = sizes.pull_back_bytes if tight else 10**9
     counts = (2, 5, 8, 16)
     seen: list[int] = []
     features = extract(
