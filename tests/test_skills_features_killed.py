@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.features_child import PROMPTS, WINDOW
 from tests.few_shot import content
 
-KILLS = 4
+KILLS = 3
 
 
 def started(root: Path, *arguments: str) -> subprocess.Popen[str]:
