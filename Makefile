@@ -16,7 +16,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --ignore=tests/torch --numprocesses=2 --dist=loadfile
+	$(BIN)/python -m pytest --ignore=tests/torch --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 test-torch: $(VENV)/.installed-torch
 	$(BIN)/python -m pytest tests/torch

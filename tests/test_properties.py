@@ -239,8 +239,9 @@ def test_targets_do_not_meet(mode):
         assert error(found.probability[:, 0], together.probability[:, k]) < TOLERANCE
 
 
-@pytest.mark.parametrize("tailed", [False, True])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "tailed"), [("gated", False), ("gated", True), ("gpt2", False), ("bert", True)]
+)
 def test_weights_in_bfloat16(shape, tailed, monkeypatch):
     """They are rounded, and nothing else is: float32 weights of the same values say the same."""
     short = tiny(shape, "bfloat16")
