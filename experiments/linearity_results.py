@@ -108,7 +108,7 @@ def analyse(
                 fit.largest_change,
                 neurons["bound"],
                 predictions,
-                neurons["error"] if measure == "response" else None,
+                _error(neurons, measure),
             )
             for r, fit in found.items()
         ]
@@ -139,10 +139,12 @@ def analyse(
 
 def resolved(neurons: Mapping[str, np.ndarray], fit: Fits, measure: str) -> np.ndarray:
     """Where [P] neither rounding nor a series' error hides a neuron's change within a range."""
-    above = fit.largest_change >= neurons["bound"]
-    if measure == "grid":
-        return above
-    return above & ~study.is_within_error(fit.largest_change, neurons["error"])
+    return study.is_resolved(fit.largest_change, neurons["bound"], _error(neurons, measure))
+
+
+def _error(neurons: Mapping[str, np.ndarray], measure: str) -> np.ndarray | None:
+    """Of what was measured [P]; None of a grid."""
+    return neurons["error"] if measure == "response" else None
 
 
 class Curves:

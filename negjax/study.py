@@ -87,14 +87,19 @@ def noise_bound(noise: np.ndarray) -> np.ndarray:
     return NOISE_DEVIATIONS * np.asarray(noise, np.float64)
 
 
-def is_within_error(largest_change: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Where [P] a curve's error may be half of the largest |ΔP| of a range, or more.
+def is_resolved(
+    largest_change: np.ndarray, bound: np.ndarray, error: np.ndarray | None = None
+) -> np.ndarray:
+    """Where [P] neither rounding nor a curve's error hides a neuron's change within a range.
 
     Args:
-        largest_change: [P], in that range.
-        error: [P], largest of the curve that it was read off (`Response.error`), at any shift.
+        largest_change: [P], largest |ΔP| of that range.
+        bound: [P], `noise_bound`.
+        error: [P], largest of the curve that it was read off, at any shift (`Response.error`): it
+            may be half of the change at most; None: every shift was replayed.
     """
-    return ERROR_SHARE * largest_change < error
+    above = largest_change >= bound
+    return above if error is None else above & ~(ERROR_SHARE * largest_change < error)
 
 
 def ranges_within(radius: float) -> list[float]:
@@ -128,10 +133,10 @@ def range_statistics(
         largest_change: [P], largest |ΔP|.
         bound: [P], `noise_bound`.
         predictions: [P] each, of NEG.
-        error: [P], `is_within_error`; None: every shift was replayed.
+        error: [P], of the curves, as `is_resolved` takes it.
     """
     above = largest_change >= bound
-    resolved = above if error is None else above & ~is_within_error(largest_change, error)
+    resolved = is_resolved(largest_change, bound, error)
     return RangeStatistics(
         radius=radius,
         points=points,

@@ -65,10 +65,11 @@ def check_activations(activations: ArrayLike, *, total: int | None = None) -> np
 
 def labels_of(gold: ArrayLike, labels: int | None) -> int:
     """K: as given, or the number of labels up to the largest in gold [B]."""
+    if labels is not None:
+        return check_labels(labels)
     array = np.asarray(gold)
-    if labels is not None or array.dtype.kind not in "iu" or not array.size:
-        return 2 if labels is None else check_labels(labels)
-    return max(2, int(array.max()) + 1)
+    # What is no gold at all is for `check_gold` to refuse.
+    return max(2, int(array.max()) + 1) if array.dtype.kind in "iu" and array.size else 2
 
 
 def check_labels(labels: int) -> int:
