@@ -135,7 +135,7 @@ def _share_panel(axes: Axes, statistics: Sequence[study.RangeStatistics]) -> Non
         mfc="white",
         lw=0.8,
         ls=":",
-        label="with those within noise",
+        label="all neurons",
     )
     if any(s.radius == 2 for s in told):
         axes.vlines(2, 0.9, 1.0, color=GREEN, lw=5, alpha=0.35, zorder=0)

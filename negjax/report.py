@@ -29,6 +29,7 @@ table { font: .86rem/1.35 Arial, Helvetica, sans-serif; }
 caption { text-align: left; font: .9rem/1.4 Georgia, serif; color: #333; padding-bottom: .4rem; }
 th, td { padding: .22rem .6rem; text-align: right; white-space: nowrap; }
 th { border-bottom: 1px solid #222; vertical-align: bottom; }
+thead th { white-space: normal; }
 tbody tr:nth-child(even) { background: #f6f6f6; }
 .facts th, .facts td { text-align: left; border: 0; white-space: normal; vertical-align: top; }
 .facts th { white-space: nowrap; font-weight: 600; }

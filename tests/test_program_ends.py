@@ -1,6 +1,7 @@
 """How experiments end that do not end well: out of memory, interrupted, without a home folder."""
 
 import dataclasses
+import functools
 import os
 import subprocess
 import sys
@@ -71,10 +72,11 @@ def test_an_interruption_at_the_progress_bar_is_one_of_the_measurement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     specs = {"x": store.ArraySpec((2,), "float64", ("item",), "a number")}
-    work = [
-        common.Work(str(i), 1, lambda i=i: ((slice(i, i + 1),), {"x": np.ones(1)}))  # type: ignore[misc]
-        for i in range(2)
-    ]
+
+    def measured(item: int) -> common.Values:
+        return (slice(item, item + 1),), {"x": np.ones(1)}
+
+    work = [common.Work(str(i), 1, functools.partial(measured, i)) for i in range(2)]
 
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
