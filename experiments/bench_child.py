@@ -1,5 +1,6 @@
 """One tool on one case in a process of its own, for `experiments.bench`: time and memory."""
 
+import gc
 import json
 import sys
 import time
@@ -11,8 +12,8 @@ import numpy as np
 from absl import app, flags
 from safetensors.numpy import load_file, save_file
 
-from experiments import memory
 from experiments.bench_cases import CASES, Case
+from negjax import memory
 
 FLAGS = flags.FLAGS
 
@@ -50,7 +51,8 @@ def main(arguments: list[str]) -> None:
     arrays = load_file(folder / f"{case.name}.safetensors")
     make = {"serial": _serial, "best": _best, "negjax": _negjax}[str(_TOOL.value)]
     work, rate, share, beside = make(folder, case, arrays)
-    # What loading took is no part of the work, nor what it left behind.
+    # What loading took is no part of the work, nor what it left behind, in cycles too.
+    gc.collect()
     memory.give_back()
     memory.forget_peak()
 

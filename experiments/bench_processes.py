@@ -13,16 +13,25 @@ from experiments.bench_cases import Case
 
 # One measurement of a baseline that takes so long is enough.
 LONG_SECONDS = 8.0
+# Other users of a machine slow it down for seconds on end: short work is measured more often.
+MOST_ROUNDS = 16
 
 
 def measure(
-    folder: Path, case: Case, tools: Sequence[str], rounds: int, cache: str = ""
+    folder: Path,
+    case: Case,
+    tools: Sequence[str],
+    rounds: int,
+    seconds: float = 0.0,
+    cache: str = "",
 ) -> dict[str, dict[str, Any]]:
     """Seconds, product rates and peak memory of each tool, all alive at once, one running.
 
     Args:
         folder: holds the model and the case's arrays, and gets the answers.
-        rounds: measurements of each tool, after a first run that is not counted.
+        rounds: measurements of each tool, after a first run that is not counted; one of a serial
+            baseline that takes long.
+        seconds: that measurements are to take in all, if so many more rounds are at most 16.
         cache: folder of JAX's compilation cache; empty: none.
 
     Raises:
@@ -35,12 +44,16 @@ def measure(
             errors = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
             children[tool] = stack.enter_context(_Child(folder, case, tool, cache, errors))
             found[tool] = children[tool].read() | {"all_seconds": [], "rates": []}
-        for number in range(rounds):
+        spent = 0.0
+        for number in range(max(rounds, MOST_ROUNDS)):
+            if number >= rounds and spent >= seconds:
+                break
             for tool, child in children.items():
                 if number and tool == "serial" and found[tool]["taken"] > LONG_SECONDS:
                     continue
                 values = child.ask()
                 found[tool]["taken"] = values["taken"]
+                spent += values["taken"]
                 found[tool]["all_seconds"].append(values["seconds"])
                 found[tool]["rates"].append(values["rate"])
                 if "beside" in values:

@@ -205,6 +205,21 @@ def budget_bytes() -> int:
     return _BUDGET_MIB.value * MIB
 
 
+def refuse_unread(experiment: str, names: Sequence[str], why: str) -> None:
+    """Refuses flags that every program of a kind has and this one does not read.
+
+    Saying that they mean nothing is better than having no such flags.
+
+    Raises:
+        ValueError: one of them was given another value than its default.
+    """
+    for name in names:
+        if FLAGS[name].value != FLAGS[name].default:
+            raise ValueError(
+                f"--{name}={FLAGS[name].value} has no effect on {experiment}, {why}; leave it out"
+            )
+
+
 def output_folder(experiment: str) -> Path:
     """Where the run is written."""
     return Path(_OUTPUT.value or f"runs/{experiment}").expanduser()

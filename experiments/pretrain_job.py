@@ -64,8 +64,7 @@ _ANSWERS = flags.DEFINE_float(
     "tokens are masked at random.",
 )
 
-# Flags that all programs have: saying that these have no effect is better than having none.
-FOREIGN = ("model", "dtype", "precision", "site")
+UNREAD = ("model", "dtype", "precision", "site")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,9 +115,7 @@ def read_job() -> Job:
     Raises:
         FileNotFoundError, ValueError: there is no such text, or something does not fit together.
     """
-    for name in FOREIGN:
-        if flags.FLAGS[name].present:
-            raise ValueError(f"--{name} has no effect on pretrain_bert; leave it out")
+    common.refuse_unread("pretrain_bert", UNREAD, "which trains a model of its own")
     recipe = Recipe(
         steps=_STEPS.value,
         learning_rate=_RATE.value,

@@ -12,7 +12,8 @@ import jax
 from absl import flags
 
 import negjax
-from experiments import common, memory
+from experiments import common
+from negjax import memory
 from negjax.language_model import LanguageModel
 from negjax.store import RunFolder
 

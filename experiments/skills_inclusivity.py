@@ -86,6 +86,7 @@ class Known:
 
 def main() -> int:
     """Measures tasks and pairs of them, and writes accuracies, figures and report."""
+    common.refuse_unread("skills_inclusivity", ("valid",), "which chooses nothing on valid")
     settings = {"best_neurons": skills_transfer.compared(), "random": skills_probes.SEEDS}
 
     def jobs() -> list[Job]:

@@ -14,8 +14,8 @@ from typing import Any, cast
 import jax
 from absl import flags
 
-from experiments import benchmark_flags, common, memory
-from negjax import mceval8k, skills
+from experiments import benchmark_flags, common
+from negjax import mceval8k, memory, skills
 from negjax.language_model import LanguageModel
 from negjax.mceval8k.benchmark import Split
 from negjax.skills.feature_streams import Kind

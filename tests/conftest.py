@@ -1,9 +1,11 @@
 """Fixtures that several files share, and which tests run where."""
 
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -14,6 +16,11 @@ import negjax.loading
 from negjax.language_model import LanguageModel
 from tests.shared_data import EXPECTED
 from tests.tiny_runs import undraw
+
+# Of memory, after a file: a third of what Linux allows a process.
+MOST_PIECES = 20_000
+
+QUICKLY = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 # How long an example takes says nothing on a machine that others use as well.
 hypothesis.settings.register_profile("unhurried", deadline=None)
@@ -29,17 +36,26 @@ def pytest_configure(config: pytest.Config) -> None:
     # Comparisons with PyTorch run what users run.
     if not any("torch" in argument for argument in config.args):
         _compile_plainly()
-    # Processes and files often ask for the same programs.
+    # Processes and files often ask for the same programs, small ones by the thousand.
     if getattr(config, "cache", None) is not None:
-        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+        for name, value in {
+            "jax_compilation_cache_dir": str(config.cache.mkdir("jax")),
+            "jax_persistent_cache_min_compile_time_secs": 0.0,
+        }.items():
+            jax.config.update(name, value)
+            os.environ[name.upper()] = str(value)
 
 
 def _compile_plainly() -> None:
-    """Asks XLA for its older and simpler code for fused loops, made in half the time."""
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
-    if flags.count("fusion_emitters") > 1:
+    """Asks XLA for code that is made in less than half the time.
+
+    Its older and simpler code for fused loops, in one piece: pieces are for more processors than
+    two processes leave each other.
+    """
+    given = os.environ.get("XLA_FLAGS", "")
+    if QUICKLY in given:
         return  # a process of xdist's, told by the first one's environment
+    flags = f"{given} {QUICKLY}"
     # Of a flag that it does not know, a newer XLA would die.
     trial = [sys.executable, "-c", "import jax; jax.devices()"]
     environment = {**os.environ, "XLA_FLAGS": flags}
@@ -56,19 +72,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left_out)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What a test compiles, and the fixtures made for it, is optimised if it has a real model."""
+    real = bool({"smollm2", "facts_bert"} & set(getattr(item, "fixturenames", ())))
+    optimised = real or item.get_closest_marker("optimised") is not None
+    jax.config.update("jax_disable_most_optimizations", not optimised)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _compiled(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a file compiles is optimised if it asks so or a real model, and forgotten afterwards.
+    """What files compile is forgotten when it is much, or was to be optimised.
 
     A process may map only so many pieces of memory (on Linux, vm.max_map_count), each computation
     takes some, and LLVM dies of the first that is refused.
     """
-    own = (item for item in request.session.items if item.getparent(pytest.Module) is request.node)
-    real = any({"smollm2", "facts_bert"} & set(getattr(item, "fixturenames", ())) for item in own)
-    optimised = real or request.node.get_closest_marker("optimised") is not None
-    jax.config.update("jax_disable_most_optimizations", not optimised)
+    alone = request.node.get_closest_marker("optimised") is not None
+    if alone:
+        jax.clear_caches()
     yield
-    jax.clear_caches()
+    if alone or _mapped_pieces() > MOST_PIECES:
+        jax.clear_caches()
+
+
+def _mapped_pieces() -> float:
+    maps = Path("/proc/self/maps")
+    return maps.read_bytes().count(b"\n") if maps.exists() else math.inf
 
 
 @pytest.fixture

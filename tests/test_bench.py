@@ -18,7 +18,7 @@ from absl import flags
 from safetensors.numpy import load_file, save_file
 
 import negjax
-from experiments import bench, bench_study
+from experiments import bench, bench_processes, bench_study
 from experiments.bench_cases import CASES, COMPILING, Case, Goal, arithmetic, inputs, judged
 from experiments.bench_processes import measure
 from experiments.bench_study import STUDIES
@@ -54,11 +54,16 @@ def lay_out(folder: Path, case: Case) -> tuple[LanguageModel, dict[str, np.ndarr
     return lm, arrays
 
 
-def test_a_process_measures_what_negjax_answers(tmp_path: Path) -> None:
+def test_a_process_measures_what_negjax_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case = NAMED["sweep_32"]
     lm, arrays = lay_out(tmp_path, case)
     found = measure(tmp_path, case, ["negjax"], 2)["negjax"]
     assert len(found["all_seconds"]) == len(found["rates"]) == 2
+    monkeypatch.setattr(bench_processes, "MOST_ROUNDS", 3)
+    more = measure(tmp_path, case, ["negjax"], 1, seconds=3600)["negjax"]
+    assert len(more["all_seconds"]) == len(more["rates"]) == 3
     assert 0 < found["seconds"] == min(found["all_seconds"]) < found["first"]
     assert min(found["rates"]) > 1e9 and 1e8 < found["peak_bytes"] < 8e9
     answer = load_file(tmp_path / "sweep_32_negjax.safetensors")["probability"]
@@ -223,12 +228,12 @@ def start(*given: str) -> None:
         (["--cases=sweep_32,sweep_33"], "--cases=sweep_32,sweep_33: expected some of"),
         (["--cases="], "--cases=: expected some of"),
         (["--cases=sweep_32", "--notes=NOTES"], "lacks the lines"),
-        (["--dtype=float64"], "--dtype=float64: the bench has no use for it"),
-        (["--precision=default"], "--precision=default: the bench"),
-        (["--site=product"], "--site=product: the bench"),
-        (["--budget_mib=100"], "--budget_mib=100: the bench"),
-        (["--seed=1"], "--seed=1: the bench"),
-        (["--overwrite"], "--overwrite=True: the bench"),
+        (["--dtype=float64"], "--dtype=float64 has no effect on bench, whose work is fixed"),
+        (["--precision=default"], "--precision=default has no effect on bench"),
+        (["--site=product"], "--site=product has no effect on bench"),
+        (["--budget_mib=100"], "--budget_mib=100 has no effect on bench"),
+        (["--seed=1"], "--seed=1 has no effect on bench"),
+        (["--overwrite"], "--overwrite=True has no effect on bench"),
     ],
 )
 @pytest.mark.usefixtures("restored_flags")

@@ -239,9 +239,7 @@ def test_targets_do_not_meet(mode):
         assert error(found.probability[:, 0], together.probability[:, k]) < TOLERANCE
 
 
-@pytest.mark.parametrize(
-    ("shape", "tailed"), [("gated", False), ("gated", True), ("gpt2", False), ("bert", True)]
-)
+@pytest.mark.parametrize(("shape", "tailed"), [("gated", True), ("gpt2", False), ("bert", True)])
 def test_weights_in_bfloat16(shape, tailed, monkeypatch):
     """They are rounded, and nothing else is: float32 weights of the same values say the same."""
     short = tiny(shape, "bfloat16")
@@ -252,7 +250,7 @@ def test_weights_in_bfloat16(shape, tailed, monkeypatch):
     )
     assert (short.dtype, long.dtype) == (jnp.bfloat16, jnp.float32)
     probes = tiny_probes(short).select([2])
-    unrounded = results(tiny(shape), probes)
+    unrounded = neurgrad(tiny(shape), probes)
     taken = mock.Mock(wraps=tails.tails_of)
     if tailed:  # From a prompt's first row on, and behind a few tokens.
         monkeypatch.setattr(tails, "ROWS_A_WIDTH", 0)
@@ -267,4 +265,4 @@ def test_weights_in_bfloat16(shape, tailed, monkeypatch):
         assert found[name].dtype == values.dtype, name
         assert error(found[name], values) < 3e-6, name
     # Rounding the weights is seen.
-    assert error(found["computed"], unrounded["computed"]) > 1e-4
+    assert error(found["computed"], unrounded.computed) > 1e-4

@@ -1,6 +1,5 @@
 """Features whose process is killed, again and again, end as if nothing had happened."""
 
-import os
 import random
 import subprocess
 import sys
@@ -16,14 +15,7 @@ KILLS = 3
 def started(root: Path, *arguments: str) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
     command = [sys.executable, "-m", "tests.features_child", str(root), *arguments]
-    # Most of their time would go into compiling the same again and again.
-    cache = {
-        "JAX_COMPILATION_CACHE_DIR": str(root.parent / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-    return subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8", env=os.environ | cache
-    )
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8")
 
 
 def finished(process: subprocess.Popen[str]) -> list[int]:

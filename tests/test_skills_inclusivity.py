@@ -283,6 +283,7 @@ def test_a_line_parts_genres():
     [
         ("--tasks=sudoku", "--tasks=sudoku: expected some of ged"),
         ("--tasks=mnli,mnli", "--tasks=mnli,mnli: expected"),
+        ("--valid=7", "--valid=7 has no effect on skills_inclusivity, which chooses nothing"),
     ],
 )
 def test_bad_flags(benchmark, tmp_path, flag, message):

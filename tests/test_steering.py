@@ -175,13 +175,13 @@ def test_steering_moves_one_target():
 
 
 def test_real_facts_are_steered(smollm2: LanguageModel):
-    """24 facts to 0.9, 0.5 and 0.05, measured by interventions that know nothing of the search."""
-    facts = read_facts(limit=24, seed=11)
+    """12 facts to 0.9, 0.5 and 0.05, measured by interventions that know nothing of the search."""
+    facts = read_facts(limit=12, seed=11)
     probes = encode(smollm2, facts.prompts, facts.answers)
     wanted = np.resize([0.9, 0.5, 0.05], len(probes))
     others = probes.select([0, 1])
     found = steer_probes(smollm2, probes, wanted, turns=2, unrelated=others)
-    assert len(found) == 24
+    assert len(found) == 12
     for b, steered in enumerate(found):
         assert steered.reached
         own = joint(smollm2, probes.select([b]), steered.shift[None], "additive")

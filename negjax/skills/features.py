@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from negjax import store
+from negjax import memory, store
 from negjax.batching import DEFAULT_BUDGET_BYTES
 from negjax.language_model import LanguageModel
 from negjax.probes import Probes, probes_key
@@ -132,6 +132,8 @@ def extract(
                 start = time.perf_counter()
                 values = _measure(stream, answers, cut, span, specs, kinds)
                 folder.save(name, at, values, time.perf_counter() - start)
+                # Prompts of many lengths leave pieces behind that no other length can use.
+                memory.give_back()
             if progress is not None:
                 progress(span.stop - span.start)
         kept = {name: settings[name] for name in ("kinds", "window", "counts", "about")}
