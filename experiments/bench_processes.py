@@ -29,9 +29,9 @@ def measure(
 
     Args:
         folder: holds the model and the case's arrays, and gets the answers.
-        rounds: measurements of each tool, after a first run that is not counted; one of a serial
-            baseline that takes long.
-        seconds: that measurements are to take in all, if so many more rounds are at most 16.
+        rounds: measurements of each tool, after a first run that is not counted; of a serial
+            baseline that takes long there is only one.
+        seconds: that all measurements take at least; 16 rounds are enough in any case.
         cache: folder of JAX's compilation cache; empty: none.
 
     Raises:

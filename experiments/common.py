@@ -211,10 +211,10 @@ def refuse_unread(experiment: str, names: Sequence[str], why: str) -> None:
     Saying that they mean nothing is better than having no such flags.
 
     Raises:
-        ValueError: one of them was given another value than its default.
+        ValueError: one of them was given, be it with its default value.
     """
     for name in names:
-        if FLAGS[name].value != FLAGS[name].default:
+        if FLAGS[name].present:
             raise ValueError(
                 f"--{name}={FLAGS[name].value} has no effect on {experiment}, {why}; leave it out"
             )
