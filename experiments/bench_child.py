@@ -21,6 +21,7 @@ _FOLDER = flags.DEFINE_string("folder", "", "Where bench put the model and the c
 _TOOL = flags.DEFINE_enum("tool", None, ["serial", "best", "negjax"], "What is measured.")
 _CASE = flags.DEFINE_enum("case", None, [case.name for case in CASES], "The work.")
 _CACHE = flags.DEFINE_string("cache", "", "Folder of JAX's compilation cache; empty: none.")
+_DEVICE = flags.DEFINE_string("device", "cpu", "PyTorch's device; JAX finds its own.")
 
 Measure = Callable[[], dict[str, np.ndarray]]
 
@@ -31,6 +32,8 @@ class Tool(NamedTuple):
     work: Measure
     rate: Callable[[], float]
     """Floating-point operations a second of a plain matrix product."""
+    peak: Callable[[], int] = memory.peak_memory
+    """Bytes of the largest memory that the work took: an accelerator's own, if it runs there."""
     share: float = 1.0
     """Part of the case that `work` does; its time stands for all of it."""
     beside: Measure | None = None
@@ -50,7 +53,7 @@ def main(arguments: list[str]) -> None:
     case = next(case for case in CASES if case.name == _CASE.value)
     arrays = load_file(folder / f"{case.name}.safetensors")
     make = {"serial": _serial, "best": _best, "negjax": _negjax}[str(_TOOL.value)]
-    work, rate, share, beside = make(folder, case, arrays)
+    work, rate, peak, share, beside = make(folder, case, arrays)
     # What loading took is no part of the work, nor what it left behind, in cycles too.
     gc.collect()
     memory.give_back()
@@ -73,7 +76,7 @@ def main(arguments: list[str]) -> None:
         _answer(values)
     answer = {name: np.ascontiguousarray(values) for name, values in found.items()}
     save_file(answer, folder / f"{case.name}_{_TOOL.value}.safetensors")
-    _answer({"peak_bytes": memory.peak_memory()})
+    _answer({"peak_bytes": peak()})
 
 
 def _answer(values: dict[str, float]) -> None:
@@ -152,18 +155,37 @@ def _negjax(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
     left, right = np.ones((4096, 1536), np.float32), np.ones((1536, 1536), np.float32)
     product = jax.jit(lambda a, b: a @ b)
     left, right = jax.device_put((left, right))
+
+    def multiply() -> None:
+        with lm.numerics():
+            product(left, right).block_until_ready()
+
+    def peak() -> int:
+        found = [device.memory_stats() for device in jax.devices()]
+        taken = sum(stats["peak_bytes_in_use"] for stats in found if stats)
+        return int(taken) or memory.peak_memory()
+
     return Tool(
-        work,
-        lambda: _rate(lambda: product(left, right).block_until_ready()),
-        beside=gradients if case.kind == "ig" else None,
+        work, lambda: _rate(multiply), peak, beside=gradients if case.kind == "ig" else None
     )
 
 
 def _torch_model(folder: Path) -> Any:
+    import torch
+
     from experiments.baselines.torch_model import llama_from_tensors
+
+    torch.set_default_device(_DEVICE.value)
 
     config = json.loads((folder / "model" / "config.json").read_text(encoding="utf-8"))
     return llama_from_tensors(config, load_file(folder / "model" / "model.safetensors"))
+
+
+def _torch_peak() -> int:
+    import torch
+
+    on_cpu = torch.get_default_device().type == "cpu"
+    return memory.peak_memory() if on_cpu else torch.cuda.max_memory_allocated()
 
 
 def _serial(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
@@ -181,7 +203,7 @@ def _serial(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
             computed, probability = serial_neurgrad(model, *asked)
             return {"computed": computed, "probability": probability, "prompts": prompts}
 
-        return Tool(gradients, matmul_rate, part / case.prompts)
+        return Tool(gradients, matmul_rate, _torch_peak, part / case.prompts)
     # Every neuron and shift costs the same two forwards: a few tell what all would take.
     some = np.linspace(0, len(arrays["neurons"]) - 1, case.serial_part).astype(int)
     few = np.linspace(0, len(arrays["shifts"]) - 1, 2).astype(int)
@@ -197,7 +219,7 @@ def _serial(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
         )
         return {"probability": found, "neurons": some, "shifts": few}
 
-    return Tool(shifted, matmul_rate, share)
+    return Tool(shifted, matmul_rate, _torch_peak, share)
 
 
 def _best(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
@@ -220,7 +242,7 @@ def _best(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
         )
         return {"probability": found}
 
-    return Tool(work, matmul_rate)
+    return Tool(work, matmul_rate, _torch_peak)
 
 
 def _rate(product: Callable[[], object]) -> float:

@@ -24,6 +24,7 @@ def measure(
     rounds: int,
     seconds: float = 0.0,
     cache: str = "",
+    device: str = "cpu",
 ) -> dict[str, dict[str, Any]]:
     """Seconds, product rates and peak memory of each tool, all alive at once, one running.
 
@@ -33,16 +34,18 @@ def measure(
             baseline that takes long there is only one.
         seconds: that all measurements take at least; 16 rounds are enough in any case.
         cache: folder of JAX's compilation cache; empty: none.
+        device: the baselines', by PyTorch's name.
 
     Raises:
         ValueError: a process failed; the message ends with what it said.
     """
     found: dict[str, dict[str, Any]] = {}
+    options = [f"--cache={cache}", f"--device={device}"]
     with contextlib.ExitStack() as stack:
         children = {}
         for tool in tools:
             errors = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
-            children[tool] = stack.enter_context(_Child(folder, case, tool, cache, errors))
+            children[tool] = stack.enter_context(_Child(folder, case, tool, options, errors))
             found[tool] = children[tool].read() | {"all_seconds": [], "rates": []}
         spent = 0.0
         for number in range(max(rounds, MOST_ROUNDS)):
@@ -66,11 +69,13 @@ def measure(
 class _Child:
     """A running `experiments.bench_child`, killed on the way out."""
 
-    def __init__(self, folder: Path, case: Case, tool: str, cache: str, errors: IO[str]) -> None:
+    def __init__(
+        self, folder: Path, case: Case, tool: str, options: list[str], errors: IO[str]
+    ) -> None:
         self.errors = errors
         self.what = f"{tool} on {case.name}"
         command = [sys.executable, "-m", "experiments.bench_child", f"--folder={folder}"]
-        command += [f"--tool={tool}", f"--case={case.name}", f"--cache={cache}"]
+        command += [f"--tool={tool}", f"--case={case.name}", *options]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

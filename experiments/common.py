@@ -15,7 +15,7 @@ from absl import app, flags, logging
 from tqdm import tqdm
 
 import negjax
-from negjax import batching, loading, store
+from negjax import accelerators, batching, loading, store
 from negjax.language_model import LanguageModel
 
 FLAGS = flags.FLAGS
@@ -140,6 +140,7 @@ def _message(error: Exception) -> str:
 
 
 def _configure_jax() -> None:
+    accelerators.compile_quickly()
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     if _DTYPE.value == "float64":

@@ -13,7 +13,7 @@ from negjax.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.language_model import LanguageModel
 from negjax.model.replay import take_read, take_scored
 from negjax.model.targets import target_scores
-from negjax.passes import PASS_TOKENS, run_split
+from negjax.passes import pass_tokens, run_split
 from negjax.probes import Probes, check_probes
 
 
@@ -41,7 +41,7 @@ def plain_answers(
     suffix = probes.target_ids.shape[2] if c.causal else length
     sizes = batching.Sizes(c, length, k, suffix, np.dtype(lm.compute_dtype).itemsize)
     each = sizes.prefix_bytes + sizes.active_row_bytes
-    most = min(len(probes), max(1, PASS_TOKENS // length))
+    most = min(len(probes), max(1, pass_tokens() // length))
     largest = batching.fitting(budget_bytes, each, most, f"one prompt of {length} tokens")
     # A joint target's tokens are part of the suffix: each such target is a pass of its own.
     groups = list(range(k)) if probes.target_ids.shape[2] > 1 else [None]

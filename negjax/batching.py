@@ -14,6 +14,7 @@ import numpy as np
 from negjax.given import whole_number
 from negjax.model import readout
 from negjax.model.config import ModelConfig
+from negjax.model.packing import Packing, packed_rows
 from negjax.model.replay import Suffix
 from negjax.probes import Probes
 
@@ -22,6 +23,9 @@ DEFAULT_BUDGET_BYTES = 2 * 2**30
 
 # A batch holds no prompt whose length bucket is a smaller share of its longest prompt's.
 FILLED = 0.7
+# To be worth a program of its own, leaving padding out must save so many tokens, and leave no more
+# than this share of all.
+PACKED_TOKENS, PACKED_SHARE = 32, 0.9
 STEPS = 8
 """Length buckets an octave, where nothing else is said."""
 
@@ -38,6 +42,13 @@ class Split(NamedTuple):
     """[P, K, M], token ids."""
     real: jax.Array
     """[P, K, M], False where a target has fewer than M tokens."""
+    packing: Packing | None = None
+    """Of prefixes and suffixes, [P, T + S], where it was asked for and leaves out enough."""
+
+
+def tokens_at_once(cpu: int, accelerator: int) -> int:
+    """The number meant for the kind of device that computes."""
+    return cpu if jax.default_backend() == "cpu" else accelerator
 
 
 def bucket(size: int, *, steps: int = STEPS) -> int:
@@ -70,6 +81,7 @@ def split_probes(
     *,
     steps: int = STEPS,
     head: int = 0,
+    pack: bool = False,
 ) -> Split:
     """Arrays of the probes `index`, and of all their targets or of target number `target`.
 
@@ -79,6 +91,8 @@ def split_probes(
     Args:
         steps: length buckets an octave.
         head: the first tokens, which all have in common and which the prefix leaves out.
+        pack: leave the padding out of a pass where there is much of it. One more program is
+            compiled for every number of tokens that is left.
     """
     chosen = slice(None) if target is None else slice(target, target + 1)
     targets, real = probes.target_ids[index, chosen], probes.target_mask[index, chosen]
@@ -87,7 +101,8 @@ def split_probes(
     if not config.causal:
         tokens, mask = _padded(rows, bucket(max(map(len, rows)), steps=steps))
         suffix = _on_device(tokens, _positions(mask), mask, np.asarray(read, np.int32))
-        return Split(None, None, suffix, jnp.asarray(targets), jnp.asarray(real))
+        packing = _packing(mask) if pack else None
+        return Split(None, None, suffix, jnp.asarray(targets), jnp.asarray(real), packing)
     prefix_tokens, prefix_mask = _padded(
         [r[head:n] for r, n in zip(rows, read, strict=True)],
         bucket(max(read) - head, steps=steps),
@@ -103,8 +118,16 @@ def split_probes(
     mask = np.concatenate([np.ones_like(last, bool), real[:, 0, 1:][:, :followers]], 1)
     positions = np.asarray(read, np.int32)[:, None] + np.arange(1 + followers, dtype=np.int32)
     suffix = _on_device(tokens, positions, mask, np.zeros(len(index), np.int32))
+    packing = _packing(np.concatenate([prefix_mask, mask], 1)) if pack else None
     prefix = jnp.asarray(prefix_tokens), jnp.asarray(prefix_mask)
-    return Split(*prefix, suffix, jnp.asarray(targets), jnp.asarray(real))
+    return Split(*prefix, suffix, jnp.asarray(targets), jnp.asarray(real), packing)
+
+
+def _packing(mask: np.ndarray) -> Packing | None:
+    """The packing of rows with the real tokens `mask` [P, T], if it leaves out enough of them."""
+    size = bucket(int(mask.sum()), steps=2 * STEPS)
+    pays = mask.size - size >= PACKED_TOKENS and size <= PACKED_SHARE * mask.size
+    return packed_rows(mask, size) if pays else None
 
 
 def _on_device(
@@ -163,7 +186,11 @@ class Sizes:
         # One pass over the vocabulary serves all targets.
         answers = 2 * (s if c.causal else 1) * c.vocab_size
         gradients = 2 * k * c.layers * c.neurons
-        return self.itemsize * (self._kept + max(self._pass, layer, answers) + gradients)
+        # What a causal pass keeps of its products.
+        products = (2 if c.gated else 1) * c.neurons + c.width
+        products += (c.heads + 2 * c.kv_heads) * c.head_width
+        kept = self._kept + (c.layers * s * products if c.causal else 0)
+        return self.itemsize * (kept + max(self._pass, layer, answers) + gradients)
 
     @property
     def gradient_bytes(self) -> int:

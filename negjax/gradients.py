@@ -34,12 +34,12 @@ from negjax.model.replay import (
 from negjax.model.targets import Output, target_derivatives
 from negjax.model.transformer import linearise
 from negjax.neurons import check_neurons
-from negjax.passes import PASS_TOKENS, run_split
+from negjax.passes import pass_tokens, run_split
 from negjax.probes import Probes, check_probes
 
 # Where few programs are wanted: length buckets an octave, and tokens of a batch. More would fill
 # matrix units no better, and the last batch of a length would be padding for the most part.
-FEW_STEPS, FEW_TOKENS = 2, 1536
+FEW_STEPS, FEW_TOKENS, ACCELERATOR_FEW_TOKENS = 2, 1536, 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +153,13 @@ def gradient_batches(
                         lm.graphdef,
                         lm.params,
                         batching.split_probes(
-                            lm.config, probes, padded, target, steps=steps, head=group.head
+                            lm.config,
+                            probes,
+                            padded,
+                            target,
+                            steps=steps,
+                            head=group.head,
+                            pack=not few_shapes,
                         ),
                         chosen,
                         output,
@@ -191,7 +197,10 @@ def gradient_plan(
         few_shapes: of a length, all batches have the same number of rows.
     """
     some = probes.select(group.members)
-    tokens, steps = (FEW_TOKENS, FEW_STEPS) if few_shapes else (PASS_TOKENS, batching.STEPS)
+    tokens, steps = pass_tokens(), batching.STEPS
+    if few_shapes:
+        tokens = batching.tokens_at_once(FEW_TOKENS, ACCELERATOR_FEW_TOKENS)
+        steps = FEW_STEPS
 
     def largest(length: int) -> int:
         own = batching.bucket(length, steps=steps)
@@ -223,11 +232,14 @@ def _gradient(
     site: Site,
     output: Output,
     linearised: bool,
-    head: CommonHead | None = None,
+    head: CommonHead | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Probability [P, K], activation [P, L, F], gradient [P, K, L, F]."""
     model = nnx.merge(graphdef, params)
-    passed = run(model, split.prefix_tokens, split.prefix_mask, split.suffix, head)
+    before = split.prefix_tokens, split.prefix_mask
+    # A masked LM's suffix is its whole prompt: products of all tokens would be too much to keep.
+    keep = split.prefix_tokens is not None
+    passed = run(model, *before, split.suffix, head, split.packing, keep_products=keep)
     if linearised:
         model = linearise(graphdef, params)
 

@@ -28,9 +28,16 @@ Convention = Literal["signed", "additive"]
 # Tokens computed at once: matrix products this tall run near the peak rate, and their intermediates
 # still fit a last-level cache.
 CHUNK_TOKENS = 512
+# An accelerator has no such cache, but a price for every operation that it starts.
+ACCELERATOR_CHUNK_TOKENS = 4096
 # Tokens of work a call should hold, by taking several prompts together: fetching the layers'
 # weights is then paid once for all of them.
 CALL_TOKENS = 8192
+
+
+def chunk_tokens() -> int:
+    """Tokens of rows computed at once."""
+    return batching.tokens_at_once(CHUNK_TOKENS, ACCELERATOR_CHUNK_TOKENS)
 
 
 class Shifted(NamedTuple):
@@ -168,14 +175,15 @@ def plan_rows(
     active_bytes = row.sweep_row_bytes if cost.sweep else row.active_row_bytes
     row_bytes = 4 * cost.active * active_bytes
     group = batching.largest_bucket(batching.fitting(budget_bytes, row_bytes, group, "one row"))
-    fit = batching.fitting(budget_bytes, row_bytes * group, CHUNK_TOKENS, "one row")
+    tokens = chunk_tokens()
+    fit = batching.fitting(budget_bytes, row_bytes * group, tokens, "one row")
     # At most all rows in a buffer, filled up to a bucket.
     most = 2 * rows
     # The tails take the place of the rows being computed, when no layer is left. Where they do not
     # fit, a buffer stays too small for them to be made.
     if cost.sweep and budget_bytes < 4 * tails.held_bytes(lm.config, lm.dtype):
         most = min(most, tails.fewest_rows(lm.config.width) - 1)
-    chunk = min(fit, max(1, CHUNK_TOKENS // (group * row.suffix)), rows, most)
+    chunk = min(fit, max(1, tokens // (group * row.suffix)), rows, most)
     chunk = batching.largest_bucket(chunk)
     each = 4 * cost.waiting * row.row_bytes * group
     held = batching.fitting(budget_bytes, each * chunk, most // chunk, "one chunk")

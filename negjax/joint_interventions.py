@@ -18,10 +18,10 @@ from flax import nnx
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.interventions import (
-    CHUNK_TOKENS,
     Convention,
     check_convention,
     check_target,
+    chunk_tokens,
     longest_first,
     row_sizes,
 )
@@ -198,17 +198,18 @@ def _plan(
     """Rows of a prompt in one call, at least 2, and groups of prompts."""
     sizes = row_sizes(lm, probes)
     wanted = batching.bucket_count(sets + 1)
-    together = min(len(probes), max(1, CHUNK_TOKENS // (wanted * sizes.suffix)))
+    tokens = chunk_tokens()
+    together = min(len(probes), max(1, tokens // (wanted * sizes.suffix)))
     # Half for the prefixes, a quarter for the rows, a quarter for their shifts.
     group = batching.fitting(
         budget_bytes, 2 * sizes.prefix_bytes, together, f"one prompt of {sizes.length} tokens"
     )
     two_rows = 2 * 4 * sizes.active_row_bytes
     group = batching.largest_bucket(batching.fitting(budget_bytes, two_rows, group, "two rows"))
-    pairs = batching.fitting(budget_bytes, two_rows * group, CHUNK_TOKENS, "two rows")
+    pairs = batching.fitting(budget_bytes, two_rows * group, tokens, "two rows")
     shifts = 2 * 4 * 3 * sizes.itemsize * lm.config.layers * lm.config.neurons
     pairs = batching.fitting(budget_bytes, shifts, pairs, "the shifts of two rows")
-    most = min(2 * pairs, max(2, CHUNK_TOKENS // (group * sizes.suffix)), wanted)
+    most = min(2 * pairs, max(2, tokens // (group * sizes.suffix)), wanted)
     order = longest_first(probes)
     groups = [order[i : i + group] for i in range(0, len(order), group)]
     return batching.largest_bucket(most), groups

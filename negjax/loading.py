@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from negjax import accelerators
 from negjax.checkpoints import gguf_files, hub, safetensors_files
 from negjax.checkpoints.conversion import Tensors, abstract_model, to_parameters
 from negjax.families import family_of
@@ -63,7 +64,8 @@ def load(
 ) -> LanguageModel:
     """A language model: parameters, tokenizer, and where they came from.
 
-    Nothing is unpickled and no code of a repository is run.
+    Nothing is unpickled and no code of a repository is run. With a GPU, load a model before JAX
+    computes anything else: only then are programs compiled in seconds (`negjax.accelerators`).
 
     Args:
         source: a directory in Hugging Face layout (config.json, safetensors weights, tokenizer), a
@@ -78,6 +80,7 @@ def load(
         ValueError: an argument is wrong, a file is damaged, or the model is not one that negjax
             computes exactly; the message names what.
     """
+    accelerators.compile_quickly()
     weight_dtype = _weight_dtype(dtype)
     _check_precision(precision)
     path = Path(source).expanduser()

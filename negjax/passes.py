@@ -13,7 +13,12 @@ from negjax.model.replay import Pass, run
 from negjax.probes import Probes
 
 # Enough tokens in one pass to fill the matrix units; more only takes memory.
-PASS_TOKENS = 4096
+PASS_TOKENS, ACCELERATOR_PASS_TOKENS = 4096, 16384
+
+
+def pass_tokens() -> int:
+    """Tokens of prompts run at once."""
+    return batching.tokens_at_once(PASS_TOKENS, ACCELERATOR_PASS_TOKENS)
 
 
 def run_split(lm: LanguageModel, split: Split) -> Pass:
@@ -50,7 +55,7 @@ def activations(
     largest = batching.fitting(
         budget_bytes,
         2 * sizes.prefix_bytes,
-        max(1, PASS_TOKENS // length),
+        max(1, pass_tokens() // length),
         f"one prompt of {length} tokens",
     )
     result = np.empty((len(probes), c.layers, c.neurons), lm.compute_dtype)

@@ -20,11 +20,11 @@ FILES = [
 
 # Data flows down this list: a module may import those above it, never one below.
 ORDER = {
-    "text and files": "quiet memory given whole_files tables gguf_tokenizer "
+    "text and files": "quiet accelerators memory given whole_files tables gguf_tokenizer "
     "checkpoints checkpoints.gguf_header checkpoints.hub",
-    "model": "model model.config model.layers model.attention model.transformer model.replay "
-    "model.targets model.readout model.chunks model.tails model.rows model.joint_rows "
-    "model.row_gradients",
+    "model": "model model.config model.products model.layers model.packing model.attention "
+    "model.transformer model.replay model.targets model.readout model.chunks model.tails "
+    "model.rows model.joint_rows model.row_gradients",
     "weights": "checkpoints.conversion families.common families.bert families.gpt2 families.llama "
     "families checkpoints.safetensors_files checkpoints.gguf_files language_model loading export",
     "probes": "neurons probes batching common_heads passes answers writes",
@@ -55,7 +55,8 @@ EXPERIMENTS = (
     "experiments.provenance experiments.flag_lists "
     "experiments.page_parts experiments.paper experiments.facts experiments.facts_page "
     "experiments.bench_cases experiments.bench_child "
-    "experiments.bench_processes experiments.bench_study experiments.bench "
+    "experiments.bench_processes experiments.bench_study experiments.bench_table "
+    "experiments.bench "
     "experiments.curves "
     "experiments.linearity_results experiments.linearity_report experiments.linearity_page "
     "experiments.linearity experiments.neg_map_page experiments.neg_map "

@@ -18,7 +18,7 @@ from absl import flags
 from safetensors.numpy import load_file, save_file
 
 import negjax
-from experiments import bench, bench_processes, bench_study
+from experiments import bench, bench_processes, bench_study, bench_table
 from experiments.bench_cases import CASES, COMPILING, Case, Goal, arithmetic, inputs, judged
 from experiments.bench_processes import measure
 from experiments.bench_study import STUDIES
@@ -131,7 +131,7 @@ def test_the_table_says_ratios_and_what_was_wanted(
         "best": run | {"seconds": 1.5},
         "negjax": run | {"seconds": 2.0},
     }
-    lines = bench._table(
+    lines = bench_table.table(
         lm,
         [case],
         {case.name: arrays_of(case, lm)},
@@ -154,14 +154,14 @@ def test_every_goal_is_judged(reached: bool, monkeypatch: pytest.MonkeyPatch) ->
     """Figures far better than wanted, or far worse: what misses its goal is bold."""
     lm = tiny("gated")
     better = 1e3 if reached else 1e-3
-    monkeypatch.setattr(bench, "arithmetic", lambda *given: 1e9)
+    monkeypatch.setattr(bench_table, "arithmetic", lambda *given: 1e9)
     theirs = {"rates": [1e9], "peak_bytes": 1e9, "seconds": better}
     ours = {"rates": [1e9], "peak_bytes": 1e9 / better, "seconds": 1 / better, "beside": [1.0]}
     found: dict[str, dict[str, Any]] = {
         case.name: {tool: ours if tool == "negjax" else theirs for tool in case.tools}
         for case in CASES
     }
-    lines = bench._table(
+    lines = bench_table.table(
         lm,
         list(CASES),
         {case.name: arrays_of(case, lm) for case in CASES},

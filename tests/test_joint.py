@@ -244,7 +244,7 @@ def test_chunks_and_batches(shape, clamp, monkeypatch):
     assert most < 12 and len(groups) == 3
     for values, tight in zip(expected, found(budget_bytes=small), strict=True):
         assert error(tight, values) < 5e-6
-    monkeypatch.setattr(joint_interventions, "CHUNK_TOKENS", 3 * sizes.suffix)
+    monkeypatch.setattr("negjax.interventions.CHUNK_TOKENS", 3 * sizes.suffix)
     assert joint_interventions._plan(lm, probes, 11, batching.DEFAULT_BUDGET_BYTES)[0] == 3
     for values, chunked in zip(expected, found(), strict=True):
         assert error(chunked, values) < 5e-6

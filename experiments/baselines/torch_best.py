@@ -1,5 +1,7 @@
 """Baseline `best`: the best hand-written PyTorch for the two things that are measured, on CPUs.
 
+On CUDA it runs as well, without what is peculiar to CPUs.
+
 Float32 on a model from `torch_model.llama_from_tensors`, packed once by `torch_forward.pack`.
 """
 
@@ -74,7 +76,7 @@ def best_sweep(
         result[rows] = (logit - log_sum_exp(weights, x)).exp()
     probability = torch.empty(len(layer), len(shifts))
     probability[order] = result.view(len(layer), -1)
-    return probability.numpy()
+    return probability.cpu().numpy()
 
 
 def _replay(weights: Weights, trace: Trace, x: torch.Tensor, layer: torch.Tensor) -> None:
@@ -82,7 +84,6 @@ def _replay(weights: Weights, trace: Trace, x: torch.Tensor, layer: torch.Tensor
     g, m = weights.kv_heads, weights.group
     c = 2 * len(weights.frequencies)
     t = int(trace.lengths[0]) - 1
-    attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     for above in range(int(layer[0]) + 1, len(weights.blocks)):
         block, rows = weights.blocks[above], int((layer < above).sum())
         resid = x[:rows]
@@ -90,17 +91,28 @@ def _replay(weights: Weights, trace: Trace, x: torch.Tensor, layer: torch.Tensor
         query = qkv[:, : g * m].unflatten(1, (g, m))
         own_key, own_value = qkv[:, g * m : -g, None], qkv[:, -g:, None]
         # [G, M, R, C] over the one prefix [G, M, T, C]: neither queries nor keys are copied.
-        mixed, total = attend(
+        mixed, total = _attend(
             query.permute(1, 2, 0, 3),
             trace.keys[above, 0, :, None, :t].expand(g, m, t, c),
             trace.values[above, 0, :, None, :t].expand(g, m, t, c),
-            scale=1.0,
         )
         # The row's own token joins: its weight is exp(own) / (exp(own) + exp(total)).
         own = (query * own_key).sum(-1).sub_(total.permute(2, 0, 1)).sigmoid_()
         mixed = torch.lerp(mixed.permute(2, 0, 1, 3), own_value, own[..., None])
         resid += block.out(mixed.reshape(rows, -1))
         resid += block.down(swiglu(block.gate_up(resid * inverse_rms(resid, weights.epsilon))))
+
+
+def _attend(
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention's result [G, M, R, C] and the log of its weights' sum [G, M, R]."""
+    if query.device.type == "cpu":
+        attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        return attend(query, keys, values, scale=1.0)
+    score = query @ keys.transpose(2, 3)
+    total = score.logsumexp(-1)
+    return score.sub_(total[..., None]).exp_() @ values, total
 
 
 @torch.no_grad()
@@ -151,7 +163,7 @@ def best_neurgrad(
         grad_qkv = _attention_backward(weights, trace, layer, block.out.back(grad))
         grad_normed = block.qkv.back(grad_qkv)
         grad = grad + _norm_backward(trace.resid[layer], grad_normed, weights.epsilon)
-    return computed.permute(1, 2, 0, 3).contiguous().numpy(), probability.numpy()
+    return computed.permute(1, 2, 0, 3).contiguous().cpu().numpy(), probability.cpu().numpy()
 
 
 def _norm_backward(x: torch.Tensor, grad: torch.Tensor, epsilon: float) -> torch.Tensor:
@@ -194,5 +206,7 @@ def matmul_rate(m: int = 4096, k: int = 1536, n: int = 1536, repeats: int = 10) 
     for _ in range(repeats):
         begin = time.perf_counter()
         matrix(x)
+        if x.is_cuda:
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begin)
     return 2 * m * k * n / min(seconds)

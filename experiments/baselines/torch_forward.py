@@ -20,7 +20,8 @@ _VOCABULARY_BLOCK = 8192
 
 def _packed(dense: torch.Tensor) -> torch.Tensor | None:
     """A weight [out, in] in the layout that its products run fastest in, if there is one."""
-    if not torch.backends.mkldnn.is_available() or dense.dtype != torch.float32:
+    suited = dense.device.type == "cpu" and dense.dtype == torch.float32
+    if not suited or not torch.backends.mkldnn.is_available():
         return None
     return torch.ops.mkldnn._reorder_linear_weight(dense, 512)
 

@@ -124,4 +124,4 @@ def serial_neurgrad(
     for column in probability.unbind(1):
         gradients = torch.autograd.grad(column.sum(), kept, retain_graph=True)
         computed.append(torch.stack([g[row, read] for g in gradients], 1))
-    return torch.stack(computed, 1).numpy(), probability.detach().numpy()
+    return torch.stack(computed, 1).cpu().numpy(), probability.detach().cpu().numpy()

@@ -15,6 +15,8 @@ from flax import nnx
 
 from negjax.model.config import ModelConfig
 from negjax.model.layers import MASKED_SCORE, Linear, Norm, rotate
+from negjax.model.packing import Packing
+from negjax.model.products import Products
 
 # Queries attended at once: of a long text, scores of this many against all keys stay in cache.
 QUERY_BLOCK = 64
@@ -62,9 +64,13 @@ class Attention(nnx.Module):
         self.causal = config.causal
         self.linearised = False
 
-    def keys_values(self, x: jax.Array, positions: jax.Array | None) -> KeysValues:
+    def keys_values(
+        self, x: jax.Array, positions: jax.Array | None, products: Products | None = None
+    ) -> KeysValues:
         """Keys and values [..., S, G, C] of x [..., S, D] at positions [..., S]."""
-        return KeysValues(self._placed(self.key(x), positions, self.key_norm), self.value(x))
+        products = Products() if products is None else products
+        key, value = products.of("key", self.key, x), products.of("value", self.value, x)
+        return KeysValues(self._placed(key, positions, self.key_norm), value)
 
     def __call__(
         self,
@@ -75,6 +81,8 @@ class Attention(nnx.Module):
         prefix_mask: jax.Array | None,
         head: KeysValues | None = None,
         head_mask: jax.Array | None = None,
+        packing: Packing | None = None,
+        products: Products | None = None,
     ) -> tuple[jax.Array, KeysValues]:
         """Attention output [P, R, S, D] of suffix rows, and their own keys and values.
 
@@ -85,12 +93,18 @@ class Attention(nnx.Module):
             prefix: keys and values of the tokens before the suffix, or None.
             prefix_mask: [P, T], True where a prefix token is real.
             head, head_mask: [G, T, C] and [T], the same of a common head before all prefixes.
+            packing: of x, positions and output [1, 1, N, D], where they are packed; the mask and
+                the keys and values returned are those of P padded rows.
+            products: records or recalls `query`, `key`, `value` and `out`.
 
         Returns:
             the output, and keys and values [P, R, S, G, C].
         """
-        query = self._placed(self.query(x), positions, self.query_norm)
-        own = self.keys_values(x, positions)
+        products = Products() if products is None else products
+        query = self._placed(products.of("query", self.query, x), positions, self.query_norm)
+        own = self.keys_values(x, positions, products)
+        if packing is not None:
+            query, own = packing.unpack(query), KeysValues(*map(packing.unpack, own))
         p, r, s, h, c = query.shape
         query = query.reshape(p, r, s, own.keys.shape[3], -1, c) * c**-0.5
         if self.linearised:
@@ -98,7 +112,9 @@ class Attention(nnx.Module):
             query = jax.lax.stop_gradient(query)
             own = own._replace(keys=jax.lax.stop_gradient(own.keys))
         mixed = mix(query, own, mask, prefix, prefix_mask, head, head_mask, causal=self.causal)
-        return self.out(mixed.reshape(p, r, s, h, c)), own
+        mixed = mixed.reshape(p, r, s, h, c)
+        mixed = mixed if packing is None else packing.pack(mixed)
+        return products.of("out", self.out, mixed), own
 
     def seen_from(self, prefix: KeysValues, positions: jax.Array) -> KeysValues:
         """A prefix [P, G, T, C] with the tokens at positions [P] as the origin of positions.

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from negjax.model.config import ModelConfig, Rope
+from negjax.model.products import Products, known_product
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "silu": jax.nn.silu,
@@ -68,14 +69,16 @@ class Linear(nnx.Module):
         )
         self.input_rank = len(inputs)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[..., in] -> [..., out]."""
+    def __call__(self, x: jax.Array, known: jax.Array | None = None) -> jax.Array:
+        """[..., in] -> [..., out]; `known` is that result, if it only is to be differentiated."""
         kernel = self.kernel[...]
         in_shape, out_shape = kernel.shape[: self.input_rank], kernel.shape[self.input_rank :]
         lead = x.shape[: x.ndim - self.input_rank]
         # One plain matrix product: several axes on a side are a reshape away.
         flat = x.reshape(-1, math.prod(in_shape))
         weight = kernel.reshape(math.prod(in_shape), math.prod(out_shape)).astype(x.dtype)
+        if known is not None:
+            return known_product(known.reshape(len(flat), -1), flat, weight).reshape(known.shape)
         y = (flat @ weight).reshape(*lead, *out_shape)
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)
 
@@ -138,6 +141,7 @@ class FeedForward(nnx.Module):
         shift: jax.Array | None = None,
         site: str = "",
         held: jax.Array | None = None,
+        products: Products | None = None,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """FFN output, and the intermediate vectors by name: the sites, and `gate` = act(gate(x)).
 
@@ -145,18 +149,21 @@ class FeedForward(nnx.Module):
             x: [..., D].
             shift: broadcastable to [..., F], added at `site`.
             held: broadcastable to [..., F], True where the shift replaces the activation.
+            products: records or recalls `gate` and `up`.
         """
+        products = Products() if products is None else products
 
         def shifted(value: jax.Array, name: str) -> jax.Array:
             if shift is None or name != site:
                 return value
             return (value if held is None else jnp.where(held, 0, value)) + shift
 
+        up = products.of("up", self.up, x)
         if self.gate is None:
-            product = shifted(activate(self.activation, self.up(x), self.linearised), "act")
+            product = shifted(activate(self.activation, up, self.linearised), "act")
             return self.down(product), {"act": product}
-        gate = activate(self.activation, self.gate(x), self.linearised)
-        up = shifted(self.up(x), "up")
+        gate = activate(self.activation, products.of("gate", self.gate, x), self.linearised)
+        up = shifted(up, "up")
         product = gate * up
         if self.linearised:
             product = product / 2 + jax.lax.stop_gradient(product / 2)

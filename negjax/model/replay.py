@@ -21,6 +21,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from negjax.model.attention import KeysValues
+from negjax.model.packing import Packing
+from negjax.model.products import Products
 from negjax.model.transformer import Block, Transformer, Where
 
 
@@ -66,6 +68,8 @@ class Trace(NamedTuple):
     """[L, P, S, D]."""
     at_read: dict[str, jax.Array]
     """[L, P, F] each: the sites' activations, and `gate` in gated models, at the read position."""
+    products: dict[str, jax.Array]
+    """[L, P, S, ...] each, what linear maps returned, by name; none unless they were kept."""
 
 
 class Pass(NamedTuple):
@@ -121,17 +125,21 @@ def run(
     prefix_mask: jax.Array | None,
     suffix: Suffix,
     head: CommonHead | None = None,
+    packing: Packing | None = None,
+    keep_products: bool = False,
 ) -> Pass:
     """Runs prefix and suffix together, as one sequence, without any shift.
 
     Args:
         prefix_tokens, prefix_mask: [P, T], right-padded; None for a masked LM.
         head: what all prompts begin with; `prefix_tokens` are those that follow it.
+        packing: of the rows [P, T + S]; without it padding is run, too.
+        keep_products: for `pull_back`, in the trace.
     """
     graphdef, params = stacked_blocks(model)
     layers = jax.tree.leaves(params)[0].shape[0]
     alone = suffix_places(suffix, prefix_mask, head)
-    tokens, positions, together, length = suffix.tokens, suffix.positions, alone, 0
+    tokens, positions, mask, length = suffix.tokens, suffix.positions, suffix.mask, 0
     if prefix_tokens is not None and prefix_mask is not None:
         length = prefix_tokens.shape[1]
         tokens = jnp.concatenate([prefix_tokens, suffix.tokens], axis=1)
@@ -139,48 +147,49 @@ def run(
         before = jnp.broadcast_to(first + jnp.arange(length), prefix_tokens.shape)
         positions = jnp.concatenate([before, suffix.positions], axis=1)
         mask = jnp.concatenate([prefix_mask, suffix.mask], axis=1)
-        together = Where(positions, mask, None, alone.head_mask)
+    if packing is not None:
+        tokens, positions = (packing.pack(x[:, None])[0] for x in (tokens, positions))
+    together = Where(positions, mask, None, alone.head_mask, packing)
 
-    def traced(
-        block: Block,
-        resid: jax.Array,
-        entering: jax.Array,
-        where: Where,
-        prefix: KeysValues | None,
-        common: KeysValues | None,
+    def suffix_of(x: jax.Array) -> jax.Array:
+        # The suffix ends the rows, be it all of them or not.
+        if packing is None:
+            return x[:, :, length:]
+        return packing._replace(at=packing.at[:, length:]).unpack(x)
+
+    def run_block(
+        block: Block, resid: jax.Array, where: Where, prefix: KeysValues | None, layer: Any
     ) -> tuple[jax.Array, KeysValues, Trace]:
-        mid, own = block.attend(resid, where, prefix, common)
-        ffn_out, inner = block.feed_forward(mid)
-        # The suffix is what ends `resid`, be it all of it or not.
-        skipped = resid.shape[2] - suffix.tokens.shape[1]
-        at_read = {name: take_read(x[:, 0, skipped:], suffix) for name, x in inner.items()}
-        trace = Trace(entering[:, 0], mid[:, 0, skipped:], ffn_out[:, 0, skipped:], at_read)
-        return block.finish(mid, ffn_out), own, trace
+        # The trace of all tokens that ran, [P, 1, T, ...].
+        common = None if head is None else jax.tree.map(lambda x: x[layer], head.layers)
+        products = Products()
+        mid, own = block.attend(resid, where, prefix, common, products)
+        ffn_out, inner = block.feed_forward(mid, products=products)
+        kept = products.found if keep_products else {}
+        return block.finish(mid, ffn_out), own, Trace(resid, mid, ffn_out, inner, kept)
 
-    def common_of(layer: jax.Array | int) -> KeysValues | None:
-        return None if head is None else jax.tree.map(lambda x: x[layer], head.layers)
+    def trace_of(states: Trace) -> Trace:
+        alone = jax.tree.map(lambda x: x[:, 0], states)
+        at_read = {name: take_read(x, suffix) for name, x in alone.at_read.items()}
+        return alone._replace(at_read=at_read)
 
     def heads_first(own: KeysValues) -> KeysValues:
         # One row a prompt: [P, 1, T, G, C] -> [P, G, T, C].
         return KeysValues(*(x[:, 0, :length].swapaxes(1, 2) for x in own))
 
-    def everything(
-        resid: jax.Array, layer: jax.Array | int
-    ) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
-        entering = resid[:, :, length:]
+    def everything(resid: jax.Array, layer: Any) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
         block = block_at(graphdef, params, layer)
-        after, own, trace = traced(block, resid, entering, together, None, common_of(layer))
-        return after, (heads_first(own), trace)
+        after, own, states = run_block(block, resid, together, None, layer)
+        return after, (heads_first(own), trace_of(jax.tree.map(suffix_of, states)))
 
-    def suffix_only(
-        resid: jax.Array, layer: jax.Array | int
-    ) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
+    def suffix_only(resid: jax.Array, layer: Any) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
         # Of the prefix, nothing reads the last layer but attention.
-        entering = resid[:, :, length:]
         block = block_at(graphdef, params, layer)
-        prefix = heads_first(block.keys_values(resid[:, :, :length], positions[:, :length]))
-        after, _, trace = traced(block, entering, entering, alone, prefix, common_of(layer))
-        return after, (prefix, trace)
+        own = block.keys_values(resid, positions)
+        own = own if packing is None else KeysValues(*map(packing.unpack, own))
+        entering, prefix = suffix_of(resid), heads_first(own)
+        after, _, states = run_block(block, entering, alone, prefix, layer)
+        return after, (prefix, trace_of(states))
 
     resid = model.embedding(tokens, positions)[:, None]
     # The last layer stands apart: as a branch of the loop it would take the loop's elementwise work
@@ -190,6 +199,8 @@ def run(
     if length:
         resid, last = suffix_only(resid, layers - 1)
         kept = jax.tree.map(lambda x, y: jnp.concatenate([x, y[None]]), kept, last)
+    else:
+        resid = suffix_of(resid)
     keys_values, trace = kept
     prefix = None if prefix_mask is None else Prefix(keys_values, prefix_mask)
     return Pass(prefix, trace, resid)
@@ -205,17 +216,18 @@ def shifted_block(
     site: str,
     held: jax.Array | None = None,
     common: KeysValues | None = None,
+    products: Products | None = None,
 ) -> jax.Array:
     """One layer of a replay: residuals [P, R, S, D], shifts [P, R, F] at the read position.
 
     `held`: [R, F], True where the shift replaces the activation. `common`: of a common head.
     """
-    mid, _ = block.attend(resid, where, prefix, common)
+    mid, _ = block.attend(resid, where, prefix, common, products)
     at_read = jnp.arange(suffix.tokens.shape[1]) == suffix.read[:, None]
     at_read = at_read[:, None, :, None]
     shift_prsf = jnp.where(at_read, shift[:, :, None], 0)
     held_prsf = None if held is None else at_read & held[:, None]
-    return block.finish(mid, block.feed_forward(mid, shift_prsf, site, held_prsf)[0])
+    return block.finish(mid, block.feed_forward(mid, shift_prsf, site, held_prsf, products)[0])
 
 
 def replay_suffix(
@@ -268,7 +280,8 @@ def pull_back(
     """Vector-Jacobian products of `replay_suffix` at shift 0, for K cotangents at once.
 
     Layer by layer from the top, each layer of the suffix is run again from its recorded input and
-    pulled back at once, so that no residuals are stored and its weights are fetched only here.
+    pulled back at once, so that its weights are fetched only here. Products that the pass kept are
+    recalled: of those that the derivative needs none is multiplied again.
 
     Args:
         cotangents: [K, P, 1, S, D], of the last residuals.
@@ -283,14 +296,25 @@ def pull_back(
 
     def step(
         cotangents: jax.Array,
-        scanned: tuple[nnx.State, KeysValues | None, KeysValues | None, jax.Array],
+        scanned: tuple[
+            nnx.State, KeysValues | None, KeysValues | None, jax.Array, dict[str, jax.Array]
+        ],
     ) -> tuple[jax.Array, jax.Array]:
-        layer_params, keys_values, common, entering = scanned
+        layer_params, keys_values, common, entering, kept = scanned
         block = nnx.merge(graphdef, layer_params)
+        products = Products({name: x[:, None] for name, x in kept.items()})
         none = jnp.zeros((entering.shape[0], 1, trace.at_read[site].shape[-1]), entering.dtype)
         _, pull = jax.vjp(
             lambda resid, shift: shifted_block(
-                block, resid, shift, where, keys_values, suffix, site, common=common
+                block,
+                resid,
+                shift,
+                where,
+                keys_values,
+                suffix,
+                site,
+                common=common,
+                products=products,
             ),
             entering[:, None],
             none,
@@ -300,7 +324,7 @@ def pull_back(
 
     layers = None if prefix is None else prefix.layers
     common = None if head is None else head.layers
-    scanned = (params, layers, common, trace.entering)
+    scanned = (params, layers, common, trace.entering, trace.products)
     return jax.lax.scan(step, cotangents, scanned, reverse=True)[1]
 
 

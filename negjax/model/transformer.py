@@ -13,6 +13,8 @@ from flax import nnx
 from negjax.model.attention import Attention, KeysValues
 from negjax.model.config import ModelConfig
 from negjax.model.layers import FeedForward, Linear, Norm, activate, compute_dtype
+from negjax.model.packing import Packing
+from negjax.model.products import Products
 
 
 class Where(NamedTuple):
@@ -26,6 +28,8 @@ class Where(NamedTuple):
     """[P, T], True where a prefix token is real; None without a prefix."""
     head_mask: jax.Array | None = None
     """[T], True where a token of a common head is real; None without one."""
+    packing: Packing | None = None
+    """Of tokens [1, 1, N] and positions [1, N], where these are packed, unlike the masks."""
 
 
 class Block(nnx.Module):
@@ -48,6 +52,7 @@ class Block(nnx.Module):
         where: Where,
         prefix: KeysValues | None,
         head: KeysValues | None = None,
+        products: Products | None = None,
     ) -> tuple[jax.Array, KeysValues]:
         """Residual between the two sublayers [P, R, S, D], and the tokens' own keys and values."""
         out, own = self.attention(
@@ -58,6 +63,8 @@ class Block(nnx.Module):
             where.prefix_mask,
             head,
             where.head_mask,
+            where.packing,
+            products,
         )
         return self.attention_norm(resid + out) if self.post_norm else resid + out, own
 
@@ -67,9 +74,11 @@ class Block(nnx.Module):
         shift: jax.Array | None = None,
         site: str = "",
         held: jax.Array | None = None,
+        products: Products | None = None,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """FFN output and intermediates for the residual between the sublayers."""
-        return self.ffn(mid if self.post_norm else self.ffn_norm(mid), shift, site, held)
+        x = mid if self.post_norm else self.ffn_norm(mid)
+        return self.ffn(x, shift, site, held, products)
 
     def finish(self, mid: jax.Array, ffn_out: jax.Array) -> jax.Array:
         """Residual leaving the block. An intervention's write is part of `ffn_out`."""
