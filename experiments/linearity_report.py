@@ -25,7 +25,8 @@ HEAD = (
     ("|r| ≥ 0.99", "all"),
     ("|r| ≥ 0.99", "resolved"),
     ("NEG > 0", ""),
-    ("NeurGrad", "r"),
+    ("NeurGrad r", "all"),
+    ("NeurGrad r", "resolved"),
     ("NeurGrad", "MAE"),
     ("CG", "r"),
     ("CG", "MAE"),
@@ -48,6 +49,7 @@ def cells(found: study.RangeStatistics) -> list[str]:
         percent(found.resolved.very_linear),
         percent(found.every.positive),
         number(neurgrad.pearson, ".4f"),
+        number(found.resolved_predictions["neurgrad"].pearson, ".4f"),
         number(neurgrad.mae, ".1e"),
         number(computed.pearson, ".4f"),
         number(computed.mae, ".1e"),
@@ -64,12 +66,14 @@ def page(
     statistics = results.statistics[results.measure]
     headline = next(s for s in statistics if s.radius == results.headline)
     count = f"{headline.every.neurons:,} neurons ({len(results.prompts)} prompts)"
+    told = headline.resolved_predictions["neurgrad"]
     moved = "strengthened" if summary["convention"] == "signed" else "increased"
     lead = (
         f"Within ±{headline.radius:g}, {percent(headline.every.linear)} of {count} of "
         f"{inputs.lm.name} have |r| ≥ {study.LINEAR:g}; {percent(headline.every.positive)} raise "
         f"the answer's probability when {moved}. NeurGrad, one backward pass, tells the "
-        f"measured slope with r = {number(headline.predictions['neurgrad'].pearson, '.4f')}."
+        f"measured slope with r = {number(headline.predictions['neurgrad'].pearson, '.4f')}, of "
+        f"the resolved neurons {number(told.pearson, '.4f')}."
     )
     sections = [
         Section("Result", [*page_parts.unfinished(summary["complete"]), *_result(results)]),

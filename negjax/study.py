@@ -80,6 +80,8 @@ class RangeStatistics:
     """Of neurons that are within neither."""
     predictions: dict[str, Agreement]
     """By name, over every neuron."""
+    resolved_predictions: dict[str, Agreement]
+    """The same over resolved neurons: one steep curve that its error hides can rule a Pearson r."""
 
 
 def noise_bound(noise: np.ndarray) -> np.ndarray:
@@ -145,6 +147,9 @@ def range_statistics(
         every=shares(slope, pearson, points),
         resolved=shares(slope[resolved], pearson[resolved], points),
         predictions={name: agreement(value, slope) for name, value in predictions.items()},
+        resolved_predictions={
+            name: agreement(value[resolved], slope[resolved]) for name, value in predictions.items()
+        },
     )
 
 

@@ -76,6 +76,22 @@ def test_neurons_within_the_noise_are_left_out_of_the_second_shares_alone() -> N
     assert (found.every.linear, found.resolved.linear) == (0.75, 1.0)
     assert (found.every.positive, found.resolved.positive) == (0.75, 0.5)
     assert found.predictions["cg"].neurons == 4
+    assert found.resolved_predictions["cg"].neurons == 2
+
+
+def test_one_unresolved_neuron_does_not_rule_the_resolved_ones_agreement() -> None:
+    """Its curve is steep, and so uncertain that its slope may be anything."""
+    slope = np.asarray([1.0, -1.0, 2.0, 50.0])
+    told = {"neurgrad": np.asarray([1.0, -1.0, 2.0, -50.0])}
+    change = np.abs(slope)
+    error = np.asarray([0.0, 0.0, 0.0, 40.0])
+    found = study.range_statistics(
+        2.0, 20, slope, np.ones(4), change, np.zeros(4), told, error=error
+    )
+    assert (found.within_noise, found.within_error) == (0, 1)
+    every, resolved = found.predictions["neurgrad"], found.resolved_predictions["neurgrad"]
+    assert every.pearson is not None and every.pearson < -0.9
+    assert resolved.pearson == pytest.approx(1.0) and resolved.mae == 0.0
 
 
 def test_a_series_of_a_wide_range_does_not_resolve_a_narrow_one_where_the_curve_is_flat() -> None:
