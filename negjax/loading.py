@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from negjax import accelerators
+from negjax import accelerators, memory
 from negjax.checkpoints import gguf_files, hub, safetensors_files
 from negjax.checkpoints.conversion import Tensors, abstract_model, to_parameters
 from negjax.families import family_of
@@ -81,6 +81,7 @@ def load(
             computes exactly; the message names what.
     """
     accelerators.compile_quickly()
+    memory.give_back_after_compiling()
     weight_dtype = _weight_dtype(dtype)
     _check_precision(precision)
     path = Path(source).expanduser()

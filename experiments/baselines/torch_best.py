@@ -107,9 +107,16 @@ def _attend(
     query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention's result [G, M, R, C] and the log of its weights' sum [G, M, R]."""
-    if query.device.type == "cpu":
-        attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        return attend(query, keys, values, scale=1.0)
+    if query.device.type != "cpu":
+        return attend_plainly(query, keys, values)
+    attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return attend(query, keys, values, scale=1.0)
+
+
+def attend_plainly(
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same on any device, for queries [G, M, R, C] over keys and values [G, M, T, C]."""
     score = query @ keys.transpose(2, 3)
     total = score.logsumexp(-1)
     return score.sub_(total[..., None]).exp_() @ values, total

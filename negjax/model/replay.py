@@ -148,6 +148,7 @@ def run(
         positions = jnp.concatenate([before, suffix.positions], axis=1)
         mask = jnp.concatenate([prefix_mask, suffix.mask], axis=1)
     if packing is not None:
+        # [1, N]: as if all were tokens of one row, which only attention tells apart.
         tokens, positions = (packing.pack(x[:, None])[0] for x in (tokens, positions))
     together = Where(positions, mask, None, alone.head_mask, packing)
 
@@ -221,6 +222,7 @@ def shifted_block(
     """One layer of a replay: residuals [P, R, S, D], shifts [P, R, F] at the read position.
 
     `held`: [R, F], True where the shift replaces the activation. `common`: of a common head.
+    `products`: recalled ones need no multiplication.
     """
     mid, _ = block.attend(resid, where, prefix, common, products)
     at_read = jnp.arange(suffix.tokens.shape[1]) == suffix.read[:, None]

@@ -233,3 +233,17 @@ def test_references() -> None:
             np.testing.assert_allclose(
                 computed[0, 0], gradient, rtol=1e-3, atol=1e-4 * np.abs(gradient).max()
             )
+
+
+def test_attention_on_any_device() -> None:
+    """What `best` computes where the CPU's kernel is missing, against that kernel."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((3, 2, 7, 8), (3, 2, 11, 8), (3, 2, 11, 8))
+    query, keys, values = (torch.randn(shape, generator=generator) for shape in shapes)
+    for found, expected in zip(
+        torch_best.attend_plainly(query, keys, values),
+        torch_best._attend(query, keys, values),
+        strict=True,
+    ):
+        assert found.shape == expected.shape
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
