@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -278,3 +279,22 @@ def test_models_that_the_baselines_cannot_be_are_refused(
     measured.assert_not_called()
     for family in ("llama", "mistral"):
         bench._need_llama(tiny("gated", family=family))
+
+
+@pytest.mark.usefixtures("restored_flags")
+def test_elsewhere_than_on_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On CUDA the baselines run too, without goals; on TPUs there are none."""
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "there")
+    compared = mock.Mock(return_value=[])
+    monkeypatch.setattr(bench, "_compare", compared)
+    for backend, device in (("cpu", "cpu"), ("gpu", "cuda")):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        assert bench.device() == device
+        start("--cases=sweep_32", f"--output={tmp_path / backend}")
+        (case,) = compared.call_args.args[0]
+        assert bool(case.wanted) == (backend == "cpu")
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    with pytest.raises(ValueError, match=r"run on CPUs and CUDA, not on 'tpu'; or measure negjax"):
+        start("--cases=ig_35,sweep_32", f"--output={tmp_path / 'tpu'}")
+    start("--cases=ig_35", f"--output={tmp_path / 'tpu'}")

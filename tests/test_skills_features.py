@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import resource
+import shutil
+from pathlib import Path
 from typing import Any, cast
 
 import jax.numpy as jnp
@@ -165,11 +167,23 @@ def test_scores_that_are_not_finite_are_refused(tmp_path, monkeypatch):
         extract(tmp_path, lm(), probes, gold)
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the features of nine prompts, in windows of three; to be copied."""
+    folder = tmp_path_factory.mktemp("finished")
+    probes, gold = task_prompts(9)
+    with pytest.MonkeyPatch.context() as patched, precision("float64"):
+        patched.setattr(common_heads, "GROUP_TOKENS", 20)
+        extract(folder, lm(), probes, gold, window=3)
+    return folder
+
+
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "other"])
 @pytest.mark.parametrize("array", ["codes_neurgrad", "probability", "magn_neurgrad"])
-def test_a_damaged_chunk_is_computed_again(tmp_path, array, damage):
+def test_a_damaged_chunk_is_computed_again(tmp_path, finished, array, damage):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     probes, gold = task_prompts(9)
-    path = extract(tmp_path, lm(), probes, gold, window=3).path
+    (path,) = (file.parent for file in tmp_path.rglob(store.PROGRESS))
     before = content(path)
     file = path / store.ARRAYS / array / "c/1/0"
     data = bytearray(file.read_bytes())
