@@ -55,16 +55,11 @@ def lay_out(folder: Path, case: Case) -> tuple[LanguageModel, dict[str, np.ndarr
     return lm, arrays
 
 
-def test_a_process_measures_what_negjax_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_measures_what_negjax_answers(tmp_path: Path) -> None:
     case = NAMED["sweep_32"]
     lm, arrays = lay_out(tmp_path, case)
     found = measure(tmp_path, case, ["negjax"], 2)["negjax"]
     assert len(found["all_seconds"]) == len(found["rates"]) == 2
-    monkeypatch.setattr(bench_processes, "MOST_ROUNDS", 3)
-    more = measure(tmp_path, case, ["negjax"], 1, seconds=3600)["negjax"]
-    assert len(more["all_seconds"]) == len(more["rates"]) == 3
     assert 0 < found["seconds"] == min(found["all_seconds"]) < found["first"]
     assert min(found["rates"]) > 1e9 and 1e8 < found["peak_bytes"] < 8e9
     answer = load_file(tmp_path / "sweep_32_negjax.safetensors")["probability"]
@@ -78,6 +73,53 @@ def test_a_process_measures_what_negjax_answers(
     )
     expected = negjax.sweep(lm, probes, arrays["neurons"], arrays["shifts"]).probability[0]
     np.testing.assert_allclose(answer, expected, rtol=1e-5)
+
+
+class Canned:
+    """A process that answers without working."""
+
+    def __init__(self, folder: Path, case: Case, tool: str, *_: object) -> None:
+        self.seconds = {"serial": 9.0, "best": 1.0, "negjax": 0.5}[tool]
+
+    def __enter__(self) -> "Canned":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def read(self) -> dict[str, float]:
+        return {"first": 2 * self.seconds, "taken": 2 * self.seconds}
+
+    def ask(self) -> dict[str, float]:
+        return {"seconds": self.seconds, "taken": self.seconds, "rate": 1e9}
+
+    def finish(self) -> dict[str, float]:
+        return {"peak_bytes": 5}
+
+
+@pytest.mark.parametrize(
+    ("tools", "seconds", "rounds"),
+    [
+        # As many as asked for; until they have taken long enough, together; never more than that.
+        (["negjax"], 0.0, {"negjax": 2}),
+        (["best", "negjax"], 7.0, {"best": 5, "negjax": 5}),
+        (["negjax"], 3600.0, {"negjax": bench_processes.MOST_ROUNDS}),
+        # A baseline that takes long is measured once.
+        (["serial", "negjax"], 12.0, {"serial": 1, "negjax": 6}),
+    ],
+)
+def test_short_work_is_measured_more_often(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tools: list[str],
+    seconds: float,
+    rounds: dict[str, int],
+) -> None:
+    monkeypatch.setattr(bench_processes, "_Child", Canned)
+    found = measure(tmp_path, NAMED["neurgrad_35_1"], tools, 2, seconds)
+    assert {tool: len(run["all_seconds"]) for tool, run in found.items()} == rounds
+    assert {tool: len(run["rates"]) for tool, run in found.items()} == rounds
+    assert found["negjax"]["seconds"] == 0.5 and found["negjax"]["peak_bytes"] == 5
 
 
 def test_what_failed_is_said(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ MODELS = [
 ]
 
 
+# Every shape is a program of its own.
+@hypothesis.settings(max_examples=30)
 @hypothesis.given(
     st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=5),
     st.integers(0, 3),
@@ -79,7 +81,7 @@ def passes(model: Transformer, split: Split, **options: Any) -> tuple[Pass, Pass
     return run(model, *before, packing=split.packing, **options), run(model, *before, **options)
 
 
-@pytest.mark.parametrize(("shape", "changes"), MODELS)
+@pytest.mark.parametrize(("shape", "changes"), MODELS[1:])
 def test_packed_passes_are_padded_ones(shape, changes):
     """Everything that a pass returns, wherever it is of a real token."""
     lm = tiny(shape, **changes)
@@ -126,15 +128,15 @@ def test_packed_after_a_common_head():
 
 
 @pytest.mark.parametrize(
-    ("joint", "linear", "dtype"),
+    ("shape", "changes", "joint", "linear", "dtype"),
     [
-        (False, False, "float32"),
-        (True, True, "float32"),
-        (False, True, "float64"),
-        (True, False, "float64"),
+        (*MODELS[0], False, False, "float64"),
+        (*MODELS[0], True, True, "float32"),
+        (*MODELS[1], True, False, "float64"),
+        (*MODELS[2], False, True, "float64"),
+        (*MODELS[2], True, False, "float32"),
     ],
 )
-@pytest.mark.parametrize(("shape", "changes"), MODELS[:3])
 def test_recalled_products_give_the_same_gradients(shape, changes, joint, linear, dtype):
     """With products from the pass, and with all multiplied again; by RelP's rules, too."""
     with precision(dtype):
