@@ -32,7 +32,7 @@ class Tool(NamedTuple):
     work: Measure
     rate: Callable[[], float]
     """Floating-point operations a second of a plain matrix product."""
-    peak: Callable[[], int] = memory.peak_memory
+    peak: Callable[[], int]
     """Bytes of the largest memory that the work took: an accelerator's own, if it runs there."""
     share: float = 1.0
     """Part of the case that `work` does; its time stands for all of it."""

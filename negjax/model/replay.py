@@ -170,9 +170,9 @@ def run(
         return block.finish(mid, ffn_out), own, Trace(resid, mid, ffn_out, inner, kept)
 
     def trace_of(states: Trace) -> Trace:
-        alone = jax.tree.map(lambda x: x[:, 0], states)
-        at_read = {name: take_read(x, suffix) for name, x in alone.at_read.items()}
-        return alone._replace(at_read=at_read)
+        states = jax.tree.map(lambda x: x[:, 0], states)
+        at_read = {name: take_read(x, suffix) for name, x in states.at_read.items()}
+        return states._replace(at_read=at_read)
 
     def heads_first(own: KeysValues) -> KeysValues:
         # One row a prompt: [P, 1, T, G, C] -> [P, G, T, C].
