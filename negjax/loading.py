@@ -13,6 +13,7 @@ from flax import nnx
 from negjax import accelerators, memory
 from negjax.checkpoints import gguf_files, hub, safetensors_files
 from negjax.checkpoints.conversion import Tensors, abstract_model, to_parameters
+from negjax.checkpoints.tokenizer_files import read_tokenizer
 from negjax.families import family_of
 from negjax.gguf_tokenizer import tokenizer_from_gguf
 from negjax.language_model import LanguageModel
@@ -166,7 +167,7 @@ def _load_directory(directory: Path, dtype: jnp.dtype) -> _Parts:
     family = family_of(raw.get("model_type"), str(config_file))
     config = family.config_from_hf(raw, str(config_file))
     tensors = safetensors_files.read_directory(directory)
-    tokenizer = _tokenizer(directory)
+    tokenizer = read_tokenizer(directory)
     return config, _parameters(tensors, config, dtype, directory), tokenizer
 
 
@@ -182,21 +183,6 @@ def _load_gguf(path: Path, dtype: jnp.dtype) -> _Parts:
 def _parameters(tensors: Tensors, config: ModelConfig, dtype: jnp.dtype, origin: Path) -> nnx.State:
     table = family_of(config.family, str(origin)).table(config)
     return to_parameters(tensors, table, config, dtype, origin=str(origin))
-
-
-def _tokenizer(directory: Path) -> transformers.PreTrainedTokenizerBase:
-    files = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
-    if not any((directory / file).is_file() for file in files):
-        raise FileNotFoundError(
-            f"{directory}: no tokenizer here, expected one of {', '.join(files)}; write one with "
-            "the save_pretrained method of the model's tokenizer"
-        )
-    settings = directory / "tokenizer_config.json"
-    if settings.is_file() and "auto_map" in safetensors_files.read_json(settings):
-        raise ValueError(
-            f"{settings}: auto_map asks to run the repository's own code; negjax does not"
-        )
-    return transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
 
 
 def _hub_id(source: str | Path) -> str:

@@ -6,6 +6,7 @@ no level of a logger.
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Iterator
 
 
@@ -23,7 +24,21 @@ def _without_advice() -> Iterator[None]:
         logger.removeFilter(_is_other_news)
 
 
+@contextlib.contextmanager
+def muted() -> Iterator[None]:
+    """Keeps back warnings of transformers, which tell its own users what to do, not negjax's."""
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="transformers")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 with _without_advice():
     import transformers
 
-__all__ = ["transformers"]
+__all__ = ["muted", "transformers"]

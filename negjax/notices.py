@@ -1,0 +1,16 @@
+"""What the library says to its user without being asked, once: as warnings of a class of their own.
+
+Filters of Python's `warnings` silence them or turn them into errors:
+`warnings.simplefilter("ignore", negjax.Notice)`.
+"""
+
+import warnings
+
+
+class Notice(UserWarning):
+    """Something was decided for the user that changes what is measured, or how."""
+
+
+def say(text: str) -> None:
+    """Says a thing; the same words are said once a process, by the default filter."""
+    warnings.warn(text, Notice, stacklevel=2)
