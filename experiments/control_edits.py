@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 import negjax
+from negjax.encoding import encode
 from negjax.language_model import LanguageModel
-from negjax.probes import Probes, encode
+from negjax.probes import Probes
 
 KINDS = ("edit", "paraphrase", "neighbour")
 """The prompt that is edited; the same question in other words; questions about other subjects."""

@@ -11,9 +11,10 @@ from absl import flags
 
 import negjax
 from experiments import common
+from negjax.encoding import encode
 from negjax.interventions import Convention
 from negjax.language_model import LanguageModel
-from negjax.probes import Probes, TargetMode, encode, probes_key
+from negjax.probes import Probes, TargetMode, probes_key
 
 _PROBES = flags.DEFINE_string(
     "probes",

@@ -13,6 +13,7 @@ arXiv 2412.18053) in JAX: exact interventions and gradients for every neuron.
 from negjax import mceval8k, skills
 from negjax.chebyshev import Response, response
 from negjax.control import Edited, Steered, Turned, edit, enhance, steer, suppress
+from negjax.encoding import encode
 from negjax.estimators import estimate
 from negjax.gradients import NeurGrad, effects, gradient_batches, neurgrad
 from negjax.joint_interventions import Joint, joint
@@ -20,7 +21,8 @@ from negjax.language_model import LanguageModel
 from negjax.linearity import LinearFit, linear_fit, paper_grid
 from negjax.loading import load
 from negjax.neurons import NeuronSets, all_neurons, neuron_sets, random_neurons
-from negjax.probes import Probes, encode
+from negjax.notices import Notice
+from negjax.probes import Probes
 from negjax.second_order import Curvature, curvature, linear_range
 from negjax.sweeps import Sweep, sweep
 from negjax.tables import Facts, read_facts
@@ -36,6 +38,7 @@ __all__ = [
     "LinearFit",
     "NeurGrad",
     "NeuronSets",
+    "Notice",
     "Probes",
     "Response",
     "Steered",

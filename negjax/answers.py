@@ -10,6 +10,7 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.finite import check_finite
 from negjax.language_model import LanguageModel
 from negjax.model.replay import take_read, take_scored
 from negjax.model.targets import target_scores
@@ -34,7 +35,7 @@ def plain_answers(
     Raises:
         ValueError: probes that are not encoded; a budget that holds not even one prompt.
     """
-    check_probes(probes)
+    check_probes(lm, probes)
     c, k = lm.config, probes.target_count
     result = Answers(np.empty((len(probes), k)), np.empty((len(probes), k), bool))
     length = batching.bucket(int(probes.mask.sum(1).max()))
@@ -55,6 +56,7 @@ def plain_answers(
                 found.append(_answers(lm.graphdef, lm.params, split, last))
         for out, parts in zip(result, zip(*found, strict=True), strict=True):
             out[index] = np.concatenate(parts, axis=1)[: len(index)]
+    check_finite(lm, "P of a target", result.probability)
     return result
 
 

@@ -25,7 +25,7 @@ from negjax.interventions import (
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.neurons import check_neurons
-from negjax.probes import Probes
+from negjax.probes import Probes, check_probes
 
 # Neurons whose tiny shifts measure the rounding noise of a prompt, spread evenly over the layers.
 NOISE_NEURONS = 6
@@ -130,6 +130,7 @@ def response(
     Raises:
         ValueError: as `sweep`; a radius that is not positive and finite; too few nodes.
     """
+    check_probes(lm, probes)
     if not (np.isfinite(radius) and radius > 0):
         raise ValueError(f"radius is {radius}, expected a positive number")
     if nodes < 4:

@@ -35,6 +35,41 @@ def whole_number(value: int, name: str, least: int) -> int:
     return int(value)
 
 
+def whole_numbers(value: object, name: str, dtype: type[np.integer] = np.int32) -> np.ndarray:
+    """An array of whole numbers, as `dtype`.
+
+    Raises:
+        ValueError: it is something else, or a number does not fit.
+    """
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        array = np.asarray(None)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{name} is {shown(value)}, expected an array of whole numbers")
+    limits = np.iinfo(dtype)
+    if array.size and (array.min() < limits.min or array.max() > limits.max):
+        raise ValueError(
+            f"{name} holds {array.min()} to {array.max()}, expected {limits.min} to {limits.max}"
+        )
+    return array.astype(dtype, copy=False)
+
+
+def truths(value: object, name: str) -> np.ndarray:
+    """An array of truth values.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        array = np.asarray(None)
+    if array.dtype != bool:
+        raise ValueError(f"{name} is {shown(value)}, expected an array of truth values")
+    return array
+
+
 def shown(value: object) -> str:
     """A wrong value, for an error."""
     text = repr(value)

@@ -19,6 +19,7 @@ from negjax.common_heads import (
     padded_head,
     run_common_head,
 )
+from negjax.finite import check_finite
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.model.replay import (
@@ -88,9 +89,9 @@ def neurgrad(
 
     Raises:
         ValueError: no encoded probes, an unknown site or output, a budget that holds not even one
-            prompt.
+            prompt, a gradient that overflows.
     """
-    check_probes(probes)
+    check_probes(lm, probes)
     c = lm.config
     chosen = c.site(site)
     b, k = len(probes), probes.target_count
@@ -133,7 +134,11 @@ def gradient_batches(
     Yields:
         indices [b] of the batch's probes, probabilities [b, K], activations [b, L, F] and computed
         gradients [b, K, L, F].
+
+    Raises:
+        ValueError: as `neurgrad`.
     """
+    check_probes(lm, probes)
     if output not in get_args(Output):
         raise ValueError(f"output is {output!r}, expected one of {get_args(Output)}")
     chosen = lm.config.site(site)
@@ -168,10 +173,18 @@ def gradient_batches(
                     )
                     for target in targets
                 ]
+            check_finite(lm, f"gradient of {output}", _soundness(parts)[: len(index)], index)
             n = rows if few_shapes else len(index)
             probability = jnp.concatenate([part[0] for part in parts], 1)[:n]
             gradient = jnp.concatenate([part[2] for part in parts], 1)[:n]
             yield index, probability, parts[0][1][:n], gradient
+
+
+@jax.jit
+def _soundness(parts: list[tuple[jax.Array, ...]]) -> jax.Array:
+    """[P], 0, or NaN where a prompt's results are not finite."""
+    sound = [jnp.isfinite(x).all(tuple(range(1, x.ndim))) for part in parts for x in part]
+    return jnp.where(jnp.stack(sound).all(0), 0.0, jnp.nan)
 
 
 class Planned(NamedTuple):
@@ -273,9 +286,9 @@ def effects(
 
     Raises:
         ValueError: no encoded probes, an unknown site, neurons that the model does not have, a
-            budget that holds not even one.
+            budget that holds not even one; an effect that overflows.
     """
-    check_probes(probes)
+    check_probes(lm, probes)
     c = lm.config
     chosen = c.site(site)
     neurons = check_neurons(c, neurons, len(probes))
@@ -303,6 +316,7 @@ def effects(
             with lm.numerics():
                 found = _effects(lm.graphdef, lm.params, split.suffix, prefix, padded, chosen)
             result[row, start : start + len(some)] = found[: len(some)]
+        check_finite(lm, "effect of neurons", result[row][None], np.asarray([row]))
     return result
 
 

@@ -12,6 +12,7 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.finite import check_finite
 from negjax.gradients import sign
 from negjax.language_model import LanguageModel
 from negjax.model import tails
@@ -21,7 +22,7 @@ from negjax.model.replay import Pass, take_read
 from negjax.model.rows import Rows, sweep_rows
 from negjax.model.targets import Output, output_of
 from negjax.passes import run_split
-from negjax.probes import Probes, check_probes
+from negjax.probes import Probes, check_probes, check_target
 
 Convention = Literal["signed", "additive"]
 
@@ -135,8 +136,10 @@ def measure_rows(
         target: number of the target to measure; None: all, which must have one token each.
 
     Raises:
-        ValueError: bad convention or site; a budget that holds not even one prompt.
+        ValueError: bad probes, convention or site; a budget that holds not even one prompt; an
+            output that overflows.
     """
+    check_probes(lm, probes)
     check_convention(convention)
     chosen = lm.config.site(site)
     plan = plan_rows(lm, probes, rows.layer.shape[1], kernel.cost, budget_bytes)
@@ -158,7 +161,21 @@ def measure_rows(
         count = len(index)
         parts.append(jax.tree.map(lambda x, count=count: x[:count], (activation, found)))
     back = np.argsort(np.concatenate([index for index, _, _ in plan]))
-    return jax.tree.map(lambda *some: np.concatenate(some)[back], *parts)
+    activation, found = jax.tree.map(lambda *some: np.concatenate(some)[back], *parts)
+    _check_measured(lm, rows, found)
+    return activation, found
+
+
+def _check_measured(lm: LanguageModel, rows: Shifted, found: Any) -> None:
+    """Refuses outputs that are not finite; those of rows that were left out mean nothing."""
+    left_out = rows.layer >= lm.config.layers
+    for leaf in jax.tree.leaves(found):
+        wrong = ~np.isfinite(leaf.reshape(*left_out.shape, -1)).all(-1) & ~left_out
+        if wrong.any():
+            prompt, row = np.argwhere(wrong)[0]
+            layer, neuron, shift = (field[prompt, row] for field in rows)
+            what = f"an output under a shift of {shift:g} at neuron (layer {layer}, index {neuron})"
+            check_finite(lm, what, leaf[prompt, row][None], np.asarray([prompt]))
 
 
 def plan_rows(
@@ -278,24 +295,6 @@ def check_convention(convention: str) -> None:
     """
     if convention not in get_args(Convention):
         raise ValueError(f"convention is {convention!r}, expected one of {get_args(Convention)}")
-
-
-def check_target(probes: Probes, target: int | None) -> int:
-    """The number of the target to measure.
-
-    Raises:
-        ValueError: there are several and none was named, or not so many; or `probes` are none.
-    """
-    check_probes(probes)
-    if target is None and probes.target_count == 1:
-        return 0
-    whole = isinstance(target, int | np.integer) and not isinstance(target, bool)
-    if target is None or not whole or not 0 <= target < probes.target_count:
-        raise ValueError(
-            f"target is {target!r}, and each prompt has {probes.target_count}; "
-            f"pass target=0 … {probes.target_count - 1}"
-        )
-    return target
 
 
 def select_output(output: Output, log_probability: np.ndarray, logit: np.ndarray) -> np.ndarray:

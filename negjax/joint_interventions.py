@@ -17,10 +17,10 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.finite import check_finite
 from negjax.interventions import (
     Convention,
     check_convention,
-    check_target,
     chunk_tokens,
     longest_first,
     row_sizes,
@@ -32,7 +32,7 @@ from negjax.model.readout import Spread
 from negjax.model.replay import Pass
 from negjax.neurons import NeuronSets, dense_sets
 from negjax.passes import run_split
-from negjax.probes import Probes
+from negjax.probes import Probes, check_probes, check_target
 from negjax.shifted_outputs import ShiftedOutputs
 
 How = Literal["signed", "additive", "clamp"]
@@ -106,6 +106,7 @@ def joint(
             to, bad shifts, convention, site or target, by name; a budget that holds not even one
             prompt or two rows.
     """
+    check_probes(lm, probes)
     check_convention(convention)
     target, chosen = check_target(probes, target), lm.config.site(site)
     sets = _checked(lm, sets, clamp)
@@ -138,6 +139,8 @@ def joint(
             for field, leaf in zip(found, leaves, strict=True):
                 # Row 0 of every call is the prompt without a shift.
                 field[0][at], field[1][at] = leaf[:, 1 : 1 + len(call.sets)], leaf[:, :1]
+    for field in found:
+        check_finite(lm, "an output under a set of shifts", field.swapaxes(0, 1))
     (log_probability, before), (logit, logit_before), *more = found
     measured = Joint(chosen, convention, clamp, sets, log_probability, logit, before, logit_before)
     if not spread:

@@ -8,9 +8,10 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.finite import check_finite
 from negjax.language_model import LanguageModel
 from negjax.model.replay import Pass, run
-from negjax.probes import Probes
+from negjax.probes import Probes, check_probes
 
 # Enough tokens in one pass to fill the matrix units; more only takes memory.
 PASS_TOKENS, ACCELERATOR_PASS_TOKENS = 4096, 16384
@@ -47,6 +48,7 @@ def activations(
     Raises:
         ValueError: unknown site; a budget that holds not even one prompt.
     """
+    check_probes(lm, probes)
     c = lm.config
     chosen = c.site(site)
     length = batching.bucket(int(probes.mask.sum(1).max()))
@@ -64,4 +66,5 @@ def activations(
         # Whichever target: what follows the read position does not change it.
         passed = run_split(lm, batching.split_probes(c, probes, padded, 0))
         result[index] = np.asarray(passed.trace.at_read[chosen]).swapaxes(0, 1)[: len(index)]
+    check_finite(lm, "an activation", result)
     return result

@@ -1,21 +1,18 @@
-"""Prompts and targets as token arrays, checked before anything is computed."""
+"""Probes: prompts and targets as token arrays, which check themselves and their model."""
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
 
-from negjax.given import shown
+from negjax.given import shown, truths, whole_numbers
 from negjax.language_model import LanguageModel
-from negjax.quiet import transformers
+from negjax.token_ids import check_ids
 
 TargetMode = Literal["single", "first", "all", "alone"]
-
-MASK_MARK = "[MASK]"
-"""How prompts for a masked LM write the mask, whatever the tokenizer's own mask token is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +33,17 @@ class Probes:
     target_mask: np.ndarray
     """[B, K, M], True where a target token is real."""
     target_mode: TargetMode = "single"
+    mask_id: int | None = None
+    """Token that a masked LM's prompts are read at; None: they are a causal LM's."""
 
     def __post_init__(self) -> None:
-        rows = np.arange(len(self.prompts))
-        if not self.mask[rows, self.read].all():
-            raise ValueError(f"read positions {self.read.tolist()} must point at real tokens")
+        for name, kind in (("tokens", np.int32), ("read", np.int32), ("target_ids", np.int32)):
+            object.__setattr__(self, name, whole_numbers(getattr(self, name), name, kind))
+        for name in ("mask", "target_mask"):
+            object.__setattr__(self, name, truths(getattr(self, name), name))
+        _check_shapes(self)
+        _check_reading(self)
+        _check_targets(self)
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -75,7 +78,12 @@ class Probes:
         )
 
     def select_target(self, number: int) -> "Probes":
-        """The same prompts with their target number `number` alone."""
+        """The same prompts with their target number `number` alone.
+
+        Raises:
+            ValueError: there is no such target.
+        """
+        check_target(self, number)
         return dataclasses.replace(
             self,
             targets=tuple((row[number],) for row in self.targets),
@@ -84,16 +92,151 @@ class Probes:
         )
 
 
-def check_probes(value: object, name: str = "probes") -> None:
-    """Refuses what is no encoded probes.
+def _check_shapes(probes: Probes) -> None:
+    b = len(probes.prompts)
+    if not b or probes.tokens.ndim != 2 or probes.target_ids.ndim != 3:
+        raise ValueError(
+            f"probes: {b} prompts, tokens {list(probes.tokens.shape)} and target_ids "
+            f"{list(probes.target_ids.shape)}, expected one prompt or more, [B, T] and [B, K, M]"
+        )
+    k, m = probes.target_ids.shape[1:]
+    for name, shape in (
+        ("tokens", (b, probes.tokens.shape[1])),
+        ("mask", probes.tokens.shape),
+        ("read", (b,)),
+        ("target_ids", (b, max(k, 1), max(m, 1))),
+        ("target_mask", probes.target_ids.shape),
+    ):
+        if getattr(probes, name).shape != shape:
+            raise ValueError(
+                f"probes: {name} is {list(getattr(probes, name).shape)}, expected {list(shape)} "
+                f"for {b} prompts"
+            )
+    counts = sorted({len(row) for row in probes.targets})
+    if len(probes.targets) != b or counts != [k]:
+        raise ValueError(
+            f"probes: targets are {len(probes.targets)} rows of {counts} strings, expected {b} "
+            f"rows of {k}"
+        )
+    if probes.target_mode not in get_args(TargetMode):
+        raise ValueError(
+            f"target_mode is {shown(probes.target_mode)}, expected one of {get_args(TargetMode)}"
+        )
+
+
+def _check_reading(probes: Probes) -> None:
+    """Real tokens stand together, and the read position is the one that answers the prompt."""
+    width = probes.mask.shape[1]
+    first, count = probes.mask.argmax(1), probes.mask.sum(1)
+    at = np.arange(width)
+    whole = (at >= first[:, None]) & (at < (first + count)[:, None])
+    apart = np.flatnonzero((whole != probes.mask).any(1) | (count == 0))
+    if apart.size:
+        raise ValueError(
+            f"probes: the mask of prompt {apart[0]} is not one run of real tokens; padding stands "
+            "before or after them"
+        )
+    outside = probes.read[(probes.read < 0) | (probes.read >= width)]
+    if outside.size:
+        raise ValueError(f"probes: read position {outside[0]}, expected 0 to {width - 1}")
+    rows = np.arange(len(probes))
+    if probes.mask_id is None:
+        wrong = np.flatnonzero(probes.read != first + count - 1)
+        expected = "its last real token, where a causal LM predicts what follows"
+    else:
+        wrong = np.flatnonzero(
+            (probes.tokens[rows, probes.read] != probes.mask_id) | ~probes.mask[rows, probes.read]
+        )
+        expected = f"its mask, token {probes.mask_id}"
+    if wrong.size:
+        row = wrong[0]
+        raise ValueError(
+            f"probes: prompt {row} is read at position {probes.read[row]}, expected {expected}; "
+            "encode the prompt that ends where you want to read"
+        )
+
+
+def _check_targets(probes: Probes) -> None:
+    """Each target has a token, and no two of a prompt's are the same."""
+    ragged = np.argwhere(
+        ~probes.target_mask[..., 0] | (np.diff(probes.target_mask.astype(int)) > 0).any(-1)
+    )
+    if len(ragged):
+        row, number = ragged[0]
+        raise ValueError(
+            f"probes: target {number} of prompt {row} has the mask "
+            f"{probes.target_mask[row, number].tolist()}, expected real tokens first, 1 or more"
+        )
+    if probes.target_count == 1:
+        return
+    asked = np.where(probes.target_mask, probes.target_ids, -1)
+    same = (asked[:, :, None] == asked[:, None]).all(-1) & np.tri(asked.shape[1], k=-1, dtype=bool)
+    if same.any():
+        row, second, first = np.argwhere(same)[0]
+        names = probes.targets[row]
+        ids = probes.target_ids[row, first][probes.target_mask[row, first]].tolist()
+        more = (
+            'name it once, or pass target_mode="all" to tell them apart by their later tokens'
+            if probes.target_mode == "first"
+            else "name it once"
+        )
+        raise ValueError(
+            f"targets {names[first]!r} and {names[second]!r} of prompt {row} are the same tokens "
+            f"{ids}; {more}"
+        )
+
+
+def check_probes(lm: LanguageModel, value: object, name: str = "probes") -> None:
+    """Refuses what is no encoded probes, and probes that a model cannot be asked.
+
+    On a device an index out of range would be moved into it, without a word.
 
     Raises:
-        ValueError: naming the argument.
+        ValueError: naming the argument: it is something else, was encoded for the other kind of
+            model, holds a token that this model does not embed, or is longer than its context.
     """
     if not isinstance(value, Probes):
         raise ValueError(
             f"{name}: {shown(value)} was given, expected Probes: encode(lm, prompts, targets)"
         )
+    if lm.config.causal != (value.mask_id is None):
+        kinds = ("causal", "masked") if lm.config.causal else ("masked", "causal")
+        raise ValueError(
+            f"{name}: {lm.name} is a {kinds[0]} LM, and the prompts were encoded for a {kinds[1]} "
+            "one; encode them for this model"
+        )
+    for ids, real, what in (
+        (value.tokens, value.mask, "prompt"),
+        (value.target_ids, value.target_mask, "a target of prompt"),
+    ):
+        wrong = np.argwhere(real & ((ids < 0) | (ids >= lm.config.vocab_size)))
+        if len(wrong):
+            check_ids(lm, f"{name}: {what} {wrong[0][0]}", [int(ids[tuple(wrong[0])])])
+    length = value.mask.sum(1)
+    if lm.config.causal:
+        length = length + value.target_ids.shape[2] - 1
+    if length.max() > lm.config.context_length:
+        raise ValueError(
+            f"{name}: prompt {length.argmax()} is {length.max()} tokens with its target, the "
+            f"model's context holds {lm.config.context_length}; shorten it"
+        )
+
+
+def check_target(probes: Probes, target: int | None) -> int:
+    """The number of the target to measure.
+
+    Raises:
+        ValueError: there are several and none was named, or not so many.
+    """
+    if target is None and probes.target_count == 1:
+        return 0
+    whole = isinstance(target, int | np.integer) and not isinstance(target, bool)
+    if target is None or not whole or not 0 <= target < probes.target_count:
+        raise ValueError(
+            f"target is {shown(target)}, and each prompt has {probes.target_count}; "
+            f"pass target=0 … {probes.target_count - 1}"
+        )
+    return int(target)
 
 
 def probes_key(probes: Probes) -> str:
@@ -106,171 +249,3 @@ def probes_key(probes: Probes) -> str:
         read = int(mask[: probes.read[b]].sum())
         found.update(json.dumps([probes.tokens[b, mask].tolist(), read, targets]).encode())
     return found.hexdigest()
-
-
-def encode(
-    lm: LanguageModel,
-    prompts: Sequence[str],
-    targets: Sequence[str | Sequence[str]],
-    *,
-    target_mode: TargetMode = "single",
-    separator: str | None = None,
-) -> Probes:
-    """Tokenises prompts and, in their context, targets.
-
-    A target is tokenised as the text that really follows: `prompt + separator + target` is encoded
-    and what comes after the prompt's own tokens is the target; in a masked LM the target takes the
-    place of `[MASK]`.
-
-    Args:
-        prompts: B texts; for a masked LM each holds exactly one `[MASK]`.
-        targets: one string, or K strings, per prompt; K is the same for all.
-        target_mode: `single`: a target must be one token. `first`: its first token counts. `all`:
-            the joint probability of all its tokens. `alone`: one token, tokenised without context,
-            as the original implementation did (for comparison).
-        separator: text between prompt and target. Default: a space, or nothing where the prompt
-            ends, or the target begins, with white space.
-
-    Raises:
-        ValueError: naming the row: an empty prompt or target, a target of several tokens, no
-            `[MASK]` or several, a prompt longer than the context, an unknown token.
-    """
-    if target_mode not in get_args(TargetMode):
-        raise ValueError(f"target_mode is {target_mode!r}, expected one of {get_args(TargetMode)}")
-    if isinstance(prompts, str) or isinstance(targets, str):
-        raise ValueError("prompts and targets are lists: one prompt is [prompt], [target]")
-    if len(prompts) == 0:
-        raise ValueError("no prompts: expected at least one")
-    if len(prompts) != len(targets):
-        raise ValueError(f"{len(prompts)} prompts but {len(targets)} targets: expected one each")
-    if target_mode == "all" and not lm.config.causal:
-        raise ValueError(
-            'target_mode "all" needs a causal LM, since one [MASK] holds one token; '
-            'pass target_mode="first"'
-        )
-    # What is no text, alone or in a row, is refused with its row's number.
-    many = tuple(
-        (t,) if isinstance(t, str) or not isinstance(t, Iterable) else tuple(t) for t in targets
-    )
-    counts = {len(t) for t in many}
-    if len(counts) > 1 or 0 in counts:
-        raise ValueError(f"targets a prompt: {sorted(counts)}; expected the same number, 1 or more")
-    rows = [
-        _encode_row(lm, number, prompt, row, target_mode, separator)
-        for number, (prompt, row) in enumerate(zip(prompts, many, strict=True))
-    ]
-    length = max(len(tokens) for tokens, _, _ in rows)
-    tokens = np.zeros((len(rows), length), np.int32)
-    mask = np.zeros((len(rows), length), bool)
-    longest = max(len(ids) for _, _, found in rows for ids in found)
-    target_ids = np.zeros((len(rows), counts.pop(), longest), np.int32)
-    target_mask = np.zeros(target_ids.shape, bool)
-    for b, (row_tokens, _, found) in enumerate(rows):
-        tokens[b, : len(row_tokens)], mask[b, : len(row_tokens)] = row_tokens, True
-        for k, ids in enumerate(found):
-            target_ids[b, k, : len(ids)], target_mask[b, k, : len(ids)] = ids, True
-    read = np.asarray([position for _, position, _ in rows], np.int32)
-    return Probes(tuple(prompts), many, tokens, mask, read, target_ids, target_mask, target_mode)
-
-
-def _encode_row(
-    lm: LanguageModel,
-    row: int,
-    prompt: str,
-    targets: tuple[str, ...],
-    mode: TargetMode,
-    separator: str | None,
-) -> tuple[list[int], int, list[list[int]]]:
-    """Tokens, read position and each target's tokens of one prompt."""
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise ValueError(f"prompt {row} is empty: {prompt!r}; expected text")
-    tokenizer = lm.tokenizer
-    if not lm.config.causal:
-        prompt = _with_mask_token(tokenizer, row, prompt)
-    tokens = tokenizer(prompt)["input_ids"]
-    _refuse_unknown(tokenizer, f"prompt {row} ({prompt!r})", prompt, tokens)
-    found = []
-    for target in targets:
-        if not isinstance(target, str) or not target.strip():
-            raise ValueError(f"target {target!r} of prompt {row} is empty; expected text")
-        if mode == "alone":
-            ids = tokenizer(target, add_special_tokens=False)["input_ids"]
-        elif lm.config.causal:
-            ids = _following(tokenizer, row, prompt, tokens, target, separator)
-        else:
-            ids = _filling(tokenizer, row, prompt, tokens, target)
-        _refuse_unknown(tokenizer, f"target {target!r} of prompt {row}", target, ids)
-        if len(ids) > 1 and mode in ("single", "alone"):
-            pieces = [tokenizer.decode([i]) for i in ids]
-            raise ValueError(
-                f"target {target!r} of prompt {row} is {len(ids)} tokens {pieces}; "
-                'pass target_mode="first" or "all", or leave the prompt out'
-            )
-        found.append(ids[:1] if mode == "first" else list(ids))
-    used = len(tokens) + max(map(len, found)) - 1 if lm.config.causal else len(tokens)
-    if used > lm.config.context_length:
-        raise ValueError(
-            f"prompt {row} is {used} tokens with its target, the model's context holds "
-            f"{lm.config.context_length}; shorten it"
-        )
-    read = len(tokens) - 1 if lm.config.causal else tokens.index(tokenizer.mask_token_id)
-    return list(tokens), read, found
-
-
-def _following(
-    tokenizer: transformers.PreTrainedTokenizerBase,
-    row: int,
-    prompt: str,
-    tokens: list[int],
-    target: str,
-    separator: str | None,
-) -> list[int]:
-    if separator is None:
-        separator = "" if prompt[-1].isspace() or target[0].isspace() else " "
-    joined = tokenizer(prompt + separator + target)["input_ids"]
-    if joined[: len(tokens)] != tokens or len(joined) == len(tokens):
-        raise ValueError(
-            f"prompt {row} does not keep its last tokens when {separator + target!r} follows: "
-            f"{tokenizer.decode(tokens[-1:])!r} merges with it; end the prompt without white space "
-            "or inside no word, or choose another separator"
-        )
-    return joined[len(tokens) :]
-
-
-def _filling(
-    tokenizer: transformers.PreTrainedTokenizerBase,
-    row: int,
-    prompt: str,
-    tokens: list[int],
-    target: str,
-) -> list[int]:
-    filled = tokenizer(prompt.replace(str(tokenizer.mask_token), target))["input_ids"]
-    at = tokens.index(tokenizer.mask_token_id)
-    after = len(tokens) - at - 1
-    if filled[:at] != tokens[:at] or filled[len(filled) - after :] != tokens[at + 1 :]:
-        raise ValueError(
-            f"target {target!r} of prompt {row} merges with the words beside [MASK]; "
-            "set [MASK] apart by blanks"
-        )
-    return filled[at : len(filled) - after]
-
-
-def _with_mask_token(tokenizer: transformers.PreTrainedTokenizerBase, row: int, prompt: str) -> str:
-    if tokenizer.mask_token is None:
-        raise ValueError("the tokenizer has no mask token, but the model is a masked LM")
-    prompt = prompt.replace(MASK_MARK, str(tokenizer.mask_token))
-    count = prompt.count(str(tokenizer.mask_token))
-    if count != 1:
-        raise ValueError(
-            f"prompt {row} has {count} times {MASK_MARK}: {prompt!r}; a masked LM reads exactly one"
-        )
-    return prompt
-
-
-def _refuse_unknown(
-    tokenizer: transformers.PreTrainedTokenizerBase, what: str, text: str, ids: Sequence[int]
-) -> None:
-    unknown = tokenizer.unk_token
-    if unknown is None or tokenizer.unk_token_id not in ids or str(unknown) in text:
-        return
-    raise ValueError(f"{what} holds text that the vocabulary does not know ({unknown})")

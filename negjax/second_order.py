@@ -12,14 +12,14 @@ from flax import nnx
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.given import real_numbers
 from negjax.gradients import Output
-from negjax.interventions import Cost, Kernel, check_target, grid_rows, measure_rows
+from negjax.interventions import Cost, Kernel, grid_rows, measure_rows
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.model.readout import Scores
 from negjax.model.replay import Pass
 from negjax.model.rows import Rows, sweep_rows
 from negjax.neurons import check_neurons
-from negjax.probes import Probes
+from negjax.probes import Probes, check_probes, check_target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +65,7 @@ def curvature(
     Raises:
         ValueError: bad neurons, site, output or target, by name.
     """
+    check_probes(lm, probes)
     target = check_target(probes, target)
     neurons = check_neurons(lm.config, neurons, len(probes))
     if output not in get_args(Output):
@@ -151,7 +152,14 @@ def linear_range(first: np.ndarray, second: np.ndarray, tolerance: float) -> np.
     """
     if real_numbers(tolerance, "tolerance").shape or not 0 < tolerance < np.inf:
         raise ValueError(f"tolerance is {tolerance}, expected a positive share of the change")
-    shapes = [real_numbers(x, name).shape for x, name in ((first, "first"), (second, "second"))]
+    shapes = []
+    for x, name in ((first, "first"), (second, "second")):
+        values = real_numbers(x, name)
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"{name} holds {values[~np.isfinite(values)].flat[0]}, expected finite derivatives"
+            )
+        shapes.append(values.shape)
     if shapes[0] != shapes[1]:
         raise ValueError(
             f"first is {list(shapes[0])} and second {list(shapes[1])}, expected the same shape"

@@ -14,7 +14,7 @@ from negjax.interventions import (
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.neurons import check_neurons
-from negjax.probes import Probes
+from negjax.probes import Probes, check_probes
 from negjax.shifted_outputs import ShiftedOutputs
 
 
@@ -85,6 +85,7 @@ def sweep(
     Raises:
         ValueError: bad neurons, shifts, convention, site or target, by name.
     """
+    check_probes(lm, probes)
     shifts = np.asarray(shifts, lm.compute_dtype)
     if shifts.ndim != 1 or not shifts.size or not np.isfinite(shifts).all():
         raise ValueError(f"shifts are {shifts!r}, expected a list of finite numbers")

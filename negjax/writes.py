@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 from negjax import batching
+from negjax.finite import check_finite
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.model.replay import take_read
@@ -43,7 +44,7 @@ def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> W
     Raises:
         ValueError: unknown site, probes that are not encoded.
     """
-    check_probes(probes)
+    check_probes(lm, probes)
     c = lm.config
     chosen = c.site(site)
     shape = (len(probes), c.layers, c.neurons)
@@ -56,10 +57,13 @@ def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> W
         split = batching.split_probes(c, probes, np.asarray([number]), 0)
         trace = run_split(lm, split).trace
         at_read = jax.vmap(lambda x, split=split: take_read(x, split.suffix))
-        residual[number] = np.linalg.norm(at_read(trace.mid + trace.ffn_out)[:, 0], axis=-1)
+        with np.errstate(over="ignore"):
+            residual[number] = np.linalg.norm(at_read(trace.mid + trace.ffn_out)[:, 0], axis=-1)
         activation[number] = trace.at_read[chosen][:, 0]
         gain = np.abs(trace.at_read["gate"][:, 0]) if chosen == "up" else 1
         write[number] = rows * gain
+    for what, values in (("an activation", activation), ("a norm", residual), ("a norm", write)):
+        check_finite(lm, what, values)
     return WriteNorms(chosen, activation, residual, write)
 
 

@@ -11,10 +11,11 @@ import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from negjax.checkpoints.conversion import abstract_model
+from negjax.encoding import encode
 from negjax.language_model import LanguageModel
 from negjax.loading import fingerprint
 from negjax.model.config import ModelConfig
-from negjax.probes import Probes, TargetMode, encode
+from negjax.probes import Probes, TargetMode
 from negjax.quiet import transformers
 from tests.tiny_models import LLAMA, random_parameters
 

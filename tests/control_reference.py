@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from negjax.encoding import encode
 from negjax.language_model import LanguageModel
-from negjax.probes import Probes, encode
+from negjax.probes import Probes
 from tests.block_shapes import tiny_probes
 from tests.reference import full_forward, softmax
 

@@ -22,6 +22,8 @@ def probes_of(rows: Sequence[Sequence[int]], followers: int = 0, pad_left: int =
         tokens[at, there], mask[at, there] = row, True
     generator = np.random.default_rng(0)
     target_ids = generator.integers(2, 24, (b, 3, 1 + followers)).astype(np.int32)
+    # No two targets of a prompt are the same.
+    target_ids[..., 0] = generator.permuted(np.tile(np.arange(2, 24), (b, 1)), axis=1)[:, :3]
     return Probes(
         prompts=tuple(map(str, rows)),
         targets=(("",) * 3,) * b,

@@ -177,7 +177,8 @@ def test_common_sizes_run_in_one_batch():
         probes = probes_of([length] * prompts)
         four = dataclasses.replace(
             probes,
-            target_ids=probes.target_ids.repeat(4, 1),
+            targets=(("a", "b", "c", "d"),) * prompts,
+            target_ids=np.tile(np.arange(4)[:, None], (prompts, 1, 1)),
             target_mask=probes.target_mask.repeat(4, 1),
         )
         group = HeadGroup(np.arange(prompts), 0)
@@ -334,7 +335,10 @@ def test_causal_splits():
 
 
 def test_masked_splits():
-    probes = dataclasses.replace(probes_of([3, 9]), read=np.asarray([1, 4]))
+    probes = probes_of([3, 9])
+    tokens = probes.tokens.copy()
+    tokens[[0, 1], [1, 4]] = 20
+    probes = dataclasses.replace(probes, tokens=tokens, read=np.asarray([1, 4]), mask_id=20)
     split = split_probes(BERT, probes, np.asarray([0, 1]))
     assert split.prefix_tokens is None and split.prefix_mask is None
     assert np.asarray(split.suffix.tokens).shape == (2, 12)

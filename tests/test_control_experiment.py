@@ -20,8 +20,8 @@ from negjax.control import (
     suppress,
     target_probabilities,
 )
+from negjax.encoding import encode
 from negjax.language_model import LanguageModel
-from negjax.probes import encode
 from tests import tiny_runs
 from tests.block_shapes import tiny
 from tests.sharp_models import sharp

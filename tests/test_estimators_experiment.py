@@ -11,10 +11,10 @@ from pyarrow import parquet
 import negjax
 from experiments import estimators
 from negjax import store
+from negjax.encoding import encode
 from negjax.estimators import METHODS
 from negjax.gradients import sign
 from negjax.linearity import paper_grid
-from negjax.probes import encode
 from negjax.writes import write_norms
 from tests import tiny_runs
 from tests.block_shapes import error, tiny

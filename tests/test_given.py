@@ -19,12 +19,13 @@ from negjax.control import (
     turn,
     unrelated_facts,
 )
+from negjax.encoding import encode
 from negjax.estimators import estimate
 from negjax.given import real_numbers, shown, whole_number
 from negjax.gradients import effects, neurgrad
 from negjax.joint_interventions import joint
 from negjax.neurons import neuron_sets
-from negjax.probes import Probes, encode
+from negjax.probes import Probes
 from negjax.second_order import curvature, linear_range
 from negjax.writes import write_norms
 from tests.block_shapes import tiny, tiny_probes

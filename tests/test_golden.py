@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from negjax.chebyshev import response
+from negjax.encoding import encode
 from negjax.gradients import neurgrad
 from negjax.linearity import linear_fit
-from negjax.probes import encode
 from negjax.sweeps import sweep
 from tests.make_small_golden import SMALL
 from tests.shared_data import GOLDEN

@@ -14,11 +14,12 @@ import pytest
 
 from negjax import gradients, interventions
 from negjax.batching import Sizes
+from negjax.encoding import encode
 from negjax.gradients import NeurGrad, effects, gradient_batches, neurgrad, sign
 from negjax.language_model import LanguageModel
 from negjax.model.targets import output_of
 from negjax.neurons import all_neurons
-from negjax.probes import Probes, encode
+from negjax.probes import Probes
 from negjax.sweeps import sweep
 from tests.block_shapes import (
     JOINT_TARGETS,

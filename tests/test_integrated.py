@@ -11,13 +11,14 @@ import pytest
 from flax import nnx
 
 from negjax import batching
+from negjax.encoding import encode
 from negjax.estimators import estimate, integrated
 from negjax.gradients import neurgrad
 from negjax.language_model import LanguageModel
 from negjax.model.replay import replay_suffix, take_scored
 from negjax.model.targets import target_scores
 from negjax.passes import run_split
-from negjax.probes import Probes, encode
+from negjax.probes import Probes
 from tests.block_shapes import JOINT_TARGETS, SHAPES, error, precision, tiny, tiny_probes
 from tests.reference import joint_scores, read_states, shifted_probabilities
 

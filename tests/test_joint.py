@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from negjax import batching, joint_interventions
+from negjax.encoding import encode
 from negjax.gradients import Output
 from negjax.joint_interventions import Joint, joint
 from negjax.language_model import LanguageModel
 from negjax.neurons import NeuronSets, all_neurons, neuron_sets, random_neurons
-from negjax.probes import Probes, encode
+from negjax.probes import Probes
 from negjax.sweeps import sweep
 from tests.block_shapes import GATED, JOINT_TARGETS, TARGETS, error, precision, tiny, tiny_probes
 from tests.reference import full_forward, joint_scores

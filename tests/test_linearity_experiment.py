@@ -10,7 +10,7 @@ from pyarrow import parquet
 import negjax
 from experiments import linearity
 from negjax import store
-from negjax.probes import encode
+from negjax.encoding import encode
 from tests.block_shapes import tiny
 from tests.test_report import Page
 from tests.tiny_runs import FLAGFILES, PROMPTS, arguments, columns, parse, summary, write_inputs

@@ -8,7 +8,7 @@ import pytest
 import negjax
 from experiments import neg_map
 from negjax import store
-from negjax.probes import encode
+from negjax.encoding import encode
 from tests.block_shapes import tiny
 from tests.test_report import Page
 from tests.tiny_runs import arguments, columns, parse, summary, write_inputs

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from negjax.probes import encode
+from negjax.encoding import encode
 from negjax.tables import read_facts
 from tests.block_shapes import JOINT_TARGETS, VOCABULARY, tiny, tiny_probes
 
@@ -116,12 +116,6 @@ def test_selection_keeps_order():
         np.testing.assert_array_equal(getattr(some, name), getattr(probes, name)[[2, 0, 2]])
 
 
-def test_a_read_position_in_the_padding_is_refused():
-    probes = tiny_probes(tiny("gated"))
-    with pytest.raises(ValueError, match=r"read positions \[5, 5, 7\] must point at real tokens"):
-        dataclasses.replace(probes, read=np.asarray([5, 5, 7]))
-
-
 # ---- What is refused.
 
 LONG = " ".join(["w3"] * 33)
@@ -198,7 +192,12 @@ def test_an_unknown_token_that_is_meant_is_kept():
             r'"all" needs a causal LM, since one \[MASK\] holds one',
         ),
         ("[MASK] w4", "y", {}, r"target 'y' of prompt 0 holds text"),
-        ("[MASK]w4", "w5", {}, r"target 'w5' of prompt 0 merges with the words beside \[MASK\]"),
+        (
+            "[MASK]w4",
+            "w5",
+            {},
+            r"target 'w5' of prompt 0 merges with the words beside \[MASK\]",
+        ),
         (LONG[3:] + " [MASK]", "w5", {}, r"prompt 0 is 33 tokens with its target"),
     ],
 )

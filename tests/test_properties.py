@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from negjax import batching, gradients, interventions
 from negjax.chebyshev import response
 from negjax.common_heads import HeadGroup
+from negjax.encoding import encode
 from negjax.gradients import effects, neurgrad
 from negjax.interventions import Cost
 from negjax.language_model import LanguageModel
 from negjax.model import readout, tails
 from negjax.neurons import all_neurons
-from negjax.probes import Probes, encode
+from negjax.probes import Probes
 from negjax.sweeps import sweep
 from tests.block_shapes import (
     JOINT_TARGETS,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from negjax.encoding import encode
 from negjax.model import readout, tails
 from negjax.model.readout import read_rows
 from negjax.model.tails import read_with_tails, safe_tails, tails_of
 from negjax.model.transformer import Transformer
-from negjax.probes import encode
 from negjax.sweeps import sweep
 from tests.block_shapes import SHAPES, error, one_neuron_a_layer, precision, tiny, tiny_probes
 

@@ -153,8 +153,8 @@ def to_parameters(
         origin: file or directory, for errors.
 
     Raises:
-        ValueError: tensors are missing, left over or misshapen, or a second copy of a tensor
-            differs from the first; the message lists them.
+        ValueError: tensors are missing, left over or misshapen, hold numbers that are not finite in
+            `dtype`, or a second copy of a tensor differs from the first; the message lists them.
     """
     tensors = _renamed(tensors, table, origin)
     _check_names_and_shapes(tensors, table, config, origin)
@@ -163,15 +163,27 @@ def to_parameters(
     leaves = dict(_flat(state))
     _check_targets(table, leaves)
     values: dict[str, jax.Array] = {}
+    wrong: list[str] = []
     for rule in table.rules:
         places = [np.empty(leaves[target].shape, dtype) for target in rule.targets]
         for layer, source in enumerate(rule.sources(config.layers)):
             for place, value in zip(
                 places, rule.convert(tensors[source].read(), config), strict=True
             ):
-                place[layer if rule.per_layer else ...] = value
+                part = place[layer : layer + 1] if rule.per_layer else place
+                with np.errstate(over="ignore"):
+                    part[...] = value
+                # While it is still in the processor's cache.
+                wrong += _not_finite(part, source)
         for target in rule.targets:
             values[target] = jnp.asarray(places.pop(0))
+    if wrong:
+        raise ValueError(
+            f"{origin}: weights are not finite in {jnp.dtype(dtype).name}:\n"
+            + _listed("tensors", wrong)
+            + "\nfetch the file again; float16 files that overflowed when they were saved have to "
+            "be made anew from float32 or bfloat16 weights"
+        )
     return nnx.from_flat_state(
         [(key, leaf.replace(values[_dotted(key)])) for key, leaf in nnx.to_flat_state(state)]
     )
@@ -249,6 +261,22 @@ def _check_duplicates(tensors: Tensors, table: Table, origin: str) -> None:
                 f"{origin}: the config ties {name!r} to {original!r}, but the two differ; "
                 "set tie_word_embeddings to false if both are meant"
             )
+
+
+def _not_finite(values: np.ndarray, name: str) -> list[str]:
+    """The tensor's name and how many of its numbers are not finite; nothing if all are."""
+    if values.dtype.itemsize == 2:
+        # bfloat16's have all bits of the exponent set: whole numbers are compared faster.
+        bits = np.uint16(0x7F80)
+        sound = not ((values.view(np.uint16) & bits) == bits).any()
+    else:
+        # A sum is finite only where every term is, and takes one pass without a copy.
+        with np.errstate(over="ignore", invalid="ignore"):
+            sound = bool(np.isfinite(values.sum()))
+    if sound:
+        return []
+    count = int((~np.isfinite(values)).sum())
+    return [f"{name}: {count:,} of {values.size:,} numbers"] if count else []
 
 
 def _check_targets(table: Table, leaves: Mapping[str, object]) -> None:

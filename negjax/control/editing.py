@@ -75,9 +75,9 @@ def edit(
     chosen = folded_site(lm.config, site)
     wanted = float(check_probability(probability, 1)[0])
     turns = whole_number(turns, "turns", 0)
-    check_probes(facts, "facts")
+    check_probes(lm, facts, "facts")
     if preserve is not None:
-        check_probes(preserve, "preserve")
+        check_probes(lm, preserve, "preserve")
     for name, probes in (("facts", facts), ("preserve", preserve)):
         if probes is not None and probes.target_count != 1:
             raise ValueError(f"{name} have {probes.target_count} targets a prompt, expected one")

@@ -10,6 +10,7 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import Split
+from negjax.finite import check_finite
 from negjax.interventions import row_sizes
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
@@ -57,6 +58,8 @@ def shifted_outcomes(
             found = _outcomes(lm.graphdef, lm.params, split, prefix, shift, site)
         for out, values in zip((log_probability, rank, top_token, kl), found, strict=True):
             out[index] = np.asarray(values)[: len(index)]
+    check_finite(lm, "log P of the target under the shift", log_probability)
+    check_finite(lm, "KL of the shift", kl)
     before, after = (
         Outcome(
             np.exp(log_probability[:, i]),

@@ -17,12 +17,14 @@ from flax import nnx
 from negjax import batching
 from negjax.answers import plain_answers
 from negjax.batching import Split
+from negjax.finite import check_finite
 from negjax.given import real_numbers, shown
 from negjax.interventions import row_sizes
 from negjax.language_model import LanguageModel
 from negjax.model.replay import Suffix, run, take_read
 from negjax.passes import run_split
 from negjax.probes import Probes, check_probes
+from negjax.token_ids import check_ids
 
 # By which the exponential of a float32 log-probability may be above 1.
 ROUNDING = 1e-5
@@ -69,6 +71,10 @@ def success(first: np.ndarray, second: np.ndarray) -> Success:
 
 def overall(efficacy: float, paraphrase: float, neighbourhood: float) -> float:
     """ROME's score of an editor: the harmonic mean of the three; 0 where one of them is."""
+    names = ("efficacy", "paraphrase", "neighbourhood")
+    for name, share in zip(names, (efficacy, paraphrase, neighbourhood), strict=True):
+        if real_numbers(share, name).shape or not 0 <= share <= 1:
+            raise ValueError(f"{name} is {share}, expected a share from 0 to 1")
     parts = np.asarray([efficacy, paraphrase, neighbourhood])
     return float(3 / (1 / parts).sum()) if (parts > 0).all() else 0.0
 
@@ -102,7 +108,7 @@ def next_token_kl(
         ValueError: probes that are not encoded, models of different vocabularies or of which one
             is causal and one masked; a budget that holds not even one prompt.
     """
-    check_probes(probes)
+    check_probes(before, probes)
     (one, causal), (other, also) = (
         (lm.config.vocab_size, lm.config.causal) for lm in (before, after)
     )
@@ -128,6 +134,7 @@ def next_token_kl(
         without, with_edit = (np.asarray(spread, np.float64) for spread in spreads)
         kl = np.einsum("pv,pv->p", np.exp(without), without - with_edit)
         result[index] = kl[: len(index)]
+    check_finite(after, "KL of the next token", result)
     return result
 
 
@@ -171,6 +178,7 @@ def perplexity(
     for start in range(0, len(rows), largest):
         some = slice(start, start + largest)
         found = _scored(lm, rows[some], targets[some], places[some], length)
+        check_finite(lm, "log P of a text's token", found)
         total, count = total - found.sum(), count + found.size
     return float(np.exp(total / count))
 
@@ -191,6 +199,7 @@ def _prediction_rows(
                 f"text {number} is {len(tokens)} tokens, expected 2 to "
                 f"{lm.config.context_length}: {text!r}"
             )
+        check_ids(lm, f"text {number}", tokens.tolist())
         if lm.config.causal:
             rows.append(tokens)
             targets.append(tokens[1:])

@@ -18,12 +18,14 @@ from negjax.control.odds import shifted_replays, to_log_odds, to_probability
 from negjax.control.outcome import shifted_outcomes
 from negjax.control.rays import FIRST_LOOK
 from negjax.control.unrelated import unrelated_facts
+from negjax.encoding import encode
+from negjax.finite import check_finite
 from negjax.given import whole_number
 from negjax.interventions import row_sizes
 from negjax.joint_interventions import joint
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
-from negjax.probes import Probes, TargetMode, check_probes, encode
+from negjax.probes import Probes, TargetMode, check_probes
 
 TOLERANCE = 1e-3
 """Largest distance from the wanted log-odds that counts as reached: at most 2.5e-4 in P."""
@@ -159,14 +161,14 @@ def steer_probes(
     """
     c = lm.config
     chosen = c.site(site)
-    check_probes(probes)
+    check_probes(lm, probes)
     wanted = check_probability(probability, len(probes))
     turns = whole_number(turns, "turns", 0)
     if probes.target_count != 1:
         raise ValueError(f"probes have {probes.target_count} targets a prompt: steering moves one")
     project = allowed_shifts(c, neurons, layers)
     others = unrelated_facts(lm, probes) if unrelated is None else unrelated
-    check_probes(others, "unrelated")
+    check_probes(lm, others, "unrelated")
     results = {}
     for index in _plan(lm, probes, budget_bytes):
         # A group is filled up by repetition, so that few shapes compile.
@@ -180,6 +182,7 @@ def steer_probes(
             turns=turns,
             cosine=PARALLEL,
         )
+        check_finite(lm, "the log-odds that steering reached", found.level[: len(index)], index)
         shifts, group = found.shift[: len(index)].astype(lm.compute_dtype), probes.select(index)
         _, _, kl = shifted_outcomes(lm, group, shifts, chosen, budget_bytes=budget_bytes)
         spread = joint(

@@ -9,11 +9,10 @@ from negjax.batching import DEFAULT_BUDGET_BYTES
 from negjax.control.outcome import Outcome, shifted_outcomes
 from negjax.given import real_numbers
 from negjax.gradients import NeurGrad, neurgrad, sign
-from negjax.interventions import check_target
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.neurons import check_neurons, neuron_sets
-from negjax.probes import Probes, check_probes
+from negjax.probes import Probes, check_probes, check_target
 
 Polarity = Literal["both", "positive", "negative"]
 
@@ -124,7 +123,7 @@ def turn(
         ValueError: bad neurons, more of them than the model has, bad shifts, site or target, by
             name.
     """
-    check_probes(probes)
+    check_probes(lm, probes)
     neurons = check_neurons(lm.config, neurons, len(probes))
     amounts = real_numbers(shifts, "shifts")
     if amounts.shape not in (neurons.shape[1:2], neurons.shape[:2]):
@@ -199,6 +198,7 @@ def _gradients(
     lm: LanguageModel, probes: Probes, site: str | None, target: int | None, budget_bytes: int
 ) -> tuple[Probes, NeurGrad]:
     """The probes with the one target that is read, and its gradients."""
+    check_probes(lm, probes)
     number = check_target(probes, target)
     one = probes.select_target(number)
     return one, neurgrad(lm, one, site, budget_bytes=budget_bytes)

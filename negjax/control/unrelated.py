@@ -1,7 +1,8 @@
 """Prompts that have nothing to do with the ones being controlled: what else does a shift do?"""
 
+from negjax.encoding import encode
 from negjax.language_model import LanguageModel
-from negjax.probes import Probes, check_probes, encode
+from negjax.probes import Probes, check_probes
 from negjax.tables import read_facts
 
 
@@ -14,7 +15,7 @@ def unrelated_facts(lm: LanguageModel, probes: Probes) -> Probes:
     Raises:
         ValueError: this model can be asked none of them.
     """
-    check_probes(probes)
+    check_probes(lm, probes)
     column = "prompt" if lm.config.causal else "masked"
     facts = read_facts(prompt_column=column)
     relations = read_facts(prompt_column=column, answer_column="relation").answers

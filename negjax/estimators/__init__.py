@@ -110,14 +110,14 @@ def estimate(
             argument that is another method's, "lpi" of targets of several tokens, steps that are no
             whole number, 1 or more.
     """
-    check_probes(probes)
+    check_probes(lm, probes)
     if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
     chosen = lm.config.site(site)
     if output is not None and output not in get_args(Output):
         raise ValueError(f"output is {output!r}, expected one of {get_args(Output)}")
     if reference is not None:
-        check_probes(reference, "reference")
+        check_probes(lm, reference, "reference")
     if reference is not None and method != "ablation":
         raise ValueError(f'method {method!r} has no reference; only "ablation" has')
     if method == "lpi":

@@ -15,6 +15,7 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.finite import check_finite
 from negjax.given import whole_number
 from negjax.interventions import Cost, plan_rows
 from negjax.language_model import LanguageModel
@@ -76,6 +77,7 @@ def integrated_gradients(
                 )
             chosen = slice(None) if target is None else slice(target, target + 1)
             result[index, chosen] = np.asarray(found)[: len(index)] / steps
+    check_finite(lm, "an integrated gradient", result)
     return result
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Literal, get_args
 
+from negjax.encoding import encode
 from negjax.language_model import LanguageModel
 from negjax.mceval8k.benchmark import Item
-from negjax.probes import Probes, encode
+from negjax.probes import Probes
+from negjax.token_ids import plain_tokens
 
 LabelMode = Literal["single", "alone"]
 
@@ -55,7 +57,7 @@ def _check_labels(
     lm: LanguageModel, item: Item, labels: Sequence[str], target_mode: LabelMode
 ) -> None:
     if target_mode == "alone":
-        found = [lm.tokenizer(label, add_special_tokens=False)["input_ids"] for label in labels]
+        found = [plain_tokens(lm, f"label {label!r}", label) for label in labels]
         where = "alone"
     else:
         probes = encode(lm, [item.prompt], [tuple(labels)], target_mode="all", separator="")

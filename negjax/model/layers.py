@@ -98,7 +98,9 @@ class Norm(nnx.Module):
         """[..., size] -> [..., size]."""
         if self.bias is not None:
             x = x - x.mean(-1, keepdims=True)
-        inverse = jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.eps)
+        square = jnp.square(x).mean(-1, keepdims=True)
+        # Where the square overflows, its inverse would be 0, and the output an ordinary number.
+        inverse = jnp.where(jnp.isinf(square), jnp.nan, jax.lax.rsqrt(square + self.eps))
         x = x * (jax.lax.stop_gradient(inverse) if self.linearised else inverse)
         x = x * self.scale[...].astype(x.dtype)
         return x if self.bias is None else x + self.bias[...].astype(x.dtype)

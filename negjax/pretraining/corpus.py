@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from negjax.checkpoints import hub
+from negjax.encoding import MASK_MARK
 from negjax.mceval8k.catalogue import HUB_ID
 from negjax.mceval8k.files import ROOT_VARIABLE
-from negjax.probes import MASK_MARK
 
 GAP = "[Y]"
 """Where the answer stands in a fact's text."""

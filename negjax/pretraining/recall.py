@@ -7,9 +7,10 @@ import numpy as np
 
 from negjax.answers import plain_answers
 from negjax.batching import DEFAULT_BUDGET_BYTES
+from negjax.encoding import encode
 from negjax.language_model import LanguageModel
 from negjax.pretraining.corpus import Statement
-from negjax.probes import Probes, encode
+from negjax.probes import Probes
 
 # Probability above which a fact counts as recalled: no other answer can be as likely.
 RECALLED = 0.5

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from negjax.batching import DEFAULT_BUDGET_BYTES
 from negjax.common_heads import HeadGroup, head_groups, head_tokens, run_common_head
+from negjax.given import shown, whole_numbers
 from negjax.gradients import gradient_batches
 from negjax.language_model import LanguageModel
 from negjax.model.replay import CommonHead
@@ -145,8 +146,17 @@ def chosen_scores(
 
     Args:
         neurons: [n], flat, layer-major.
+
+    Raises:
+        ValueError: as `FeatureStream`; no neurons, or one that the model does not have.
     """
-    some = np.asarray(neurons)
+    total = lm.config.layers * lm.config.neurons
+    some = whole_numbers(neurons, "neurons")
+    if some.ndim != 1 or not some.size or some.min() < 0 or some.max() >= total:
+        raise ValueError(
+            f"neurons are {shown(neurons)}, expected a list of one or more flat indices, 0 to "
+            f"{total - 1}"
+        )
     result = np.empty((len(probes), probes.target_count, len(some)), lm.compute_dtype)
     for batch in FeatureStream(lm, probes, site, budget_bytes=budget_bytes).batches():
         found = scores_of(kind, batch)[:, :, some]

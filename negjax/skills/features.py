@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike
 from negjax import memory, store
 from negjax.batching import DEFAULT_BUDGET_BYTES
 from negjax.language_model import LanguageModel
-from negjax.probes import Probes, probes_key
+from negjax.probes import Probes, check_probes, probes_key
 from negjax.skills.checks import check_gold
 from negjax.skills.codes import code_dtype, encode_scores
 from negjax.skills.feature_files import (
@@ -94,6 +94,7 @@ def extract(
         ValueError: gold, kinds, site or counts are wrong; another process uses the folder.
         OSError: the disk is full or failed; what was saved is kept.
     """
+    check_probes(lm, probes)
     answers = _check(probes, gold, kinds)
     cut = layout(len(probes), window, counts)
     stream = FeatureStream(lm, probes, site, budget_bytes=budget_bytes)
