@@ -2,7 +2,9 @@
 handed out."""
 
 import dataclasses
+import functools
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -95,11 +97,11 @@ def overflowing(shape: str) -> LanguageModel:
     return dataclasses.replace(lm, params=nnx.from_flat_state(huge))
 
 
-def calls(lm: LanguageModel) -> dict[str, object]:
+def calls(lm: LanguageModel) -> dict[str, Callable[[], object]]:
     probes = tiny_probes(lm).select_target(0)
     neurons = np.asarray([[0, 1], [2, 2]])
     sets = neuron_sets(lm.config, [(neurons, 0.1)])
-    found = {
+    found: dict[str, Callable[[], object]] = {
         "neurgrad": lambda: negjax.neurgrad(lm, probes),
         "gradient_batches": lambda: list(negjax.gradient_batches(lm, probes, few_shapes=True)),
         "effects": lambda: negjax.effects(lm, probes, neurons),
@@ -117,7 +119,7 @@ def calls(lm: LanguageModel) -> dict[str, object]:
     if lm.config.causal:
         found["perplexity"] = lambda: perplexity(lm, ["w3 w4 w5"])
     for method in negjax.estimators.METHODS:
-        found[f"estimate {method}"] = lambda method=method: negjax.estimate(lm, probes, method)
+        found[f"estimate {method}"] = functools.partial(negjax.estimate, lm, probes, method)
     return found
 
 

@@ -62,7 +62,7 @@ def test_labels_of_several_tokens_are_named(made_up: Path, smollm2: LanguageMode
         mceval8k.encode_items(smollm2, items, ["a", "unmistakably"])
     with pytest.raises(ValueError, match=r"label 'unmistakably' is \d tokens \['.*\] alone"):
         mceval8k.encode_items(smollm2, items, ["a", "unmistakably"], target_mode="alone")
-    with pytest.raises(ValueError, match="labels 'a' and 'a' are the same token after"):
+    with pytest.raises(ValueError, match="targets 'a' and 'a' of prompt 0 are the same tokens"):
         mceval8k.encode_items(smollm2, items, ["a", "b", "a"])
 
 

@@ -20,7 +20,7 @@ from negjax.skills import features as features_module
 from negjax.skills.feature_files import RULES, layout, read_features
 from negjax.skills.feature_streams import Kind, activation_windows, chosen_scores
 from negjax.skills.features import extract
-from tests.block_shapes import precision, tiny
+from tests.block_shapes import VOCABULARY, precision, tiny
 from tests.few_shot import content, task_prompts
 
 PROMPTS = 21
@@ -97,7 +97,10 @@ def test_streamed_features_are_those_of_all_prompts_at_once(tmp_path, window, ti
 
 def test_masked_models_have_features(tmp_path):
     model = tiny("bert", "float64")
-    probes, gold = task_prompts(6)
+    causal, gold = task_prompts(6)
+    tokens, mask_id = causal.tokens.copy(), VOCABULARY.index("[MASK]")
+    tokens[np.arange(6), causal.read] = mask_id
+    probes = dataclasses.replace(causal, tokens=tokens, mask_id=mask_id)
     features = extract(tmp_path, model, probes, gold, window=4)
     found = neurgrad(model, probes)
     codes = np.concatenate([codes for codes, _ in features.codes()])

@@ -66,7 +66,6 @@ def _check_labels(
             for ids, mask in zip(probes.target_ids[0], probes.target_mask[0], strict=True)
         ]
         where = f"after {item.question.splitlines()[-1]!r}"
-    seen: dict[int, str] = {}
     for label, ids in zip(labels, found, strict=True):
         if len(ids) != 1:
             pieces = [lm.tokenizer.decode([i]) for i in ids]
@@ -74,9 +73,3 @@ def _check_labels(
                 f"label {label!r} is {len(ids)} tokens {pieces} {where}; the model must have one "
                 "token for each label: choose a template with other labels, or another model"
             )
-        if ids[0] in seen:
-            raise ValueError(
-                f"labels {seen[ids[0]]!r} and {label!r} are the same token {where}; "
-                "choose a template with other labels, or another model"
-            )
-        seen[ids[0]] = label
