@@ -94,13 +94,13 @@ def main() -> int:
         report["studies"][study.name] = found
         lines.append(bench_study.line(study, found))
         _save(output, report)
-    print("\n".join(lines))
+    common.say("\n".join(lines))
     if notes is not None:
         before, _, rest = notes.read_text("utf-8").partition(START)
         after = rest.partition(STOP)[2]
         body = "\n".join([START, *lines, STOP])
         write_whole(notes, lambda file: file.write((before + body + after).encode()))
-    print(f"\nall figures: {output / 'bench.json'}")
+    common.say(f"\nall figures: {output / 'bench.json'}")
     return 0
 
 

@@ -1,6 +1,8 @@
 """What the experiments share: flags, start and end of the program, the model, saved work."""
 
+import contextlib
 import dataclasses
+import io
 import os
 import sys
 import time
@@ -16,6 +18,7 @@ from tqdm import tqdm
 
 import negjax
 from negjax import accelerators, batching, loading, store
+from negjax.escaping import for_terminal
 from negjax.language_model import LanguageModel
 
 FLAGS = flags.FLAGS
@@ -102,6 +105,7 @@ def run(experiment: Callable[[], int]) -> None:
 
 def run_on(program: Callable[[Sequence[str]], int]) -> None:
     """As `run`, of a program that takes arguments which are no flags."""
+    _speak_any_encoding()
     app.run(lambda argv: _guarded(program, argv[1:]))
 
 
@@ -283,6 +287,28 @@ def say_interrupted(folder: store.RunFolder, work: Sequence[Work]) -> None:
     )
 
 
+def wants_traceback() -> bool:
+    """Whether errors are to show where they arose."""
+    return bool(_TRACEBACK.value)
+
+
 def note(text: str) -> None:
     """Says something on stderr, beside a progress bar."""
-    tqdm.write(text, file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):
+        tqdm.write(for_terminal(text, keep="\n"), file=sys.stderr)
+
+
+def say(text: str) -> None:
+    """Prints results, where anybody still reads them: what was measured is saved already."""
+    try:
+        print(for_terminal(text, keep="\n"), flush=True)
+    except (OSError, ValueError):
+        # A pipe that was closed, or no stdout at all: nor shall the interpreter's last flush fail.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+
+
+def _speak_any_encoding() -> None:
+    """What a terminal's encoding lacks is written out instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

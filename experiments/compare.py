@@ -20,6 +20,7 @@ from experiments.estimators_tables import LABELS
 from experiments.linearity_results import headline
 from experiments.page_parts import number, percent
 from negjax import store
+from negjax.escaping import code_span, for_markdown
 from negjax.whole_files import write_whole
 
 Summary = Mapping[str, Any]
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     file = common.output_file()
     if file is not None:
         write_whole(file, lambda out: out.write(text.encode()))
-    print(text, end="")
+    common.say(text.rstrip("\n"))
     return 0
 
 
@@ -107,19 +108,20 @@ def markdown(runs: Sequence[Run]) -> str:
     title, rows = KINDS[runs[0].kind]
     table = [["", *_headings(runs), "the paper"], ["---", *["---:"] * len(runs), "---:"]]
     for row in rows([run.summary for run in runs]):
-        table.append([row.name, *(_told(row.cell, run.summary) for run in runs), row.paper])
+        cells = [row.name, *(_told(row.cell, run.summary) for run in runs), row.paper]
+        # A bar would end the cell.
+        table.append([cell.replace("|", "\\|") for cell in cells])
     return "\n".join(
         [
             f"# {title}",
             "",
-            # A bar would end the cell.
-            *("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |" for cells in table),
+            *("| " + " | ".join(cells) + " |" for cells in table),
             "",
             f"The paper: as reported by {paper.SOURCE}. Models, prompts and machines differ, so "
             "the figures may.",
             "",
             *(
-                f"- {head}: `{run.summary['command']}`"
+                f"- {head}: {code_span(run.summary['command'])}"
                 for head, run in zip(_headings(runs), runs, strict=True)
             ),
             "",
@@ -131,9 +133,9 @@ def _headings(runs: Sequence[Run]) -> list[str]:
     """Models with their sites, and the runs' folders where those are not enough."""
     models = [Path(run.summary["model"]["name"]).name for run in runs]
     names = [f"{model}, {run.summary['site']}" for model, run in zip(models, runs, strict=True)]
-    if len(set(names)) == len(names):
-        return names
-    return [f"{name}, {run.folder}" for name, run in zip(names, runs, strict=True)]
+    if len(set(names)) < len(names):
+        names = [f"{name}, {run.folder}" for name, run in zip(names, runs, strict=True)]
+    return [for_markdown(name) for name in names]
 
 
 def _told(cell: Cell, summary: Summary) -> str:

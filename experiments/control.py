@@ -112,7 +112,7 @@ def main() -> int:
             return 130
         results = analyse(folder, work, asked, len(inputs.probes))
         control_page.write(inputs, asked, folder, results, complete)
-    print(control_page.printed(inputs, asked, folder, results))
+    common.say(control_page.printed(inputs, asked, folder, results))
     return 0 if complete else 130
 
 

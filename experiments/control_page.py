@@ -4,13 +4,14 @@ import dataclasses
 
 import numpy as np
 
-from experiments import control_report, facts, facts_page
+from experiments import control_report, documents, facts, facts_page
 from experiments.control_report import EDITING_HEAD, STEERING_HEAD, TURNING_HEAD
 from experiments.control_results import Results
 from experiments.control_work import DIRECTIONS, LINES, PARTS, Asked
 from experiments.page_parts import aligned
 from negjax import control_figures, set_figures, store
 from negjax.figures import Picture
+from negjax.report import Drawing, drawings
 from negjax.set_figures import Line, Panel
 from negjax.store import RunFolder
 
@@ -22,14 +23,8 @@ def write(
 ) -> None:
     """Writes tables, summary, pictures and report into the run's folder."""
     noise = np.full(len(inputs.probes), np.nan)
-    prompts = facts_page.prompt_table(inputs, results.probability, noise)
-    folder.write_table(store.PROMPTS, prompts)
-    for part, table in results.tables.items():
-        folder.write_table(TABLES[part], table)
-    pictures = draw(asked, results)
-    for name, picture in pictures.items():
-        folder.write_bytes(f"{store.FIGURES}/{name}.svg", picture.svg)
-        folder.write_bytes(f"{store.FIGURES}/{name}.png", picture.png)
+    tables = {store.PROMPTS: facts_page.prompt_table(inputs, results.probability, noise)}
+    tables |= {TABLES[part]: table for part, table in results.tables.items()}
     edits = asked.edits
     summary = facts_page.about_run(inputs, folder, complete) | {
         # Whatever the flag: all shifts here are additive.
@@ -46,41 +41,51 @@ def write(
             "left_out": [{"fact": name, "reason": reason} for name, reason in edits.skipped],
         },
     }
-    folder.write_json(store.SUMMARY, summary)
-    page = control_report.page(inputs, asked, results, summary, pictures)
-    folder.write_bytes(store.REPORT, page.encode())
+    documents.write(
+        folder,
+        tables,
+        summary,
+        lambda: control_report.document(inputs, asked, results, summary, draw(asked, results)),
+    )
 
 
-def draw(asked: Asked, results: Results) -> dict[str, Picture]:
+def draw(asked: Asked, results: Results) -> dict[str, Drawing]:
     """The figures, by name of file."""
-    pictures = {}
-    if results.turning:
-        pictures["turning"] = set_figures.panels_figure(
-            [
-                [
-                    _turned(asked, results, direction, "probability", "plain", "median P(answer)")
-                    for direction in DIRECTIONS
-                ],
-                [
-                    _turned(asked, results, direction, "kl", "log", "median KL, nats")
-                    for direction in DIRECTIONS
-                ],
-            ]
-        )
-    if results.steering:
-        pictures["steering"] = _steered(asked, results)
-    if results.editing:
-        scores = {
-            name: np.asarray([getattr(e, name).score for e in results.editing])
-            for name in ("efficacy", "paraphrase", "neighbourhood")
+    return drawings(
+        {
+            "turning": lambda: _turning(asked, results),
+            "steering": lambda: _steered(asked, results),
+            "editing": lambda: _edited(results),
         }
-        pictures["editing"] = control_figures.editing_figure(
-            [e.way for e in results.editing],
-            scores,
-            np.asarray([e.perplexity for e in results.editing]),
-            np.asarray([np.nan if e.kl is None else e.kl for e in results.editing]),
-        )
-    return pictures
+    )
+
+
+def _turning(asked: Asked, results: Results) -> Picture:
+    return set_figures.panels_figure(
+        [
+            [
+                _turned(asked, results, direction, "probability", "plain", "median P(answer)")
+                for direction in DIRECTIONS
+            ],
+            [
+                _turned(asked, results, direction, "kl", "log", "median KL, nats")
+                for direction in DIRECTIONS
+            ],
+        ]
+    )
+
+
+def _edited(results: Results) -> Picture:
+    scores = {
+        name: np.asarray([getattr(e, name).score for e in results.editing])
+        for name in ("efficacy", "paraphrase", "neighbourhood")
+    }
+    return control_figures.editing_figure(
+        [e.way for e in results.editing],
+        scores,
+        np.asarray([e.perplexity for e in results.editing]),
+        np.asarray([np.nan if e.kl is None else e.kl for e in results.editing]),
+    )
 
 
 def _turned(

@@ -9,8 +9,7 @@ from experiments.control_work import LINES, WAYS, Asked
 from experiments.page_parts import number, percent
 from negjax import report
 from negjax.control.steering import PARALLEL, TOLERANCE
-from negjax.figures import Picture
-from negjax.report import Block, Figure, Paragraph, Section, Table
+from negjax.report import Block, Document, Drawing, Figure, Paragraph, Section, Table
 
 TITLE = "Turning the knob: how far shifts of neurons control an answer"
 
@@ -101,14 +100,14 @@ def editing_cells(found: Editing) -> list[str]:
     ]
 
 
-def page(
+def document(
     inputs: facts.Inputs,
     asked: Asked,
     results: Results,
     summary: Mapping[str, Any],
-    pictures: Mapping[str, Picture],
-) -> str:
-    """The report as HTML."""
+    pictures: Mapping[str, Drawing],
+) -> Document:
+    """The report."""
     parts = [
         ("turning", "The strongest neurons, up and down", _turning),
         ("steering", "The smallest shift to a wanted probability", _steering),
@@ -123,7 +122,7 @@ def page(
     if warning:
         sections.insert(0, Section("Unfinished", warning))
     lead, notes, measured = _lead(inputs, results), _notes(results, summary), _measured(asked)
-    return facts_page.whole_page(
+    return facts_page.whole_document(
         TITLE, lead, sections, inputs, summary, notes=notes, measured=measured
     )
 
@@ -155,7 +154,7 @@ def _lead(inputs: facts.Inputs, results: Results) -> str:
     return " ".join(said)
 
 
-def _turning(results: Results, asked: Asked, pictures: Mapping[str, Picture]) -> list[Block]:
+def _turning(results: Results, asked: Asked, pictures: Mapping[str, Drawing]) -> list[Block]:
     return [
         Paragraph(
             "To enhance, the neurons of largest NeurGrad are strengthened, a → a + x·s(a), and "
@@ -183,7 +182,7 @@ def _turning(results: Results, asked: Asked, pictures: Mapping[str, Picture]) ->
     ]
 
 
-def _steering(results: Results, asked: Asked, pictures: Mapping[str, Picture]) -> list[Block]:
+def _steering(results: Results, asked: Asked, pictures: Mapping[str, Drawing]) -> list[Block]:
     lines = {name: sum(s.missed[name] for s in results.steering) for name in LINES}
     best = min(lines, key=lambda name: lines[name])
     return [
@@ -219,7 +218,7 @@ def _steering(results: Results, asked: Asked, pictures: Mapping[str, Picture]) -
     ]
 
 
-def _editing(results: Results, asked: Asked, pictures: Mapping[str, Picture]) -> list[Block]:
+def _editing(results: Results, asked: Asked, pictures: Mapping[str, Drawing]) -> list[Block]:
     return [
         Paragraph(
             "A shift that is the same for every input and at every position is a bias of the "

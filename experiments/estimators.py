@@ -131,7 +131,7 @@ def main() -> int:
             thresholds=Thresholds(_LARGE.value, _SMALL.value, _FLAT.value),
         )
         estimators_page.write(inputs, folder, found, complete)
-    print(estimators_page.printed(inputs, folder, found))
+    common.say(estimators_page.printed(inputs, folder, found))
     return 0 if complete else 130
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from experiments import (
+    documents,
     estimators_report,
     estimators_tables,
     facts,
@@ -20,8 +21,8 @@ from experiments.estimators_study import Found
 from experiments.page_parts import aligned, number, percent
 from negjax import estimator_figures, store
 from negjax.estimator_figures import Dosed, Line, Panel
-from negjax.figures import Picture
 from negjax.interventions import Convention
+from negjax.report import Drawing, drawings
 from negjax.store import RunFolder
 
 
@@ -30,19 +31,21 @@ def write(inputs: facts.Inputs, folder: RunFolder, found: Found, complete: bool)
     sampled = found.results.curves
     probability, noise = (np.full(len(inputs.probes), np.nan) for _ in range(2))
     probability[sampled.prompts], noise[sampled.prompts] = sampled.probability, sampled.noise
-    folder.write_table(store.PROMPTS, facts_page.prompt_table(inputs, probability, noise))
-    folder.write_table(store.NEURONS, neuron_table(found))
+    tables = {
+        store.PROMPTS: facts_page.prompt_table(inputs, probability, noise),
+        store.NEURONS: neuron_table(found),
+    }
     if found.doses:
-        tables = [dose_table(doses, found) for doses in found.doses]
-        folder.write_table(store.DOSES, pa.concat_tables(tables))
-    pictures = draw(found, inputs.lm.config.layers)
-    for name, picture in pictures.items():
-        folder.write_bytes(f"{store.FIGURES}/{name}.svg", picture.svg)
-        folder.write_bytes(f"{store.FIGURES}/{name}.png", picture.png)
+        tables[store.DOSES] = pa.concat_tables([dose_table(doses, found) for doses in found.doses])
     summary = facts_page.about_run(inputs, folder, complete) | numbers(found)
-    folder.write_json(store.SUMMARY, summary)
-    page = estimators_report.page(inputs, found, summary, pictures)
-    folder.write_bytes(store.REPORT, page.encode())
+    documents.write(
+        folder,
+        tables,
+        summary,
+        lambda: estimators_report.document(
+            inputs, found, summary, draw(found, inputs.lm.config.layers)
+        ),
+    )
 
 
 def numbers(found: Found) -> dict[str, Any]:
@@ -126,7 +129,7 @@ def dose_table(doses: Doses, found: Found) -> pa.Table:
     return pa.table(columns)
 
 
-def draw(found: Found, layers: int) -> dict[str, Picture]:
+def draw(found: Found, layers: int) -> dict[str, Drawing]:
     """The figures, by name of file."""
     results, convention = found.results, found.measured
     told = results.told[convention][results.headline]
@@ -140,25 +143,26 @@ def draw(found: Found, layers: int) -> dict[str, Picture]:
         )
         for form in results.forms
     ]
-    pictures = {
-        "estimates": estimator_figures.estimates_figure(
-            results.slopes[convention][results.headline], panels
-        ),
-        "agreement": estimator_figures.agreement_figure(
-            results.ranges, {convention: _lines(found, convention) for convention in CONVENTIONS}
-        ),
-        "ranges": estimator_figures.ranges_figure(
-            found.ranges.predicted,
-            found.ranges.measured,
-            found.ranges.checked,
-            found.ranges.radius,
-            found.ratios,
-        ),
-        "tangents": estimator_figures.tangents_figure(found.worst),
+    lines: dict[str, list[Line]] = {
+        convention: _lines(found, convention) for convention in CONVENTIONS
     }
-    if found.doses:
-        pictures["doses"] = estimator_figures.doses_figure(_dosed(found), layers)
-    return pictures
+    return drawings(
+        {
+            "estimates": lambda: estimator_figures.estimates_figure(
+                results.slopes[convention][results.headline], panels
+            ),
+            "agreement": lambda: estimator_figures.agreement_figure(results.ranges, lines),
+            "ranges": lambda: estimator_figures.ranges_figure(
+                found.ranges.predicted,
+                found.ranges.measured,
+                found.ranges.checked,
+                found.ranges.radius,
+                found.ratios,
+            ),
+            "tangents": lambda: estimator_figures.tangents_figure(found.worst),
+            "doses": lambda: estimator_figures.doses_figure(_dosed(found), layers),
+        }
+    )
 
 
 def _lines(found: Found, convention: Convention) -> list[Line]:

@@ -10,16 +10,15 @@ from experiments.estimators_study import THIRDS, Found
 from experiments.page_parts import number, percent
 from negjax import report
 from negjax.estimators import METHODS
-from negjax.figures import Picture
-from negjax.report import Bullets, Figure, Paragraph, Section, Table
+from negjax.report import Bullets, Document, Drawing, Figure, Paragraph, Section, Table
 
 TITLE = "Which estimator tells what a neuron does?"
 
 
-def page(
-    inputs: facts.Inputs, found: Found, summary: Mapping[str, Any], pictures: Mapping[str, Picture]
-) -> str:
-    """The report as HTML."""
+def document(
+    inputs: facts.Inputs, found: Found, summary: Mapping[str, Any], pictures: Mapping[str, Drawing]
+) -> Document:
+    """The report."""
     results = found.results
     signed, additive = (results.told[c][results.headline] for c in CONVENTIONS)
     count = f"{len(results.curves.neurons['layer']):,}"
@@ -41,7 +40,7 @@ def page(
         Section("Hidden controllers", _doses(inputs, found, pictures)),
     ]
     notes, measured = _notes(found, summary["site"]), _measured(found)
-    return facts_page.whole_page(
+    return facts_page.whole_document(
         TITLE, lead, sections, inputs, summary, notes=notes, measured=measured
     )
 
@@ -82,7 +81,7 @@ def _paper(found: Found) -> Table:
     return Table(caption, tables.joined(tables.PAPER_HEAD), tables.paper_rows(found))
 
 
-def _by_range(found: Found, pictures: Mapping[str, Picture]) -> list[report.Block]:
+def _by_range(found: Found, pictures: Mapping[str, Drawing]) -> list[report.Block]:
     head = ["estimate", *(f"±{radius:g}" for radius in found.results.ranges)]
     blocks: list[report.Block] = [
         Figure(
@@ -99,7 +98,7 @@ def _by_range(found: Found, pictures: Mapping[str, Picture]) -> list[report.Bloc
     return blocks
 
 
-def _scatter(found: Found, pictures: Mapping[str, Picture]) -> Figure:
+def _scatter(found: Found, pictures: Mapping[str, Drawing]) -> Figure:
     return Figure(
         pictures["estimates"],
         f"NEG within ±{found.results.headline:g}, {found.measured} convention, against each "
@@ -110,7 +109,7 @@ def _scatter(found: Found, pictures: Mapping[str, Picture]) -> Figure:
     )
 
 
-def _ranges(found: Found, pictures: Mapping[str, Picture]) -> list[report.Block]:
+def _ranges(found: Found, pictures: Mapping[str, Drawing]) -> list[report.Block]:
     check, radius = found.ranges.check, found.ranges.radius
     kinds = found.ratios[found.results.ranges[-1]]
     head = ["estimate", *(f"r, {name}" for name in THIRDS), *(f"Spearman, {n}" for n in THIRDS)]
@@ -166,7 +165,7 @@ def _ranges(found: Found, pictures: Mapping[str, Picture]) -> list[report.Block]
 
 
 def _doses(
-    inputs: facts.Inputs, found: Found, pictures: Mapping[str, Picture]
+    inputs: facts.Inputs, found: Found, pictures: Mapping[str, Drawing]
 ) -> list[report.Block]:
     if not found.doses:
         return [Paragraph("No layer was dosed before the run was interrupted.", warning=True)]

@@ -190,7 +190,8 @@ def _worst(
         layer, neuron = columns["layer"][number], columns["neuron"][number]
         traces.append(
             Trace(
-                title=f"layer {layer}, neuron {neuron}\n“{inputs.probes.targets[prompt][0]}”",
+                title=f"layer {layer}, neuron {neuron}",
+                answer=inputs.probes.targets[prompt][0],
                 shifts=shifts,
                 changes=curves.change(shifts)[0, column],
                 measured=(nodes, curves.change(nodes)[0, column]),

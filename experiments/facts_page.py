@@ -48,7 +48,7 @@ def about_run(inputs: facts.Inputs, folder: RunFolder, complete: bool) -> dict[s
     }
 
 
-def whole_page(
+def whole_document(
     title: str,
     lead: str,
     sections: Sequence[report.Section],
@@ -57,14 +57,14 @@ def whole_page(
     *,
     notes: Sequence[str],
     measured: Sequence[tuple[str, str]],
-) -> str:
-    """A report as HTML: an experiment's own sections, and after them those that all have.
+) -> report.Document:
+    """A report: an experiment's own sections, and after them those that all have.
 
     Args:
         notes: of the experiment, to keep in mind; those on the choice of prompts come first.
         measured: what the numbers are about, beside model and prompts.
     """
-    return report.page(
+    return report.Document(
         title,
         lead,
         [

@@ -66,7 +66,7 @@ def main() -> int:
             inputs, folder, done, radius=plan.radius, step=plan.step, measures=measures
         )
         linearity_page.write(inputs, folder, results, complete)
-    print(linearity_page.printed(inputs, folder, results))
+    common.say(linearity_page.printed(inputs, folder, results))
     return 0 if complete else 130
 
 

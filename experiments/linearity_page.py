@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from experiments import facts, facts_page, linearity_report
+from experiments import documents, facts, facts_page, linearity_report
 from experiments.linearity_results import Results, neuron_table, resolved
 from experiments.page_parts import aligned
 from negjax import figures, store, study
-from negjax.figures import Picture
+from negjax.report import Drawing, drawings
 from negjax.store import RunFolder
 
 
@@ -16,12 +16,10 @@ def write(inputs: facts.Inputs, folder: RunFolder, results: Results, complete: b
     """Writes tables, summary, pictures and report into the run's folder."""
     probability, noise = (np.full(len(inputs.probes), np.nan) for _ in range(2))
     probability[results.prompts], noise[results.prompts] = results.probability, results.noise
-    folder.write_table(store.NEURONS, neuron_table(results))
-    folder.write_table(store.PROMPTS, facts_page.prompt_table(inputs, probability, noise))
-    pictures = draw(results, inputs.lm.config.layers)
-    for name, picture in pictures.items():
-        folder.write_bytes(f"{store.FIGURES}/{name}.svg", picture.svg)
-        folder.write_bytes(f"{store.FIGURES}/{name}.png", picture.png)
+    tables = {
+        store.NEURONS: neuron_table(results),
+        store.PROMPTS: facts_page.prompt_table(inputs, probability, noise),
+    }
     about = facts_page.about_run(inputs, folder, complete)
     summary = about | {
         "neurons_measured": len(results.neurons["layer"]),
@@ -35,13 +33,17 @@ def write(inputs: facts.Inputs, folder: RunFolder, results: Results, complete: b
         },
         "series_against_grid": results.comparison and dataclasses.asdict(results.comparison),
     }
-    folder.write_json(store.SUMMARY, summary)
-    folder.write_bytes(
-        store.REPORT, linearity_report.page(inputs, results, summary, pictures).encode()
+    documents.write(
+        folder,
+        tables,
+        summary,
+        lambda: linearity_report.document(
+            inputs, results, summary, draw(results, inputs.lm.config.layers)
+        ),
     )
 
 
-def draw(results: Results, layers: int) -> dict[str, Picture]:
+def draw(results: Results, layers: int) -> dict[str, Drawing]:
     """The figures, by name of file."""
     fits, neurons, measure = results.fits[results.measure], results.neurons, results.measure
     statistics = results.statistics[results.measure]
@@ -49,24 +51,28 @@ def draw(results: Results, layers: int) -> dict[str, Picture]:
     headline = fits[results.headline]
     agreements = next(s for s in statistics if s.radius == results.headline).predictions
     names = {"neurgrad": "NeurGrad", "computed": "CG"}
-    return {
-        "linearity": figures.linearity_figure(
-            told,
-            [fits[r].pearson for r in told],
-            [resolved(neurons, fits[r], measure) for r in told],
-            statistics,
-        ),
-        "predictions": figures.predictions_figure(
-            headline.slope,
-            [(name, results.neurons[key]) for key, name in names.items()],
-            [agreements[key] for key in names],
-        ),
-        "layers": figures.layers_figure(results.neurons["layer"], headline.slope, layers),
-        "gallery": figures.gallery_figure(results.most_linear, results.least_linear),
-        "noise": figures.noise_figure(
-            results.ranges, [fits[r].largest_change for r in results.ranges], neurons["bound"]
-        ),
-    }
+    return drawings(
+        {
+            "linearity": lambda: figures.linearity_figure(
+                told,
+                [fits[r].pearson for r in told],
+                [resolved(neurons, fits[r], measure) for r in told],
+                statistics,
+            ),
+            "predictions": lambda: figures.predictions_figure(
+                headline.slope,
+                [(name, results.neurons[key]) for key, name in names.items()],
+                [agreements[key] for key in names],
+            ),
+            "layers": lambda: figures.layers_figure(
+                results.neurons["layer"], headline.slope, layers
+            ),
+            "gallery": lambda: figures.gallery_figure(results.most_linear, results.least_linear),
+            "noise": lambda: figures.noise_figure(
+                results.ranges, [fits[r].largest_change for r in results.ranges], neurons["bound"]
+            ),
+        }
+    )
 
 
 def printed(inputs: facts.Inputs, folder: RunFolder, results: Results) -> str:

@@ -7,8 +7,7 @@ from experiments import facts, facts_page, page_parts, paper
 from experiments.linearity_results import Results
 from experiments.page_parts import number, percent
 from negjax import report, study
-from negjax.figures import Picture
-from negjax.report import Figure, Paragraph, Section, Table
+from negjax.report import Document, Drawing, Figure, Paragraph, Section, Table
 
 TITLE = "How linear is a neuron's influence on the probability of an answer?"
 MEASURES = {
@@ -56,13 +55,13 @@ def cells(found: study.RangeStatistics) -> list[str]:
     ]
 
 
-def page(
+def document(
     inputs: facts.Inputs,
     results: Results,
     summary: Mapping[str, Any],
-    pictures: Mapping[str, Picture],
-) -> str:
-    """The report as HTML."""
+    pictures: Mapping[str, Drawing],
+) -> Document:
+    """The report."""
     statistics = results.statistics[results.measure]
     headline = next(s for s in statistics if s.radius == results.headline)
     count = f"{headline.every.neurons:,} neurons ({len(results.prompts)} prompts)"
@@ -84,7 +83,7 @@ def page(
         Section("Rounding noise", _noise(results, inputs, pictures)),
     ]
     notes, measured = _notes(results), _measured(results)
-    return facts_page.whole_page(
+    return facts_page.whole_document(
         TITLE, lead, sections, inputs, summary, notes=notes, measured=measured
     )
 
@@ -155,7 +154,7 @@ def _paper(found: study.RangeStatistics) -> list[report.Block]:
     return [Table(caption, ["", "paper", "here"], rows)]
 
 
-def _linearity(results: Results, pictures: Mapping[str, Picture], count: str) -> list[report.Block]:
+def _linearity(results: Results, pictures: Mapping[str, Drawing], count: str) -> list[report.Block]:
     widest = results.ranges[-1]
     return [
         Figure(
@@ -177,7 +176,7 @@ def _linearity(results: Results, pictures: Mapping[str, Picture], count: str) ->
     ]
 
 
-def _slopes(results: Results, pictures: Mapping[str, Picture], count: str) -> list[report.Block]:
+def _slopes(results: Results, pictures: Mapping[str, Drawing], count: str) -> list[report.Block]:
     fit = results.fits[results.measure][results.headline]
     zeros = int((fit.slope == 0).sum())
     return [
@@ -192,7 +191,7 @@ def _slopes(results: Results, pictures: Mapping[str, Picture], count: str) -> li
 
 
 def _predictions(
-    results: Results, summary: Mapping[str, Any], pictures: Mapping[str, Picture], count: str
+    results: Results, summary: Mapping[str, Any], pictures: Mapping[str, Drawing], count: str
 ) -> list[report.Block]:
     signed = summary["convention"] == "signed"
     slope = "NeurGrad" if signed else "CG"
@@ -215,7 +214,7 @@ def _predictions(
 
 
 def _noise(
-    results: Results, inputs: facts.Inputs, pictures: Mapping[str, Picture]
+    results: Results, inputs: facts.Inputs, pictures: Mapping[str, Drawing]
 ) -> list[report.Block]:
     noise = study.quantiles(results.noise, (0.5,)) or {}
     return [

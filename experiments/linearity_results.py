@@ -280,7 +280,8 @@ def _curve(
     shifts = measured if measure == "grid" else np.linspace(-radius, radius, 201)
     layer, neuron = neurons["layer"][number], neurons["neuron"][number]
     return Trace(
-        title=f"layer {layer}, neuron {neuron}\n“{inputs.probes.targets[prompt][0]}”",
+        title=f"layer {layer}, neuron {neuron}",
+        answer=inputs.probes.targets[prompt][0],
         shifts=shifts,
         changes=curves.change(shifts)[0, column],
         measured=(measured, curves.change(measured)[0, column]),

@@ -48,7 +48,7 @@ def main() -> int:
     if _PAGE.value is not None:
         page = mceval8k_leaks_page.markdown(leaks)
         write_whole(Path(_PAGE.value), lambda file: file.write(page.encode()))
-    print(mceval8k_leaks_page.printed(folder, leaks))
+    common.say(mceval8k_leaks_page.printed(folder, leaks))
     return 0
 
 

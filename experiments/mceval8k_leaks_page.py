@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from experiments import page_parts, provenance
+from experiments import documents, page_parts, provenance
 from negjax import report, store
 from negjax.report import Bullets, Facts, Paragraph, Section, Table
 from negjax.store import RunFolder
@@ -109,7 +109,6 @@ def write(folder: RunFolder, leaks: Sequence[Leaks], seconds: float) -> None:
             for overlap in task.overlaps
         ]
     )
-    folder.write_table(store.OVERLAPS, table)
     summary = {
         "complete": True,
         "command": provenance.command(),
@@ -124,8 +123,7 @@ def write(folder: RunFolder, leaks: Sequence[Leaks], seconds: float) -> None:
         },
         "tasks": [dataclasses.asdict(task) for task in leaks],
     }
-    folder.write_json(store.SUMMARY, summary)
-    folder.write_bytes(store.REPORT, _page(leaks, summary).encode())
+    documents.write(folder, {store.OVERLAPS: table}, summary, lambda: _document(leaks, summary))
 
 
 def printed(folder: RunFolder, leaks: Sequence[Leaks]) -> str:
@@ -159,7 +157,7 @@ CAPTION = (
 )
 
 
-def _page(leaks: Sequence[Leaks], summary: Mapping[str, Any]) -> str:
+def _document(leaks: Sequence[Leaks], summary: Mapping[str, Any]) -> report.Document:
     machine = summary["environment"]
     sections = [
         Section("Result", [Table(CAPTION, HEAD, [cells(task) for task in leaks])]),
@@ -181,7 +179,7 @@ def _page(leaks: Sequence[Leaks], summary: Mapping[str, Any]) -> str:
         ),
         page_parts.reproduce(summary),
     ]
-    return report.page(TITLE, " ".join(_finding(leaks)), sections)
+    return report.Document(TITLE, " ".join(_finding(leaks)), sections)
 
 
 METHOD = (

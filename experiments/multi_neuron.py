@@ -116,7 +116,7 @@ def main() -> int:
         designs = {choice: plan.sets(choice, config) for choice in plan.choices}
         results = multi_neuron_results.analyse(folder, done, designs)
         multi_neuron_page.write(inputs, folder, results, done, complete)
-    print(multi_neuron_page.printed(inputs, folder, results))
+    common.say(multi_neuron_page.printed(inputs, folder, results))
     return 0 if complete else 130
 
 

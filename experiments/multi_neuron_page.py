@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments import facts, facts_page, multi_neuron_report, paper
+from experiments import documents, facts, facts_page, multi_neuron_report, paper
 from experiments.multi_neuron_results import VARIANTS, Results, neuron_table, set_table
 from experiments.page_parts import aligned
 from negjax import set_figures, store, study
-from negjax.figures import Picture
+from negjax.report import Drawing, drawings
 from negjax.set_figures import Line, Panel
 from negjax.store import RunFolder
 
@@ -29,13 +29,11 @@ def write(
     """Writes tables, summary, pictures and report into the run's folder."""
     probability, noise = (np.full(len(inputs.probes), np.nan) for _ in range(2))
     probability[results.prompts], noise[results.prompts] = results.probability, results.noise
-    folder.write_table(store.PROMPTS, facts_page.prompt_table(inputs, probability, noise))
-    folder.write_table(store.NEURONS, neuron_table(folder, done))
-    folder.write_table(store.SETS, set_table(results))
-    pictures = draw(results)
-    for name, picture in pictures.items():
-        folder.write_bytes(f"{store.FIGURES}/{name}.svg", picture.svg)
-        folder.write_bytes(f"{store.FIGURES}/{name}.png", picture.png)
+    tables = {
+        store.PROMPTS: facts_page.prompt_table(inputs, probability, noise),
+        store.NEURONS: neuron_table(folder, done),
+        store.SETS: set_table(results),
+    }
     summary = facts_page.about_run(inputs, folder, complete) | {
         "prompts_measured": len(results.prompts),
         "neurons_measured": results.neurons,
@@ -56,46 +54,51 @@ def write(
             for signs in results.signs
         ],
     }
-    folder.write_json(store.SUMMARY, summary)
-    page = multi_neuron_report.page(inputs, results, summary, pictures)
-    folder.write_bytes(store.REPORT, page.encode())
+    documents.write(
+        folder,
+        tables,
+        summary,
+        lambda: multi_neuron_report.document(inputs, results, summary, draw(results)),
+    )
 
 
-def draw(results: Results) -> dict[str, Picture]:
+def draw(results: Results) -> dict[str, Drawing]:
     """The figures, by name of file."""
     sizes = [max(results.sizes_of(choice)) for choice in results.choices]
     shared = results.sizes[:: max(1, (len(results.sizes) - 1) // (SCATTERED - 1))]
-    return {
-        "additivity": set_figures.panels_figure(
-            [
-                [_of_choices(results, "pearson", variant) for variant in VARIANTS],
-                [_of_choices(results, "explained", variant) for variant in VARIANTS],
-            ]
-        ),
-        "magnitudes": set_figures.panels_figure(
-            [
-                [_of_magnitudes(results, "pearson", choice) for choice in results.choices],
-                [_of_magnitudes(results, "explained", choice) for choice in results.choices],
-            ],
-            legend="size of every shift",
-            scale=len(results.magnitudes),
-        ),
-        "effects": set_figures.panels_figure(
-            [
+    return drawings(
+        {
+            "additivity": lambda: set_figures.panels_figure(
                 [
-                    _effect(results, "change", "median |ΔP|"),
-                    _effect(results, "kl", "median KL, nats"),
-                ],
+                    [_of_choices(results, "pearson", variant) for variant in VARIANTS],
+                    [_of_choices(results, "explained", variant) for variant in VARIANTS],
+                ]
+            ),
+            "magnitudes": lambda: set_figures.panels_figure(
                 [
-                    _effect(results, "kept_top", "likeliest token kept"),
-                    _effect(results, "entropy", "median change of entropy, nats"),
+                    [_of_magnitudes(results, "pearson", choice) for choice in results.choices],
+                    [_of_magnitudes(results, "explained", choice) for choice in results.choices],
                 ],
-            ]
-        ),
-        "sums": set_figures.sums_figure(
-            {size: _sums(results, size) for size in shared if size <= max(sizes)}
-        ),
-    }
+                legend="size of every shift",
+                scale=len(results.magnitudes),
+            ),
+            "effects": lambda: set_figures.panels_figure(
+                [
+                    [
+                        _effect(results, "change", "median |ΔP|"),
+                        _effect(results, "kl", "median KL, nats"),
+                    ],
+                    [
+                        _effect(results, "kept_top", "likeliest token kept"),
+                        _effect(results, "entropy", "median change of entropy, nats"),
+                    ],
+                ]
+            ),
+            "sums": lambda: set_figures.sums_figure(
+                {size: _sums(results, size) for size in shared if size <= max(sizes)}
+            ),
+        }
+    )
 
 
 def _of_choices(results: Results, field: str, variant: str) -> Panel:

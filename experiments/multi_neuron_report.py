@@ -8,8 +8,7 @@ from experiments.multi_neuron_results import VARIANTS, Additivity, Results
 from experiments.multi_neuron_sets import CHOICES, SIGNS
 from experiments.page_parts import number, percent
 from negjax import report, study
-from negjax.figures import Picture
-from negjax.report import Figure, Paragraph, Section, Table
+from negjax.report import Document, Drawing, Figure, Paragraph, Section, Table
 
 TITLE = "Do the effects of many neurons add up?"
 HEAD = (
@@ -63,13 +62,13 @@ def cells(results: Results, choice: str, size: int) -> list[str]:
     ]
 
 
-def page(
+def document(
     inputs: facts.Inputs,
     results: Results,
     summary: Mapping[str, Any],
-    pictures: Mapping[str, Picture],
-) -> str:
-    """The report as HTML."""
+    pictures: Mapping[str, Drawing],
+) -> Document:
+    """The report."""
     count = f"{len(results.sets['size']):,} sets of {len(results.prompts)} prompts"
     sections = [
         Section("Result", [*page_parts.unfinished(summary["complete"]), *_result(results)]),
@@ -81,7 +80,7 @@ def page(
         Section("What the shifts do", _effects(pictures, count)),
     ]
     lead, measured = _lead(inputs, results), _measured(results)
-    return facts_page.whole_page(
+    return facts_page.whole_document(
         TITLE, lead, sections, inputs, summary, notes=NOTES, measured=measured
     )
 
@@ -191,7 +190,7 @@ def _meaning(summary: Mapping[str, Any]) -> list[report.Block]:
     ]
 
 
-def _sums(results: Results, pictures: Mapping[str, Picture], count: str) -> list[report.Block]:
+def _sums(results: Results, pictures: Mapping[str, Drawing], count: str) -> list[report.Block]:
     return [
         Figure(
             pictures["additivity"],
@@ -211,7 +210,7 @@ def _sums(results: Results, pictures: Mapping[str, Picture], count: str) -> list
     ]
 
 
-def _magnitudes(pictures: Mapping[str, Picture], count: str) -> list[report.Block]:
+def _magnitudes(pictures: Mapping[str, Drawing], count: str) -> list[report.Block]:
     return [
         Figure(
             pictures["magnitudes"],
@@ -253,7 +252,7 @@ def _signs(results: Results) -> list[report.Block]:
     return [Table(caption, head, rows)]
 
 
-def _effects(pictures: Mapping[str, Picture], count: str) -> list[report.Block]:
+def _effects(pictures: Mapping[str, Drawing], count: str) -> list[report.Block]:
     return [
         Figure(
             pictures["effects"],

@@ -65,7 +65,7 @@ def main() -> int:
         if not maps:
             return 130
         neg_map_page.write(inputs, folder, maps, complete)
-    print(neg_map_page.printed(inputs, folder, maps))
+    common.say(neg_map_page.printed(inputs, folder, maps))
     return 0 if complete else 130
 
 

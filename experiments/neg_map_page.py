@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from experiments import facts, facts_page, page_parts
+from experiments import documents, facts, facts_page, page_parts
 from experiments.page_parts import number, percent
 from negjax import map_figures, report, store, study
-from negjax.figures import Picture
 from negjax.gradients import sign
 from negjax.linearity import fit_changes
+from negjax.report import Drawing
 from negjax.store import RunFolder
 
 TITLE = "The empirical gradient of every neuron"
@@ -90,14 +90,10 @@ def write(inputs: facts.Inputs, folder: RunFolder, maps: Sequence[Map], complete
     probability, noise = (np.full(len(inputs.probes), np.nan) for _ in range(2))
     for found in maps:
         probability[found.prompt], noise[found.prompt] = found.probability, found.noise
-    folder.write_table(store.PROMPTS, facts_page.prompt_table(inputs, probability, noise))
-    folder.write_table(store.NEURONS, pa.concat_tables([_neuron_table(found) for found in maps]))
-    pictures = [_draw(found) for found in maps]
-    for found, drawn in zip(maps, pictures, strict=True):
-        for name, picture in drawn.items():
-            file = f"{store.FIGURES}/{name}_{found.prompt}"
-            folder.write_bytes(f"{file}.svg", picture.svg)
-            folder.write_bytes(f"{file}.png", picture.png)
+    tables = {
+        store.PROMPTS: facts_page.prompt_table(inputs, probability, noise),
+        store.NEURONS: pa.concat_tables([_neuron_table(found) for found in maps]),
+    }
     summary = facts_page.about_run(inputs, folder, complete) | {
         "shifts": maps[0].shifts.tolist(),
         "maps": [
@@ -114,8 +110,7 @@ def write(inputs: facts.Inputs, folder: RunFolder, maps: Sequence[Map], complete
             for found in maps
         ],
     }
-    folder.write_json(store.SUMMARY, summary)
-    folder.write_bytes(store.REPORT, _page(inputs, maps, pictures, summary).encode())
+    documents.write(folder, tables, summary, lambda: _document(inputs, maps, summary))
 
 
 def printed(inputs: facts.Inputs, folder: RunFolder, maps: Sequence[Map]) -> str:
@@ -164,24 +159,28 @@ def _strongest(found: Map, count: int) -> list[map_figures.Named]:
     return [dataclasses.replace(n, layer=int(found.layers[n.layer])) for n in named]
 
 
-def _draw(found: Map) -> dict[str, Picture]:
+def _map(found: Map) -> Drawing:
     name, predicted = found.prediction(facts.convention())
-    return {
-        "map": map_figures.map_figure(
+    return Drawing(
+        f"map_{found.prompt}",
+        lambda: map_figures.map_figure(
             found.layers, found.slope, predicted, name, _strongest(found, TOP)
         ),
-        "scatter": map_figures.scatter_figure(
+    )
+
+
+def _scatter(found: Map) -> Drawing:
+    return Drawing(
+        f"scatter_{found.prompt}",
+        lambda: map_figures.scatter_figure(
             found.layers, found.slope, found.neurgrad, found.computed, found.statistics()
         ),
-    }
+    )
 
 
-def _page(
-    inputs: facts.Inputs,
-    maps: Sequence[Map],
-    pictures: Sequence[Mapping[str, Picture]],
-    summary: Mapping[str, Any],
-) -> str:
+def _document(
+    inputs: facts.Inputs, maps: Sequence[Map], summary: Mapping[str, Any]
+) -> report.Document:
     total = sum(found.slope.size for found in maps)
     lead = (
         f"Every one of {total:,} neurons of {inputs.lm.name}, shifted alone by "
@@ -191,9 +190,9 @@ def _page(
     sections = [
         report.Section(
             f"“{inputs.probes.prompts[found.prompt]}” → “{inputs.probes.targets[found.prompt][0]}”",
-            _blocks(found, drawn),
+            _blocks(found),
         )
-        for found, drawn in zip(maps, pictures, strict=True)
+        for found in maps
     ]
     warning = page_parts.unfinished(summary["complete"])
     if warning:
@@ -206,12 +205,12 @@ def _page(
     ]
     shifts = ", ".join(f"{x:g}" for x in maps[0].shifts)
     measured = [("Shifts measured", shifts)]
-    return facts_page.whole_page(
+    return facts_page.whole_document(
         TITLE, lead, sections, inputs, summary, notes=notes, measured=measured
     )
 
 
-def _blocks(found: Map, pictures: Mapping[str, Picture]) -> list[report.Block]:
+def _blocks(found: Map) -> list[report.Block]:
     statistics = found.statistics()
     name, predicted = found.prediction(facts.convention())
     told = statistics.predictions["neurgrad" if name == "NeurGrad" else "computed"]
@@ -239,7 +238,7 @@ def _blocks(found: Map, pictures: Mapping[str, Picture]) -> list[report.Block]:
             f"{percent(told.same_sign)}."
         ),
         report.Figure(
-            pictures["map"],
+            _map(found),
             f"Exact NEG of {count} (a), {name} with the neurons in the same places (b), and their "
             "difference (c). Colors are linear up to the median |NEG| and logarithmic beyond. "
             f"Circles: the {TOP} largest |NEG|, as layer.neuron. Right: sum of the positive and of "
@@ -248,7 +247,7 @@ def _blocks(found: Map, pictures: Mapping[str, Picture]) -> list[report.Block]:
             "two nearly alike.",
         ),
         report.Figure(
-            pictures["scatter"],
+            _scatter(found),
             f"NEG of {count} against NeurGrad and against CG, on axes that are linear about 0 and "
             "logarithmic beyond; and |NEG − prediction| over the mean |NEG| of the layer.",
             "Scatter of NEG against its predictions, and the error by layer.",

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from negjax import report
+from negjax.escaping import MOST, for_terminal
 
 SITES = {
     "act": "act: after the activation function, the input of the down-projection",
@@ -62,6 +63,8 @@ def number(value: float | None, form: str) -> str:
 def aligned(head: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table, columns right-aligned, headings of several lines above them."""
     short = [[line.replace(" ≥ ", "≥").replace("above ", "> ") for line in name] for name in head]
-    table = [*zip(*short, strict=True), *rows]
+    table = [
+        [for_terminal(cell, MOST) for cell in row] for row in (*zip(*short, strict=True), *rows)
+    ]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in table]

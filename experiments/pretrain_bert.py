@@ -66,7 +66,7 @@ def main() -> int:
             job, folder, finished, training.state if complete else None
         )
         pretrain_page.write(job, folder, found)
-    print(pretrain_page.printed(job, folder, found))
+    common.say(pretrain_page.printed(job, folder, found))
     return 0 if complete else 130
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.page_parts import percent
+from negjax.escaping import code_span
 
 # As the data sets' own pages state them, looked up on 2026-11-22.
 LICENCES = """\
@@ -24,7 +25,9 @@ def card(summary: Mapping[str, Any]) -> str:
     """README.md of the model's directory; its numbers are those of summary.json."""
     corpus, settings, model = summary["corpus"], summary["settings"], summary["model"]
     shipped = corpus["source"] == "MCEval8K"
-    parts = ", ".join(f"{count:,} of `{name}`" for name, count in corpus["by_source"].items())
+    parts = ", ".join(
+        f"{count:,} of {code_span(name)}" for name, count in corpus["by_source"].items()
+    )
     single = corpus["single_token_answers"]
     return f"""\
 ---
@@ -72,7 +75,7 @@ decay {settings["weight_decay"]}, gradients clipped at norm {settings["clip"]}.
 - loss, first epoch: {summary["loss"]["first_epoch"]:.4f} nats
 - loss, last epoch: {summary["loss"]["last_epoch"]:.4f} nats
 - CPU time: {summary["speed"]["cpu_hours"]:.2f} hours
-- command: `{summary["command"]}`
+- command: {code_span(summary["command"])}
 
 ## Licence of the data
 

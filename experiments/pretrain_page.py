@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments import page_parts, pretrain_card, provenance
+from experiments import documents, page_parts, pretrain_card, provenance
 from experiments.page_parts import number, percent
 from experiments.pretrain_job import Job
 from experiments.pretrain_results import Results, corpus_facts, epoch_losses, loss_table
 from negjax import report, store, training_figures
-from negjax.figures import Picture
-from negjax.report import Figure, Paragraph, Section, Table
+from negjax.report import Drawing, Figure, Paragraph, Section, Table, drawings
 from negjax.store import RunFolder
 
 TITLE = "A small BERT trained on statements of facts"
@@ -22,17 +21,16 @@ README = "README.md"
 
 def write(job: Job, folder: RunFolder, results: Results) -> None:
     """Writes losses, summary, pictures and report into the run's folder, and the model's card."""
-    folder.write_table(store.LOSSES, loss_table(results))
-    pictures = draw(results)
-    for name, picture in pictures.items():
-        folder.write_bytes(f"{store.FIGURES}/{name}.svg", picture.svg)
-        folder.write_bytes(f"{store.FIGURES}/{name}.png", picture.png)
     summary = summarise(job, folder, results)
-    folder.write_json(store.SUMMARY, summary)
     if results.complete:
         card = pretrain_card.card(summary)
         folder.write_bytes(str(Path(store.MODEL) / README), card.encode())
-    folder.write_bytes(store.REPORT, page(summary, pictures).encode())
+    documents.write(
+        folder,
+        {store.LOSSES: loss_table(results)},
+        summary,
+        lambda: document(summary, draw(results)),
+    )
 
 
 def summarise(job: Job, folder: RunFolder, results: Results) -> dict[str, Any]:
@@ -58,21 +56,20 @@ def summarise(job: Job, folder: RunFolder, results: Results) -> dict[str, Any]:
     }
 
 
-def draw(results: Results) -> dict[str, Picture]:
+def draw(results: Results) -> dict[str, Drawing]:
     """The figures, by name of file."""
     measured = results.measured
     shares = {label: measured[f"{name}_above_half"] for name, label in NAMES.items()}
     asked = {label: share for label, share in shares.items() if (share == share).any()}
-    pictures = {
-        "training": training_figures.training_figure(
-            measured["loss"], measured["learning_rate"], asked
-        )
-    }
-    if results.asked:
-        pictures["recall"] = training_figures.recall_figure(
-            {NAMES[name]: found.recall.probability for name, found in results.asked.items()}
-        )
-    return pictures
+    recalled = {NAMES[name]: found.recall.probability for name, found in results.asked.items()}
+    return drawings(
+        {
+            "training": lambda: training_figures.training_figure(
+                measured["loss"], measured["learning_rate"], asked
+            ),
+            "recall": lambda: training_figures.recall_figure(recalled),
+        }
+    )
 
 
 def printed(job: Job, folder: RunFolder, results: Results) -> str:
@@ -96,8 +93,8 @@ def printed(job: Job, folder: RunFolder, results: Results) -> str:
     return "\n".join([*lines, "", f"report: {folder.path / store.REPORT}"])
 
 
-def page(summary: Mapping[str, Any], pictures: Mapping[str, Picture]) -> str:
-    """The report as HTML."""
+def document(summary: Mapping[str, Any], pictures: Mapping[str, Drawing]) -> report.Document:
+    """The report."""
     sections = [
         Section("Result", [*page_parts.unfinished(summary["complete"]), *_result(summary)]),
         Section("Training", _training(summary, pictures)),
@@ -105,7 +102,7 @@ def page(summary: Mapping[str, Any], pictures: Mapping[str, Picture]) -> str:
         Section("What was trained", [report.Facts(_about(summary))]),
         page_parts.reproduce(summary),
     ]
-    return report.page(TITLE, _lead(summary), sections)
+    return report.Document(TITLE, _lead(summary), sections)
 
 
 def _lead(summary: Mapping[str, Any]) -> str:
@@ -145,7 +142,7 @@ def _result(summary: Mapping[str, Any]) -> list[report.Block]:
     return [Table(caption, ("", "facts", "P > 0.5", "mean P", "answer first"), rows)]
 
 
-def _training(summary: Mapping[str, Any], pictures: Mapping[str, Picture]) -> list[report.Block]:
+def _training(summary: Mapping[str, Any], pictures: Mapping[str, Drawing]) -> list[report.Block]:
     settings, speed, corpus = summary["settings"], summary["speed"], summary["corpus"]
     text = (
         f"A batch holds {settings['batch_tokens']:,} tokens, {percent(speed['padding'])} of them "
@@ -169,7 +166,7 @@ def _training(summary: Mapping[str, Any], pictures: Mapping[str, Picture]) -> li
     return [Paragraph(text), Paragraph(rates), figure]
 
 
-def _recall(summary: Mapping[str, Any], pictures: Mapping[str, Picture]) -> list[report.Block]:
+def _recall(summary: Mapping[str, Any], pictures: Mapping[str, Drawing]) -> list[report.Block]:
     caption = "Distribution of P(answer) over the facts, under the exported model."
     text = (
         "Several statements may share a gap's text but not its answer, and templates ask for one "

@@ -13,7 +13,7 @@ from experiments.skills_study import Shown
 from negjax import skill_figures
 from negjax.figures import Picture
 from negjax.language_model import LanguageModel
-from negjax.report import Bullets, Figure, Paragraph, Section, Table
+from negjax.report import Bullets, Drawing, Figure, Paragraph, Section, Table
 
 TITLE = "How few neurons and training prompts do?"
 FEW_NEURONS = 256
@@ -92,10 +92,9 @@ def show(found: Mapping[str, Found], lm: LanguageModel) -> Shown:
             if any(probe in own for own in curves[PROMPTS].values())
         ),
     ]
-    pictures = {axis.name: _draw(axis, curves[axis], found) for axis in curves}
     sections = [
         skills_by_task.reading(verdicts, [_medians(axis, curves[axis]) for axis in curves]),
-        *(_section(axis, curves[axis], found, pictures[axis.name]) for axis in curves),
+        *(_section(axis, curves[axis], found) for axis in curves),
         Section("To keep in mind", [Bullets(_notes(found))]),
     ]
     summary = {
@@ -109,7 +108,7 @@ def show(found: Mapping[str, Found], lm: LanguageModel) -> Shown:
         "fitted to few prompts. "
         + " ".join(f"{one.claim}: {skills_by_task.counted(one)}." for one in verdicts)
     )
-    return Shown(lead, sections, pictures, _printed(curves), summary)
+    return Shown(lead, sections, _printed(curves), summary)
 
 
 def _curves(axis: Axis, one: Found) -> dict[str, Curve]:
@@ -234,9 +233,11 @@ def _draw(axis: Axis, curves: Curves, found: Mapping[str, Found]) -> Picture:
     return skill_figures.curves_figure(panels, axis.label)
 
 
-def _section(axis: Axis, curves: Curves, found: Mapping[str, Found], picture: Picture) -> Section:
+def _section(axis: Axis, curves: Curves, found: Mapping[str, Found]) -> Section:
     figure = Figure(
-        picture, axis.caption, f"Curves of accuracy by number of {axis.label}, a panel a task."
+        Drawing(axis.name, lambda: _draw(axis, curves, found)),
+        axis.caption,
+        f"Curves of accuracy by number of {axis.label}, a panel a task.",
     )
     tables = [_table(axis, curves, found), _mean_table(axis, curves)]
     meaning = [Paragraph(MEANING)] if axis is NEURONS else []

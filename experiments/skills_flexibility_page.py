@@ -16,7 +16,7 @@ from experiments.skills_study import Shown
 from negjax import skill_figures
 from negjax.figures import Picture
 from negjax.language_model import LanguageModel
-from negjax.report import Bullets, Figure, Section, Table
+from negjax.report import Bullets, Drawing, Figure, Section, Table
 from negjax.skill_figures import Series
 
 TITLE = "Do other neurons do as well?"
@@ -72,9 +72,8 @@ def show(found: Mapping[str, Found], lm: LanguageModel) -> Shown:
     sets = {rule: {task: _sets(one, rule) for task, one in found.items()} for rule in RULES}
     verdicts = [one for rule in RULES for one in _verdicts(rule, sets[rule])]
     size = sets["polar"][next(iter(found))].first.neurons
-    pictures = {"sets": _draw(found, sets)}
     figure = Figure(
-        pictures["sets"],
+        Drawing("sets", lambda: _draw(found, sets)),
         f"Test accuracies of disjoint sets of {size} neurons, by their place in the ranking: of "
         f"the first {ALONE} one by one, then means of {ALONE} sets, of {2 * ALONE}, and so on; "
         "bands are 95% bootstrap intervals over test prompts, of means mean intervals. Dashed: the "
@@ -96,7 +95,7 @@ def show(found: Mapping[str, Found], lm: LanguageModel) -> Shown:
         "after the other, no neuron in two of them. "
         + " ".join(f"{one.claim}: {skills_by_task.counted(one)}." for one in verdicts)
     )
-    return Shown(lead, sections, pictures, _printed(sets), summary)
+    return Shown(lead, sections, _printed(sets), summary)
 
 
 def _sets(one: Found, rule: str) -> Sets:

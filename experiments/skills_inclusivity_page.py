@@ -1,8 +1,9 @@
 """Whether tasks share skill neurons, shown: the map of overlaps, layers, and what neurons know."""
 
 import dataclasses
+import functools
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from experiments.skills_study import Shown
 from negjax import skill_figures
 from negjax.figures import Picture
 from negjax.language_model import LanguageModel
-from negjax.report import Block, Bullets, Figure, Paragraph, Section, Table
+from negjax.report import Block, Bullets, Drawing, Figure, Paragraph, Section, Table, drawings
 
 TITLE = "Do tasks share skill neurons?"
 UNLIKELY = 0.05
@@ -83,7 +84,7 @@ def show(found: Mapping[str, Found], lm: LanguageModel) -> Shown:
         },
         "shared": {rule: shared(found, rule).tolist() for rule in RULES},
     }
-    return Shown(lead, sections, pictures, _printed(overlaps, knowledge), summary)
+    return Shown(lead, sections, _printed(overlaps, knowledge), summary)
 
 
 MEANING = (
@@ -173,15 +174,16 @@ def _kin_table(kin: Mapping[str, Mapping[str, Kinship | None]]) -> Table:
     return Table(caption, ["", "same", "pairs", "alike", "others", "p"], body)
 
 
-def _pictures(found: Mapping[str, Found]) -> dict[str, Picture]:
+def _pictures(found: Mapping[str, Found]) -> dict[str, Drawing]:
     tasks = list(found)
     genres = [one.more["genre"] for one in found.values()]
     breaks = [n for n in range(1, len(tasks)) if genres[n] != genres[n - 1]]
-    pictures = {}
+    draws: dict[str, Callable[[], Picture]] = {}
     for rule, title in RULES.items():
         matrix, random = shared(found, rule), by_chance(found)
         pairs = matrix[~np.eye(len(tasks), dtype=bool)]
-        pictures[f"shared_{rule}"] = skill_figures.matrix_figure(
+        draws[f"shared_{rule}"] = functools.partial(
+            skill_figures.matrix_figure,
             [(title, matrix)],
             tasks,
             tasks,
@@ -193,7 +195,8 @@ def _pictures(found: Mapping[str, Found]) -> dict[str, Picture]:
         cells = tested(found, rule)
         lead = [[cells[s, t].accuracy - cells[RANDOM, t].accuracy for t in tasks] for s in tasks]
         known = np.asarray(lead)
-        pictures[f"known_{rule}"] = skill_figures.matrix_figure(
+        draws[f"known_{rule}"] = functools.partial(
+            skill_figures.matrix_figure,
             [(title, known)],
             tasks,
             tasks,
@@ -205,11 +208,11 @@ def _pictures(found: Mapping[str, Found]) -> dict[str, Picture]:
         (title, tasks, [one.more["layers"][rule] for one in found.values()])
         for rule, title in RULES.items()
     ]
-    pictures["layers"] = skill_figures.layers_figure(layers)
-    return pictures
+    draws["layers"] = lambda: skill_figures.layers_figure(layers)
+    return drawings(draws)
 
 
-def _figures(pictures: Mapping[str, Picture], which: str, band: float = 0.0) -> list[Block]:
+def _figures(pictures: Mapping[str, Drawing], which: str, band: float = 0.0) -> list[Block]:
     told = {
         "shared": (
             "Jaccard index of two tasks' best neurons by {0}, genres parted by lines. On the "

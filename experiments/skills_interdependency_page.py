@@ -15,7 +15,7 @@ from experiments.skills_study import Shown
 from negjax import skill_figures
 from negjax.figures import Picture
 from negjax.language_model import LanguageModel
-from negjax.report import Bullets, Figure, Section, Table
+from negjax.report import Bullets, Drawing, Figure, Section, Table, drawings
 
 TITLE = "Do neurons depend on each other?"
 
@@ -47,10 +47,12 @@ def show(found: Mapping[str, Found], lm: LanguageModel) -> Shown:
     counts = list(dict.fromkeys(row.trees or 0 for row in some))
     forests = {task: _forests(one, depths, counts) for task, one in found.items()}
     verdicts = _verdicts(forests)
-    pictures = {
-        "matrices": _matrices(forests, depths, counts),
-        "gains": _dots(forests),
-    }
+    pictures = drawings(
+        {
+            "matrices": lambda: _matrices(forests, depths, counts),
+            "gains": lambda: _dots(forests),
+        }
+    )
     sections = [
         skills_by_task.reading(verdicts, _gains(forests)),
         Section("Depth and number of trees", [*_figures(pictures), _table(forests)]),
@@ -64,7 +66,7 @@ def show(found: Mapping[str, Found], lm: LanguageModel) -> Shown:
         f"{len(found)} tasks of MCEval8K, answered by forests over {lm.name}'s neurons. "
         + " ".join(f"{one.claim}: {skills_by_task.counted(one)}." for one in verdicts)
     )
-    return Shown(lead, sections, pictures, _printed(forests), summary)
+    return Shown(lead, sections, _printed(forests), summary)
 
 
 def _forests(one: Found, depths: Sequence[int | None], counts: Sequence[int]) -> Forests:
@@ -191,7 +193,7 @@ def _dots(forests: Mapping[str, Forests]) -> Picture:
     )
 
 
-def _figures(pictures: Mapping[str, Picture]) -> list[Figure]:
+def _figures(pictures: Mapping[str, Drawing]) -> list[Figure]:
     return [
         Figure(
             pictures["matrices"],

@@ -9,7 +9,7 @@ from experiments.skills_study import Shown
 from negjax import mceval8k, report, skill_figures
 from negjax.figures import Picture
 from negjax.language_model import LanguageModel
-from negjax.report import Bullets, Figure, Paragraph, Section, Table
+from negjax.report import Bullets, Drawing, Figure, Paragraph, Section, Table, drawings
 from negjax.skill_figures import Series
 from negjax.skills import feature_files
 
@@ -52,10 +52,10 @@ def show(found: Mapping[str, Found], lm: LanguageModel) -> Shown:
     splits = list(dict.fromkeys(row.split for row in rows))
     probes = [name for name in PROBES if any(row.probe == name for row in rows)]
     tested = select(rows, split=splits[0], part="test")
-    pictures = {"accuracy": _dots(list(found), probes, tested)}
-    layers = _layers(found)
-    if layers is not None:
-        pictures["layers"] = layers
+    pictures = drawings(
+        {"accuracy": lambda: _dots(list(found), probes, tested)}
+        | ({"layers": lambda: _layers(found)} if _with_layers(found) else {})
+    )
     tables = [_table(found, probes, rows, splits), *_beside_paper(found, tested)]
     head, lines = ["", *(PROBES[name] for name in probes)], _lines(found, probes, tested)
     lead = (
@@ -79,7 +79,7 @@ def show(found: Mapping[str, Found], lm: LanguageModel) -> Shown:
         }
     }
     printed = aligned([[name] for name in head], lines)
-    return Shown(lead, sections, pictures, printed, summary)
+    return Shown(lead, sections, printed, summary)
 
 
 def select(rows: Iterable[Row], **wanted: object) -> list[Row]:
@@ -204,10 +204,13 @@ def _dots(tasks: Sequence[str], probes: Sequence[str], rows: Sequence[Row]) -> P
     return skill_figures.dots_figure(tasks, series, [chance(task) for task in tasks])
 
 
-def _layers(found: Mapping[str, Found]) -> Picture | None:
-    tasks = [task for task, one in found.items() if one.more["layers"]]
-    if not tasks:
-        return None
+def _with_layers(found: Mapping[str, Found]) -> list[str]:
+    """Tasks whose probes have neurons."""
+    return [task for task, one in found.items() if one.more["layers"]]
+
+
+def _layers(found: Mapping[str, Found]) -> Picture:
+    tasks = _with_layers(found)
     names = list(found[tasks[0]].more["layers"])
     return skill_figures.layers_figure(
         [
@@ -217,7 +220,7 @@ def _layers(found: Mapping[str, Found]) -> Picture | None:
     )
 
 
-def _figures(pictures: Mapping[str, Picture]) -> list[report.Block]:
+def _figures(pictures: Mapping[str, Drawing]) -> list[report.Block]:
     told = {
         "accuracy": (
             "Test accuracies with their 95% intervals, a line a task. Dashed: a guess.",

@@ -1,8 +1,9 @@
 """How robust probes are, shown: accuracies by source and target, losses, shared neurons."""
 
 import dataclasses
+import functools
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from experiments.skills_study import Shown
 from negjax import skill_figures
 from negjax.figures import Picture
 from negjax.language_model import LanguageModel
-from negjax.report import Block, Bullets, Figure, Paragraph, Section, Table
+from negjax.report import Block, Bullets, Drawing, Figure, Paragraph, Section, Table, drawings
 from negjax.skill_figures import Series
 
 TITLE = "Are skill neurons robust?"
@@ -43,14 +44,12 @@ def show(found: Mapping[str, Found], lm: LanguageModel) -> Shown:
         axis: {name: transfer_of(of_axis(found, axis), axis, name) for name in taught}
         for axis in axes
     }
-    pictures: dict[str, Picture] = {}
     sections = []
     for axis in axes:
         own = of_axis(found, axis)
-        pictures |= _pictures(own, axis, probes)
         blocks: list[Block] = [
             Bullets([_reading(PROBES[n], t) for n, t in transfers[axis].items()]),
-            *_figures(pictures, axis, len(own)),
+            *_figures(_pictures(own, axis, probes), axis, len(own)),
             _table(own, axis, probes),
             _shared_table(own, axis),
         ]
@@ -82,7 +81,7 @@ def show(found: Mapping[str, Found], lm: LanguageModel) -> Shown:
         },
         "shared": {axis: shared_neurons(of_axis(found, axis), axis) for axis in axes},
     }
-    return Shown(lead, sections, pictures, aligned([[name] for name in head], lines), summary)
+    return Shown(lead, sections, aligned([[name] for name in head], lines), summary)
 
 
 MEANING = (
@@ -116,7 +115,7 @@ def _reading(name: str, t: Transfer) -> str:
     )
 
 
-def _pictures(found: Mapping[str, Found], axis: str, probes: Sequence[str]) -> dict[str, Picture]:
+def _pictures(found: Mapping[str, Found], axis: str, probes: Sequence[str]) -> dict[str, Drawing]:
     names = common_names(found, axis)
     taught = [p for p in probes if p != "lm_prob"]
     panels = [(PROBES[p], mean_matrix(found, axis, p, names)) for p in taught]
@@ -129,7 +128,7 @@ def _pictures(found: Mapping[str, Found], axis: str, probes: Sequence[str]) -> d
         (title, np.mean([half_matrix(one, axis, rule, names) for one in found.values()], axis=0))
         for rule, title in RULES.items()
     ]
-    pictures = {}
+    draws: dict[str, Callable[[], Picture]] = {}
     if len(names) > 1:
         short = [name.partition(" ")[2] for name in names]
         for name, squares, label in (
@@ -137,16 +136,21 @@ def _pictures(found: Mapping[str, Found], axis: str, probes: Sequence[str]) -> d
             ("shared", shared, "Jaccard index"),
         ):
             values = np.asarray([square for _, square in squares])
-            pictures[f"{name}_{axis}"] = skill_figures.matrix_figure(
-                squares, short, short, label, limits=(float(values.min()), float(values.max()))
+            draws[f"{name}_{axis}"] = functools.partial(
+                skill_figures.matrix_figure,
+                squares,
+                short,
+                short,
+                label,
+                limits=(float(values.min()), float(values.max())),
             )
-    pictures[f"losses_{axis}"] = skill_figures.dots_figure(
+    draws[f"losses_{axis}"] = lambda: skill_figures.dots_figure(
         tasks, series, [0.0] * len(tasks), across="loss of accuracy", limits=None
     )
-    return pictures
+    return drawings(draws)
 
 
-def _figures(pictures: Mapping[str, Picture], axis: str, tasks: int) -> list[Block]:
+def _figures(pictures: Mapping[str, Drawing], axis: str, tasks: int) -> list[Block]:
     mean = "" if tasks == 1 else f", mean over {tasks} tasks, of the ways that all were asked in"
     told = {
         f"accuracy_{axis}": (

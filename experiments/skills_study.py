@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from experiments import common, page_parts, provenance, skills_inputs
+from experiments import common, documents, page_parts, provenance, skills_inputs
 from experiments.skills_inputs import Measured
 from experiments.skills_jobs import Found, Job, Outcome, Row, measure_all, refuse_other_prompts
 from negjax import mceval8k, report, skills, store
-from negjax.figures import Picture
 from negjax.language_model import LanguageModel
 from negjax.store import RunFolder
 
@@ -26,7 +25,6 @@ class Shown(NamedTuple):
 
     lead: str
     sections: Sequence[report.Section]
-    pictures: Mapping[str, Picture]
     printed: Sequence[str]
     """Lines for the terminal."""
     summary: Mapping[str, Any]
@@ -72,14 +70,13 @@ def run(
             return 130
         shown = show(outcome.found, lm) if outcome.found else NOTHING
         _write(folder, lm, title, outcome, shown, loading)
-    print("\n".join(shown.printed))
-    print(f"report: {folder.path / store.REPORT}")
+    common.say("\n".join([*shown.printed, f"report: {folder.path / store.REPORT}"]))
     if outcome.interrupted:
         return 130
     return 0 if outcome.complete else 1
 
 
-NOTHING = Shown("No task could be measured.", (), {}, (), {})
+NOTHING = Shown("No task could be measured.", (), (), {})
 
 
 def row(measured: Measured, part: str, predicted: np.ndarray, **what: Any) -> Row:
@@ -118,10 +115,6 @@ def _write(
     rows = [row for one in found.values() for row in one.rows]
     names = [field.name for field in dataclasses.fields(Row)]
     table = pa.table({name: [getattr(row, name) for row in rows] for name in names})
-    folder.write_table(store.ACCURACIES, table)
-    for name, picture in shown.pictures.items():
-        folder.write_bytes(f"{store.FIGURES}/{name}.svg", picture.svg)
-        folder.write_bytes(f"{store.FIGURES}/{name}.png", picture.png)
     summary = provenance.about_program(lm, folder, outcome.complete, loading) | {
         "tasks": list(found),
         "failed": outcome.failed,
@@ -130,7 +123,6 @@ def _write(
         "kind": skills_inputs.kind(),
         **shown.summary,
     }
-    folder.write_json(store.SUMMARY, summary)
     sizes = ", ".join(f"{size or 'all'} {part}" for part, size in skills_inputs.wanted().items())
     rows_told = [
         ("Benchmark", f"MCEval8K, {len(found)} of {len(mceval8k.names())} tasks"),
@@ -144,8 +136,8 @@ def _write(
         page_parts.run_section(summary, rows_told),
         page_parts.reproduce(summary),
     ]
-    page = report.page(title, shown.lead, sections)
-    folder.write_bytes(store.REPORT, page.encode())
+    document = report.Document(title, shown.lead, sections)
+    documents.write(folder, {store.ACCURACIES: table}, summary, lambda: document)
 
 
 def _unfinished(outcome: Outcome) -> list[report.Section]:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from negjax.escaping import for_figure, for_label
 from negjax.figures import BLACK, BLUE, GREEN, GREY, ORANGE, STYLE, WIDTH, Picture, rendered
 
 QUARTILES = (0.25, 0.5, 0.75)
@@ -40,8 +41,8 @@ def steering_figure(
             strict=True,
         ):
             _quartiles(axes, wanted, groups)
-            axes.set(yscale="log", xlabel="wanted P(answer)", ylabel=label)
-            axes.set_title(f"{letter}   {title}")
+            axes.set(yscale="log", xlabel="wanted P(answer)", ylabel=for_label(label))
+            axes.set_title(f"{letter}   {for_figure(title)}")
             axes.legend(loc="best", handlelength=1.2)
         return rendered(figure)
 
@@ -62,7 +63,7 @@ def _quartiles(axes: Axes, wanted: np.ndarray, groups: Mapping[str, np.ndarray])
         x = np.arange(len(wanted)) + 0.2 * (number - (len(groups) - 1) / 2)
         color = COLORS[number % len(COLORS)]
         axes.vlines(x, found[:, 0], found[:, 2], color=color, lw=1.6, alpha=0.5)
-        axes.plot(x, found[:, 1], "o", color=color, ms=3, label=name)
+        axes.plot(x, found[:, 1], "o", color=color, ms=3, label=for_label(name))
     axes.set_xticks(np.arange(len(wanted)), [f"{p:g}" for p in wanted])
 
 
@@ -87,7 +88,9 @@ def editing_figure(
         x = np.arange(len(ways))
         for number, (name, values) in enumerate(scores.items()):
             at = x + width * (number - (len(scores) - 1) / 2)
-            left.bar(at, values, 0.92 * width, color=COLORS[number % len(COLORS)], label=name)
+            left.bar(
+                at, values, 0.92 * width, color=COLORS[number % len(COLORS)], label=for_label(name)
+            )
         left.set(ylim=(0, 1.02), ylabel="share of the prompts")
         left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         left.set_title("a   Does the edit take, carry over and keep to itself?", pad=22)
@@ -100,5 +103,5 @@ def editing_figure(
         right.set(ylabel="KL, nats")
         right.set_title("c   Unrelated prompts", pad=22)
         for axes in (left, middle, right):
-            axes.set_xticks(x, ways, rotation=35, ha="right")
+            axes.set_xticks(x, [for_label(way) for way in ways], rotation=35, ha="right")
         return rendered(figure)

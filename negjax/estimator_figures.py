@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from negjax.escaping import for_figure, for_label
 from negjax.figures import (
     BLACK,
     BLUE,
@@ -57,9 +58,9 @@ def estimates_figure(slope: np.ndarray, panels: Sequence[Panel]) -> Picture:
             scatter(axes, x * factor, y)
             axes.tick_params(labelsize=5.5)
             axes.tick_params(axis="x", labelrotation=45)
-            axes.set_title(f"{panel.label}\n{panel.heading}", fontsize=7)
+            axes.set_title(f"{for_figure(panel.label)}\n{for_figure(panel.heading)}", fontsize=7)
             units = "" if panel.slope_units else " (scaled)"
-            axes.set_xlabel(f"{panel.label}{units}", fontsize=6.5)
+            axes.set_xlabel(f"{for_label(panel.label)}{units}", fontsize=6.5)
             if number % columns == 0:
                 axes.set_ylabel("NEG", fontsize=6.5)
         return rendered(figure)
@@ -107,10 +108,12 @@ def agreement_figure(ranges: Sequence[float], lines: Mapping[str, Sequence[Line]
                         ls=":" if line.dotted else "-",
                         marker="o",
                         ms=2.5,
-                        label=line.label,
+                        label=for_label(line.label),
                     )
                 axes.set(xscale="log", ylim=(lowest - 0.04, 1.04))
-                axes.set_title(f"{'abcd'[2 * row + column]}   {name} with NEG, {convention}")
+                axes.set_title(
+                    f"{'abcd'[2 * row + column]}   {name} with NEG, {for_label(convention)}"
+                )
             grid[-1, column].set_xlabel("largest shift")
             grid[-1, column].set_xticks(ranges, [f"±{r:g}" for r in ranges])
             grid[-1, column].minorticks_off()
@@ -207,7 +210,7 @@ def tangents_figure(traces: Sequence[Trace]) -> Picture:
             axes.plot(trace.shifts, trace.changes, color=ORANGE)
             axes.plot(*trace.measured, ".", color=ORANGE, ms=3)
             axes.set(xlabel="shift", ylim=(low - room, high + room))
-            axes.set_title(trace.title, fontsize=6.5)
+            axes.set_title(trace.heading, fontsize=6.5)
             axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
             axes.tick_params(labelsize=6)
             axes.yaxis.get_offset_text().set_fontsize(6)
@@ -287,7 +290,7 @@ def _by_attribution(axes: Axes, doses: Sequence[Dosed], colors: np.ndarray) -> N
         if places:
             axes.plot(*zip(*places, strict=True), "o", color=color, ms=3.5)
     axes.axvline(0.5, color=GREY, lw=0.6, ls=DASHES)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [for_label(name) for name in names])
     axes.set(xlim=(-0.02, 1.02), ylim=(len(names) - 0.5, -0.5))
     axes.set_xlabel("median rank of hidden controllers (1: the largest)")
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))

@@ -4,6 +4,7 @@ Object-oriented matplotlib: no window system, no global state.
 """
 
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from negjax import study
+from negjax.escaping import for_figure, for_label
 
 # Okabe & Ito's palette, told apart with any colour vision.
 BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#8A8A8A", "#222222"
@@ -56,7 +58,9 @@ def rendered(figure: Figure) -> Picture:
     """A figure as SVG and PNG."""
     FigureCanvasAgg(figure)
     svg, png = io.BytesIO(), io.BytesIO()
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        # A box stands for a letter that the font lacks: nobody can act on hearing of it.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         # A constrained layout knows the size of panels of a fixed aspect only once they are drawn.
         figure.draw_without_rendering()
         figure.savefig(svg, format="svg", metadata={"Date": None})
@@ -197,6 +201,7 @@ def predictions_figure(
             "abc", panels, predictions, agreements, strict=False
         ):
             hexagons = scatter(axes, value, slope)
+            name = for_figure(name)
             axes.set_xlabel(f"{name}   (P per unit of activation)")
             axes.set_title(f"{letter}   NEG against {name}\n{in_words(found)}")
         panels[0].set_ylabel("NEG   (P per unit of activation)")
@@ -250,12 +255,18 @@ class Trace:
     """One curve of a gallery."""
 
     title: str
+    answer: str
     shifts: np.ndarray
     changes: np.ndarray
     measured: tuple[np.ndarray, np.ndarray]
     slope: float
     pearson: float
     bound: float
+
+    @property
+    def heading(self) -> str:
+        """Two lines above it."""
+        return f"{for_figure(self.title)}\n“{for_label(self.answer)}”"
 
 
 def gallery_figure(most: Sequence[Trace], least: Sequence[Trace]) -> Picture:
@@ -284,7 +295,7 @@ def _trace(axes: Axes, trace: Trace, color: str) -> None:
     axes.plot(trace.shifts, trace.slope * trace.shifts, color=BLACK, lw=0.7, ls=(0, (4, 3)))
     axes.plot(trace.shifts, trace.changes, color=color)
     axes.plot(*trace.measured, ".", color=color, ms=3.5)
-    axes.set_title(f"{trace.title}\n{_straightness(trace.pearson)}", fontsize=6.5)
+    axes.set_title(f"{trace.heading}\n{_straightness(trace.pearson)}", fontsize=6.5)
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
     axes.yaxis.get_offset_text().set_fontsize(6.5)
     axes.tick_params(labelsize=6.5)

@@ -14,6 +14,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
 from negjax import study
+from negjax.escaping import for_label
 from negjax.figures import (
     BLACK,
     BLUE,
@@ -62,6 +63,7 @@ def map_figure(
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 7.6), layout="constrained")
         grid = figure.add_gridspec(4, 3, width_ratios=(7, 1.2, 0.9), height_ratios=(1, 1, 1, 0.035))
+        name = for_label(name)
         panels = (
             ("a   Exact NEG, by interventions on one neuron at a time", slope),
             (f"b   {name}, by one backward pass, each neuron where it is in a", predicted),
@@ -189,7 +191,7 @@ def scatter_figure(
             axes.set_title(
                 f"{letter}   NEG against {name}\n{in_words(statistics.predictions[key])}"
             )
-            axes.set_xlabel(f"{name}   (P per unit of activation)")
+            axes.set_xlabel(f"{for_label(name)}   (P per unit of activation)")
             panels.append(axes)
         panels[0].set_ylabel("NEG   (P per unit of activation)")
         if hexagons is not None:

@@ -5,10 +5,10 @@ is escaped; markup comes from this module alone.
 """
 
 import base64
-import html
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from negjax.escaping import for_html
 from negjax.figures import Picture
 
 STYLE = """
@@ -78,10 +78,24 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A picture that is still to be drawn."""
+
+    name: str
+    """Of its files."""
+    draw: Callable[[], Picture]
+
+
+def drawings(draws: Mapping[str, Callable[[], Picture]]) -> dict[str, Drawing]:
+    """Drawings by the names of their files."""
+    return {name: Drawing(name, draw) for name, draw in draws.items()}
+
+
+@dataclass(frozen=True)
 class Figure:
     """A picture, and what was measured to draw it."""
 
-    picture: Picture
+    drawing: Drawing
     caption: str
     alternative: str
     """What it shows, for those who cannot see it."""
@@ -98,29 +112,56 @@ class Section:
     blocks: Sequence[Block] = field(default_factory=tuple)
 
 
-def page(title: str, lead: str, sections: Sequence[Section]) -> str:
+@dataclass(frozen=True)
+class Document:
+    """A report, its pictures not yet drawn."""
+
+    title: str
+    lead: str
+    sections: Sequence[Section]
+
+    @property
+    def drawings(self) -> list[Drawing]:
+        """Those of its figures, in their order."""
+        blocks = (block for section in self.sections for block in section.blocks)
+        return [block.drawing for block in blocks if isinstance(block, Figure)]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What kept a picture from being drawn."""
+
+    reason: str
+
+
+Drawn = Mapping[str, Picture | Failure]
+"""Of a document, by the names of its drawings."""
+
+
+def page(document: Document, drawn: Drawn) -> str:
     """The page; figures and tables are numbered in the order they come."""
     numbers = {Figure: 0, Table: 0}
     parts = []
-    for section in sections:
-        parts.append(f"<h2>{html.escape(section.heading)}</h2>")
+    for section in document.sections:
+        parts.append(f"<h2>{for_html(section.heading)}</h2>")
         for block in section.blocks:
             if isinstance(block, (Figure, Table)):
                 numbers[type(block)] += 1
-            parts.append(_block(block, numbers.get(type(block), 0)))
+            parts.append(_block(block, numbers.get(type(block), 0), drawn))
     body = "\n".join(parts)
+    title = for_html(document.title)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(title)}</title>
+<title>{title}</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <main>
-<h1>{html.escape(title)}</h1>
-<p class="lead">{html.escape(lead)}</p>
+<h1>{title}</h1>
+<p class="lead">{for_html(document.lead)}</p>
 {body}
 </main>
 </body>
@@ -128,45 +169,49 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
 """
 
 
-def _block(block: Block, number: int) -> str:
+def _block(block: Block, number: int, drawn: Drawn) -> str:
     match block:
         case Paragraph(text, warning):
-            name = "warning" if warning else "text"
-            return f'<p class="{name}">{html.escape(text)}</p>'
+            return _paragraph(text, "warning" if warning else "text")
         case Bullets(items):
-            return f"<ul>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</ul>"
+            return f"<ul>{''.join(f'<li>{for_html(item)}</li>' for item in items)}</ul>"
         case Code(text):
-            return f"<pre><code>{html.escape(text)}</code></pre>"
+            return f"<pre><code>{for_html(text)}</code></pre>"
         case Facts(rows):
             return f'<table class="facts"><tbody>{"".join(map(_fact, rows))}</tbody></table>'
         case Table():
             return _table(block, number)
         case Figure():
-            return _figure(block, number)
+            return _figure(block, number, drawn[block.drawing.name])
+
+
+def _paragraph(text: str, kind: str) -> str:
+    return f'<p class="{kind}">{for_html(text)}</p>'
 
 
 def _fact(row: tuple[str, str]) -> str:
-    name, value = map(html.escape, row)
+    name, value = map(for_html, row)
     return f'<tr><th scope="row">{name}</th><td>{value}</td></tr>'
 
 
 def _table(table: Table, number: int) -> str:
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in table.head)
+    head = "".join(f'<th scope="col">{for_html(name)}</th>' for name in table.head)
     rows = "\n".join(
-        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows
+        f"<tr>{''.join(f'<td>{for_html(cell)}</td>' for cell in row)}</tr>" for row in table.rows
     )
-    caption = f"<caption><b>Table {number}.</b> {html.escape(table.caption)}</caption>"
+    caption = f"<caption><b>Table {number}.</b> {for_html(table.caption)}</caption>"
     return (
         f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead>'
         f"<tbody>\n{rows}\n</tbody></table></div>"
     )
 
 
-def _figure(figure: Figure, number: int) -> str:
-    # As an image of its own, an SVG's ids and styles cannot meet those of another.
-    data = base64.b64encode(figure.picture.svg).decode()
-    return (
-        f'<figure><img alt="{html.escape(figure.alternative)}" '
-        f'src="data:image/svg+xml;base64,{data}">'
-        f"<figcaption><b>Figure {number}.</b> {html.escape(figure.caption)}</figcaption></figure>"
-    )
+def _figure(figure: Figure, number: int, picture: Picture | Failure) -> str:
+    caption = f"<b>Figure {number}.</b> {for_html(figure.caption)}"
+    if isinstance(picture, Failure):
+        shown = _paragraph(f"This figure could not be drawn: {picture.reason}", "warning")
+    else:
+        # As an image of its own, an SVG's ids and styles cannot meet those of another.
+        data = base64.b64encode(picture.svg).decode()
+        shown = f'<img alt="{for_html(figure.alternative)}" src="data:image/svg+xml;base64,{data}">'
+    return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>"

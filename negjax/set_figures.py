@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from negjax.escaping import for_figure, for_label
 from negjax.figures import (
     BLACK,
     BLUE,
@@ -73,16 +74,16 @@ def panels_figure(rows: Sequence[Sequence[Panel]], *, legend: str = "", scale: i
                 axes = grid[row, column]
                 axes.set_axis_on()
                 _panel(axes, panel, colors if scale else PALETTE)
-                axes.set_title(f"{next(letters)}   {panel.title}")
+                axes.set_title(f"{next(letters)}   {for_figure(panel.title)}")
                 if column == 0 or panel.label != panels[column - 1].label:
-                    axes.set_ylabel(panel.label)
+                    axes.set_ylabel(for_label(panel.label))
         for axes in grid[-1]:
             axes.set_xlabel("neurons shifted together" if columns < 3 else "neurons together")
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(
             handles,
             labels,
-            title=legend or None,
+            title=for_label(legend) or None,
             loc="outside lower center",
             ncols=min(len(labels), 4),
         )
@@ -104,7 +105,7 @@ def _panel(axes: Axes, panel: Panel, colors: Sequence[str] | np.ndarray) -> None
             lw=0.9 if line.dashed else 1.2,
             marker="o",
             ms=2.0 if line.dashed else 2.8,
-            label=line.label,
+            label=for_label(line.label),
         )
     if panel.mark is not None:
         size, value, words = panel.mark

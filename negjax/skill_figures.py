@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from negjax.escaping import for_figure, for_label
 from negjax.figures import BLACK, GREY, STYLE, WIDTH, Picture, rendered
 
 # Okabe & Ito's eight, told apart with any colour vision.
@@ -57,14 +58,14 @@ def dots_figure(
             color = COLORS[number % len(COLORS)]
             axes.hlines(y, one.low, one.high, color=color, lw=0.8)
             marker = MARKERS[number % len(MARKERS)]
-            axes.plot(one.accuracy, y, marker, ms=3, color=color, label=one.label)
+            axes.plot(one.accuracy, y, marker, ms=3, color=color, label=for_label(one.label))
         for task, share in enumerate(chance):
             axes.vlines(share, task - 0.42, task + 0.42, color=GREY, lw=0.8, ls=(0, (2, 2)))
-        axes.set_yticks(range(len(tasks)), tasks)
+        axes.set_yticks(range(len(tasks)), [for_label(task) for task in tasks])
         axes.set_ylim(len(tasks) - 0.5, -0.5)
         axes.set_xlim(limits)
         axes.xaxis.set_major_formatter(PercentFormatter(1))
-        axes.set_xlabel(across)
+        axes.set_xlabel(for_label(across))
         axes.grid(axis="y", lw=0.3, color=GREY, alpha=0.5)
         figure.legend(loc="outside lower center", ncols=4)
         return rendered(figure)
@@ -88,7 +89,7 @@ def curves_figure(
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
         for axes, (title, series, chance) in zip(grid.flat, panels, strict=False):
-            axes.set_title(title)
+            axes.set_title(for_figure(title))
             axes.axhline(chance, color=GREY, lw=0.6, ls=(0, (2, 2)))
             for number, one in enumerate(series):
                 _curve(axes, one, COLORS[number % len(COLORS)])
@@ -99,7 +100,7 @@ def curves_figure(
         for column in range(columns):
             shown = grid[: len(panels) // columns + (column < len(panels) % columns), column]
             shown[-1].tick_params(labelbottom=True)
-        figure.supxlabel(across, fontsize=8)
+        figure.supxlabel(for_label(across), fontsize=8)
         figure.supylabel("accuracy", fontsize=8)
         handles, labels = grid[0, 0].get_legend_handles_labels()
         # Above: below it would lie on the axis' name.
@@ -109,7 +110,9 @@ def curves_figure(
 
 def _curve(axes: Axes, one: Series, color: str) -> None:
     style = (0, (4, 3)) if one.dashed else "-"
-    axes.plot(one.at, one.accuracy, color=color, ls=style, marker="o", ms=2, label=one.label)
+    axes.plot(
+        one.at, one.accuracy, color=color, ls=style, marker="o", ms=2, label=for_label(one.label)
+    )
     axes.fill_between(one.at, one.low, one.high, color=color, alpha=0.15, lw=0)
 
 
@@ -147,9 +150,9 @@ def matrix_figure(
             axes.set_axis_off()
         for axes, (title, matrix) in zip(grid, matrices, strict=False):
             image = axes.imshow(matrix, vmin=low, vmax=high, cmap="viridis", aspect="auto")
-            axes.set_title(title)
-            axes.set_xticks(range(len(columns)), columns, rotation=90)
-            axes.set_yticks(range(len(rows)), rows)
+            axes.set_title(for_figure(title))
+            axes.set_xticks(range(len(columns)), [for_label(name) for name in columns], rotation=90)
+            axes.set_yticks(range(len(rows)), [for_label(name) for name in rows])
             for edge in breaks:
                 for line, most in ((axes.axhline, len(rows)), (axes.axvline, len(columns))):
                     if edge < most:
@@ -164,7 +167,7 @@ def matrix_figure(
                     fontsize=small,
                     color="white" if light else BLACK,
                 )
-        figure.colorbar(image, ax=list(grid), label=label, shrink=0.8)
+        figure.colorbar(image, ax=list(grid), label=for_label(label), shrink=0.8)
         return rendered(figure)
 
 
@@ -185,8 +188,8 @@ def layers_figure(
             counts = np.asarray(numbers, float)
             shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
             image = axes.imshow(shares, vmin=0, vmax=shares.max(), aspect="auto", cmap="viridis")
-            axes.set_title(title)
+            axes.set_title(for_figure(title))
             axes.set_xlabel("layer")
-            axes.set_yticks(range(len(tasks)), tasks)
+            axes.set_yticks(range(len(tasks)), [for_label(task) for task in tasks])
             figure.colorbar(image, ax=axes, shrink=0.8, format=PercentFormatter(1))
         return rendered(figure)

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from negjax.escaping import for_figure, for_label
 from negjax.figures import BLUE, GREY, ORANGE, STYLE, WIDTH, Picture, rendered
 
 # Steps of a running mean: single batches differ much.
@@ -43,7 +44,9 @@ def training_figure(
         rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
         for (name, share), color in zip(recalled.items(), (BLUE, ORANGE), strict=False):
             asked = np.isfinite(share)
-            right.plot(steps[asked], share[asked], color=color, marker="o", ms=2, label=name)
+            right.plot(
+                steps[asked], share[asked], color=color, marker="o", ms=2, label=for_label(name)
+            )
         right.set(xlabel="step", ylabel="facts with P(answer) > 0.5", ylim=(0, 1))
         right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         right.set_title("b   Facts recalled")
@@ -61,7 +64,7 @@ def recall_figure(probability: Mapping[str, np.ndarray]) -> Picture:
             panels, probability.items(), (BLUE, ORANGE), strict=False
         ):
             _histogram(axes, values, color)
-            axes.set_title(f"{name}: {len(values):,} facts")
+            axes.set_title(f"{for_figure(name)}: {len(values):,} facts")
         panels[0].set_ylabel("share of the facts")
         return rendered(figure)
 

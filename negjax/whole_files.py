@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,7 +36,30 @@ def remove_partial(path: Path, arrays: str) -> None:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Writes a JSON object; NaN and infinities are refused."""
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    # Halves of surrogate pairs have no bytes in UTF-8, but a spelling in JSON.
+    text = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
     write_whole(path, lambda out: out.write(f"{text}\n".encode()))
+
+
+def finite_json(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with null for every number that is not finite, and a list of where those were.
+
+    What a study found is saved though a figure of it is no number.
+    """
+    missing: list[str] = []
+
+    def finite(item: Any, place: str) -> Any:
+        if isinstance(item, float) and not math.isfinite(item):
+            missing.append(f"{place}: {item}")
+            return None
+        if isinstance(item, Mapping):
+            return {key: finite(part, f"{place}.{key}") for key, part in item.items()}
+        if isinstance(item, list | tuple):
+            return [finite(part, f"{place}[{i}]") for i, part in enumerate(item)]
+        return item
+
+    found = {key: finite(item, str(key)) for key, item in value.items()}
+    return {**found, "not_finite": missing} if missing else found
 
 
 def read_json(file: Path) -> dict[str, Any]:

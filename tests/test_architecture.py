@@ -20,8 +20,8 @@ FILES = [
 
 # Data flows down this list: a module may import those above it, never one below.
 ORDER = {
-    "text and files": "quiet notices accelerators memory given whole_files tables gguf_tokenizer "
-    "checkpoints checkpoints.gguf_header checkpoints.hub",
+    "text and files": "escaping quiet notices accelerators memory given whole_files tables "
+    "gguf_tokenizer checkpoints checkpoints.gguf_header checkpoints.hub",
     "model": "model model.config model.products model.layers model.packing model.attention "
     "model.transformer model.replay model.targets model.readout model.chunks model.tails "
     "model.rows model.joint_rows model.row_gradients",
@@ -53,7 +53,7 @@ ORDER = {
 EXPERIMENTS = (
     "experiments experiments.baselines experiments.baselines.torch_model "
     "experiments.baselines.torch_forward experiments.baselines.torch_serial "
-    "experiments.baselines.torch_best experiments.common "
+    "experiments.baselines.torch_best experiments.common experiments.documents "
     "experiments.provenance experiments.flag_lists "
     "experiments.page_parts experiments.paper experiments.facts experiments.facts_page "
     "experiments.bench_cases experiments.bench_child "

@@ -64,15 +64,19 @@ def test_a_page_is_one_file_in_which_text_stays_text() -> None:
         Code(hostile),
         Facts([(hostile, hostile)]),
         Table(hostile, [hostile], [[hostile]]),
-        Figure(picture, hostile, hostile),
+        Figure(report.Drawing("one", lambda: picture), hostile, hostile),
+        Figure(report.Drawing("two", lambda: picture), hostile, hostile),
         Table("second", ["a"], [["1"]]),
     ]
-    page = Page(report.page(hostile, hostile, [Section(hostile, blocks)]))
-    assert "".join(page.text).count(hostile) == 14
+    document = report.Document(hostile, hostile, [Section(hostile, blocks)])
+    assert [drawing.name for drawing in document.drawings] == ["one", "two"]
+    drawn: dict[str, Picture | report.Failure] = {"one": picture, "two": report.Failure(hostile)}
+    page = Page(report.page(document, drawn))
+    assert "".join(page.text).count(hostile) == 16
     assert [found["alt"] for tag, found in page.elements if tag == "img"] == [hostile]
     assert page.images == [b"<svg/>"]
     assert "Table 2." in page.text
-    assert "Figure 1." in page.text
+    assert {"Figure 1.", "Figure 2."} <= set(page.text)
 
 
 GENERATOR = np.random.default_rng(0)
@@ -90,7 +94,9 @@ def statistics(radius: float, slope: np.ndarray = SLOPE) -> study.RangeStatistic
 
 def trace() -> figures.Trace:
     x = np.linspace(-2, 2, 11)
-    return figures.Trace("layer 1, neuron 2", x, x**2, (x[::2], x[::2] ** 2), 0.1, 0.01, 0.5)
+    return figures.Trace(
+        "layer 1, neuron 2", "Paris", x, x**2, (x[::2], x[::2] ** 2), 0.1, 0.01, 0.5
+    )
 
 
 def no_neurons() -> Picture:

@@ -1,0 +1,89 @@
+"""Text from outside on its way to a reader that gives some characters a meaning of their own.
+
+Prompts, answers, tokens, labels and names of files may hold anything. One function a reader:
+figures, HTML, Markdown, the terminal. What all of them show alike is `visible`.
+"""
+
+import html
+import re
+import unicodedata
+
+MOST = 80
+"""Characters of a title in a figure, or of a cell in the terminal; the report shows texts whole."""
+MOST_OF_LABEL = 28
+"""Characters of a label in a figure: names beside an axis leave room for what is drawn."""
+
+# What changes the direction of the text after it.
+_TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#|~!])")
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""A text with what has no glyph written out: "\n", "\x07", "\u202e", "\ud800".
+
+    Such are control characters, separators of lines, marks of direction, halves of surrogate pairs
+    and what is no character at all.
+
+    Args:
+        keep: characters to leave as they are.
+    """
+    return "".join(
+        letter if letter in keep or not _is_hidden(letter) else _written_out(letter)
+        for letter in text
+    )
+
+
+def _is_hidden(letter: str) -> bool:
+    if letter.isascii():
+        return not letter.isprintable()
+    no_character = ord(letter) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(letter) <= 0xFDEF
+    hidden = unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
+    return hidden or no_character or _TURNS.match(letter) is not None
+
+
+def _written_out(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+def shortened(text: str, most: int = MOST) -> str:
+    """The first `most` characters, the last of them an ellipsis where the text goes on."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def for_figure(text: str, most: int = MOST) -> str:
+    """Text for matplotlib, which reads what stands between two dollars as mathematics."""
+    return shortened(visible(text), most).replace("$", r"\$")
+
+
+def for_label(text: str) -> str:
+    """Text for a label of an axis, a tick or a legend, in matplotlib."""
+    return for_figure(text, MOST_OF_LABEL)
+
+
+def for_html(text: str) -> str:
+    """Text for HTML, within an element or a quoted attribute; lines and tabs stay."""
+    return html.escape(visible(text, keep="\n\t"))
+
+
+def for_markdown(text: str) -> str:
+    """Text for a line or a table cell of Markdown."""
+    return _MARKDOWN.sub(r"\\\1", visible(text))
+
+
+def code_span(text: str) -> str:
+    """Text as code in a line of Markdown."""
+    shown = visible(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"
+
+
+def for_terminal(text: str, most: int | None = None, keep: str = "") -> str:
+    r"""Text for a terminal, where an escape sequence could do anything.
+
+    Args:
+        most: characters to show; default: all.
+        keep: characters to leave, "\n" where the text is several lines.
+    """
+    shown = visible(text, keep)
+    return shown if most is None else shortened(shown, most)
