@@ -25,7 +25,8 @@ ORDER = {
     "model": "model model.config model.products model.layers model.packing model.attention "
     "model.transformer model.replay model.targets model.readout model.chunks model.tails "
     "model.rows model.joint_rows model.row_gradients",
-    "weights": "checkpoints.conversion families.common families.bert families.gpt2 families.llama "
+    "weights": "checkpoints.conversion families.harmless families.settings families.common "
+    "families.bert families.gpt2 families.llama "
     "families checkpoints.safetensors_files checkpoints.gguf_files language_model loading export",
     "probes": "neurons probes batching common_heads passes answers writes",
     "benchmark": "mceval8k.catalogue mceval8k.files mceval8k.identity mceval8k.splitting "
