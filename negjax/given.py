@@ -38,7 +38,7 @@ def whole_number(value: int, name: str, least: int) -> int:
 def shown(value: object) -> str:
     """A wrong value, for an error."""
     text = repr(value)
-    if len(text) <= SHOWN:
+    if len(text) <= SHOWN and "\n" not in text:
         return text
     size = f" of {len(value)}" if isinstance(value, Sized) else ""
     return f"a {type(value).__name__}{size}"

@@ -12,6 +12,7 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.given import shown
 from negjax.gradients import sign
 from negjax.language_model import LanguageModel
 from negjax.model import tails
@@ -292,7 +293,7 @@ def check_target(probes: Probes, target: int | None) -> int:
     whole = isinstance(target, int | np.integer) and not isinstance(target, bool)
     if target is None or not whole or not 0 <= target < probes.target_count:
         raise ValueError(
-            f"target is {target!r}, and each prompt has {probes.target_count}; "
+            f"target is {shown(target)}, and each prompt has {probes.target_count}; "
             f"pass target=0 … {probes.target_count - 1}"
         )
     return target

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from negjax.given import real_numbers, shown
 from negjax.model.config import ModelConfig
+from negjax.records import readable
 
 
 def check_neurons(config: ModelConfig, neurons: np.ndarray, prompts: int) -> np.ndarray:
@@ -70,6 +71,7 @@ def random_neurons(config: ModelConfig, count: int, prompts: int, seed: int) -> 
     return np.stack(np.divmod(np.asarray(chosen), config.neurons), axis=-1).astype(np.int32)
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class NeuronSets:
     """R sets of neurons, each neuron with a value: a shift, or what its activation is set to.

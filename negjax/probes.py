@@ -11,6 +11,7 @@ import numpy as np
 from negjax.given import shown
 from negjax.language_model import LanguageModel
 from negjax.quiet import transformers
+from negjax.records import readable
 
 TargetMode = Literal["single", "first", "all", "alone"]
 
@@ -18,6 +19,7 @@ MASK_MARK = "[MASK]"
 """How prompts for a masked LM write the mask, whatever the tokenizer's own mask token is."""
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Probes:
     """Encoded prompts with K targets each. Padding may stand on either side."""

@@ -19,8 +19,10 @@ from flax import nnx
 
 from negjax.model.config import ModelConfig
 from negjax.model.transformer import Transformer
+from negjax.records import readable
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class LazyTensor:
     """A tensor of a file: its shape at once, its values when asked for."""

@@ -17,6 +17,7 @@ from negjax.checkpoints.conversion import LazyTensor
 from negjax.checkpoints.gguf_header import StoredTensor, read_header
 from negjax.families import family_of
 from negjax.model.config import ModelConfig
+from negjax.records import readable
 
 ARCHITECTURES = {
     "llama": gguf.MODEL_ARCH.LLAMA,
@@ -53,6 +54,7 @@ GPT2_KEYS = {
 }
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class GGUFFile:
     """An opened file: metadata decoded, tensors mapped but not read."""
