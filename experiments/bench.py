@@ -139,7 +139,7 @@ def _without_baselines() -> str:
 
 def _compare(cases: list[Case], output: Path, report: dict[str, Any]) -> list[str]:
     """Measures cases with all their tools; adds figures to the report, returns the table."""
-    lm = negjax.load(common.model_name())
+    lm = negjax.load(common.model_name(), assume_harmless=common.assumed_harmless())
     if any(set(BASELINES) & set(case.tools) for case in cases):
         _need_llama(lm)
     with tempfile.TemporaryDirectory() as temporary:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 import negjax
 from negjax import accelerators, batching, loading, store
 from negjax.escaping import for_terminal
+from negjax.families.settings import UnknownSettingsError, WrongAssumptionError
 from negjax.language_model import LanguageModel
 
 FLAGS = flags.FLAGS
@@ -41,6 +42,12 @@ _PRECISION = flags.DEFINE_string(
     "precision",
     "highest",
     "jax.default_matmul_precision of every computation; highest is full float32 on accelerators.",
+)
+_ASSUME_HARMLESS = flags.DEFINE_list(
+    "assume_harmless",
+    [],
+    "Settings of the model's config.json that negjax does not know, and refuses otherwise, which "
+    "you know to change nothing that the model computes. The run records them.",
 )
 _SITE = flags.DEFINE_enum(
     "site",
@@ -140,6 +147,12 @@ def _guarded(program: Callable[[Sequence[str]], int], arguments: Sequence[str]) 
 def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
+    # The library names its argument, readers of a command line have a flag.
+    flag = f"--{_ASSUME_HARMLESS.name}"
+    if isinstance(error, UnknownSettingsError):
+        return f"{error.found}; if they change nothing, pass {flag}={','.join(error.names)}"
+    if isinstance(error, WrongAssumptionError):
+        return f"{flag} names {error.name!r}: {error.why}"
     return str(error)
 
 
@@ -175,9 +188,19 @@ def model_name() -> str:
     return _MODEL.value
 
 
+def assumed_harmless() -> list[str]:
+    """Settings of the model's file that are to be ignored."""
+    return _ASSUME_HARMLESS.value
+
+
 def load_model() -> LanguageModel:
     """The model, as the flags say."""
-    lm = negjax.load(_MODEL.value, dtype=_DTYPE.value, precision=_PRECISION.value)
+    lm = negjax.load(
+        _MODEL.value,
+        dtype=_DTYPE.value,
+        precision=_PRECISION.value,
+        assume_harmless=assumed_harmless(),
+    )
     lm.config.site(_SITE.value)
     return lm
 
@@ -189,7 +212,10 @@ def site(lm: LanguageModel) -> str:
 
 def model_settings(lm: LanguageModel) -> dict[str, Any]:
     """Settings that determine measurements of a model, whatever it is asked."""
+    # Named only where there are any: runs from before there were such settings go on.
+    assumed = {"assume_harmless": [*lm.assumed_harmless]} if lm.assumed_harmless else {}
     return {
+        **assumed,
         "negjax": negjax.__version__,
         "model_fingerprint": lm.fingerprint,
         "model_config": lm.config.digest,

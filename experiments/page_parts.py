@@ -22,6 +22,7 @@ def run_section(summary: Mapping[str, Any], rows: Sequence[tuple[str, str]]) -> 
         ("Fingerprint", f"SHA-256 of the weights {model['fingerprint']}"),
         ("Neurons", f"{model['layers']} layers of {model['neurons_a_layer']:,}"),
         ("Arithmetic", f"{model['dtype']}, matrix products at precision {model['precision']}"),
+        *_assumed(model),
         *rows,
         ("Versions", f"negjax {machine['negjax']}, {packages}, Python {machine['python']}"),
         (
@@ -35,6 +36,12 @@ def run_section(summary: Mapping[str, Any], rows: Sequence[tuple[str, str]]) -> 
         ("Peak memory", f"{summary['peak_memory_bytes'] / 1e9:.2f} GB"),
     ]
     return report.Section("What was measured", [report.Facts(told)])
+
+
+def _assumed(model: Mapping[str, Any]) -> list[tuple[str, str]]:
+    names = ", ".join(model["assume_harmless"])
+    told = f"{names}: settings of the model's file, unknown to negjax, that were left aside"
+    return [("Assumed harmless", told)] if names else []
 
 
 def reproduce(summary: Mapping[str, Any]) -> report.Section:

@@ -64,7 +64,7 @@ _ANSWERS = flags.DEFINE_float(
     "tokens are masked at random.",
 )
 
-UNREAD = ("model", "dtype", "precision", "site")
+UNREAD = ("model", "assume_harmless", "dtype", "precision", "site")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,6 +40,7 @@ def about_program(
             "parameters": lm.parameter_count,
             "dtype": lm.dtype.name,
             "precision": lm.precision,
+            "assume_harmless": [*lm.assumed_harmless],
         },
         "site": common.site(lm),
         "seconds": {"load": loading, "measure": dict(folder.finished)},

@@ -16,8 +16,10 @@ from negjax.model.replay import take_read, take_scored
 from negjax.model.targets import target_scores
 from negjax.passes import pass_tokens, run_split
 from negjax.probes import Probes, check_probes
+from negjax.records import readable
 
 
+@readable
 class Answers(NamedTuple):
     """Of B prompts with K targets each."""
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 from negjax.batching import DEFAULT_BUDGET_BYTES
+from negjax.given import shown
 from negjax.gradients import Output
 from negjax.interventions import (
     Convention,
@@ -26,6 +27,7 @@ from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.neurons import check_neurons
 from negjax.probes import Probes, check_probes
+from negjax.records import readable
 
 # Neurons whose tiny shifts measure the rounding noise of a prompt, spread evenly over the layers.
 NOISE_NEURONS = 6
@@ -38,6 +40,7 @@ NOISE_DEGREE = 4
 SLOWEST_RATE = 0.95
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Response:
     """An output as a function of the shift of each of N neurons of B prompts."""
@@ -88,8 +91,8 @@ class Response:
         shifts = np.atleast_1d(np.asarray(shifts, np.float64))
         if shifts.ndim != 1 or not (np.abs(shifts) <= self.radius * (1 + 1e-9)).all():
             raise ValueError(
-                f"shifts {shifts} must be a list within ±{self.radius}, the range measured; "
-                "pass a larger radius to response()"
+                f"shifts {shown(shifts.tolist())} must be a list within ±{self.radius}, the range "
+                "measured; pass a larger radius to response()"
             )
         return shifts / self.radius
 

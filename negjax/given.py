@@ -73,7 +73,7 @@ def truths(value: object, name: str) -> np.ndarray:
 def shown(value: object) -> str:
     """A wrong value, for an error."""
     text = repr(value)
-    if len(text) <= SHOWN:
+    if len(text) <= SHOWN and "\n" not in text:
         return text
     size = f" of {len(value)}" if isinstance(value, Sized) else ""
     return f"a {type(value).__name__}{size}"

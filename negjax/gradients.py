@@ -37,12 +37,14 @@ from negjax.model.transformer import linearise
 from negjax.neurons import check_neurons
 from negjax.passes import pass_tokens, run_split
 from negjax.probes import Probes, check_probes
+from negjax.records import readable
 
 # Where few programs are wanted: length buckets an octave, and tokens of a batch. More would fill
 # matrix units no better, and the last batch of a length would be padding for the most part.
 FEW_STEPS, FEW_TOKENS, ACCELERATOR_FEW_TOKENS = 2, 1536, 8192
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class NeurGrad:
     """Gradients of K targets' outputs with respect to every neuron, at the read position."""

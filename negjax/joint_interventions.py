@@ -33,11 +33,13 @@ from negjax.model.replay import Pass
 from negjax.neurons import NeuronSets, dense_sets
 from negjax.passes import run_split
 from negjax.probes import Probes, check_probes, check_target
+from negjax.records import readable
 from negjax.shifted_outputs import ShiftedOutputs
 
 How = Literal["signed", "additive", "clamp"]
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Joint(ShiftedOutputs):
     """Outputs under R sets of shifts, of B prompts.

@@ -10,6 +10,10 @@ from flax import nnx
 from negjax.model.config import ModelConfig
 from negjax.model.layers import compute_dtype
 from negjax.quiet import transformers
+from negjax.records import cut
+
+SHOWN_DIGITS = 12
+"""Of the fingerprint, in a model's repr."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +35,17 @@ class LanguageModel:
     """SHA-256 over the weights as converted: names, shapes, dtypes, bytes."""
     precision: str = "highest"
     """`jax.default_matmul_precision` of every computation with this model."""
+    assumed_harmless: tuple[str, ...] = ()
+    """Settings of its file that negjax does not know and that `load` was told to ignore."""
+
+    def __repr__(self) -> str:
+        c = self.config
+        assumed = f", assumed harmless: {len(self.assumed_harmless)}" * bool(self.assumed_harmless)
+        return (
+            f"LanguageModel({cut(self.name)!r}: {c.family}, {c.layers} layers × {c.neurons:,} "
+            f"neurons, {self.parameter_count:,} parameters\n  {self.dtype.name}, precision "
+            f"{cut(self.precision)!r}, fingerprint {self.fingerprint[:SHOWN_DIGITS]}…{assumed})"
+        )
 
     @property
     def dtype(self) -> jnp.dtype:

@@ -6,9 +6,11 @@ import numpy as np
 
 from negjax.chebyshev import Response
 from negjax.gradients import Output
+from negjax.records import readable
 from negjax.sweeps import Sweep
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class LinearFit:
     """Lines through (x, Δoutput), x ≠ 0, of N neurons of B prompts."""

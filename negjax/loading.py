@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+from collections.abc import Collection, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from negjax.checkpoints.conversion import Tensors, abstract_model, to_parameters
 from negjax.checkpoints.tokenizer_files import read_tokenizer
 from negjax.families import family_of
 from negjax.gguf_tokenizer import tokenizer_from_gguf
+from negjax.given import shown
 from negjax.language_model import LanguageModel
 from negjax.model.config import ModelConfig
 from negjax.quiet import transformers
@@ -61,7 +63,11 @@ SHORT_NAMES = {
 
 
 def load(
-    source: str | Path, *, dtype: str = "float32", precision: str = "highest"
+    source: str | Path,
+    *,
+    dtype: str = "float32",
+    precision: str = "highest",
+    assume_harmless: Sequence[str] = (),
 ) -> LanguageModel:
     """A language model: parameters, tokenizer, and where they came from.
 
@@ -75,6 +81,9 @@ def load(
             preferred.
         dtype: of the weights: float32, bfloat16 or float64.
         precision: `jax.default_matmul_precision` of every computation with the model.
+        assume_harmless: settings of config.json that negjax does not know, and refuses otherwise,
+            which you know to change nothing that the model computes; of one inside an object,
+            `outer.inner`. The model remembers them (`assumed_harmless`).
 
     Raises:
         FileNotFoundError: no such model, or a part of it is missing.
@@ -85,17 +94,18 @@ def load(
     memory.give_back_after_compiling()
     weight_dtype = _weight_dtype(dtype)
     _check_precision(precision)
+    assumed = _setting_names(assume_harmless)
     path = Path(source).expanduser()
     if path.is_dir():
-        parts = _load_directory(path, weight_dtype)
+        parts = _load_directory(path, weight_dtype, assumed)
     elif path.is_file():
-        parts = _load_gguf(path, weight_dtype)
+        parts = _load_gguf(path, weight_dtype, assumed)
     elif source == EMBEDDED:
-        parts = _load_gguf(embedded_file(), weight_dtype)
+        parts = _load_gguf(embedded_file(), weight_dtype, assumed)
     elif source == FACTS_BERT:
-        parts = _load_directory(facts_bert_directory(), weight_dtype)
+        parts = _load_directory(facts_bert_directory(), weight_dtype, assumed)
     else:
-        parts = _load_directory(hub.fetch(_hub_id(source)), weight_dtype)
+        parts = _load_directory(hub.fetch(_hub_id(source)), weight_dtype, assumed)
     config, params, tokenizer = parts
     return LanguageModel(
         name=str(source),
@@ -105,6 +115,7 @@ def load(
         tokenizer=tokenizer,
         fingerprint=fingerprint(params),
         precision=precision,
+        assumed_harmless=assumed,
     )
 
 
@@ -157,7 +168,7 @@ def fingerprint(params: nnx.State) -> str:
 _Parts = tuple[ModelConfig, nnx.State, transformers.PreTrainedTokenizerBase]
 
 
-def _load_directory(directory: Path, dtype: jnp.dtype) -> _Parts:
+def _load_directory(directory: Path, dtype: jnp.dtype, assumed: Sequence[str]) -> _Parts:
     config_file = directory / "config.json"
     if not config_file.is_file():
         raise FileNotFoundError(
@@ -165,17 +176,17 @@ def _load_directory(directory: Path, dtype: jnp.dtype) -> _Parts:
         )
     raw = safetensors_files.read_json(config_file)
     family = family_of(raw.get("model_type"), str(config_file))
-    config = family.config_from_hf(raw, str(config_file))
+    config = family.config_from_hf(raw, str(config_file), assumed)
     tensors = safetensors_files.read_directory(directory)
     tokenizer = read_tokenizer(directory)
     return config, _parameters(tensors, config, dtype, directory), tokenizer
 
 
-def _load_gguf(path: Path, dtype: jnp.dtype) -> _Parts:
+def _load_gguf(path: Path, dtype: jnp.dtype, assumed: Sequence[str]) -> _Parts:
     if path.suffix != ".gguf":
         raise ValueError(f"{path}: expected a directory or a file ending in .gguf")
     file = gguf_files.open_file(path)
-    config = gguf_files.read_config(file)
+    config = gguf_files.read_config(file, assumed)
     tensors = gguf_files.read_tensors(file, config)
     return config, _parameters(tensors, config, dtype, path), tokenizer_from_gguf(file.metadata)
 
@@ -206,6 +217,16 @@ def _weight_dtype(dtype: str) -> jnp.dtype:
             "variable JAX_ENABLE_X64=1 or call jax.config.update('jax_enable_x64', True) first"
         )
     return jnp.dtype(dtype)
+
+
+def _setting_names(names: Sequence[str]) -> tuple[str, ...]:
+    listed = isinstance(names, Collection) and not isinstance(names, str)
+    if not listed or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"assume_harmless is {shown(names)}, expected a list of names of settings, such as "
+            "['transformers_weights']"
+        )
+    return tuple(sorted(set(names)))
 
 
 def _check_precision(precision: str) -> None:

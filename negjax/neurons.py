@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from negjax.given import real_numbers, shown
+from negjax.given import real_numbers, shown, whole_numbers
 from negjax.model.config import ModelConfig
+from negjax.records import readable
 
 
 def check_neurons(config: ModelConfig, neurons: np.ndarray, prompts: int) -> np.ndarray:
@@ -70,6 +71,7 @@ def random_neurons(config: ModelConfig, count: int, prompts: int, seed: int) -> 
     return np.stack(np.divmod(np.asarray(chosen), config.neurons), axis=-1).astype(np.int32)
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class NeuronSets:
     """R sets of neurons, each neuron with a value: a shift, or what its activation is set to.
@@ -95,6 +97,22 @@ class NeuronSets:
                 f"neurons are {list(self.neurons.shape)}, values {list(shape)} and levels "
                 f"{list(self.levels.shape)}, expected [R, n, 2], [R, n] and [R, n]; neuron_sets "
                 "makes them of lists"
+            )
+        object.__setattr__(self, "neurons", whole_numbers(self.neurons, "neurons"))
+        layers, neurons = self.model_shape
+        layer, index = self.neurons[..., 0], self.neurons[..., 1]
+        # Layer L fills up; on a device an index beyond it would be moved into the model.
+        wrong = (layer < 0) | (layer > layers) | (index < 0) | (index >= neurons)
+        if wrong.any():
+            row, place = np.argwhere(wrong)[0]
+            raise ValueError(
+                f"set {row} names neuron (layer {layer[row, place]}, index {index[row, place]}): "
+                f"the model has layers 0…{layers - 1} of neurons 0…{neurons - 1}"
+            )
+        if not np.isfinite(self.values).all():
+            row, place = np.argwhere(~np.isfinite(self.values))[0]
+            raise ValueError(
+                f"set {row} has the value {self.values[row, place]}, expected finite numbers"
             )
 
     def __len__(self) -> int:

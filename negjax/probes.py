@@ -10,11 +10,13 @@ import numpy as np
 
 from negjax.given import shown, truths, whole_numbers
 from negjax.language_model import LanguageModel
+from negjax.records import readable
 from negjax.token_ids import check_ids
 
 TargetMode = Literal["single", "first", "all", "alone"]
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Probes:
     """Encoded prompts with K targets each. Padding may stand on either side."""

@@ -20,8 +20,10 @@ from negjax.model.replay import Pass
 from negjax.model.rows import Rows, sweep_rows
 from negjax.neurons import check_neurons
 from negjax.probes import Probes, check_probes, check_target
+from negjax.records import readable
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Curvature:
     """First and second derivative of an output along each of N neurons of B prompts.

@@ -21,6 +21,7 @@ import pyarrow as pa
 import zarr
 from pyarrow import parquet
 
+from negjax.records import cut, readable
 from negjax.whole_files import explained, read_json, remove_partial, write_json, write_whole
 
 FORMAT = 1
@@ -61,6 +62,7 @@ Places = At | Mapping[str, At]
 """One place in all arrays, or one in each by its name."""
 
 
+@readable
 @dataclass(frozen=True)
 class ArraySpec:
     """One array of a run."""
@@ -83,6 +85,10 @@ class RunFolder:
         self._lock, self._arrays = lock, arrays
         self._groups: dict[str, float] = progress["seconds"]
         self._digests: dict[str, dict[str, str]] = progress["sha256"]
+
+    def __repr__(self) -> str:
+        state = ", closed" * self._lock.closed
+        return f"RunFolder({cut(str(self.path))!r}, {len(self._groups)} groups finished{state})"
 
     def __enter__(self) -> "RunFolder":
         return self

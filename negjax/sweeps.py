@@ -15,9 +15,11 @@ from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.neurons import check_neurons
 from negjax.probes import Probes, check_probes
+from negjax.records import readable
 from negjax.shifted_outputs import ShiftedOutputs
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Sweep(ShiftedOutputs):
     """Outputs under N interventions with X shifts each, of B prompts.

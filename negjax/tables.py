@@ -11,10 +11,13 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, parquet
 
+from negjax.records import readable
+
 # (bytes of a file, names of the wanted columns, source) -> those columns, checked.
 _Columns = Callable[[bytes, Sequence[str], str], list[list[str]]]
 
 
+@readable
 @dataclass(frozen=True)
 class Facts:
     """Prompts with the one answer each is to be continued by, and where they came from."""

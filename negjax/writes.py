@@ -15,8 +15,10 @@ from negjax.model.config import Site
 from negjax.model.replay import take_read
 from negjax.passes import run_split
 from negjax.probes import Probes, check_probes
+from negjax.records import readable
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class WriteNorms:
     """Sizes (L2) of writes and of the residual stream at B read positions."""

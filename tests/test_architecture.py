@@ -20,14 +20,14 @@ FILES = [
 
 # Data flows down this list: a module may import those above it, never one below.
 ORDER = {
-    "text and files": "escaping quiet notices accelerators memory given whole_files tables "
+    "text and files": "escaping quiet notices accelerators memory records given whole_files tables "
     "gguf_tokenizer checkpoints checkpoints.gguf_header checkpoints.hub",
     "model": "model model.config model.products model.layers model.packing model.attention "
     "model.transformer model.replay model.targets model.readout model.chunks model.tails "
     "model.rows model.joint_rows model.row_gradients",
-    "weights": "checkpoints.conversion families.common families.bert families.gpt2 families.llama "
-    "families checkpoints.safetensors_files checkpoints.tokenizer_files "
-    "checkpoints.gguf_files language_model loading export",
+    "weights": "checkpoints.conversion families.harmless families.settings families.common "
+    "families.bert families.gpt2 families.llama families checkpoints.safetensors_files "
+    "checkpoints.tokenizer_files checkpoints.gguf_files language_model loading export",
     "probes": "neurons finite token_ids probes encoding batching common_heads passes answers "
     "writes",
     "benchmark": "mceval8k.catalogue mceval8k.files mceval8k.identity mceval8k.splitting "

@@ -17,7 +17,7 @@ from negjax.checkpoints.safetensors_files import read_directory, read_json
 from negjax.families import FAMILIES, family_of
 from negjax.model.config import Llama3Scaling, ModelConfig, Rope
 from tests.published_configs import BERT, GPT2, LLAMA_2_7B, LLAMA_3_2_1B, MISTRAL_7B, QWEN2_5
-from tests.tiny_models import LLAMA, as_source, assert_equal, random_parameters
+from tests.tiny_models import LLAMA, as_source, assert_equal, leaves, random_parameters
 
 FLOAT32 = jnp.dtype("float32")
 GOLDEN = Path(__file__).parent / "golden" / "families"
@@ -224,6 +224,30 @@ def test_bert_files_come_with_older_names_and_other_heads() -> None:
     older["cls.predictions.decoder.weight"] = arrays["bert.embeddings.word_embeddings.weight"]
     older["cls.predictions.decoder.bias"] = arrays["cls.predictions.bias"]
     assert_equal(convert("bert", older), convert("bert", arrays))
+    del older["cls.predictions.bias"], older["bert.embeddings.word_embeddings.weight"]
+    assert_equal(convert("bert", older), convert("bert", arrays))
+
+
+def test_an_untied_bert_adds_the_bias_of_its_decoder() -> None:
+    tied = read(read_json(GOLDEN / "bert" / "config.json"))
+    config = dataclasses.replace(tied, tied=False)
+    table = FAMILIES["bert"].table(config)
+    bias, decoder = "cls.predictions.bias", "cls.predictions.decoder.bias"
+    arrays = to_tensors(random_parameters(config), table, config)
+    # Readers of either name find it.
+    np.testing.assert_array_equal(arrays[bias], arrays[decoder])
+
+    def output_bias(**change: np.ndarray | None) -> np.ndarray:
+        found = {**arrays, **change}
+        source = as_source({name: array for name, array in found.items() if array is not None})
+        return leaves(to_parameters(source, table, config, FLOAT32, origin="m"))["head.bias"]
+
+    other = arrays[bias] + 1
+    np.testing.assert_array_equal(output_bias(**{bias: other}), arrays[decoder])
+    np.testing.assert_array_equal(output_bias(**{bias: None}), arrays[decoder])
+    np.testing.assert_array_equal(output_bias(**{bias: other, decoder: None}), other)
+    with pytest.raises(ValueError, match=r"missing \(1\):\n  cls.predictions.decoder.bias"):
+        output_bias(**{bias: None, decoder: None})
 
 
 def test_a_tied_output_embedding_must_be_the_input_embedding() -> None:

@@ -1,6 +1,7 @@
 """GGUF files."""
 
 import dataclasses
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -222,7 +223,7 @@ def test_gguf_windows_shorten_the_context(tmp_path: Path) -> None:
         ({"llama__expert_count": 8}, r"llama.expert_count = 8"),
         ({"split__count": 2}, r"one of 2 parts"),
         ({"llama__logit_scale": 2.0}, r"llama.logit_scale = 2.0"),
-        ({"llama__rope__scaling__attn_factor": 2.0}, r"RoPE settings .*attn_factor"),
+        ({"llama__rope__scaling__attn_factor": 2.0}, r"llama.rope.scaling.attn_factor = 2.0"),
     ],
 )
 def test_gguf_settings_that_are_not_implemented_are_named(
@@ -231,6 +232,20 @@ def test_gguf_settings_that_are_not_implemented_are_named(
     write_gguf(tmp_path / "m.gguf", WIDE, tensors_of(WIDE), **fields)
     with pytest.raises(ValueError, match=message):
         read_gguf(tmp_path / "m.gguf")
+
+
+def test_unknown_gguf_settings_are_named_at_once_and_can_be_assumed_harmless(
+    tmp_path: Path,
+) -> None:
+    fields = {"llama__quirk": 1.0, "llama__rope__scaling__attn_factor": 2.0}
+    write_gguf(tmp_path / "m.gguf", WIDE, tensors_of(WIDE), **fields)
+    file = gguf_files.open_file(tmp_path / "m.gguf")
+    names = ["llama.quirk", "llama.rope.scaling.attn_factor"]
+    with pytest.raises(ValueError, match=re.escape(f"pass assume_harmless={names}")):
+        gguf_files.read_config(file)
+    write_gguf(tmp_path / "plain.gguf", WIDE, tensors_of(WIDE))
+    plain = gguf_files.read_config(gguf_files.open_file(tmp_path / "plain.gguf"))
+    assert gguf_files.read_config(file, names) == plain
 
 
 @pytest.mark.parametrize("size", [0, 3, 20, 300, -1, -5000])

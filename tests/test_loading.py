@@ -181,6 +181,22 @@ def test_damaged_directories_are_named(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+def test_settings_assumed_harmless_are_remembered(tmp_path: Path) -> None:
+    save_pretrained(language_model(LLAMA), tmp_path)
+    change_json(tmp_path / "config.json", quirk=1, other={"a": 2})
+    message = r"config.json: settings .*: other = {'a': 2}, quirk = 1; .*=\['other', 'quirk'\]$"
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path)
+    lm = load(tmp_path, assume_harmless=["quirk", "other", "quirk"])
+    assert lm.assumed_harmless == ("other", "quirk")
+    assert lm.fingerprint == language_model(LLAMA).fingerprint
+    with pytest.raises(ValueError, match=r"^assume_harmless names 'qirk': .*does not know its oth"):
+        load(tmp_path, assume_harmless=("qirk",))
+    for wrong in ("quirk", 3, [1], None):
+        with pytest.raises(ValueError, match=r"^assume_harmless is .*, expected a list of names"):
+            load(tmp_path, assume_harmless=wrong)  # type: ignore[arg-type]
+
+
 def test_short_names_are_hub_ids() -> None:
     assert all(name.count("/") == 1 for name in SHORT_NAMES.values())
     assert not any("/" in name for name in SHORT_NAMES)

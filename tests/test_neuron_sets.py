@@ -1,5 +1,7 @@
 """Sets of neurons with values: repeated ones, as shifts and clamped, and what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -73,3 +75,23 @@ def test_sets_of_arrays_that_do_not_fit_are_refused():
         told = rf"neurons are \[2, 3, 2\], values \[2, {values.shape[1]}\] and levels \[2, 4\], exp"
         with pytest.raises(ValueError, match=told):
             NeuronSets(neurons, values, levels, (3, 20))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"neurons": np.asarray([[[0, 99]]])},
+            r"set 0 names neuron \(layer 0, index 99\): the mod",
+        ),
+        ({"neurons": np.asarray([[[-1, 0]]])}, r"set 0 names neuron \(layer -1, index 0\)"),
+        ({"neurons": np.asarray([[[9, 0]]])}, r"set 0 names neuron \(layer 9, index 0\)"),
+        ({"neurons": np.asarray([[[0.0, 1.0]]])}, r"neurons is .*, expected an array of whole n"),
+        ({"values": np.asarray([[np.nan]])}, r"set 0 has the value nan, expected finite numbers"),
+        ({"values": np.zeros((2, 1))}, r"neurons are \[1, 1, 2\], values \[2, 1\] and levels"),
+    ],
+)
+def test_sets_made_by_hand_check_themselves(change, message):
+    sets = neuron_sets(GATED, [(np.asarray([[0, 1]]), 0.5)])
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(sets, **change)

@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -16,11 +18,13 @@ from absl import flags
 from absl.testing import flagsaver
 
 import negjax
-from experiments import common, facts, provenance
-from negjax import store
+from experiments import common, facts, page_parts, provenance
+from negjax import report, store
+from negjax.export import save_pretrained
 from negjax.language_model import LanguageModel
 from negjax.probes import probes_key
 from tests.block_shapes import tiny
+from tests.tiny_runs import parse
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -59,6 +63,48 @@ def test_out_of_memory_says_what_to_do(
 def test_another_error_of_the_runtime_is_not_taken_for_it() -> None:
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
         ended(failing(jax.errors.JaxRuntimeError("INTERNAL: broken")))
+
+
+def test_unknown_settings_of_a_model_are_ignored_by_a_flag_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], restored_flags: None
+) -> None:
+    save_pretrained(tiny("gated"), tmp_path / "model")
+    file = tmp_path / "model" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"quirk": 1, "other": 2}))
+
+    def load(*flags: str) -> LanguageModel:
+        parse(f"--model={file.parent}", *flags)
+        return common.load_model()
+
+    for given, message in {
+        (): "settings .* computes: other = 2, quirk = 1; .* pass --assume_harmless=other,quirk",
+        ("--assume_harmless=other",): ".*: quirk = 1; .* pass --assume_harmless=other,quirk",
+        ("--assume_harmless=qirk",): "--assume_harmless names 'qirk': .* has no such setting",
+        ("--assume_harmless=hidden_size",): "--assume_harmless names 'hidden_size': negjax reads",
+    }.items():
+
+        def program(_: Sequence[str], flags: tuple[str, ...] = given) -> int:
+            load(*flags)
+            return 0
+
+        assert ended(program) == 2
+        told = capsys.readouterr().err
+        assert re.match(f"error: .*{message}", told)
+        assert "assume_harmless=[" not in told
+    lm = load("--assume_harmless=quirk,other")
+    recorded = {"assume_harmless": ["other", "quirk"]}
+    plain = dataclasses.replace(lm, assumed_harmless=())
+    assert common.model_settings(lm) == common.model_settings(plain) | recorded
+    with store.open_run(tmp_path / "run", {}, {}, attributes={}) as folder:
+        summary = provenance.about_program(lm, folder, complete=True, loading=1.0)
+        without = provenance.about_program(plain, folder, complete=True, loading=1.0)
+    assert summary["model"] == without["model"] | recorded
+    shown, plainly = (
+        report.page(report.Document("", "", [page_parts.run_section(told, [])]), {})
+        for told in (summary, without)
+    )
+    assert "other, quirk: settings of the model" in shown
+    assert "Assumed harmless" not in plainly
 
 
 def test_an_interruption_outside_the_measurements_loses_nothing_and_says_so(

@@ -19,8 +19,10 @@ from flax import nnx
 
 from negjax.model.config import ModelConfig
 from negjax.model.transformer import Transformer
+from negjax.records import readable
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class LazyTensor:
     """A tensor of a file: its shape at once, its values when asked for."""
@@ -95,7 +97,11 @@ class Table:
 
     rules: tuple[Rule, ...]
     duplicates: tuple[tuple[str, str], ...] = ()
-    """(name, original): where the file holds `name` too, it must equal `original`."""
+    """(name, original), of one tensor under two names: where the file holds both they are equal,
+    where it holds `name` alone, that is `original`."""
+    stand_ins: tuple[tuple[str, str], ...] = ()
+    """(name, original): `name` is read where the file lacks `original`, and is else of no use.
+    Files written get both."""
     ignored: tuple[str, ...] = ()
     """Regular expressions of whole names that are no weights of the language model."""
     renames: tuple[tuple[str, str], ...] = ()
@@ -156,7 +162,7 @@ def to_parameters(
         ValueError: tensors are missing, left over or misshapen, hold numbers that are not finite in
             `dtype`, or a second copy of a tensor differs from the first; the message lists them.
     """
-    tensors = _renamed(tensors, table, origin)
+    tensors = _completed(_renamed(tensors, table, origin), table)
     _check_names_and_shapes(tensors, table, config, origin)
     _check_duplicates(tensors, table, origin)
     state = abstract_model(config, dtype)[1]
@@ -199,7 +205,7 @@ def to_tensors(params: nnx.State, table: Table, config: ModelConfig) -> dict[str
         for layer, source in enumerate(rule.sources(config.layers)):
             values = [array[layer] for array in arrays] if rule.per_layer else arrays
             tensors[source] = rule.invert(values, config)
-    return tensors
+    return tensors | {name: tensors[original] for name, original in table.stand_ins}
 
 
 def _dotted(key: Iterable[object]) -> str:
@@ -221,6 +227,16 @@ def _renamed(tensors: Tensors, table: Table, origin: str) -> Tensors:
     return renamed
 
 
+def _completed(tensors: Tensors, table: Table) -> Tensors:
+    """The file's tensors, and those that it has under another name only."""
+    copies = {
+        original: tensors[name]
+        for name, original in (*table.duplicates, *table.stand_ins)
+        if name in tensors and original not in tensors
+    }
+    return {**tensors, **copies}
+
+
 def _check_names_and_shapes(
     tensors: Tensors, table: Table, config: ModelConfig, origin: str
 ) -> None:
@@ -229,7 +245,7 @@ def _check_names_and_shapes(
         for rule in table.rules
         for source in rule.sources(config.layers)
     }
-    copies = {name for name, _ in table.duplicates}
+    copies = {name for name, _ in (*table.duplicates, *table.stand_ins)}
     missing = [name for name in expected if name not in tensors]
     left_over = [
         name
@@ -258,8 +274,8 @@ def _check_duplicates(tensors: Tensors, table: Table, origin: str) -> None:
     for name, original in table.duplicates:
         if name in tensors and not np.array_equal(tensors[name].read(), tensors[original].read()):
             raise ValueError(
-                f"{origin}: the config ties {name!r} to {original!r}, but the two differ; "
-                "set tie_word_embeddings to false if both are meant"
+                f"{origin}: the config ties {name!r} to {original!r}, but the two differ; set "
+                "tie_word_embeddings to false if both are meant, or remove the one that is not"
             )
 
 

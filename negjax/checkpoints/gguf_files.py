@@ -5,7 +5,7 @@ decoding come from the `gguf` package; what its converter does to the weights is
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from negjax.checkpoints.conversion import LazyTensor
 from negjax.checkpoints.gguf_header import StoredTensor, read_header
 from negjax.families import family_of
 from negjax.model.config import ModelConfig
+from negjax.records import readable
 
 ARCHITECTURES = {
     "llama": gguf.MODEL_ARCH.LLAMA,
@@ -53,6 +54,7 @@ GPT2_KEYS = {
 }
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class GGUFFile:
     """An opened file: metadata decoded, tensors mapped but not read."""
@@ -90,8 +92,11 @@ def open_file(path: Path) -> GGUFFile:
     return GGUFFile(path, metadata, tensors)
 
 
-def read_config(file: GGUFFile) -> ModelConfig:
+def read_config(file: GGUFFile, assume_harmless: Sequence[str] = ()) -> ModelConfig:
     """The model a file describes.
+
+    Args:
+        assume_harmless: unknown keys of its metadata that change nothing, as the caller says.
 
     Raises:
         ValueError: the architecture or a setting is not one that negjax implements.
@@ -104,7 +109,7 @@ def read_config(file: GGUFFile) -> ModelConfig:
             f"{', '.join(ARCHITECTURES)}"
         )
     config = family_of(arch, str(file.path)).config_from_hf(
-        hugging_face_config(file, arch), str(file.path)
+        hugging_face_config(file, arch), str(file.path), assume_harmless
     )
     if config.rope is not None:
         _check_rope_width(file, arch, config)
@@ -139,7 +144,7 @@ def hugging_face_config(file: GGUFFile, arch: str) -> dict[str, Any]:
         config[keys.get(key, f"{arch}.{key}")] = value
     if "vocab_size" not in config and "token_embd.weight" in file.tensors:
         config["vocab_size"] = file.tensors["token_embd.weight"].shape[0]
-    config |= _rope_scaling(scaling, str(file.path))
+    config |= _rope_scaling(scaling, arch, str(file.path))
     if window:
         length = config.get("max_position_embeddings", window)
         config["max_position_embeddings"] = min(length, window)
@@ -183,23 +188,23 @@ def _in_hugging_face_layout(
     return tensor
 
 
-def _rope_scaling(scaling: Mapping[str, Any], origin: str) -> dict[str, Any]:
+def _rope_scaling(scaling: Mapping[str, Any], arch: str, origin: str) -> dict[str, Any]:
+    """What metadata of RoPE's scaling mean; unknown keys keep their names."""
     kind = scaling.get("rope.scaling.type", "none")
     if kind not in ("none", "linear"):
         raise ValueError(f"{origin}: rope.scaling.type is {kind!r}; expected none or linear")
     factor = scaling.get("rope.scaling.factor", scaling.get("rope.scale_linear", 1.0))
-    unknown = set(scaling) - {
+    known = {
         "rope.scaling.type",
         "rope.scaling.factor",
         "rope.scale_linear",
         "rope.scaling.original_context_length",
         "rope.scaling.finetuned",
     }
-    if unknown:
-        raise ValueError(f"{origin}: RoPE settings that negjax does not know: {sorted(unknown)}")
+    unknown = {f"{arch}.{key}": value for key, value in scaling.items() if key not in known}
     if factor in (0.0, 1.0) or (kind == "none" and "rope.scale_linear" not in scaling):
-        return {}
-    return {"rope_scaling": {"rope_type": "linear", "factor": factor}}
+        return unknown
+    return {"rope_scaling": {"rope_type": "linear", "factor": factor}, **unknown}
 
 
 def _check_rope_width(file: GGUFFile, arch: str, config: ModelConfig) -> None:

@@ -15,6 +15,8 @@ import gguf
 import numpy as np
 from gguf.quants import quant_shape_to_byte_shape
 
+from negjax.records import readable
+
 VERSIONS = (2, 3)
 MOST_AXES = 4
 
@@ -33,6 +35,7 @@ _SCALARS = {
 }
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class StoredTensor:
     """A tensor as it lies in the file."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from negjax.given import real_numbers
+from negjax.given import real_numbers, shown
 from negjax.model.config import ModelConfig
 from negjax.neurons import check_neurons
 
@@ -56,7 +56,7 @@ def allowed_shifts(
 def _checked_layers(config: ModelConfig, layers: Sequence[int]) -> np.ndarray:
     found = np.asarray(layers)
     if found.ndim != 1 or not found.size or not np.issubdtype(found.dtype, np.integer):
-        raise ValueError(f"layers are {layers!r}, expected a list of layer numbers")
+        raise ValueError(f"layers are {shown(layers)}, expected a list of layer numbers")
     wrong = found[(found < 0) | (found >= config.layers)]
     if wrong.size:
         raise ValueError(f"layer {wrong[0]} does not exist: the model has 0…{config.layers - 1}")

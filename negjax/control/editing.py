@@ -21,8 +21,10 @@ from negjax.control.steering import PARALLEL, TOLERANCE, TURNS, SmallestShift
 from negjax.given import whole_number
 from negjax.language_model import LanguageModel
 from negjax.probes import Probes, check_probes
+from negjax.records import readable
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Edited(SmallestShift):
     """A model with an edit folded in, and what the edit did to the facts it was made for.

@@ -18,8 +18,10 @@ from negjax.model.readout import read_rows
 from negjax.model.replay import Prefix, replay_suffix, take_read, take_scored
 from negjax.passes import run_split
 from negjax.probes import Probes
+from negjax.records import readable
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """Next-token distributions of B prompts, as far as one target of each is concerned."""

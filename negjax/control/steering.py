@@ -26,6 +26,7 @@ from negjax.joint_interventions import joint
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.probes import Probes, TargetMode, check_probes
+from negjax.records import readable
 
 TOLERANCE = 1e-3
 """Largest distance from the wanted log-odds that counts as reached: at most 2.5e-4 in P."""
@@ -37,6 +38,7 @@ TURNS = 25
 TOGETHER = 16
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class SmallestShift:
     """The smallest shift found that gives a probability; of one prompt, or of the facts of an edit,
@@ -68,6 +70,7 @@ class SmallestShift:
         return float(np.linalg.norm(self.shift))
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Steered(SmallestShift):
     """A shift that moves a prompt's target to a probability, and what else it does."""

@@ -7,16 +7,18 @@ import numpy as np
 
 from negjax.batching import DEFAULT_BUDGET_BYTES
 from negjax.control.outcome import Outcome, shifted_outcomes
-from negjax.given import real_numbers
+from negjax.given import real_numbers, shown
 from negjax.gradients import NeurGrad, neurgrad, sign
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.neurons import check_neurons, neuron_sets
 from negjax.probes import Probes, check_probes, check_target
+from negjax.records import readable
 
 Polarity = Literal["both", "positive", "negative"]
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Turned:
     """What shifting N neurons of each of B prompts, all at once, did to the next token."""
@@ -163,7 +165,7 @@ def strongest_shifts(
     b, width = len(gradients.computed), gradients.computed.shape[-1]
     flat = gradients.neurgrad[:, 0].reshape(b, -1).astype(np.float64)
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= flat.shape[1]:
-        raise ValueError(f"k is {k!r}: expected 1 to {flat.shape[1]}, the model's neurons")
+        raise ValueError(f"k is {shown(k)}: expected 1 to {flat.shape[1]}, the model's neurons")
     order = np.concatenate([_strongest(side * flat, k, side) for side in sides], axis=1)
     activation = np.take_along_axis(gradients.activation.reshape(b, -1), order, axis=1)
     given, name = (volume, "volume") if ratio is None else (ratio, "ratio")

@@ -18,8 +18,10 @@ from negjax.estimators.integrated import integrated_gradients
 from negjax.gradients import Output, gradient_batches, sign
 from negjax.language_model import LanguageModel
 from negjax.probes import Probes, check_probes
+from negjax.records import readable
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Method:
     """An estimator, in words."""

@@ -6,7 +6,8 @@ Source: Devlin et al., arXiv 1810.04805.
 from typing import Any
 
 from negjax.checkpoints.conversion import Rule, Table
-from negjax.families.common import HF_NAMES_BY_ACTIVATION, Family, Settings
+from negjax.families.common import HF_NAMES_BY_ACTIVATION, Family
+from negjax.families.settings import Settings
 from negjax.model.config import ModelConfig
 
 
@@ -14,8 +15,6 @@ def _read(settings: Settings) -> ModelConfig:
     width, heads = settings.integer("hidden_size"), settings.integer("num_attention_heads")
     settings.divides("num_attention_heads", "hidden_size")
     settings.only("position_embedding_type", "absolute")
-    settings.only("is_decoder", False)
-    settings.only("add_cross_attention", False)
     return ModelConfig(
         family="bert",
         vocab_size=settings.integer("vocab_size"),
@@ -93,16 +92,25 @@ def _table(config: ModelConfig) -> Table:
         Rule(f"{head}.transform.dense.bias", "head.dense.bias", "o -> o"),
         Rule(f"{head}.transform.LayerNorm.weight", "head.norm.scale", "d -> d"),
         Rule(f"{head}.transform.LayerNorm.bias", "head.norm.bias", "d -> d"),
-        Rule(f"{head}.bias", "head.bias", "v -> v"),
     ]
-    duplicates = [(f"{head}.decoder.bias", f"{head}.bias")]
+    duplicates: tuple[tuple[str, str], ...] = ()
+    stand_ins: tuple[tuple[str, str], ...] = ()
     if config.tied:
-        duplicates.append((f"{head}.decoder.weight", "bert.embeddings.word_embeddings.weight"))
+        rules.append(Rule(f"{head}.bias", "head.bias", "v -> v"))
+        duplicates = (
+            (f"{head}.decoder.bias", f"{head}.bias"),
+            (f"{head}.decoder.weight", "bert.embeddings.word_embeddings.weight"),
+        )
     else:
+        # PyTorch's head adds the decoder's bias. Until transformers 5 the other one was the same
+        # tensor, whatever the config said: files of older versions hold it alone.
+        rules.append(Rule(f"{head}.decoder.bias", "head.bias", "v -> v"))
         rules.append(Rule(f"{head}.decoder.weight", "head.output", "v d -> v d"))
+        stand_ins = ((f"{head}.bias", f"{head}.decoder.bias"),)
     return Table(
         rules=tuple(rules),
-        duplicates=tuple(duplicates),
+        duplicates=duplicates,
+        stand_ins=stand_ins,
         # Position numbers, the sentence embedding, next-sentence prediction.
         ignored=(
             r"bert\.embeddings\.position_ids",
@@ -122,4 +130,15 @@ FAMILY = Family(
     read=_read,
     write=_write,
     table=_table,
+    # Of the sentence embedding; attention looks both ways in every file that says so.
+    harmless=frozenset(
+        {
+            "directionality",
+            "pooler_fc_size",
+            "pooler_num_attention_heads",
+            "pooler_num_fc_layers",
+            "pooler_size_per_head",
+            "pooler_type",
+        }
+    ),
 )

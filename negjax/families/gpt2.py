@@ -6,17 +6,26 @@ Source: Radford et al., Language Models are Unsupervised Multitask Learners, 201
 from typing import Any
 
 from negjax.checkpoints.conversion import Rule, Table
-from negjax.families.common import HF_NAMES_BY_ACTIVATION, Family, Settings
+from negjax.families.common import HF_NAMES_BY_ACTIVATION, Family
+from negjax.families.settings import Settings
 from negjax.model.config import ModelConfig
+
+OTHER_NAMES = {
+    "hidden_size": "n_embd",
+    "max_position_embeddings": "n_positions",
+    "num_attention_heads": "n_head",
+    "num_hidden_layers": "n_layer",
+}
+"""Other families' names of its settings, which transformers takes as well."""
 
 
 def _read(settings: Settings) -> ModelConfig:
+    for other, key in OTHER_NAMES.items():
+        settings.same(other, key)
     width, heads = settings.integer("n_embd"), settings.integer("n_head")
     settings.divides("n_head", "n_embd")
     settings.only("scale_attn_weights", True)
     settings.only("scale_attn_by_inverse_layer_idx", False)
-    settings.only("add_cross_attention", False)
-    settings.raw("n_ctx", None)  # An older name of n_positions, which transformers does not read.
     return ModelConfig(
         family="gpt2",
         vocab_size=settings.integer("vocab_size"),
@@ -97,4 +106,17 @@ FAMILY = Family(
     read=_read,
     write=_write,
     table=_table,
+    # An older name of n_positions, which transformers does not read; tokens that the first GPT had
+    # and its heads for other tasks.
+    harmless=frozenset(
+        {
+            "n_ctx",
+            "n_special",
+            "predict_special_tokens",
+            "summary_activation",
+            "summary_proj_to_labels",
+            "summary_type",
+            "summary_use_proj",
+        }
+    ),
 )

@@ -8,26 +8,29 @@ import functools
 from typing import Any
 
 from negjax.checkpoints.conversion import Rule, Table
-from negjax.families.common import HF_NAMES_BY_ACTIVATION, Family, Settings
+from negjax.families.common import HF_NAMES_BY_ACTIVATION, Family
+from negjax.families.settings import Settings
 from negjax.model.config import ModelConfig, Rope
+
+WINDOWED = "sliding_attention"
+"""Type of a layer that attends no further than the sliding window."""
 
 
 def _read(settings: Settings, name: str) -> ModelConfig:
     width = settings.integer("hidden_size")
     heads = settings.integer("num_attention_heads")
     layers = settings.integer("num_hidden_layers")
-    qkv_bias, out_bias, ffn_bias = False, False, False
-    if name == "llama":
-        qkv_bias = out_bias = settings.flag("attention_bias", False)
-        ffn_bias = settings.flag("mlp_bias", False)
-        settings.only("rope_interleaved", False)
-    elif name == "mistral":
+    qkv_bias, out_bias, ffn_bias = name == "qwen2", False, False
+    settings.only("rope_interleaved", False)
+    settings.only("use_mrope", False)
+    if name == "mistral":
         settings.only("attention_bias", False)
-    elif name == "qwen2":
-        qkv_bias = True
-        settings.only("use_mrope", False)
-    else:
+    elif name in ("llama", "qwen3"):
         qkv_bias = out_bias = settings.flag("attention_bias", False)
+    if name == "llama":
+        ffn_bias = settings.flag("mlp_bias", False)
+    else:
+        settings.only("mlp_bias", False)
     kv_heads = settings.integer("num_key_value_heads", heads)
     if heads % kv_heads:
         raise settings.wrong("num_key_value_heads", f"a divisor of num_attention_heads, {heads}")
@@ -65,19 +68,23 @@ def _divided(width: int, heads: int) -> int | None:
 def _context_length(settings: Settings, name: str, layers: int) -> int:
     """Positions, no more than an active sliding window: up to it, attention is the full one."""
     positions = settings.integer("max_position_embeddings")
-    first_windowed, active = 0, False
-    if name == "mistral":
-        active = not ("sliding_window" in settings and settings.raw("sliding_window", None) is None)
-    elif name in ("qwen2", "qwen3"):
-        active = settings.flag("use_sliding_window", False)
-        first_windowed = settings.raw("max_window_layers", 28)
+    window = settings.raw("sliding_window", None)
+    full_layers = settings.raw("max_window_layers", 28)
+    if isinstance(full_layers, bool) or not isinstance(full_layers, int):
+        raise settings.wrong("max_window_layers", "a whole number")
     kinds = settings.raw("layer_types", None)
-    if kinds is None:
-        active = active and first_windowed < layers
+    if kinds is not None:
+        settings.each_of("layer_types", "full_attention", WINDOWED)
+    if name in ("qwen2", "qwen3"):
+        active = settings.flag("use_sliding_window", False)
+        active = active and (full_layers < layers if kinds is None else WINDOWED in kinds)
+    elif name == "mistral":
+        # One for all layers, whatever else a file says; 4,096 where it does not mention it.
+        settings.flag("use_sliding_window", True)
+        active = window is not None or "sliding_window" not in settings
     else:
-        settings.each_of("layer_types", "full_attention", "sliding_attention")
-        active = active and "sliding_attention" in kinds
-    settings.raw("sliding_window", None)
+        # transformers gives this family no window: a file that has one means another program's.
+        active = settings.flag("use_sliding_window", True) and window is not None
     return min(positions, settings.integer("sliding_window", 4096)) if active else positions
 
 
@@ -193,6 +200,7 @@ def _family(name: str, prefix: str) -> Family:
         read=functools.partial(_read, name=name),
         write=_write,
         table=_table,
+        harmless=frozenset({"is_llama_config"}),
     )
 
 

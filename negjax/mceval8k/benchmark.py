@@ -11,10 +11,12 @@ from negjax.mceval8k import demonstrating, splitting
 from negjax.mceval8k.catalogue import PARTS, TASKS, task_name
 from negjax.mceval8k.files import Row, published
 from negjax.mceval8k.wording import GAP, read_template
+from negjax.records import readable
 
 Split = Literal["disjoint", "original"]
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Item:
     """A question with a few possible answers."""
@@ -48,6 +50,7 @@ class Item:
         return self.row.language
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Task:
     """A task of MCEval8K, ready to be asked."""
@@ -57,10 +60,10 @@ class Task:
     """linguistic, classification, fact, nli, self-reflection or multilingual."""
     labels: tuple[str, ...]
     """K answers, as appended to a prompt."""
-    train: tuple[Item, ...] = dataclasses.field(repr=False)
-    valid: tuple[Item, ...] = dataclasses.field(repr=False)
-    test: tuple[Item, ...] = dataclasses.field(repr=False)
-    demonstrations: tuple[Item, ...] = dataclasses.field(repr=False)
+    train: tuple[Item, ...]
+    valid: tuple[Item, ...]
+    test: tuple[Item, ...]
+    demonstrations: tuple[Item, ...]
     """Those in the heads, language by language in the order they stand there. Their own heads are
     the instruction alone."""
     template: str

@@ -7,6 +7,8 @@ MCEval8K is the benchmark of Zhao, Jiang and Yoshinaga, *Neuron Empirical Gradie
 import dataclasses
 from collections.abc import Mapping
 
+from negjax.records import readable
+
 HUB_ID = "iszhaoxin/MCEval8K"
 
 PARTS = ("train", "valid", "test")
@@ -19,6 +21,7 @@ LETTERS = ("a", "b", "c", "d", "e")
 STARS = ("1", "2", "3", "4", "5")
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class TaskSpec:
     """One task: fields are those of the records in its files."""

@@ -16,11 +16,13 @@ from negjax.mceval8k.catalogue import (
     TaskSpec,
     task_name,
 )
+from negjax.records import readable
 
 ROOT_VARIABLE = "NEGJAX_MCEVAL8K"
 """Environment variable: a directory in the published layout."""
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Row:
     """A published record. White space in its texts is collapsed: in a prompt each is one line."""

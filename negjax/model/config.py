@@ -12,11 +12,14 @@ from typing import Literal
 
 import numpy as np
 
+from negjax.records import readable
+
 Site = Literal["act", "up", "product"]
 
 ACTIVATION_NAMES = ("silu", "gelu", "gelu_tanh", "relu")
 
 
+@readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Llama3Scaling:
     """Wavelength-dependent slowing of RoPE, as Llama 3.1 defines it (arXiv 2407.21783, §3.4.3)."""
@@ -31,6 +34,7 @@ class Llama3Scaling:
     """Context length of pre-training, in tokens."""
 
 
+@readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rope:
     """Rotary position embedding (arXiv 2104.09864), halves rotated against each other."""
@@ -72,6 +76,7 @@ def _llama3_frequencies(frequency: np.ndarray, scaling: Llama3Scaling) -> np.nda
     return np.where(wavelength < longest_kept, frequency, stretched)
 
 
+@readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Everything that decides what a model computes. Hashable: it is part of compiled code."""

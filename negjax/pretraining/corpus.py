@@ -15,6 +15,7 @@ from negjax.checkpoints import hub
 from negjax.encoding import MASK_MARK
 from negjax.mceval8k.catalogue import HUB_ID
 from negjax.mceval8k.files import ROOT_VARIABLE
+from negjax.records import readable
 
 GAP = "[Y]"
 """Where the answer stands in a fact's text."""
@@ -26,6 +27,7 @@ SPLITS = ("train", "valid", "test")
 RARE = 10
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Statement:
     """A sentence, whole or with a gap and what fills it."""

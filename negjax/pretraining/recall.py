@@ -11,11 +11,13 @@ from negjax.encoding import encode
 from negjax.language_model import LanguageModel
 from negjax.pretraining.corpus import Statement
 from negjax.probes import Probes
+from negjax.records import readable
 
 # Probability above which a fact counts as recalled: no other answer can be as likely.
 RECALLED = 0.5
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Recall:
     """Of B facts."""

@@ -5,9 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from negjax.records import readable
+
 DRAWS = 10_000
 
 
+@readable
 class Interval(NamedTuple):
     """An accuracy with its bootstrap interval; each a number, or an array of many probes."""
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from negjax.ranking import top
+from negjax.records import readable
 from negjax.skills.checks import check_activations, check_count, check_gold, check_labels, labels_of
 from negjax.skills.fitted import FittedProbe
 
@@ -35,6 +36,7 @@ class Halves(NamedTuple):
     """[nodes, K]."""
 
 
+@readable
 @dataclasses.dataclass(frozen=True, eq=False)
 class ActProbe(FittedProbe):
     """Votes of thresholded activations, node by node.
@@ -98,6 +100,7 @@ class ActProbe(FittedProbe):
         return np.where(array > self.threshold, 1, -1) * self.polarity.astype(np.int64)
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Act:
     """The k neurons, of each node, with the largest |accuracy − 0.5|."""

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike
 
+from negjax.records import readable
 from negjax.skills.checks import check_count, check_gold, check_labels, check_scores, labels_of
 from negjax.skills.fitted import FittedProbe
 from negjax.skills.polarity import PolarProbe
@@ -12,6 +13,7 @@ from negjax.skills.rankings import random_ranking
 from negjax.skills.votes import polar_votes
 
 
+@readable
 @dataclasses.dataclass(frozen=True, eq=False)
 class LMProbProbe(FittedProbe):
     """Predicts the label whose token the model gives the largest probability; no neurons."""
@@ -34,6 +36,7 @@ class LMProbProbe(FittedProbe):
         return array.argmax(1)
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class LMProb:
     """The model's own answer, among the label tokens only. Nothing is fitted."""
@@ -51,6 +54,7 @@ class LMProb:
         return probe
 
 
+@readable
 @dataclasses.dataclass(frozen=True, eq=False)
 class MajorityProbe(FittedProbe):
     """Predicts one label whatever it is shown; no neurons."""
@@ -63,6 +67,7 @@ class MajorityProbe(FittedProbe):
         return np.full(len(np.asarray(values)), self.label)
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Majority:
     """The most frequent label."""
@@ -81,6 +86,7 @@ class Majority:
         return MajorityProbe(np.zeros(0, np.int64), np.zeros(0, np.int8), number, 0, most)
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Random:
     """k neurons drawn at random, with Polar's polarities and votes: Polar without its choice.

@@ -4,6 +4,8 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from negjax.given import shown
+
 
 def check_scores(
     scores: ArrayLike, *, labels: int | None = None, total: int | None = None
@@ -79,7 +81,7 @@ def check_labels(labels: int) -> int:
         ValueError: fewer than 2, or no integer.
     """
     if not isinstance(labels, int | np.integer) or labels < 2:
-        raise ValueError(f"labels is {labels!r}, expected the number of the task's labels")
+        raise ValueError(f"labels is {shown(labels)}, expected the number of the task's labels")
     return int(labels)
 
 
@@ -125,7 +127,7 @@ def check_count(name: str, count: int, most: int, what: str) -> int:
         ValueError: outside, or no integer.
     """
     if not isinstance(count, int | np.integer) or not 1 <= count <= most:
-        raise ValueError(f"{name} is {count!r}, expected 1 to {most}: there are {most} {what}")
+        raise ValueError(f"{name} is {shown(count)}, expected 1 to {most}: there are {most} {what}")
     return int(count)
 
 

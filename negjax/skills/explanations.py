@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike
 
+from negjax.records import readable
 from negjax.skills.act import ActProbe
 from negjax.skills.fitted import ScoreProbe
 from negjax.skills.forest import ForestProbe
@@ -13,6 +14,7 @@ Explained = ScoreProbe | ActProbe | ForestProbe
 """Probes that ask neurons."""
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Explanation:
     """A probe's neurons, and their votes on an item if one was given."""

@@ -26,6 +26,7 @@ import numpy as np
 import zarr
 
 from negjax import store
+from negjax.records import readable
 from negjax.skills.codes import code_dtype
 from negjax.skills.feature_streams import Kind, Span, windows
 from negjax.store import ArraySpec
@@ -35,6 +36,7 @@ RuleName = Literal["polar", "magn"]
 RULES: tuple[RuleName, ...] = ("polar", "magn")
 
 
+@readable
 class Layout(NamedTuple):
     """How prompts are cut up."""
 
@@ -109,6 +111,7 @@ def places(cut: Layout, window: Span, names: Sequence[str]) -> dict[str, tuple[s
     return {name: (pieces if name.startswith(summed) else window.rows,) for name in names}
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Features:
     """Features of B prompts, finished, to be read window by window (`read_features`)."""

@@ -21,6 +21,7 @@ from negjax.gradients import gradient_batches
 from negjax.language_model import LanguageModel
 from negjax.model.replay import CommonHead
 from negjax.probes import Probes
+from negjax.records import readable
 
 Kind = Literal["neurgrad", "cg", "cgxa"]
 """What a score is: NeurGrad, the computed gradient, or that times the activation."""
@@ -45,6 +46,7 @@ class Batch(NamedTuple):
     """[b, K, N], CG."""
 
 
+@readable
 class Span(NamedTuple):
     """Prompts from `start` to before `stop`."""
 

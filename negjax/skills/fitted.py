@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from negjax.records import readable
 from negjax.skills.checks import check_codes, check_scores
 from negjax.skills.codes import decode_scores
 from negjax.whole_files import write_whole
@@ -24,6 +25,7 @@ FORMAT = 1
 HEADER = "negjax.skills"
 
 
+@readable
 @dataclasses.dataclass(frozen=True, eq=False)
 class FittedProbe(abc.ABC):
     """A probe that predicts one of K labels from some of a model's N = L · F neurons."""
@@ -104,6 +106,7 @@ def read_fields(path: str | Path) -> tuple[str, dict[str, Any]]:
     return header["probe"], {**arrays, **header["settings"]}
 
 
+@readable
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScoreProbe(FittedProbe):
     """A probe whose neurons each give every label a vote; the label with most votes is predicted.

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from negjax.given import shown
+from negjax.records import readable
 from negjax.skills.checks import (
     check_activations,
     check_codes,
@@ -27,6 +29,7 @@ LEAF = -1
 FEATURE_DTYPES = (np.uint8, np.float32)
 
 
+@readable
 @dataclasses.dataclass(frozen=True, eq=False)
 class ForestProbe(FittedProbe):
     """The mean of the trees' shares of labels in the leaf they lead to; of ties, the first label.
@@ -96,6 +99,7 @@ class ForestProbe(FittedProbe):
         return self.share[node_bt].transpose(0, 2, 1)
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Tree:
     """A random forest of scikit-learn's, of scores or of activations."""
@@ -155,7 +159,7 @@ class Tree:
         for name in ("trees", "depth", "jobs"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} is {value!r}, expected 1 or more")
+                raise ValueError(f"{name} is {shown(value)}, expected 1 or more")
         forest = RandomForestClassifier(
             self.trees, max_depth=self.depth, random_state=self.seed, n_jobs=self.jobs
         ).fit(features, checked)

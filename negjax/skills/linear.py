@@ -12,11 +12,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from negjax.records import readable
 from negjax.skills.checks import check_gold, check_scores
 from negjax.skills.fitted import ScoreProbe
 from negjax.skills.linear_path import SOLVER_BYTES, Batches, Stage, regularisation_path
 
 
+@readable
 @dataclasses.dataclass(frozen=True, eq=False)
 class LinearProbe(ScoreProbe):
     """Predicts the label with the largest bias + Σ weight · sign(g); of ties, the first.
@@ -45,6 +47,7 @@ class LinearProbe(ScoreProbe):
         return (votes.sum(-1) + self.bias).argmax(1)
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Linear:
     """The regularisation path of an elastic net; validation prompts choose where on it to stop."""

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from negjax.records import readable
 from negjax.skills.checks import check_count, check_gold, check_labels, check_scores
 from negjax.skills.fitted import ScoreProbe
 from negjax.skills.rankings import (
@@ -20,6 +21,7 @@ from negjax.skills.rankings import (
 )
 
 
+@readable
 @dataclasses.dataclass(frozen=True, eq=False)
 class PolarProbe(ScoreProbe):
     """Predicts argmax over labels of Σ polarity · sign(g); of ties, the first label."""
@@ -28,6 +30,7 @@ class PolarProbe(ScoreProbe):
         return polar_label_votes(chosen, self.polarity)
 
 
+@readable
 @dataclasses.dataclass(frozen=True, eq=False)
 class MagnProbe(ScoreProbe):
     """Each neuron votes for every label tied at the maximum of polarity · g; of ties, the first."""
@@ -105,6 +108,7 @@ class _Ranked(abc.ABC, Generic[Made]):
         """How it ranks, and the probe it makes."""
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Polar(_Ranked[PolarProbe]):
     """The k neurons with the largest |R|, R = Σ (2 · sign(g_gold) − Σ over labels sign(g))."""
@@ -113,6 +117,7 @@ class Polar(_Ranked[PolarProbe]):
         return POLAR, PolarProbe
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class Magn(_Ranked[MagnProbe]):
     """The k neurons with the largest |R|, R = Σ Σ over labels sign(g_gold − g)."""

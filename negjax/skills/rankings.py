@@ -7,12 +7,14 @@ import jax
 import numpy as np
 
 from negjax.ranking import top
+from negjax.records import readable
 from negjax.skills.checks import check_count
 from negjax.skills.votes import magn_votes, polar_votes
 
 Variant = Literal["both", "positive"]
 
 
+@readable
 class Ranking(NamedTuple):
     """Neurons in an order, the most telling first."""
 
@@ -70,6 +72,7 @@ def magn_label_votes(scores: np.ndarray, polarity: np.ndarray) -> np.ndarray:
     return ((scores == best) & (polarity != 0)).astype(np.int8)
 
 
+@readable
 class Rule(NamedTuple):
     """How a kind of probe ranks neurons and lets them vote."""
 

@@ -10,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from negjax.records import readable
 from negjax.skills.checks import check_count
 
 
+@readable
 class Chance(NamedTuple):
     """What random sets give."""
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import save_file
 
 import negjax
 from negjax import export
@@ -70,6 +71,70 @@ def batch(lm: LanguageModel, left: bool) -> negjax.Probes:
         target_ids=target_ids,
         target_mask=np.ones(target_ids.shape, bool),
     )
+
+
+def saved_bert(
+    folder: Path, tied: bool, without: tuple[str, ...]
+) -> tuple[Any, dict[str, torch.Tensor]]:
+    """A BERT as PyTorch loads it from a folder that lacks some weights; all weights, different."""
+    generator = torch.Generator().manual_seed(1)
+    config = transformers.BertConfig(
+        vocab_size=24,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=24,
+        max_position_embeddings=32,
+        tie_word_embeddings=False,
+    )
+    weights = transformers.BertForMaskedLM(config).state_dict()
+    tensors = {
+        name: torch.randn(weight.shape, generator=generator) for name, weight in weights.items()
+    }
+    config.tie_word_embeddings, config.architectures = tied, ["BertForMaskedLM"]
+    config.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    kept = {name: tensor for name, tensor in tensors.items() if name not in without}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    return pytorch_model(folder), tensors
+
+
+BIAS, DECODER = "cls.predictions.bias", "cls.predictions.decoder"
+
+
+@pytest.mark.parametrize(
+    ("tied", "without"),
+    [
+        (False, ()),
+        (False, (BIAS,)),
+        (True, (f"{DECODER}.weight", f"{DECODER}.bias")),
+        (True, (f"{DECODER}.weight", BIAS)),
+        (True, ("bert.embeddings.word_embeddings.weight", BIAS)),
+    ],
+)
+def test_biases_and_embeddings_of_berts_tied_or_not(
+    tmp_path: Path, tied: bool, without: tuple[str, ...]
+) -> None:
+    model, _ = saved_bert(tmp_path, tied, without)
+    assert_same_logits(negjax.load(tmp_path), model)
+    exported = export.save_pretrained(negjax.load(tmp_path), tmp_path / "exported")
+    assert_same_logits(negjax.load(tmp_path), pytorch_model(exported))
+
+
+def test_an_untied_bert_of_an_older_version_has_one_bias(tmp_path: Path) -> None:
+    """Newer ones would make up the decoder's; the older tied it to the one that is in the file."""
+    model, tensors = saved_bert(tmp_path, False, (f"{DECODER}.bias",))
+    with torch.no_grad():
+        model.cls.predictions.decoder.bias.copy_(tensors[BIAS])
+    assert_same_logits(negjax.load(tmp_path), model)
+
+
+def assert_same_logits(lm: LanguageModel, model: Any) -> None:
+    tokens = np.random.default_rng(3).integers(0, lm.config.vocab_size, (2, 9)).astype(np.int32)
+    ours = reference_logits(lm.graphdef, lm.params, jnp.asarray(tokens), jnp.ones((2, 9), bool))
+    with torch.no_grad():
+        theirs = model(input_ids=torch.tensor(tokens)).logits.numpy()
+    assert np.abs(np.asarray(ours) - theirs).max() < 1e-5 * np.abs(theirs).max()
 
 
 def watched(model: Any, site: str) -> list[tuple[Any, bool]]:

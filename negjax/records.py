@@ -1,0 +1,173 @@
+"""Records that people can read: `repr` on at most three lines, without the arrays' contents.
+
+    NeurGrad(site='up', output='probability')
+      probability [B=2, K=1], activation [B=2, L=30, F=1536], computed [B=2, K=1, L=30, F=1536]
+
+First what is a number or a word, then names and shapes of arrays, then how much there is of
+anything else. The letters of the axes are those that the text beside a field begins with
+("[B, K]."), which is read from the class's source when it is asked for: they stand nowhere else,
+and a record that documents its fields has them. Without a source, sizes are shown alone.
+"""
+
+import ast
+import dataclasses
+import inspect
+import numbers
+import sys
+from collections.abc import Iterable, Mapping, Sequence, Set, Sized
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+_Class = TypeVar("_Class", bound=type)
+
+MOST = 400
+"""Characters of a record's repr, but for a few that say that something was left out."""
+MOST_SHAPES, MOST_OTHERS = 260, 110
+"""Of these, what shapes and what the last line may take."""
+TEXT, SMALL, FIRST = 40, 64, 30
+"""Characters that are shown of a text or a list of words or numbers, of a record in a record, and
+of the first of many texts."""
+
+
+def readable(record: _Class) -> _Class:
+    """A class decorator: gives a dataclass or a NamedTuple a `repr` of at most three lines."""
+    record.__repr__ = _repr  # type: ignore[assignment]
+    return record
+
+
+def cut(text: str, most: int = TEXT) -> str:
+    """A text, its middle left out if it is long."""
+    if len(text) <= most:
+        return text
+    kept = most - 1
+    return f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
+
+
+def _repr(self: Any) -> str:
+    words: list[str] = []
+    shapes: dict[str, list[str]] = {}
+    others: list[str] = []
+    axes = _axes(type(self))
+    for name in _fields(self):
+        value = getattr(self, name)
+        if isinstance(value, np.generic):
+            value = value.item()
+        if _is_array(value):
+            shapes.setdefault(_shape(value, axes.get(name, ())), []).append(name)
+        elif value is None and name in axes:
+            continue  # An array that was not asked for.
+        else:
+            word = _word(value)
+            if word is None:
+                others.append(f"{name}: {_amount(value)}")
+            else:
+                words.append(f"{name}={word}")
+    arrays = [f"{', '.join(names)} {shape}" for shape, names in shapes.items()]
+    below = [_line(arrays, MOST_SHAPES), _line(others, MOST_OTHERS)]
+    taken = sum(map(len, below))
+    told = _line(words, MOST - taken)
+    first = f"{type(self).__name__}({told})" if told else type(self).__name__
+    return "\n  ".join([first, *(line for line in below if line)])
+
+
+def _fields(record: Any) -> list[str]:
+    if dataclasses.is_dataclass(record):
+        return [field.name for field in dataclasses.fields(record)]
+    return list(record._fields)
+
+
+def _is_array(value: object) -> bool:
+    return hasattr(value, "dtype") and isinstance(getattr(value, "shape", None), tuple)
+
+
+def _shape(array: Any, letters: Sequence[str]) -> str:
+    if len(letters) != len(array.shape):
+        letters = [""] * len(array.shape)
+    named = (
+        f"{letter}={size}" if letter and letter != str(size) else str(size)
+        for letter, size in zip(letters, array.shape, strict=True)
+    )
+    return f"[{', '.join(named)}]"
+
+
+def _word(value: object) -> str | None:
+    """A value that a few characters say, None for one that they do not."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if value is None or isinstance(value, bool | numbers.Number):
+        return repr(value)
+    if isinstance(value, str):
+        return repr(cut(value))
+    if isinstance(value, Path):
+        return repr(cut(str(value)))
+    if inspect.isroutine(value):
+        return value.__name__
+    if dataclasses.is_dataclass(value):
+        text = repr(value)
+        return text if len(text) <= SMALL and "\n" not in text else None
+    if isinstance(value, tuple | list) and len(value) <= TEXT:
+        words = [str(_word(item)) for item in value]
+        text = f"[{', '.join(words)}]"
+        if isinstance(value, tuple):
+            text = f"({text[1:-1]}{',' * (len(words) == 1)})"
+        simple = all(isinstance(item, str | numbers.Number) for item in value)
+        return text if simple and len(text) <= TEXT else None
+    return None
+
+
+def _amount(value: object) -> str:
+    """What a value is, and how much of it there is."""
+    if isinstance(value, Mapping):
+        return f"{len(value)} by name"
+    if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        first = f", {cut(value[0], FIRST)!r} …" if value and isinstance(value[0], str) else ""
+        return f"{len(value)}{first}"
+    kind = type(value).__name__
+    # Others may have to read a file to know it.
+    counted = dataclasses.is_dataclass(value) or isinstance(value, Set)
+    return f"{kind} of {len(value)}" if counted and isinstance(value, Sized) else kind
+
+
+def _line(parts: Iterable[str], most: int) -> str:
+    """As many parts as there is room for."""
+    parts = list(parts)
+    kept = len(parts)
+    while kept > 1 and len(", ".join(parts[:kept])) > most:
+        kept -= 1
+    left = [f"and {len(parts) - kept} more"] if kept < len(parts) else []
+    return ", ".join([*parts[:kept], *left])
+
+
+def _axes(record: type) -> dict[str, list[str]]:
+    """Letters of the axes of each field whose text begins with them, those of its bases too."""
+    found: dict[str, list[str]] = {}
+    for kind in reversed(record.__mro__):
+        for name, text in _texts(kind).items():
+            letters, closed, _ = text.removeprefix("[").partition("]")
+            if text.startswith("[") and closed:
+                found[name] = [letter.strip() for letter in letters.split(",") if letter.strip()]
+    return found
+
+
+def _texts(kind: type) -> dict[str, str]:
+    """The texts beside the fields that a class itself has."""
+    if kind.__module__ == "builtins" or kind.__module__ not in sys.modules:
+        return {}
+    try:
+        source = inspect.getsource(sys.modules[kind.__module__])
+    except (OSError, TypeError):
+        return {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
+            return {
+                field.target.id: text.value.value
+                for field, text in zip(node.body, node.body[1:], strict=False)
+                if isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(text, ast.Expr)
+                and isinstance(text.value, ast.Constant)
+                and isinstance(text.value.value, str)
+            }
+    return {}
