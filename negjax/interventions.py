@@ -12,6 +12,7 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.given import is_whole, one_of, shown
 from negjax.gradients import sign
 from negjax.language_model import LanguageModel
 from negjax.model import tails
@@ -276,8 +277,7 @@ def check_convention(convention: str) -> None:
     Raises:
         ValueError: it is neither `signed` nor `additive`.
     """
-    if convention not in get_args(Convention):
-        raise ValueError(f"convention is {convention!r}, expected one of {get_args(Convention)}")
+    one_of(convention, "convention", get_args(Convention))
 
 
 def check_target(probes: Probes, target: int | None) -> int:
@@ -289,13 +289,12 @@ def check_target(probes: Probes, target: int | None) -> int:
     check_probes(probes)
     if target is None and probes.target_count == 1:
         return 0
-    whole = isinstance(target, int | np.integer) and not isinstance(target, bool)
-    if target is None or not whole or not 0 <= target < probes.target_count:
+    if not is_whole(target) or not 0 <= target < probes.target_count:
         raise ValueError(
-            f"target is {target!r}, and each prompt has {probes.target_count}; "
+            f"target is {shown(target)}, and each prompt has {probes.target_count}; "
             f"pass target=0 … {probes.target_count - 1}"
         )
-    return target
+    return int(target)
 
 
 def select_output(output: Output, log_probability: np.ndarray, logit: np.ndarray) -> np.ndarray:
@@ -304,8 +303,7 @@ def select_output(output: Output, log_probability: np.ndarray, logit: np.ndarray
     Raises:
         ValueError: an unknown output.
     """
-    if output not in get_args(Output):
-        raise ValueError(f"output is {output!r}, expected one of {get_args(Output)}")
+    one_of(output, "output", get_args(Output))
     return output_of(output, log_probability, logit)
 
 

@@ -10,7 +10,7 @@ from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.language_model import LanguageModel
 from negjax.model.replay import Pass, run
-from negjax.probes import Probes
+from negjax.probes import Probes, check_asked
 
 # Enough tokens in one pass to fill the matrix units; more only takes memory.
 PASS_TOKENS, ACCELERATOR_PASS_TOKENS = 4096, 16384
@@ -47,6 +47,7 @@ def activations(
     Raises:
         ValueError: unknown site; a budget that holds not even one prompt.
     """
+    check_asked(lm, probes)
     c = lm.config
     chosen = c.site(site)
     length = batching.bucket(int(probes.mask.sum(1).max()))

@@ -3,13 +3,13 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
 
-from negjax.given import shown
-from negjax.language_model import LanguageModel
+from negjax import given
+from negjax.language_model import LanguageModel, check_model
 from negjax.quiet import transformers
 
 TargetMode = Literal["single", "first", "all", "alone"]
@@ -56,12 +56,12 @@ class Probes:
         Raises:
             ValueError: no numbers, or one that is not from 0 to B − 1.
         """
-        at = np.asarray(index)
+        at = given.as_array(index)
         whole = at.ndim == 1 and at.size and np.issubdtype(at.dtype, np.integer)
         if not whole or at.min() < 0 or at.max() >= len(self):
             raise ValueError(
-                f"probes numbered {shown(index)} were asked for, expected a list of one or more "
-                f"whole numbers from 0 to {len(self) - 1}"
+                f"probes numbered {given.shown(index)} were asked for (index), expected a list of "
+                f"one or more whole numbers from 0 to {len(self) - 1}"
             )
         return dataclasses.replace(
             self,
@@ -75,7 +75,12 @@ class Probes:
         )
 
     def select_target(self, number: int) -> "Probes":
-        """The same prompts with their target number `number` alone."""
+        """The same prompts with their target number `number` alone.
+
+        Raises:
+            ValueError: it is not from 0 to K − 1.
+        """
+        number = given.whole_number(number, "number", 0, self.target_count - 1)
         return dataclasses.replace(
             self,
             targets=tuple((row[number],) for row in self.targets),
@@ -92,7 +97,32 @@ def check_probes(value: object, name: str = "probes") -> None:
     """
     if not isinstance(value, Probes):
         raise ValueError(
-            f"{name}: {shown(value)} was given, expected Probes: encode(lm, prompts, targets)"
+            f"{name}: {given.shown(value)} was given, expected Probes: encode(lm, prompts, targets)"
+        )
+
+
+def check_asked(lm: object, probes: object, name: str = "probes") -> None:
+    """Refuses what is no model, no probes, or probes that were encoded for a model unlike this one.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    lm = check_model(lm)
+    check_probes(probes, name)
+    assert isinstance(probes, Probes)
+    highest = max(int(probes.tokens.max()), int(probes.target_ids.max()))
+    if highest >= lm.config.vocab_size:
+        raise ValueError(
+            f"{name} hold token id {highest}, and the vocabulary of {lm.name} ends at "
+            f"{lm.config.vocab_size - 1}: they were encoded for another model; encode them with "
+            "this one"
+        )
+    longest = int(probes.mask.sum(1).max())
+    if longest > lm.config.context_length:
+        raise ValueError(
+            f"{name} hold a prompt of {longest} tokens, and the context of {lm.name} holds "
+            f"{lm.config.context_length}: they were encoded for another model; encode them with "
+            "this one"
         )
 
 
@@ -135,23 +165,20 @@ def encode(
         ValueError: naming the row: an empty prompt or target, a target of several tokens, no
             `[MASK]` or several, a prompt longer than the context, an unknown token.
     """
-    if target_mode not in get_args(TargetMode):
-        raise ValueError(f"target_mode is {target_mode!r}, expected one of {get_args(TargetMode)}")
-    if isinstance(prompts, str) or isinstance(targets, str):
-        raise ValueError("prompts and targets are lists: one prompt is [prompt], [target]")
+    lm = check_model(lm)
+    given.one_of(target_mode, "target_mode", get_args(TargetMode))
+    prompts, many = given.texts(prompts, "prompts"), _target_rows(targets)
+    if separator is not None:
+        given.text(separator, "separator")
     if len(prompts) == 0:
         raise ValueError("no prompts: expected at least one")
-    if len(prompts) != len(targets):
-        raise ValueError(f"{len(prompts)} prompts but {len(targets)} targets: expected one each")
+    if len(prompts) != len(many):
+        raise ValueError(f"{len(prompts)} prompts but {len(many)} targets: expected one each")
     if target_mode == "all" and not lm.config.causal:
         raise ValueError(
             'target_mode "all" needs a causal LM, since one [MASK] holds one token; '
             'pass target_mode="first"'
         )
-    # What is no text, alone or in a row, is refused with its row's number.
-    many = tuple(
-        (t,) if isinstance(t, str) or not isinstance(t, Iterable) else tuple(t) for t in targets
-    )
     counts = {len(t) for t in many}
     if len(counts) > 1 or 0 in counts:
         raise ValueError(f"targets a prompt: {sorted(counts)}; expected the same number, 1 or more")
@@ -170,7 +197,19 @@ def encode(
         for k, ids in enumerate(found):
             target_ids[b, k, : len(ids)], target_mask[b, k, : len(ids)] = ids, True
     read = np.asarray([position for _, position, _ in rows], np.int32)
-    return Probes(tuple(prompts), many, tokens, mask, read, target_ids, target_mask, target_mode)
+    return Probes(prompts, many, tokens, mask, read, target_ids, target_mask, target_mode)
+
+
+def _target_rows(targets: object) -> tuple[tuple[str, ...], ...]:
+    """Each prompt's targets, of which one may stand alone."""
+    expected = "a list of texts, or of lists of texts: one of one prompt is [target]"
+    rows = given.listed(targets, "targets", expected)
+    return tuple(
+        (given.text(row, f"targets[{number}]"),)
+        if isinstance(row, str | bytes) or not hasattr(row, "__iter__")
+        else given.texts(row, f"targets[{number}]")
+        for number, row in enumerate(rows)
+    )
 
 
 def _encode_row(

@@ -20,8 +20,8 @@ FILES = [
 
 # Data flows down this list: a module may import those above it, never one below.
 ORDER = {
-    "text and files": "quiet accelerators memory given whole_files tables gguf_tokenizer "
-    "checkpoints checkpoints.gguf_header checkpoints.hub",
+    "text and files": "quiet accelerators memory given given_files whole_files tables "
+    "gguf_tokenizer checkpoints checkpoints.gguf_header checkpoints.hub checkpoints.sources",
     "model": "model model.config model.products model.layers model.packing model.attention "
     "model.transformer model.replay model.targets model.readout model.chunks model.tails "
     "model.rows model.joint_rows model.row_gradients",

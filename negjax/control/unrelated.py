@@ -1,7 +1,7 @@
 """Prompts that have nothing to do with the ones being controlled: what else does a shift do?"""
 
 from negjax.language_model import LanguageModel
-from negjax.probes import Probes, check_probes, encode
+from negjax.probes import Probes, check_asked, encode
 from negjax.tables import read_facts
 
 
@@ -14,7 +14,7 @@ def unrelated_facts(lm: LanguageModel, probes: Probes) -> Probes:
     Raises:
         ValueError: this model can be asked none of them.
     """
-    check_probes(probes)
+    check_asked(lm, probes)
     column = "prompt" if lm.config.causal else "masked"
     facts = read_facts(prompt_column=column)
     relations = read_facts(prompt_column=column, answer_column="relation").answers
