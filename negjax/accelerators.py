@@ -29,30 +29,15 @@ def check_started() -> None:
     """
     try:
         jax.devices()
-    except RuntimeError as error:
-        raise OSError(start_failure(error) or f"JAX did not start: {error}") from error
-
-
-def start_failure(error: RuntimeError) -> str | None:
-    """What an error of JAX's says, and what to set; None if it is no failure to start."""
-    told = str(error).strip()
-    if not any(words in told for words in _START_FAILURES):
-        return None
-    asked = os.environ.get("JAX_PLATFORMS") or getattr(jax.config, "jax_platforms", None)
-    if asked:
-        remedy = (
-            f"JAX_PLATFORMS is {asked!r}: set JAX_PLATFORMS=cpu or unset it, or install the jaxlib "
-            "and the driver of that device"
-        )
-    else:
-        remedy = "set JAX_PLATFORMS=cpu to compute on the CPU, or mend the device's driver"
-    return f"JAX cannot start: {told.splitlines()[0]}; {remedy}"
-
-
-_START_FAILURES = (
-    "Unable to initialize backend",
-    "Unknown backend",
-    "No visible",
-    "failed to initialize",
-    "is not in the list of known backends",
-)
+    except (RuntimeError, AssertionError) as error:
+        # Of a platform that has a name and no plugin, JAX fails an assertion without a word.
+        told = str(error).strip().partition("\n")[0] or "no such device was found"
+        asked = os.environ.get("JAX_PLATFORMS") or jax.config.jax_platforms
+        if asked:
+            remedy = (
+                f"JAX_PLATFORMS is {asked!r}: set JAX_PLATFORMS=cpu or unset it, or install the "
+                "jaxlib and the driver of that device"
+            )
+        else:
+            remedy = "set JAX_PLATFORMS=cpu to compute on the CPU, or mend the device's driver"
+        raise OSError(f"JAX cannot start: {told}; {remedy}") from error

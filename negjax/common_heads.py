@@ -104,7 +104,7 @@ def run_groups(
     """
     if groups is not None:
         pairs = "(HeadGroup, CommonHead or None) pairs, as negjax.common_heads makes them"
-        if not isinstance(groups, Iterable) or isinstance(groups, str | bytes):
+        if not isinstance(groups, Iterable) or isinstance(groups, str | bytes | np.ndarray):
             raise ValueError(f"groups is {shown(groups)}, expected {pairs}")
         return _checked_pairs(groups, pairs)
     found = head_groups(lm, probes)

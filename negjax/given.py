@@ -226,7 +226,11 @@ def path(value: object, name: str) -> Path:
     """
     if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
         raise ValueError(f"{name} is {shown(value)}, expected a path: text or pathlib.Path")
-    given = text(os.fspath(value), name)
+    given = os.fspath(value)
+    try:
+        os.fsencode(given)
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} is {shown(value)}, which no file system takes") from None
     if not given or "\0" in given:
         raise ValueError(f"{name} is {shown(value)}, expected a path")
     try:

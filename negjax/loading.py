@@ -215,7 +215,14 @@ def _tokenizer(directory: Path) -> transformers.PreTrainedTokenizerBase:
         raise ValueError(
             f"{settings}: auto_map asks to run the repository's own code; negjax does not"
         )
-    return transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    sources.check_tokenizer_files(directory)
+    try:
+        return transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    except Exception as error:
+        # The tokenizers library raises bare exceptions that name no file.
+        raise ValueError(
+            f"{directory}: its tokenizer cannot be read ({error}); fetch or write its files again"
+        ) from error
 
 
 def _weight_dtype(dtype: str) -> jnp.dtype:

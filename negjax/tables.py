@@ -186,7 +186,10 @@ def _check_names(names: Sequence[str], rows: int, wanted: Sequence[str], source:
         count = names.count(name)
         if count != 1:
             found = "no column" if count == 0 else f"{count} columns"
-            raise ValueError(f"{source}: {found} {name!r}; columns: {', '.join(names)}")
+            raise ValueError(
+                f"{source}: {found} {name!r}; columns: {', '.join(names)}; name yours with "
+                "prompt_column and answer_column"
+            )
 
 
 def _check_texts(values: Sequence[object], name: str, source: str) -> list[str]:

@@ -1,9 +1,19 @@
-"""Whether the name of a model means something on disk, and if so, that it is there."""
+"""What a model's name means on disk, and whether the files of its tokenizer are what they are
+called."""
 
 import re
 from pathlib import Path
 
-from negjax import given
+from negjax import given, given_files
+
+_TOKENIZER_TEXTS = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+)
+_TOKENIZER_OTHERS = ("tokenizer.model", "vocab.txt", "merges.txt")
 
 _FILE_ENDINGS = (".gguf", ".safetensors", ".bin", ".pt", ".pth", ".json")
 
@@ -34,6 +44,20 @@ def on_disk(source: str | Path) -> Path | None:
             f"name{hint}"
         )
     return None
+
+
+def check_tokenizer_files(directory: Path) -> None:
+    """Refuses a tokenizer's files that are damaged, or pointers to files elsewhere.
+
+    Raises:
+        ValueError: naming the file.
+    """
+    for name in _TOKENIZER_TEXTS:
+        if (directory / name).is_file():
+            given_files.read_json(directory / name)
+    for name in _TOKENIZER_OTHERS:
+        if (directory / name).is_file():
+            given_files.refuse_pointer(given_files.first_bytes(directory / name), directory / name)
 
 
 def _written_like_a_path(name: str) -> bool:

@@ -163,6 +163,7 @@ def strongest_shifts(
         ValueError: as `enhance`.
     """
     gradients = instance(gradients, "gradients", NeurGrad, "neurgrad(lm, probes)")
+    one_of(polarity, "polarity", get_args(Polarity))
     sides = [1.0, -1.0] if polarity == "both" else [1.0 if polarity == "positive" else -1.0]
     b, width = len(gradients.computed), gradients.computed.shape[-1]
     flat = gradients.neurgrad[:, 0].reshape(b, -1).astype(np.float64)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from negjax import given
+from negjax import given, given_files
 from negjax.checkpoints import hub
 from negjax.mceval8k.catalogue import (
     HUB_ID,
@@ -118,11 +118,12 @@ def _read_part(name: str, spec: TaskSpec, file: Path, part: str) -> tuple[tuple[
 
 def _records(name: str, file: Path) -> Sequence[object]:
     data = file.read_bytes()
+    given_files.refuse_pointer(data, f"{name}: {file}")
     # Bytes that are not UTF-8 become lone surrogates, so that the row they stand in can be found.
     text = data.decode("utf-8-sig", errors="surrogateescape")
     try:
         records = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(
             f"{name}: {file} is truncated or damaged: {error} "
             f"({len(data):,} bytes); fetch the file again"

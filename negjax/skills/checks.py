@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike
 
 from negjax.given import as_array, described, is_whole, shown
 
+MOST_LABELS = 10_000
+"""Of a task: each is a column of what probes hold."""
+
 
 def check_scores(
     scores: ArrayLike, *, labels: int | None = None, total: int | None = None
@@ -63,7 +66,7 @@ def check_batches(batches: object) -> Iterator[tuple[Any, Any]]:
         ValueError: they cannot be gone through; of a member that is no pair, when its turn comes.
     """
     expected = "(values, gold) pairs"
-    if isinstance(batches, str | bytes) or not isinstance(batches, Iterable):
+    if isinstance(batches, str | bytes | np.ndarray) or not isinstance(batches, Iterable):
         raise ValueError(f"batches is {shown(batches)}, expected {expected}")
     return _pairs(batches, expected)
 
@@ -118,10 +121,13 @@ def check_labels(labels: int) -> int:
     """The task's number of labels.
 
     Raises:
-        ValueError: fewer than 2, or no integer.
+        ValueError: fewer than 2, more than `MOST_LABELS`, or no integer.
     """
-    if not is_whole(labels) or labels < 2:
-        raise ValueError(f"labels is {shown(labels)}, expected the number of the task's labels")
+    if not is_whole(labels) or not 2 <= labels <= MOST_LABELS:
+        raise ValueError(
+            f"labels is {shown(labels)}, expected the number of the task's labels, 2 to "
+            f"{MOST_LABELS}"
+        )
     return int(labels)
 
 

@@ -50,7 +50,10 @@ def encode_scores(scores: ArrayLike) -> jax.Array:
         ValueError: no numbers, fewer than 2 labels, or more than `MOST_LABELS`.
     """
     array = check_score_array(scores)
-    code_dtype(array.shape[-2])
+    try:
+        code_dtype(array.shape[-2])
+    except ValueError as error:
+        raise ValueError(f"scores {list(array.shape)} are of {error}") from None
     return _encode(array)
 
 

@@ -85,7 +85,7 @@ def votes_by_prompts(
         seen += len(codes)
         found = {count: found[count] for count in counts if count in found}
     if counts[-1] > seen:
-        raise ValueError(f"{counts[-1]} prompts are asked for, there are {seen}")
+        raise ValueError(f"{counts[-1]} prompts are asked for, there are {seen} in the batches")
     return np.stack([found[count] for count in counts])
 
 

@@ -65,6 +65,8 @@ def explain(probe: Explained, shape: tuple[int, int], item: ArrayLike | None = N
         raise ValueError(
             f"item: {described(item)} was given, expected what the probe predicts from"
         )
-    return Explanation(
-        place, probe.polarity, per_layer, probe.votes(one)[0], int(probe.predict(one)[0])
-    )
+    try:
+        votes, predicted = probe.votes(one)[0], int(probe.predict(one)[0])
+    except ValueError as error:
+        raise ValueError(f"item, as of one prompt: {error}") from None
+    return Explanation(place, probe.polarity, per_layer, votes, predicted)

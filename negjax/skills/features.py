@@ -209,7 +209,7 @@ def _check(
     known = get_args(Kind)
     found = given.listed(kinds, "kinds", f"a list of some of {', '.join(known)}")
     for kind in found:
-        if kind not in known:
+        if not isinstance(kind, str) or kind not in known:
             raise ValueError(f"kinds hold {shown(kind)}, expected some of {known}")
     code_dtype(probes.target_count)
     answers = check_gold(gold, len(probes), probes.target_count).astype(np.int32)
