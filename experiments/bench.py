@@ -33,12 +33,12 @@ from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 import negjax
-from experiments import bench_study, bench_table, common, flag_lists, provenance
+from experiments import bench_study, bench_table, common, flag_lists, messages, provenance
 from experiments.bench_cases import BASELINES, CASES, Case, inputs
 from experiments.bench_processes import measure
 from experiments.bench_study import STUDIES
 from experiments.bench_table import Found
-from negjax import export
+from negjax import export, given_files
 from negjax.language_model import LanguageModel
 from negjax.whole_files import write_whole
 
@@ -77,9 +77,7 @@ def main() -> int:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     common.refuse_unread("bench", UNREAD, "whose work is fixed")
     named = flag_lists.names(_CASES, [case.name for case in (*CASES, *STUDIES)])
-    notes = Path(_NOTES.value) if _NOTES.value else None
-    if notes is not None and not all(m in notes.read_text("utf-8") for m in (START, STOP)):
-        raise ValueError(f"{notes} lacks the lines {START} and {STOP}")
+    notes = _notes()
     cases = [case for case in CASES if case.name in named]
     if any(set(BASELINES) & set(case.tools) for case in cases):
         _need_torch()
@@ -102,6 +100,18 @@ def main() -> int:
         write_whole(notes, lambda file: file.write((before + body + after).encode()))
     common.say(f"\nall figures: {output / 'bench.json'}")
     return 0
+
+
+def _notes() -> Path | None:
+    """The file whose table is to be replaced, if one is named."""
+    if not _NOTES.value:
+        return None
+    with messages.of_flag(_NOTES):
+        file = given_files.check_file(_NOTES.value, "notes", "a Markdown file")
+        text = given_files.decoded(file.read_bytes(), file)
+        if not all(mark in text for mark in (START, STOP)):
+            raise ValueError(f"{file} lacks the lines {START} and {STOP}")
+    return file
 
 
 def device() -> str:

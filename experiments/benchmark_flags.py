@@ -1,8 +1,10 @@
 """Flags of every experiment with MCEval8K: where it lies, and which tasks."""
 
+from pathlib import Path
+
 from absl import flags
 
-from experiments import flag_lists
+from experiments import flag_lists, messages
 from negjax import mceval8k
 
 _ROOT = flags.DEFINE_string(
@@ -14,9 +16,9 @@ _ROOT = flags.DEFINE_string(
 _TASKS = flags.DEFINE_list("tasks", list(mceval8k.names()), "Tasks of MCEval8K to look at.")
 
 
-def root() -> str | None:
+def root() -> Path | None:
     """The benchmark's directory, if one is named."""
-    return _ROOT.value
+    return None if _ROOT.value is None else messages.path(_ROOT)
 
 
 def tasks() -> list[str]:

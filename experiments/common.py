@@ -17,9 +17,9 @@ from absl import app, flags, logging
 from tqdm import tqdm
 
 import negjax
+from experiments import command_line, messages, program_cache
 from negjax import accelerators, batching, loading, store
 from negjax.escaping import for_terminal
-from negjax.families.settings import UnknownSettingsError, WrongAssumptionError
 from negjax.language_model import LanguageModel
 
 FLAGS = flags.FLAGS
@@ -113,60 +113,68 @@ def run(experiment: Callable[[], int]) -> None:
 def run_on(program: Callable[[Sequence[str]], int]) -> None:
     """As `run`, of a program that takes arguments which are no flags."""
     _speak_any_encoding()
-    app.run(lambda argv: _guarded(program, argv[1:]))
+    app.run(lambda argv: _guarded(program, argv[1:]), flags_parser=command_line.parse)
 
 
 def _guarded(program: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
     try:
-        _configure_jax()
-        return program(arguments)
+        cache = _configure_jax()
+        with program_cache.mended(cache) if cache else contextlib.nullcontext():
+            return program(arguments)
     except KeyboardInterrupt:
         print(
             "interrupted; the same command goes on from what was measured and saved, if anything",
             file=sys.stderr,
         )
         return 130
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        if _TRACEBACK.value:
-            traceback.print_exc()
-        print(
-            f"error: out of memory; pass a smaller --budget_mib (now {_BUDGET_MIB.value}), or a "
+    except (MemoryError, RuntimeError, AssertionError) as error:
+        exhausted = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+        if not exhausted:
+            failure = _start_failure()
+            if failure is None:
+                raise
+            return _ended(error, str(failure), messages.ENVIRONMENT)
+        return _ended(
+            error,
+            f"out of memory; pass a smaller --budget_mib (now {_BUDGET_MIB.value}), or a "
             "smaller --dtype; what was measured is saved, and the same command goes on from there",
-            file=sys.stderr,
+            messages.ENVIRONMENT,
         )
-        return 1
     except (ValueError, OSError) as error:
-        if _TRACEBACK.value:
-            traceback.print_exc()
-        print(f"error: {_message(error)}", file=sys.stderr)
-        return 2 if isinstance(error, (ValueError, FileNotFoundError)) else 1
+        return _ended(error, messages.told(error), messages.status(error))
 
 
-def _message(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    # The library names its argument, readers of a command line have a flag.
-    flag = f"--{_ASSUME_HARMLESS.name}"
-    if isinstance(error, UnknownSettingsError):
-        return f"{error.found}; if they change nothing, pass {flag}={','.join(error.names)}"
-    if isinstance(error, WrongAssumptionError):
-        return f"{flag} names {error.name!r}: {error.why}"
-    return str(error)
+def _start_failure() -> OSError | None:
+    """What is wrong if JAX cannot start: then that is what ended the program."""
+    try:
+        accelerators.check_started()
+    except OSError as error:
+        return error
+    return None
 
 
-def _configure_jax() -> None:
+def _ended(error: BaseException, text: str, status: int) -> int:
+    """The status, after the message is said on one line."""
+    if _TRACEBACK.value:
+        traceback.print_exception(error)
+    print(f"error: {text}", file=sys.stderr)
+    return status
+
+
+def _configure_jax() -> Path | None:
+    """Sets what the flags say; returns the folder of compiled programs, if there is one."""
     accelerators.compile_quickly()
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     if _DTYPE.value == "float64":
         jax.config.update("jax_enable_x64", True)
     cache = _COMPILATION_CACHE.value
-    if cache != "none":
-        folder = Path(cache).expanduser() if cache else _user_cache() / "negjax" / "jax"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    if cache == "none":
+        return None
+    folder = messages.path(_COMPILATION_CACHE) if cache else _user_cache() / "negjax" / "jax"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    return folder
 
 
 def _user_cache() -> Path:
@@ -193,15 +201,30 @@ def assumed_harmless() -> list[str]:
     return _ASSUME_HARMLESS.value
 
 
+def _loaded() -> LanguageModel:
+    flag = f"--{_ASSUME_HARMLESS.name}"
+    try:
+        return negjax.load(
+            _MODEL.value,
+            dtype=_DTYPE.value,
+            precision=_PRECISION.value,
+            assume_harmless=assumed_harmless(),
+        )
+    except UnknownSettingsError as error:
+        named = f"{flag}={','.join(error.names)}"
+        raise ValueError(f"{error.found}; if they change nothing, pass {named}") from error
+    except WrongAssumptionError as error:
+        raise ValueError(f"{flag} names {error.name!r}: {error.why}") from error
+
+
 def load_model() -> LanguageModel:
     """The model, as the flags say."""
-    lm = negjax.load(
-        _MODEL.value,
-        dtype=_DTYPE.value,
-        precision=_PRECISION.value,
-        assume_harmless=assumed_harmless(),
-    )
-    lm.config.site(_SITE.value)
+    with messages.of_flag(_PRECISION):
+        loading.check_precision(_PRECISION.value)
+    with messages.of_flag(_MODEL):
+        lm = _loaded()
+    with messages.of_flag(_SITE):
+        lm.config.site(_SITE.value)
     return lm
 
 
@@ -253,12 +276,12 @@ def refuse_unread(experiment: str, names: Sequence[str], why: str) -> None:
 
 def output_folder(experiment: str) -> Path:
     """Where the run is written."""
-    return Path(_OUTPUT.value or f"runs/{experiment}").expanduser()
+    return messages.path(_OUTPUT) if _OUTPUT.value else Path(f"runs/{experiment}")
 
 
 def output_file() -> Path | None:
     """Where a program writes that makes one file, if anywhere."""
-    return Path(_OUTPUT.value).expanduser() if _OUTPUT.value else None
+    return messages.path(_OUTPUT) if _OUTPUT.value else None
 
 
 def open_folder(

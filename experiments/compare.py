@@ -9,7 +9,6 @@ Paper: Zhao, Jiang, Yoshinaga, *Neuron Empirical Gradient*, ACL 2025, arXiv 2412
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from experiments.estimators_results import CONVENTIONS, FORMS
 from experiments.estimators_tables import LABELS
 from experiments.linearity_results import headline
 from experiments.page_parts import number, percent
-from negjax import store
+from negjax import given_files, store
 from negjax.escaping import code_span, for_markdown
 from negjax.whole_files import write_whole
 
@@ -95,12 +94,9 @@ def _read_json(folder: Path, name: str, without: str) -> dict[str, Any]:
     if not file.is_file():
         raise ValueError(f"{folder} {without}: it has no {name}")
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        return given_files.read_json(file)
     except ValueError as error:
         raise ValueError(f"{file} is damaged: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{file} is damaged: expected an object")
-    return found
 
 
 def markdown(runs: Sequence[Run]) -> str:

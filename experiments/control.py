@@ -19,8 +19,8 @@ import numpy as np
 from absl import flags
 
 import negjax
-from experiments import common, control_page, facts, flag_lists
-from experiments.control_edits import read_edits
+from experiments import common, control_page, facts, flag_lists, messages
+from experiments.control_edits import EditTable, read_edits
 from experiments.control_results import analyse
 from experiments.control_work import PARTS, WAYS, Asked, all_work, array_specs
 from negjax.control import TURNS
@@ -81,7 +81,7 @@ def main() -> int:
         flag_lists.numbers(_RATIOS),
         wanted,
         _TURNS.value,
-        read_edits(inputs.lm, _EDIT_TABLE.value, _EDITS.value) if "editing" in parts else None,
+        _read_edits(inputs.lm) if "editing" in parts else None,
         _EDIT_PROBABILITY.value,
         ways,
         _unrelated(inputs.lm),
@@ -116,14 +116,20 @@ def main() -> int:
     return 0 if complete else 130
 
 
+def _read_edits(lm: LanguageModel) -> EditTable:
+    with messages.of_flag(_EDIT_TABLE):
+        return read_edits(lm, _EDIT_TABLE.value, _EDITS.value)
+
+
 def _unrelated(lm: LanguageModel) -> Probes | None:
     if _UNRELATED.value is None:
         return None
     column = "prompt" if lm.config.causal else "masked"
-    facts = negjax.read_facts(_UNRELATED.value, prompt_column=column)
-    if len(facts.prompts) < 2:
-        raise ValueError(f"--unrelated={_UNRELATED.value}: expected 2 or more prompts")
-    return negjax.encode(lm, facts.prompts, facts.answers)
+    with messages.of_flag(_UNRELATED):
+        facts = negjax.read_facts(_UNRELATED.value, prompt_column=column)
+        if len(facts.prompts) < 2:
+            raise ValueError("expected 2 or more prompts")
+        return negjax.encode(lm, facts.prompts, facts.answers)
 
 
 def _check_numbers(counts: np.ndarray, wanted: np.ndarray) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from absl import flags
 
 import negjax
-from experiments import common
+from experiments import common, messages
 from negjax.encoding import encode
 from negjax.interventions import Convention
 from negjax.language_model import LanguageModel
@@ -91,9 +91,7 @@ def load_inputs(default_prompts: int, table: negjax.Facts | None = None) -> Inpu
         ValueError: more prompts than the table has, or none that the model can be asked.
     """
     start = time.perf_counter()
-    found = table or negjax.read_facts(
-        _PROBES.value, prompt_column=_PROMPT_COLUMN.value, answer_column=_ANSWER_COLUMN.value
-    )
+    found = table or _read_table()
     prompts = _PROMPTS.value
     if table is not None:
         prompts = 0
@@ -125,6 +123,13 @@ def load_inputs(default_prompts: int, table: negjax.Facts | None = None) -> Inpu
         tuple((found.rows[i], reason) for i, reason in skipped),
         time.perf_counter() - start,
     )
+
+
+def _read_table() -> negjax.Facts:
+    with messages.of_flag(_PROBES):
+        return negjax.read_facts(
+            _PROBES.value, prompt_column=_PROMPT_COLUMN.value, answer_column=_ANSWER_COLUMN.value
+        )
 
 
 def single_fact(prompt: str, answer: str) -> negjax.Facts:

@@ -18,7 +18,7 @@ from absl import flags
 from tqdm import tqdm
 
 import negjax
-from experiments import benchmark_flags, common, mceval8k_leaks_page
+from experiments import benchmark_flags, common, mceval8k_leaks_page, messages
 from experiments.mceval8k_leaks_page import Leaks, Overlap
 from negjax import mceval8k
 from negjax.mceval8k.files import Row, published
@@ -47,7 +47,8 @@ def main() -> int:
         mceval8k_leaks_page.write(folder, leaks, time.perf_counter() - start)
     if _PAGE.value is not None:
         page = mceval8k_leaks_page.markdown(leaks)
-        write_whole(Path(_PAGE.value), lambda file: file.write(page.encode()))
+        with messages.of_flag(_PAGE):
+            write_whole(messages.path(_PAGE), lambda file: file.write(page.encode()))
     common.say(mceval8k_leaks_page.printed(folder, leaks))
     return 0
 

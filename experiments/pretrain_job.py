@@ -10,7 +10,7 @@ from typing import Any
 from absl import flags
 
 import negjax
-from experiments import common
+from experiments import common, messages
 from negjax.model.config import ModelConfig
 from negjax.pretraining.batches import BatchPlan, Texts, encode_statements
 from negjax.pretraining.corpus import Statement, hold_out, read_mceval8k, read_text
@@ -125,9 +125,11 @@ def read_job() -> Job:
     )
     plan = BatchPlan(common.seed(), _TOKENS.value, _ANSWERS.value)
     if _CORPUS.value is None:
-        every, source = read_mceval8k(_CORPUS_DIR.value), "MCEval8K"
+        with messages.of_flag(_CORPUS_DIR):
+            every, source = read_mceval8k(_CORPUS_DIR.value), "MCEval8K"
     else:
-        every, source = read_text(Path(_CORPUS.value).expanduser()), Path(_CORPUS.value).name
+        with messages.of_flag(_CORPUS):
+            every, source = read_text(_CORPUS.value), Path(_CORPUS.value).name
     every = every[: _STATEMENTS.value or len(every)]
     statements, held_out = hold_out(every, _HELD_OUT.value, common.seed())
     # Of all statements, so that words of those held out fall into the same pieces.

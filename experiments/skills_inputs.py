@@ -8,13 +8,12 @@ import dataclasses
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import jax
 from absl import flags
 
-from experiments import benchmark_flags, common
+from experiments import benchmark_flags, common, messages
 from negjax import mceval8k, memory, skills
 from negjax.language_model import LanguageModel
 from negjax.mceval8k.benchmark import Split
@@ -170,7 +169,7 @@ def _measure_part(
 ) -> skills.Features:
     items = items_of(task, part, language)
     return skills.extract(
-        _FEATURES.value,
+        messages.path(_FEATURES),
         lm,
         mceval8k.encode_items(lm, items, task.labels),
         [item.label for item in items],
@@ -195,9 +194,9 @@ def _measure_part(
 def _advised(told: str) -> str:
     """An error's message; of a folder of features, with advice that helps there.
 
-    `negjax.store` advises flags of a run's own folder: --output, --overwrite.
+    `negjax.store` advises what helps with a run's own folder: another one, or overwrite=True.
     """
-    folder = re.match(re.escape(str(Path(_FEATURES.value))) + r"/[0-9a-f]+", told)
+    folder = re.match(re.escape(str(messages.path(_FEATURES))) + r"/[0-9a-f]+", told)
     if folder is None:
         return told
     what = told.rpartition("; ")[0] or told

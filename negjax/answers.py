@@ -15,7 +15,7 @@ from negjax.language_model import LanguageModel
 from negjax.model.replay import take_read, take_scored
 from negjax.model.targets import target_scores
 from negjax.passes import pass_tokens, run_split
-from negjax.probes import Probes, check_probes
+from negjax.probes import Probes, check_asked
 from negjax.records import readable
 
 
@@ -37,7 +37,7 @@ def plain_answers(
     Raises:
         ValueError: probes that are not encoded; a budget that holds not even one prompt.
     """
-    check_probes(lm, probes)
+    check_asked(lm, probes)
     c, k = lm.config, probes.target_count
     result = Answers(np.empty((len(probes), k)), np.empty((len(probes), k), bool))
     length = batching.bucket(int(probes.mask.sum(1).max()))

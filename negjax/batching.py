@@ -303,7 +303,7 @@ def fitting(budget_bytes: int, each_bytes: int, most: int, what: str) -> int:
     Raises:
         ValueError: not even one fits, or the budget is no whole number.
     """
-    whole_number(budget_bytes, "budget_bytes", 0)
+    whole_number(budget_bytes, "budget_bytes", 1)
     if budget_bytes < each_bytes:
         raise ValueError(
             f"budget_bytes={budget_bytes:,} is too small: {what} takes about {each_bytes:,} bytes"

@@ -8,12 +8,21 @@ estimate is too large gets 2m more replays and none is wasted.
 
 import dataclasses
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 from numpy.polynomial import chebyshev
 
 from negjax.batching import DEFAULT_BUDGET_BYTES
-from negjax.given import shown
+from negjax.given import (
+    finite_in,
+    one_of,
+    real_number,
+    real_numbers,
+    shift_list,
+    shown,
+    whole_number,
+)
 from negjax.gradients import Output
 from negjax.interventions import (
     Convention,
@@ -26,7 +35,7 @@ from negjax.interventions import (
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.neurons import check_neurons
-from negjax.probes import Probes, check_probes
+from negjax.probes import Probes, check_asked
 from negjax.records import readable
 
 # Neurons whose tiny shifts measure the rounding noise of a prompt, spread evenly over the layers.
@@ -36,6 +45,10 @@ NOISE_SHIFT = 1e-2
 # Multiples of it, and the degree of the polynomial through them that is the response's own.
 NOISE_STEPS = np.arange(-4, 5)
 NOISE_DEGREE = 4
+# The error is read off how the last coefficients decay.
+LEAST_NODES = 4
+# Of a function that more nodes do not resolve, further ones tell rounding.
+MOST_NODES = 10_000
 # Coefficients that hardly fall promise nothing about those left out; this bounds the promise.
 SLOWEST_RATE = 0.95
 
@@ -75,24 +88,37 @@ class Response:
         return np.einsum("bnm,xm->bnx", self.coefficients, self._basis(x))
 
     def change(self, shifts: np.ndarray) -> np.ndarray:
-        """Output with the shift minus output without, [B, N, X], both from the series."""
+        """Output with the shift minus output without, [B, N, X], both from the series.
+
+        Raises:
+            ValueError: a shift outside ±radius.
+        """
         x = self._scaled(shifts)
         difference = self._basis(x) - self._basis(np.zeros(1))
         return np.einsum("bnm,xm->bnx", self.coefficients, difference)
 
     def derivative(self, shifts: np.ndarray, order: int = 1) -> np.ndarray:
-        """Derivative of that order with respect to the shift, [B, N, X] at shifts [X]."""
+        """Derivative of that order with respect to the shift, [B, N, X] at shifts [X].
+
+        Raises:
+            ValueError: a shift outside ±radius; an order below 0.
+        """
+        order = whole_number(order, "order", 0)
         x = self._scaled(shifts)
+        # Of the order of the number of coefficients and beyond, the series is 0.
+        order = min(order, self.coefficients.shape[-1])
         series = chebyshev.chebder(self.coefficients, order, self.radius**-1.0, axis=-1)
         basis = chebyshev.chebvander(x, series.shape[-1] - 1)
         return np.einsum("bnm,xm->bnx", series, basis)
 
     def _scaled(self, shifts: np.ndarray) -> np.ndarray:
-        shifts = np.atleast_1d(np.asarray(shifts, np.float64))
-        if shifts.ndim != 1 or not (np.abs(shifts) <= self.radius * (1 + 1e-9)).all():
+        one = not real_numbers(shifts, "shifts").ndim
+        shifts = shift_list([shifts] if one else shifts, "shifts", np.dtype(np.float64))
+        if not (np.abs(shifts) <= self.radius * (1 + 1e-9)).all():
             raise ValueError(
                 f"shifts {shown(shifts.tolist())} must be a list within ±{self.radius}, the range "
-                "measured; pass a larger radius to response()"
+                "measured; "
+                "pass a larger radius to response()"
             )
         return shifts / self.radius
 
@@ -133,13 +159,15 @@ def response(
     Raises:
         ValueError: as `sweep`; a radius that is not positive and finite; too few nodes.
     """
-    check_probes(lm, probes)
-    if not (np.isfinite(radius) and radius > 0):
-        raise ValueError(f"radius is {radius}, expected a positive number")
-    if nodes < 4:
-        raise ValueError(
-            f"nodes is {nodes}, expected at least 4: the error is read off their decay"
-        )
+    check_asked(lm, probes)
+    radius = real_number(radius, "radius", above=0)
+    finite_in(radius, "radius", lm.compute_dtype)
+    nodes = whole_number(nodes, "nodes", LEAST_NODES, MOST_NODES)
+    if max_nodes is not None:
+        max_nodes = whole_number(max_nodes, "max_nodes", 1, MOST_NODES)
+    tolerance = real_number(tolerance, "tolerance", least=0)
+    seed = whole_number(seed, "seed", 0)
+    one_of(output, "output", get_args(Output))
     neurons = check_neurons(lm.config, neurons, len(probes))
     layers = lm.config.layers
 

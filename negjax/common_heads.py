@@ -7,6 +7,7 @@ decide, never text: what a tokeniser merges at the end of the demonstrations is 
 
 import functools
 import itertools
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -15,6 +16,7 @@ import numpy as np
 from flax import nnx
 
 from negjax.batching import bucket
+from negjax.given import shown
 from negjax.language_model import LanguageModel
 from negjax.model.replay import CommonHead, run_head
 from negjax.probes import Probes
@@ -88,6 +90,35 @@ def _run_head(
 def head_tokens(probes: Probes, group: HeadGroup) -> np.ndarray:
     """Token ids of a group's head."""
     return _before_reading(probes, int(group.members[0]))[: group.head]
+
+
+def run_groups(
+    lm: LanguageModel,
+    probes: Probes,
+    groups: Iterable[tuple[HeadGroup, CommonHead | None]] | None,
+) -> Iterator[tuple[HeadGroup, CommonHead | None]]:
+    """The groups given, or those of all probes, each one's head run when its turn comes.
+
+    Raises:
+        ValueError: what is given are no groups; of a member, when its turn comes.
+    """
+    if groups is not None:
+        pairs = "(HeadGroup, CommonHead or None) pairs, as negjax.common_heads makes them"
+        if not isinstance(groups, Iterable) or isinstance(groups, str | bytes | np.ndarray):
+            raise ValueError(f"groups is {shown(groups)}, expected {pairs}")
+        return _checked_pairs(groups, pairs)
+    found = head_groups(lm, probes)
+    return ((group, run_common_head(lm, head_tokens(probes, group))) for group in found)
+
+
+def _checked_pairs(
+    groups: Iterable[tuple[HeadGroup, CommonHead | None]], expected: str
+) -> Iterator[tuple[HeadGroup, CommonHead | None]]:
+    for pair in groups:
+        whole = isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], HeadGroup)
+        if not whole or not isinstance(pair[1], CommonHead | None):
+            raise ValueError(f"groups hold {shown(pair)}, expected {expected}")
+        yield pair
 
 
 def _before_reading(probes: Probes, row: int) -> np.ndarray:

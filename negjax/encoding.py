@@ -1,11 +1,12 @@
 """`encode`: prompts and targets become token arrays, checked before anything is computed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, get_args
 
 import numpy as np
 
-from negjax.language_model import LanguageModel
+from negjax import given
+from negjax.language_model import LanguageModel, check_model
 from negjax.notices import say
 from negjax.probes import Probes, TargetMode
 from negjax.quiet import transformers
@@ -48,23 +49,20 @@ def encode(
         ValueError: naming the row: an empty prompt or target, a target of several tokens, no
             `[MASK]` or several, a prompt longer than the context, an unknown token.
     """
-    if target_mode not in get_args(TargetMode):
-        raise ValueError(f"target_mode is {target_mode!r}, expected one of {get_args(TargetMode)}")
-    if isinstance(prompts, str) or isinstance(targets, str):
-        raise ValueError("prompts and targets are lists: one prompt is [prompt], [target]")
+    lm = check_model(lm)
+    given.one_of(target_mode, "target_mode", get_args(TargetMode))
+    prompts, many = given.texts(prompts, "prompts"), _target_rows(targets)
+    if separator is not None:
+        given.text(separator, "separator")
     if len(prompts) == 0:
         raise ValueError("no prompts: expected at least one")
-    if len(prompts) != len(targets):
-        raise ValueError(f"{len(prompts)} prompts but {len(targets)} targets: expected one each")
+    if len(prompts) != len(many):
+        raise ValueError(f"{len(prompts)} prompts but {len(many)} targets: expected one each")
     if target_mode == "all" and not lm.config.causal:
         raise ValueError(
             'target_mode "all" needs a causal LM, since one [MASK] holds one token; '
             'pass target_mode="first"'
         )
-    # What is no text, alone or in a row, is refused with its row's number.
-    many = tuple(
-        (t,) if isinstance(t, str) or not isinstance(t, Iterable) else tuple(t) for t in targets
-    )
     counts = {len(t) for t in many}
     if len(counts) > 1 or 0 in counts:
         raise ValueError(f"targets a prompt: {sorted(counts)}; expected the same number, 1 or more")
@@ -85,7 +83,7 @@ def encode(
         for k, ids in enumerate(row.targets):
             target_ids[b, k, : len(ids)], target_mask[b, k, : len(ids)] = ids, True
     return Probes(
-        prompts=tuple(prompts),
+        prompts=prompts,
         targets=many,
         tokens=tokens,
         mask=mask,
@@ -94,6 +92,18 @@ def encode(
         target_mask=target_mask,
         target_mode=target_mode,
         mask_id=None if lm.config.causal else lm.tokenizer.mask_token_id,
+    )
+
+
+def _target_rows(targets: object) -> tuple[tuple[str, ...], ...]:
+    """Each prompt's targets, of which one may stand alone."""
+    expected = "a list of texts, or of lists of texts: one of one prompt is [target]"
+    rows = given.listed(targets, "targets", expected)
+    return tuple(
+        (given.text(row, f"targets[{number}]"),)
+        if isinstance(row, str | bytes) or not hasattr(row, "__iter__")
+        else given.texts(row, f"targets[{number}]")
+        for number, row in enumerate(rows)
     )
 
 
@@ -113,7 +123,7 @@ def _encode_row(
     mode: TargetMode,
     separator: str | None,
 ) -> _Row:
-    if not isinstance(prompt, str) or not prompt.strip():
+    if not prompt.strip():
         raise ValueError(f"prompt {number} is empty: {prompt!r}; expected text")
     tokenizer = lm.tokenizer
     if not lm.config.causal:
@@ -121,7 +131,7 @@ def _encode_row(
     tokens = prompt_tokens(lm, f"prompt {number} ({prompt!r})", prompt)
     found = []
     for target in targets:
-        if not isinstance(target, str) or not target.strip():
+        if not target.strip():
             raise ValueError(f"target {target!r} of prompt {number} is empty; expected text")
         what = f"target {target!r} of prompt {number}"
         if mode == "alone":

@@ -1,12 +1,23 @@
 """Arguments as callers give them, checked: errors name the argument, its value and the remedy."""
 
-from collections.abc import Sized
+import math
+import os
+from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import TypeGuard, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+Kind = TypeVar("Kind")
+
 # Characters of a wrong value that an error shows.
 SHOWN = 60
+
+MOST_WHOLE = 2**63 - 1
+"""The largest whole number that an array holds."""
 
 
 def real_numbers(value: object, name: str) -> np.ndarray:
@@ -15,44 +26,112 @@ def real_numbers(value: object, name: str) -> np.ndarray:
     Raises:
         ValueError: it is something else: text, None, truth values, complex or ragged numbers.
     """
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError):
-        array = np.asarray(None)
+    array = as_array(value)
     if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
         raise ValueError(f"{name} is {shown(value)}, expected a number or an array of numbers")
     return array.astype(np.float64)
 
 
-def whole_number(value: int, name: str, least: int) -> int:
-    """A whole number of at least `least`.
+def real_number(
+    value: object,
+    name: str,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+) -> float:
+    """One finite number within bounds; `above` and `below` are excluded, the others included.
 
     Raises:
-        ValueError: it is something else, or less.
+        ValueError: it is something else, several, not finite, or out of bounds.
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} is {shown(value)}, expected a whole number, {least} or more")
+    array = as_array(value)
+    is_number = jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(
+        array.dtype, jnp.integer
+    )
+    found = float(array) if is_number and not array.ndim else math.nan
+    inside = (
+        math.isfinite(found)
+        and (above is None or found > above)
+        and (below is None or found < below)
+        and (least is None or found >= least)
+        and (most is None or found <= most)
+    )
+    if not inside:
+        bounds = {"above": above, "below": below, "of at least": least, "of at most": most}
+        told = [f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None]
+        expected = f"a finite number {' and '.join(told)}".strip()
+        if told == ["above 0"]:
+            expected = "a positive number, and a finite one"
+        if told == ["above 0", "below 1"]:
+            expected = "a share between 0 and 1"
+        raise ValueError(f"{name} is {shown(value)}, expected {expected}")
+    return found
+
+
+def finite_in(values: object, name: str, dtype: jnp.dtype) -> np.ndarray:
+    """Numbers of any shape in a floating dtype, all of them finite there.
+
+    Raises:
+        ValueError: what is no number, is not finite, or is too large for the dtype.
+    """
+    given = real_numbers(values, name)
+    with np.errstate(over="ignore"):
+        found = given.astype(dtype)
+    wrong = given[~np.isfinite(found)]
+    if wrong.size:
+        why = f", which {np.dtype(dtype).name} cannot hold" if np.isfinite(wrong[0]) else ""
+        raise ValueError(f"{name} holds {wrong[0]:g}{why}: expected finite numbers")
+    return found
+
+
+def shift_list(value: object, name: str, dtype: jnp.dtype) -> np.ndarray:
+    """Shifts [X], X ≥ 1, in a model's compute dtype.
+
+    Raises:
+        ValueError: no numbers, not one axis of them, or one that is not finite in the dtype.
+    """
+    given = real_numbers(value, name)
+    if given.ndim != 1 or not given.size:
+        raise ValueError(
+            f"{name} is {shown(value)}, expected a list of finite numbers [X], one or more"
+        )
+    return finite_in(value, name, dtype)
+
+
+def whole_number(value: object, name: str, least: int, most: int = MOST_WHOLE) -> int:
+    """A whole number from `least` to `most`.
+
+    Raises:
+        ValueError: it is something else, or out of bounds.
+    """
+    if not is_whole(value) or not least <= value <= most:
+        limit = "" if most == MOST_WHOLE else f", {most} at most"
+        raise ValueError(
+            f"{name} is {shown(value)}, expected a whole number, {least} or more{limit}"
+        )
     return int(value)
 
 
-def whole_numbers(value: object, name: str, dtype: type[np.integer] = np.int32) -> np.ndarray:
-    """An array of whole numbers, as `dtype`.
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether it is one whole number; True and False, which Python counts as such, are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def integers(value: object, name: str, expected: str) -> np.ndarray:
+    """Whole numbers of any shape, as an integer array.
+
+    Args:
+        expected: what the error says should have been given.
 
     Raises:
-        ValueError: it is something else, or a number does not fit.
+        ValueError: anything else: floats, truth values, text, None, ragged lists.
     """
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError):
-        array = np.asarray(None)
+    array = as_array(value)
     if not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"{name} is {shown(value)}, expected an array of whole numbers")
-    limits = np.iinfo(dtype)
-    if array.size and (array.min() < limits.min or array.max() > limits.max):
-        raise ValueError(
-            f"{name} holds {array.min()} to {array.max()}, expected {limits.min} to {limits.max}"
-        )
-    return array.astype(dtype, copy=False)
+        raise ValueError(f"{name}: {described(value)} was given, expected {expected}")
+    return array
 
 
 def truths(value: object, name: str) -> np.ndarray:
@@ -61,19 +140,149 @@ def truths(value: object, name: str) -> np.ndarray:
     Raises:
         ValueError: it is something else.
     """
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError):
-        array = np.asarray(None)
+    array = as_array(value)
     if array.dtype != bool:
         raise ValueError(f"{name} is {shown(value)}, expected an array of truth values")
     return array
 
 
+def flag(value: object, name: str) -> bool:
+    """True or False.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} is {shown(value)}, expected True or False")
+    return bool(value)
+
+
+def one_of(value: object, name: str, known: Iterable[str]) -> str:
+    """One of some words.
+
+    Raises:
+        ValueError: anything else, of whatever type.
+    """
+    words = tuple(known)
+    if not isinstance(value, str) or value not in words:
+        raise ValueError(f"{name} is {shown(value)}, expected one of {', '.join(words)}")
+    return value
+
+
+def text(value: object, name: str) -> str:
+    """A string.
+
+    Raises:
+        ValueError: anything else, bytes too; or a string with half a surrogate pair, which no file
+            and no vocabulary holds.
+    """
+    if isinstance(value, bytes | bytearray):
+        raise ValueError(f"{name} is {shown(value)}, expected text: decode the bytes first")
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {shown(value)}, expected text")
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ValueError(
+            f"{name} is {shown(value)}, which holds half a surrogate pair: expected text that can "
+            "be written as UTF-8"
+        )
+    return value
+
+
+def listed(value: object, name: str, expected: str) -> list[object]:
+    """The members of a list, tuple, array or other ordered collection of any objects.
+
+    Args:
+        expected: what the error says should have been given.
+
+    Raises:
+        ValueError: it is text, bytes, a mapping, a set, or cannot be gone through.
+    """
+    alone = isinstance(value, str | bytes | bytearray | Mapping | AbstractSet)
+    # An array without axes has the methods of what can be gone through, and cannot.
+    no_axes = isinstance(value, np.ndarray | jax.Array) and not value.ndim
+    if alone or no_axes or not isinstance(value, Iterable):
+        raise ValueError(f"{name} is {shown(value)}, expected {expected}")
+    return list(value)
+
+
+def texts(value: object, name: str) -> tuple[str, ...]:
+    """The strings of a list; it may be empty.
+
+    Raises:
+        ValueError: it is no list, a single text among others, or holds what is no text.
+    """
+    members = listed(value, name, f"a list of texts (one is [{name.rstrip('s')}])")
+    return tuple(text(member, f"{name}[{number}]") for number, member in enumerate(members))
+
+
+def instance(value: object, name: str, kind: type[Kind], made_by: str) -> Kind:
+    """A record of a class.
+
+    Args:
+        made_by: the call that makes one.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise ValueError(f"{name} is {shown(value)}, expected {article} {kind.__name__}: {made_by}")
+    return value
+
+
+def path(value: object, name: str) -> Path:
+    """A path with the user's home folder in place of `~`.
+
+    Raises:
+        ValueError: it is no string and no path, or empty, or holds a character that no path has.
+    """
+    if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
+        raise ValueError(f"{name} is {shown(value)}, expected a path: text or pathlib.Path")
+    given = os.fspath(value)
+    try:
+        os.fsencode(given)
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} is {shown(value)}, which no file system takes") from None
+    if not given or "\0" in given:
+        raise ValueError(f"{name} is {shown(value)}, expected a path")
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise ValueError(
+            f"{name} is {shown(value)}: {error}; write the folder out instead of ~"
+        ) from error
+
+
+def as_array(value: object) -> np.ndarray:
+    """Anything as an array; of objects where it is ragged or holds something other than numbers."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, OverflowError):
+        return np.asarray(None)
+    return np.asarray(None) if array.dtype != bool and _holds_truth(value) else array
+
+
+def described(value: object) -> str:
+    """A wrong array by its type and shape, anything else as `shown` says."""
+    array = as_array(value)
+    if array.ndim and array.dtype != object:
+        return f"{array.dtype}{list(array.shape)}"
+    return shown(value)
+
+
 def shown(value: object) -> str:
     """A wrong value, for an error."""
-    text = repr(value)
-    if len(text) <= SHOWN and "\n" not in text:
-        return text
+    if isinstance(value, np.ndarray | jax.Array) and value.ndim:
+        return f"an array {value.dtype}{list(value.shape)}"
+    written = repr(value)
+    if len(written) <= SHOWN and "\n" not in written:
+        return written
     size = f" of {len(value)}" if isinstance(value, Sized) else ""
     return f"a {type(value).__name__}{size}"
+
+
+def _holds_truth(value: object) -> bool:
+    """Whether True or False stands among the members of nested lists: numpy takes them for 1, 0."""
+    if isinstance(value, list | tuple):
+        return any(map(_holds_truth, value))
+    return isinstance(value, bool)

@@ -12,14 +12,9 @@ from flax import nnx
 
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.common_heads import (
-    HeadGroup,
-    head_groups,
-    head_tokens,
-    padded_head,
-    run_common_head,
-)
+from negjax.common_heads import HeadGroup, padded_head, run_groups
 from negjax.finite import check_finite
+from negjax.given import flag, one_of, whole_number
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.model.replay import (
@@ -36,7 +31,7 @@ from negjax.model.targets import Output, target_derivatives
 from negjax.model.transformer import linearise
 from negjax.neurons import check_neurons
 from negjax.passes import pass_tokens, run_split
-from negjax.probes import Probes, check_probes
+from negjax.probes import Probes, check_asked
 from negjax.records import readable
 
 # Where few programs are wanted: length buckets an octave, and tokens of a batch. More would fill
@@ -93,7 +88,9 @@ def neurgrad(
         ValueError: no encoded probes, an unknown site or output, a budget that holds not even one
             prompt, a gradient that overflows.
     """
-    check_probes(lm, probes)
+    check_asked(lm, probes)
+    one_of(output, "output", get_args(Output))
+    whole_number(budget_bytes, "budget_bytes", 1)
     c = lm.config
     chosen = c.site(site)
     b, k = len(probes), probes.target_count
@@ -133,24 +130,39 @@ def gradient_batches(
         few_shapes: pad more, so that few programs need compiling, and keep the rows that only fill
             a batch up: b is then what the arrays have, at least the number of indices.
 
-    Yields:
-        indices [b] of the batch's probes, probabilities [b, K], activations [b, L, F] and computed
-        gradients [b, K, L, F].
+    Returns:
+        an iterator over indices [b] of the batch's probes, probabilities [b, K], activations
+        [b, L, F] and computed gradients [b, K, L, F].
 
     Raises:
         ValueError: as `neurgrad`.
     """
-    check_probes(lm, probes)
-    if output not in get_args(Output):
-        raise ValueError(f"output is {output!r}, expected one of {get_args(Output)}")
+    check_asked(lm, probes)
+    one_of(output, "output", get_args(Output))
+    flag(linearised, "linearised")
+    flag(few_shapes, "few_shapes")
+    whole_number(budget_bytes, "budget_bytes", 1)
     chosen = lm.config.site(site)
+    pairs = run_groups(lm, probes, groups)
+    return _gradient_batches(
+        lm, probes, chosen, output, linearised, pairs, few_shapes, budget_bytes
+    )
+
+
+def _gradient_batches(
+    lm: LanguageModel,
+    probes: Probes,
+    chosen: Site,
+    output: Output,
+    linearised: bool,
+    groups: Iterator[tuple[HeadGroup, CommonHead | None]],
+    few_shapes: bool,
+    budget_bytes: int,
+) -> Iterator[tuple[np.ndarray, jax.Array, jax.Array, jax.Array]]:
     # A joint target's tokens are part of the suffix: each such target is a replay of its own.
     joint = probes.target_ids.shape[2] > 1
     targets = list(range(probes.target_count)) if joint else [None]
     steps = FEW_STEPS if few_shapes else batching.STEPS
-    if groups is None:
-        found = head_groups(lm, probes)
-        groups = ((group, run_common_head(lm, head_tokens(probes, group))) for group in found)
     for group, head in groups:
         for index, rows in gradient_plan(lm, probes, group, budget_bytes, few_shapes=few_shapes):
             padded = np.resize(index, rows)
@@ -290,7 +302,7 @@ def effects(
         ValueError: no encoded probes, an unknown site, neurons that the model does not have, a
             budget that holds not even one; an effect that overflows.
     """
-    check_probes(lm, probes)
+    check_asked(lm, probes)
     c = lm.config
     chosen = c.site(site)
     neurons = check_neurons(c, neurons, len(probes))

@@ -13,6 +13,7 @@ from flax import nnx
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.finite import check_finite
+from negjax.given import one_of
 from negjax.gradients import sign
 from negjax.language_model import LanguageModel
 from negjax.model import tails
@@ -22,7 +23,7 @@ from negjax.model.replay import Pass, take_read
 from negjax.model.rows import Rows, sweep_rows
 from negjax.model.targets import Output, output_of
 from negjax.passes import run_split
-from negjax.probes import Probes, check_probes, check_target
+from negjax.probes import Probes, check_asked, check_target
 
 Convention = Literal["signed", "additive"]
 
@@ -139,7 +140,7 @@ def measure_rows(
         ValueError: bad probes, convention or site; a budget that holds not even one prompt; an
             output that overflows.
     """
-    check_probes(lm, probes)
+    check_asked(lm, probes)
     check_convention(convention)
     chosen = lm.config.site(site)
     plan = plan_rows(lm, probes, rows.layer.shape[1], kernel.cost, budget_bytes)
@@ -293,8 +294,7 @@ def check_convention(convention: str) -> None:
     Raises:
         ValueError: it is neither `signed` nor `additive`.
     """
-    if convention not in get_args(Convention):
-        raise ValueError(f"convention is {convention!r}, expected one of {get_args(Convention)}")
+    one_of(convention, "convention", get_args(Convention))
 
 
 def select_output(output: Output, log_probability: np.ndarray, logit: np.ndarray) -> np.ndarray:
@@ -303,8 +303,7 @@ def select_output(output: Output, log_probability: np.ndarray, logit: np.ndarray
     Raises:
         ValueError: an unknown output.
     """
-    if output not in get_args(Output):
-        raise ValueError(f"output is {output!r}, expected one of {get_args(Output)}")
+    one_of(output, "output", get_args(Output))
     return output_of(output, log_probability, logit)
 
 

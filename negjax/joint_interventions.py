@@ -18,6 +18,7 @@ from flax import nnx
 from negjax import batching
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.finite import check_finite
+from negjax.given import finite_in, flag
 from negjax.interventions import (
     Convention,
     check_convention,
@@ -32,7 +33,7 @@ from negjax.model.readout import Spread
 from negjax.model.replay import Pass
 from negjax.neurons import NeuronSets, dense_sets
 from negjax.passes import run_split
-from negjax.probes import Probes, check_probes, check_target
+from negjax.probes import Probes, check_asked, check_target
 from negjax.records import readable
 from negjax.shifted_outputs import ShiftedOutputs
 
@@ -108,8 +109,10 @@ def joint(
             to, bad shifts, convention, site or target, by name; a budget that holds not even one
             prompt or two rows.
     """
-    check_probes(lm, probes)
+    check_asked(lm, probes)
     check_convention(convention)
+    flag(clamp, "clamp")
+    flag(spread, "spread")
     target, chosen = check_target(probes, target), lm.config.site(site)
     sets = _checked(lm, sets, clamp)
     how: How = "clamp" if clamp else convention
@@ -170,15 +173,20 @@ class _Call(NamedTuple):
 
 
 def _checked(lm: LanguageModel, sets: NeuronSets | np.ndarray, clamp: bool) -> NeuronSets:
+    if not isinstance(sets, NeuronSets | np.ndarray):
+        raise ValueError(
+            f"sets are a {type(sets).__name__}, expected an array of shifts [R, L, F] or "
+            "neuron_sets(lm.config, [(neurons, shift), …])"
+        )
     if not isinstance(sets, NeuronSets):
         if clamp:
-            raise ValueError("an array [R, L, F] names shifts; to clamp, pass neuron_sets(...)")
-        if not isinstance(sets, np.ndarray):
             raise ValueError(
-                f"sets are a {type(sets).__name__}, expected an array of shifts [R, L, F] or "
-                "neuron_sets(lm.config, [(neurons, shift), …])"
+                "sets: an array [R, L, F] names shifts; to clamp, pass neuron_sets(...)"
             )
-        return dense_sets(lm.config, sets)
+        try:
+            sets = dense_sets(lm.config, sets)
+        except ValueError as error:
+            raise ValueError(f"sets: {error}") from None
     shape = (lm.config.layers, lm.config.neurons)
     if sets.model_shape != shape:
         raise ValueError(
@@ -186,6 +194,7 @@ def _checked(lm: LanguageModel, sets: NeuronSets | np.ndarray, clamp: bool) -> N
             f"{sets.model_shape[1]} neurons, {lm.name} has {shape[0]} of {shape[1]}; make them "
             "with its config"
         )
+    finite_in(sets.values, "sets", lm.compute_dtype)
     several = np.argwhere(np.isnan(sets.levels))
     if clamp and len(several):
         row, column = several[0]

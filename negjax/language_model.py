@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from negjax.given import instance
 from negjax.model.config import ModelConfig
 from negjax.model.layers import compute_dtype
 from negjax.quiet import transformers
@@ -65,3 +66,12 @@ class LanguageModel:
     def parameter_count(self) -> int:
         """Entries of all parameters."""
         return sum(leaf.size for leaf in jax.tree.leaves(self.params))
+
+
+def check_model(value: object, name: str = "lm") -> LanguageModel:
+    """Refuses what is no language model.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    return instance(value, name, LanguageModel, "what negjax.load returns")

@@ -1,13 +1,18 @@
 """NEG and linearity: the zero-intercept least-squares line through an output's changes."""
 
 import dataclasses
+from typing import get_args
 
 import numpy as np
 
 from negjax.chebyshev import Response
+from negjax.given import one_of, real_number, shift_list, shown
 from negjax.gradients import Output
 from negjax.records import readable
 from negjax.sweeps import Sweep
+
+MOST_STEPS = 1_000_000
+"""Of a grid, to either side of 0."""
 
 
 @readable
@@ -51,6 +56,12 @@ def linear_fit(
     Raises:
         ValueError: shifts for a sweep, none for a response, fewer than two shifts ≠ 0 in range.
     """
+    if not isinstance(measured, Sweep | Response):
+        raise ValueError(f"measured is {shown(measured)}, expected what sweep or response returns")
+    if within is not None:
+        within = real_number(within, "within", above=0)
+    if output is not None:
+        one_of(output, "output", get_args(Output))
     if isinstance(measured, Sweep):
         if shifts is not None:
             raise ValueError("a sweep has its own shifts; pass within= to use some of them")
@@ -64,7 +75,7 @@ def linear_fit(
             )
         if output not in (None, measured.output):
             raise ValueError(f"the response is of the {measured.output}, not of the {output}")
-        grid = np.asarray(shifts, np.float64)
+        grid = shift_list(shifts, "shifts", np.dtype(np.float64))
         keep = _kept(grid, within)
         changes = measured.change(grid[keep])
     slope, pearson = fit_changes(grid[keep], changes)
@@ -89,10 +100,17 @@ def paper_grid(radius: float = 10.0, step: float = 0.2) -> np.ndarray:
     """Shifts ±step, …, ±radius, ascending, 0 left out: [X].
 
     Raises:
-        ValueError: a step that is not positive, or a radius smaller than it.
+        ValueError: a step that is not positive, a radius smaller than it, or more than
+            `MOST_STEPS` steps a side.
     """
-    if not 0 < step <= radius:
-        raise ValueError(f"shift step {step} and range {radius}: expected 0 < step ≤ range")
+    radius = real_number(radius, "radius", above=0)
+    step = real_number(step, "step", above=0)
+    if step > radius:
+        raise ValueError(f"step is {step:g} and radius {radius:g}: expected 0 < step ≤ radius")
+    if radius / step > MOST_STEPS:
+        raise ValueError(
+            f"step is {step:g} and radius {radius:g}: expected at most {MOST_STEPS:,} steps a side"
+        )
     up = step * np.arange(1, int(np.floor(radius / step * (1 + 1e-9))) + 1)
     return np.concatenate([-up[::-1], up])
 
@@ -102,5 +120,7 @@ def _kept(grid: np.ndarray, within: float | None) -> np.ndarray:
     if within is not None:
         keep &= np.abs(grid) <= within * (1 + 1e-6)
     if keep.sum() < 2:
-        raise ValueError(f"fewer than two shifts other than 0 within ±{within}: {grid}")
+        raise ValueError(
+            f"fewer than two shifts other than 0 within ±{within}: {shown(grid.tolist())}"
+        )
     return keep

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from negjax import accelerators, memory
-from negjax.checkpoints import gguf_files, hub, safetensors_files
+from negjax import accelerators, given, given_files, memory
+from negjax.checkpoints import gguf_files, gguf_header, hub, safetensors_files, sources
 from negjax.checkpoints.conversion import Tensors, abstract_model, to_parameters
 from negjax.checkpoints.tokenizer_files import read_tokenizer
 from negjax.families import family_of
@@ -87,25 +87,23 @@ def load(
 
     Raises:
         FileNotFoundError: no such model, or a part of it is missing.
+        OSError: JAX cannot start on the device that was asked for.
         ValueError: an argument is wrong, a file is damaged, or the model is not one that negjax
             computes exactly; the message names what.
     """
     accelerators.compile_quickly()
     memory.give_back_after_compiling()
     weight_dtype = _weight_dtype(dtype)
-    _check_precision(precision)
+    check_precision(precision)
     assumed = _setting_names(assume_harmless)
-    path = Path(source).expanduser()
-    if path.is_dir():
+    accelerators.check_started()
+    path = sources.on_disk(source)
+    if path is None:
+        parts = _load_named(str(source), weight_dtype, assumed)
+    elif path.is_dir():
         parts = _load_directory(path, weight_dtype, assumed)
-    elif path.is_file():
-        parts = _load_gguf(path, weight_dtype, assumed)
-    elif source == EMBEDDED:
-        parts = _load_gguf(embedded_file(), weight_dtype, assumed)
-    elif source == FACTS_BERT:
-        parts = _load_directory(facts_bert_directory(), weight_dtype, assumed)
     else:
-        parts = _load_directory(hub.fetch(_hub_id(source)), weight_dtype, assumed)
+        parts = _load_gguf(path, weight_dtype, assumed)
     config, params, tokenizer = parts
     return LanguageModel(
         name=str(source),
@@ -174,7 +172,7 @@ def _load_directory(directory: Path, dtype: jnp.dtype, assumed: Sequence[str]) -
         raise FileNotFoundError(
             f"{directory}: no config.json here; expected a directory in Hugging Face layout"
         )
-    raw = safetensors_files.read_json(config_file)
+    raw = given_files.read_json(config_file)
     family = family_of(raw.get("model_type"), str(config_file))
     config = family.config_from_hf(raw, str(config_file), assumed)
     tensors = safetensors_files.read_directory(directory)
@@ -182,9 +180,30 @@ def _load_directory(directory: Path, dtype: jnp.dtype, assumed: Sequence[str]) -
     return config, _parameters(tensors, config, dtype, directory), tokenizer
 
 
+def _load_named(name: str, dtype: jnp.dtype, assumed: Sequence[str]) -> _Parts:
+    if name == EMBEDDED:
+        return _load_gguf(embedded_file(), dtype, assumed)
+    if name == FACTS_BERT:
+        return _load_directory(facts_bert_directory(), dtype, assumed)
+    if name in SHORT_NAMES:
+        return _load_directory(hub.fetch(SHORT_NAMES[name]), dtype, assumed)
+    if hub.is_hub_id(name):
+        return _load_directory(hub.fetch(name), dtype, assumed)
+    raise FileNotFoundError(
+        f"source {name!r} is no directory, no file, no hub id (owner/name) and none of the known "
+        f"names {', '.join(sorted((EMBEDDED, FACTS_BERT, *SHORT_NAMES)))}"
+    )
+
+
 def _load_gguf(path: Path, dtype: jnp.dtype, assumed: Sequence[str]) -> _Parts:
-    if path.suffix != ".gguf":
-        raise ValueError(f"{path}: expected a directory or a file ending in .gguf")
+    # Caches keep files under names without a suffix: the content decides.
+    start = given_files.first_bytes(path)
+    if path.suffix.lower() != ".gguf" and not gguf_header.is_gguf(start):
+        given_files.refuse_pointer(start, path)
+        raise ValueError(
+            f"{path}: expected a directory in Hugging Face layout or a GGUF file, and this begins "
+            f"with {start[:4]!r}; of safetensors weights, pass the directory that they are in"
+        )
     file = gguf_files.open_file(path)
     config = gguf_files.read_config(file, assumed)
     tensors = gguf_files.read_tensors(file, config)
@@ -196,21 +215,8 @@ def _parameters(tensors: Tensors, config: ModelConfig, dtype: jnp.dtype, origin:
     return to_parameters(tensors, table, config, dtype, origin=str(origin))
 
 
-def _hub_id(source: str | Path) -> str:
-    name = str(source)
-    if isinstance(source, str) and name in SHORT_NAMES:
-        return SHORT_NAMES[name]
-    if isinstance(source, str) and hub.is_hub_id(name) and not name.endswith(".gguf"):
-        return name
-    raise FileNotFoundError(
-        f"{name!r} is no directory, no file, no hub id (owner/name) and none of the known names "
-        f"{', '.join(sorted((EMBEDDED, FACTS_BERT, *SHORT_NAMES)))}"
-    )
-
-
 def _weight_dtype(dtype: str) -> jnp.dtype:
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
+    given.one_of(dtype, "dtype", DTYPES)
     if jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise ValueError(
             "dtype 'float64': JAX keeps 64-bit numbers only when told to; set the environment "
@@ -229,7 +235,13 @@ def _setting_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names)))
 
 
-def _check_precision(precision: str) -> None:
+def check_precision(precision: str) -> None:
+    """Refuses what JAX does not know as a precision of matrix products.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    given.text(precision, "precision")
     try:
         with jax.default_matmul_precision(precision):
             pass

@@ -6,9 +6,21 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from negjax.given import real_numbers, shown, whole_numbers
-from negjax.model.config import ModelConfig
+from negjax.given import (
+    as_array,
+    described,
+    integers,
+    is_whole,
+    listed,
+    real_numbers,
+    shown,
+    whole_number,
+)
+from negjax.model.config import ModelConfig, check_config
 from negjax.records import readable
+
+MOST_PROMPTS = 10**7
+"""For which neurons are drawn at once: more would not fit memory."""
 
 
 def check_neurons(config: ModelConfig, neurons: np.ndarray, prompts: int) -> np.ndarray:
@@ -20,16 +32,14 @@ def check_neurons(config: ModelConfig, neurons: np.ndarray, prompts: int) -> np.
     Raises:
         ValueError: no neurons, another shape or type, or a neuron that the model does not have.
     """
-    array = np.asarray(neurons)
+    expected = "integers [N, 2] or [B, N, 2]: (layer, index) pairs"
+    array = as_array(neurons)
     if (
         array.ndim not in (2, 3)
         or array.shape[-1] != 2
         or not np.issubdtype(array.dtype, np.integer)
     ):
-        raise ValueError(
-            f"neurons are {array.dtype}{list(array.shape)}, expected integers [N, 2] or [B, N, 2]: "
-            "(layer, index) pairs"
-        )
+        raise ValueError(f"neurons are {described(neurons)}, expected {expected}")
     if array.shape[-2] == 0:
         raise ValueError("no neurons: expected at least one (layer, index) pair")
     if array.ndim == 3 and array.shape[0] != prompts:
@@ -48,7 +58,12 @@ def check_neurons(config: ModelConfig, neurons: np.ndarray, prompts: int) -> np.
 
 
 def all_neurons(config: ModelConfig) -> np.ndarray:
-    """[L · F, 2], layer-major."""
+    """[L · F, 2], layer-major.
+
+    Raises:
+        ValueError: no model's config.
+    """
+    check_config(config)
     layer, index = np.divmod(np.arange(config.layers * config.neurons), config.neurons)
     return np.stack([layer, index], axis=1).astype(np.int32)
 
@@ -59,11 +74,15 @@ def random_neurons(config: ModelConfig, count: int, prompts: int, seed: int) -> 
     A prompt's choice depends on the seed and its number alone, not on how many prompts there are.
 
     Raises:
-        ValueError: more neurons than the model has, or fewer than 1.
+        ValueError: more neurons than the model has, or fewer than 1; prompts or a seed that are no
+            whole numbers.
     """
+    check_config(config)
     total = config.layers * config.neurons
-    if not 1 <= count <= total:
-        raise ValueError(f"{count} neurons a prompt: expected 1 to {total}, or all")
+    if not is_whole(count) or not 1 <= count <= total:
+        raise ValueError(f"{shown(count)} neurons a prompt (count): expected 1 to {total}, or all")
+    prompts = whole_number(prompts, "prompts", 1, MOST_PROMPTS)
+    seed = whole_number(seed, "seed", 0)
     chosen = [
         np.sort(np.random.default_rng([seed, row]).choice(total, count, replace=False))
         for row in range(prompts)
@@ -98,7 +117,11 @@ class NeuronSets:
                 f"{list(self.levels.shape)}, expected [R, n, 2], [R, n] and [R, n]; neuron_sets "
                 "makes them of lists"
             )
-        object.__setattr__(self, "neurons", whole_numbers(self.neurons, "neurons"))
+        object.__setattr__(
+            self,
+            "neurons",
+            integers(self.neurons, "neurons", "an array of whole numbers [R, n, 2]"),
+        )
         layers, neurons = self.model_shape
         layer, index = self.neurons[..., 0], self.neurons[..., 1]
         # Layer L fills up; on a device an index beyond it would be moved into the model.
@@ -150,19 +173,21 @@ def neuron_sets(config: ModelConfig, sets: Sequence[tuple[ArrayLike, ArrayLike]]
         ValueError: no sets, an empty set, more neurons than the model has, a neuron that it does
             not have, a value that is not finite; the set is named by its number.
     """
-    if isinstance(sets, str) or not isinstance(sets, Sequence):
-        raise ValueError(f"sets is {shown(sets)}, expected a list of (neurons, values) pairs")
-    if not len(sets):
+    check_config(config)
+    pairs = listed(sets, "sets", "a list of (neurons, values) pairs")
+    if not pairs:
         raise ValueError("no sets of neurons: expected at least one")
     merged = []
-    for number, pair in enumerate(sets):
+    for number, pair in enumerate(pairs):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise ValueError(f"set {number}: {shown(pair)}, expected a pair of neurons and values")
+            raise ValueError(
+                f"sets[{number}]: {shown(pair)}, expected a pair of neurons and values"
+            )
         neurons, values = pair
         try:
-            merged.append(_merged(config, np.asarray(neurons), values))
+            merged.append(_merged(config, neurons, values))
         except ValueError as error:
-            raise ValueError(f"set {number}: {error}") from None
+            raise ValueError(f"sets[{number}]: {error}") from None
     return _filled_up(config, merged)
 
 
@@ -172,7 +197,7 @@ def dense_sets(config: ModelConfig, shifts: np.ndarray) -> NeuronSets:
     Raises:
         ValueError: another shape, or a shift that is not finite.
     """
-    shifts = np.asarray(shifts, np.float64)
+    shifts = real_numbers(shifts, "shifts")
     shape = (config.layers, config.neurons)
     if shifts.ndim != 3 or not len(shifts) or shifts.shape[1:] != shape:
         raise ValueError(
@@ -191,11 +216,12 @@ def dense_sets(config: ModelConfig, shifts: np.ndarray) -> NeuronSets:
 
 
 def _merged(
-    config: ModelConfig, neurons: np.ndarray, values: ArrayLike
+    config: ModelConfig, given: ArrayLike, values: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Different neurons [n, 2], sorted, the sum of each one's values [n], and the value itself [n],
     NaN where there are several."""
     total = config.layers * config.neurons
+    neurons = integers(given, "neurons", "integers [n, 2]: (layer, index) pairs")
     if neurons.ndim == 2 and len(neurons) > total:
         raise ValueError(f"{len(neurons):,} neurons, more than the {total:,} that the model has")
     if neurons.ndim != 2:

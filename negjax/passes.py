@@ -11,7 +11,7 @@ from negjax.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.finite import check_finite
 from negjax.language_model import LanguageModel
 from negjax.model.replay import Pass, run
-from negjax.probes import Probes, check_probes
+from negjax.probes import Probes, check_asked
 
 # Enough tokens in one pass to fill the matrix units; more only takes memory.
 PASS_TOKENS, ACCELERATOR_PASS_TOKENS = 4096, 16384
@@ -48,7 +48,7 @@ def activations(
     Raises:
         ValueError: unknown site; a budget that holds not even one prompt.
     """
-    check_probes(lm, probes)
+    check_asked(lm, probes)
     c = lm.config
     chosen = c.site(site)
     length = batching.bucket(int(probes.mask.sum(1).max()))

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from negjax.given import shown, truths, whole_numbers
-from negjax.language_model import LanguageModel
+from negjax.given import as_array, integers, is_whole, shown, truths, whole_number
+from negjax.language_model import check_model
 from negjax.records import readable
 from negjax.token_ids import check_ids
 
@@ -39,8 +39,8 @@ class Probes:
     """Token that a masked LM's prompts are read at; None: they are a causal LM's."""
 
     def __post_init__(self) -> None:
-        for name, kind in (("tokens", np.int32), ("read", np.int32), ("target_ids", np.int32)):
-            object.__setattr__(self, name, whole_numbers(getattr(self, name), name, kind))
+        for name in ("tokens", "read", "target_ids"):
+            object.__setattr__(self, name, _token_numbers(getattr(self, name), name))
         for name in ("mask", "target_mask"):
             object.__setattr__(self, name, truths(getattr(self, name), name))
         _check_shapes(self)
@@ -61,12 +61,12 @@ class Probes:
         Raises:
             ValueError: no numbers, or one that is not from 0 to B − 1.
         """
-        at = np.asarray(index)
+        at = as_array(index)
         whole = at.ndim == 1 and at.size and np.issubdtype(at.dtype, np.integer)
         if not whole or at.min() < 0 or at.max() >= len(self):
             raise ValueError(
-                f"probes numbered {shown(index)} were asked for, expected a list of one or more "
-                f"whole numbers from 0 to {len(self) - 1}"
+                f"probes numbered {shown(index)} were asked for (index), expected a list of one or "
+                f"more whole numbers from 0 to {len(self) - 1}"
             )
         return dataclasses.replace(
             self,
@@ -85,13 +85,22 @@ class Probes:
         Raises:
             ValueError: there is no such target.
         """
-        check_target(self, number)
+        number = whole_number(number, "number", 0, self.target_count - 1)
         return dataclasses.replace(
             self,
             targets=tuple((row[number],) for row in self.targets),
             target_ids=self.target_ids[:, [number]],
             target_mask=self.target_mask[:, [number]],
         )
+
+
+def _token_numbers(value: object, name: str) -> np.ndarray:
+    """Token ids or positions, as int32."""
+    array = integers(value, name, "an array of whole numbers")
+    most = np.iinfo(np.int32).max
+    if array.size and (array.min() < 0 or array.max() > most):
+        raise ValueError(f"{name} holds {array.min()} to {array.max()}, expected 0 to {most}")
+    return array.astype(np.int32, copy=False)
 
 
 def _check_shapes(probes: Probes) -> None:
@@ -188,8 +197,8 @@ def _check_targets(probes: Probes) -> None:
         )
 
 
-def check_probes(lm: LanguageModel, value: object, name: str = "probes") -> None:
-    """Refuses what is no encoded probes, and probes that a model cannot be asked.
+def check_asked(lm: object, value: object, name: str = "probes") -> None:
+    """Refuses what is no model, no encoded probes, and probes that the model cannot be asked.
 
     On a device an index out of range would be moved into it, without a word.
 
@@ -197,6 +206,7 @@ def check_probes(lm: LanguageModel, value: object, name: str = "probes") -> None
         ValueError: naming the argument: it is something else, was encoded for the other kind of
             model, holds a token that this model does not embed, or is longer than its context.
     """
+    lm = check_model(lm)
     if not isinstance(value, Probes):
         raise ValueError(
             f"{name}: {shown(value)} was given, expected Probes: encode(lm, prompts, targets)"
@@ -232,8 +242,7 @@ def check_target(probes: Probes, target: int | None) -> int:
     """
     if target is None and probes.target_count == 1:
         return 0
-    whole = isinstance(target, int | np.integer) and not isinstance(target, bool)
-    if target is None or not whole or not 0 <= target < probes.target_count:
+    if not is_whole(target) or not 0 <= target < probes.target_count:
         raise ValueError(
             f"target is {shown(target)}, and each prompt has {probes.target_count}; "
             f"pass target=0 … {probes.target_count - 1}"

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from negjax.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.given import real_numbers
+from negjax.given import one_of, real_number, real_numbers
 from negjax.gradients import Output
 from negjax.interventions import Cost, Kernel, grid_rows, measure_rows
 from negjax.language_model import LanguageModel
@@ -19,7 +19,7 @@ from negjax.model.readout import Scores
 from negjax.model.replay import Pass
 from negjax.model.rows import Rows, sweep_rows
 from negjax.neurons import check_neurons
-from negjax.probes import Probes, check_probes, check_target
+from negjax.probes import Probes, check_asked, check_target
 from negjax.records import readable
 
 
@@ -67,11 +67,10 @@ def curvature(
     Raises:
         ValueError: bad neurons, site, output or target, by name.
     """
-    check_probes(lm, probes)
+    check_asked(lm, probes)
     target = check_target(probes, target)
     neurons = check_neurons(lm.config, neurons, len(probes))
-    if output not in get_args(Output):
-        raise ValueError(f"output is {output!r}, expected one of {get_args(Output)}")
+    one_of(output, "output", get_args(Output))
     activation, found = measure_rows(
         lm,
         probes,
@@ -152,8 +151,7 @@ def linear_range(first: np.ndarray, second: np.ndarray, tolerance: float) -> np.
         ValueError: a tolerance that is not positive and finite, derivatives that are no numbers or
             of different shapes.
     """
-    if real_numbers(tolerance, "tolerance").shape or not 0 < tolerance < np.inf:
-        raise ValueError(f"tolerance is {tolerance}, expected a positive share of the change")
+    tolerance = real_number(tolerance, "tolerance", above=0)
     shapes = []
     for x, name in ((first, "first"), (second, "second")):
         values = real_numbers(x, name)

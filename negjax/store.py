@@ -6,7 +6,6 @@ under its name whole or not at all, and a group counts as finished only after it
 written: a run that is interrupted, killed or out of disk space goes on where it stopped.
 """
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -21,13 +20,15 @@ import pyarrow as pa
 import zarr
 from pyarrow import parquet
 
+from negjax import given
+from negjax.locks import LOCK, lock_folder
 from negjax.records import cut, readable
 from negjax.whole_files import explained, read_json, remove_partial, write_json, write_whole
 
 FORMAT = 1
 """Version of the layout; a folder of another version is not continued."""
 
-SETTINGS, PROGRESS, ARRAYS, LOCK = "settings.json", "progress.json", "measurements.zarr", ".lock"
+SETTINGS, PROGRESS, ARRAYS = "settings.json", "progress.json", "measurements.zarr"
 DISCARDED = "settings.discarded.json"
 """A discarded run's settings, until all that it made is removed."""
 SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES = (
@@ -202,17 +203,21 @@ def open_run(
         ValueError: the folder holds a run with other settings, files that no run wrote, or damaged
             files; or another process is using it.
     """
-    path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{path} is a file, expected a folder for the run; pass another --output")
+    path = given.path(path, "path")
+    if path.is_file():
+        raise ValueError(f"{path} is a file, expected a folder for the run; pass another folder")
     with explained(path, "the run could not be started"):
         path.mkdir(parents=True, exist_ok=True)
-        lock = _lock(path)
+        fresh = not (path / LOCK).exists()
+        lock = lock_folder(path)
     try:
         with explained(path, "the run could not be started"):
             arrays = _prepare(path, settings, specs, attributes, overwrite)
         return RunFolder(path, lock, arrays, _progress(path))
     except BaseException:
+        # Somebody's folder that is refused stays as it was.
+        if fresh and not (path / SETTINGS).exists():
+            (path / LOCK).unlink(missing_ok=True)
         lock.close()
         raise
 
@@ -227,7 +232,7 @@ def open_finished(path: str | Path, settings: Mapping[str, Any]) -> RunFolder | 
     path = Path(path)
     if not (path / SUMMARY).is_file():
         return None
-    lock = _lock(path, fcntl.LOCK_SH)
+    lock = lock_folder(path, shared=True)
     try:
         _check_same(path, {"format": FORMAT, "key": settings_key(settings), "settings": settings})
         arrays = zarr.open_group(path / ARRAYS, mode="r", zarr_format=3)
@@ -241,19 +246,6 @@ def settings_key(settings: Mapping[str, Any]) -> str:
     """SHA-256 of settings: the same for the same content, in whatever order it was given."""
     text = json.dumps(settings, sort_keys=True, allow_nan=False, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _lock(path: Path, kind: int = fcntl.LOCK_EX) -> BinaryIO:
-    """The folder's lock, held until the file is closed or the process ends, however it ends."""
-    lock = (path / LOCK).open("ab")
-    try:
-        fcntl.flock(lock, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise ValueError(
-            f"{path} is in use by another process; wait for it, or pass another --output"
-        ) from None
-    return lock
 
 
 def _prepare(
@@ -316,7 +308,7 @@ def _refuse_strangers(path: Path) -> None:
     if strangers:
         raise ValueError(
             f"{path} holds files that no run wrote ({', '.join(strangers[:3])}); "
-            "pass another --output, or an empty folder"
+            "pass another folder, or an empty one"
         )
 
 
@@ -325,7 +317,7 @@ def _check_same(path: Path, asked: Mapping[str, Any]) -> None:
     if found.get("format") != FORMAT:
         raise ValueError(
             f"{path} was written in layout {found.get('format')}, this is {FORMAT}; "
-            "pass another --output, or --overwrite to discard it"
+            "pass another folder, or overwrite=True to discard it"
         )
     if found.get("key") == asked["key"]:
         return
@@ -337,7 +329,7 @@ def _check_same(path: Path, asked: Mapping[str, Any]) -> None:
     ]
     raise ValueError(
         f"{path} holds a run with other settings ({'; '.join(differing)}); "
-        "pass another --output, or --overwrite to discard it"
+        "pass another folder, or overwrite=True to discard it"
     )
 
 
@@ -345,7 +337,7 @@ def _progress(path: Path) -> dict[str, Any]:
     """Finished groups' seconds, and the digests of what they saved."""
     found = {"sha256": {}, **read_json(path / PROGRESS)}
     if not all(isinstance(found.get(name), dict) for name in ("seconds", "sha256")):
-        raise ValueError(f"{path / PROGRESS} is damaged; pass --overwrite to measure anew")
+        raise ValueError(f"{path / PROGRESS} is damaged; pass overwrite=True to measure anew")
     return found
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from negjax.batching import DEFAULT_BUDGET_BYTES
+from negjax.given import flag, shift_list
 from negjax.interventions import (
     Convention,
     grid_rows,
@@ -14,7 +15,7 @@ from negjax.interventions import (
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.neurons import check_neurons
-from negjax.probes import Probes, check_probes
+from negjax.probes import Probes, check_asked
 from negjax.records import readable
 from negjax.shifted_outputs import ShiftedOutputs
 
@@ -87,10 +88,9 @@ def sweep(
     Raises:
         ValueError: bad neurons, shifts, convention, site or target, by name.
     """
-    check_probes(lm, probes)
-    shifts = np.asarray(shifts, lm.compute_dtype)
-    if shifts.ndim != 1 or not shifts.size or not np.isfinite(shifts).all():
-        raise ValueError(f"shifts are {shifts!r}, expected a list of finite numbers")
+    check_asked(lm, probes)
+    flag(spread, "spread")
+    shifts = shift_list(shifts, "shifts", lm.compute_dtype)
     neurons = check_neurons(lm.config, neurons, len(probes))
     rows = grid_rows(neurons, np.broadcast_to(shifts, (*neurons.shape[:2], shifts.size)))
     found = intervene(

@@ -11,7 +11,11 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, parquet
 
+from negjax import given, given_files
 from negjax.records import readable
+
+MOST_BLOCK = 2**31 - 1
+"""Bytes that pyarrow reads of a CSV file at once."""
 
 # (bytes of a file, names of the wanted columns, source) -> those columns, checked.
 _Columns = Callable[[bytes, Sequence[str], str], list[list[str]]]
@@ -64,8 +68,9 @@ def read_facts(
             missing, or there are several of its name; a prompt or an answer is null, not a string,
             or blank; `limit` is not between 1 and the number of rows.
     """
+    wanted = given.text(prompt_column, "prompt_column"), given.text(answer_column, "answer_column")
     data, suffix, source = _read_bytes(path)
-    prompts, answers = _COLUMNS[suffix](data, (prompt_column, answer_column), source)
+    prompts, answers = _COLUMNS[suffix](data, wanted, source)
     rows = _choose_rows(len(prompts), limit, seed, source)
     return Facts(
         prompts=tuple(prompts[row] for row in rows),
@@ -79,15 +84,18 @@ def read_facts(
 def _read_bytes(path: str | Path | None) -> tuple[bytes, str, str]:
     if path is None:
         return _shipped("facts.csv"), ".csv", "negjax facts"
-    if path == "facts-bert":
+    if isinstance(path, str) and path == "facts-bert":
         return _shipped("facts_bert/facts.csv"), ".csv", "facts-bert facts"
-    path = Path(path)
-    suffix = path.suffix.lower()
+    file = given_files.check_file(path, "path", f"a {', '.join(_COLUMNS)} file, or facts-bert")
+    data, suffix = file.read_bytes(), file.suffix.lower()
     if suffix not in _COLUMNS:
-        raise ValueError(f"{path}: unknown suffix {suffix!r}; known: {', '.join(_COLUMNS)}")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    return path.read_bytes(), suffix, path.name
+        # Caches keep files under names without a suffix: the content decides where it can.
+        suffix = next((own for magic, own in _MAGIC.items() if data.startswith(magic)), suffix)
+    if suffix not in _COLUMNS:
+        raise ValueError(
+            f"path {str(path)!r}: unknown suffix {suffix!r}; known: {', '.join(_COLUMNS)}"
+        )
+    return data, suffix, file.name
 
 
 def _shipped(file: str) -> bytes:
@@ -95,10 +103,14 @@ def _shipped(file: str) -> bytes:
 
 
 def _choose_rows(total: int, limit: int | None, seed: int | None, source: str) -> tuple[int, ...]:
+    if seed is not None:
+        seed = given.whole_number(seed, "seed", 0)
     if limit is None:
         return tuple(range(total))
-    if not 1 <= limit <= total:
-        raise ValueError(f"limit={limit}: {source} has {total} rows; pass 1 to {total}, or None")
+    if not given.is_whole(limit) or not 1 <= limit <= total:
+        raise ValueError(
+            f"limit={given.shown(limit)}: {source} has {total} rows; pass 1 to {total}, or None"
+        )
     if seed is None:
         return tuple(range(limit))
     drawn = np.random.Generator(np.random.PCG64(seed)).choice(total, size=limit, replace=False)
@@ -106,8 +118,11 @@ def _choose_rows(total: int, limit: int | None, seed: int | None, source: str) -
 
 
 def _csv_table(data: bytes, source: str) -> pa.Table:
-    _decode(data, source)
-    read = csv.ReadOptions(use_threads=False)  # its errors give row numbers
+    given_files.decoded(data, source)
+    # One block, whatever its size: pyarrow reads no row that is longer than a block. Without
+    # threads its errors give row numbers.
+    block = min(len(data) + 1, MOST_BLOCK)
+    read = csv.ReadOptions(use_threads=False, block_size=block)
     parse = csv.ParseOptions(newlines_in_values=True)
     names = csv.open_csv(pa.BufferReader(data), read_options=read, parse_options=parse).schema.names
     # Left to itself, pyarrow guesses types, and an answer "1990" or "true" would not stay a string.
@@ -129,6 +144,7 @@ def _table_columns(read: Callable[[bytes, str], pa.Table]) -> _Columns:
     def columns(data: bytes, wanted: Sequence[str], source: str) -> list[list[str]]:
         if not data:
             raise ValueError(f"{source}: the file is empty")
+        given_files.refuse_pointer(data, source)
         try:
             table = read(data, source)
         except (pa.ArrowException, OSError) as error:
@@ -150,12 +166,12 @@ def _table_texts(column: pa.ChunkedArray, name: str, source: str) -> list[str]:
 
 def _json_columns(data: bytes, wanted: Sequence[str], source: str) -> list[list[str]]:
     records: list[dict[str, object]] = []
-    for number, line in enumerate(_decode(data, source).split("\n"), 1):
+    for number, line in enumerate(given_files.decoded(data, source).split("\n"), 1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"{source}: line {number} is not JSON: {error}") from error
         if not isinstance(record, dict):
             raise ValueError(f"{source}: line {number} is not a JSON object: {line.strip()[:60]}")
@@ -165,17 +181,6 @@ def _json_columns(data: bytes, wanted: Sequence[str], source: str) -> list[list[
     return [_check_texts([row.get(name) for row in records], name, source) for name in wanted]
 
 
-def _decode(data: bytes, source: str) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{source}: not UTF-8 at byte {error.start} (line {line}): {error.reason}; "
-            "save the file as UTF-8"
-        ) from error
-
-
 def _check_names(names: Sequence[str], rows: int, wanted: Sequence[str], source: str) -> None:
     if rows == 0:
         raise ValueError(f"{source}: the table has no rows")
@@ -183,7 +188,10 @@ def _check_names(names: Sequence[str], rows: int, wanted: Sequence[str], source:
         count = names.count(name)
         if count != 1:
             found = "no column" if count == 0 else f"{count} columns"
-            raise ValueError(f"{source}: {found} {name!r}; columns: {', '.join(names)}")
+            raise ValueError(
+                f"{source}: {found} {name!r}; columns: {', '.join(names)}; name yours with "
+                "prompt_column and answer_column"
+            )
 
 
 def _check_texts(values: Sequence[object], name: str, source: str) -> list[str]:
@@ -194,9 +202,13 @@ def _check_texts(values: Sequence[object], name: str, source: str) -> list[str]:
             raise ValueError(f"{source}: row {row}: {name} is {found}")
         if not value.strip():
             raise ValueError(f"{source}: row {row}: {name} is blank")
+        given.text(value, f"{source}: row {row}: {name}")
         texts.append(value)
     return texts
 
+
+_MAGIC = {b"PAR1": ".parquet", b"ARROW1": ".arrow"}
+"""What files of some suffixes begin with."""
 
 _COLUMNS: dict[str, _Columns] = {  # by suffix
     ".csv": _table_columns(_csv_table),

@@ -1,6 +1,7 @@
 """Files that appear under their name whole or not at all, and errors that say what is kept."""
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -70,22 +71,54 @@ def read_json(file: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise ValueError(f"{file} is missing or damaged; pass --overwrite to measure anew")
+        raise ValueError(f"{file} is missing or damaged; pass overwrite=True to measure anew")
     return found
+
+
+def remedy(error: OSError) -> str:
+    """What to do about a file or folder that cannot be opened or written."""
+    for numbers, what in _REMEDIES:
+        if error.errno in numbers:
+            return what
+    return "mend that, and run the same command again"
+
+
+_AGAIN = "and run the same command again"
+_REMEDIES: tuple[tuple[tuple[int, ...], str], ...] = (
+    ((errno.ENOSPC, errno.EDQUOT), f"free some space {_AGAIN}"),
+    (
+        (errno.EACCES, errno.EPERM),
+        f"change the permissions {_AGAIN}, or pass another folder",
+    ),
+    ((errno.EROFS,), "the disk can only be read: pass another folder"),
+    ((errno.ENAMETOOLONG,), "pass another folder, of a shorter name"),
+    (
+        (errno.EMFILE, errno.ENFILE),
+        f"let more files be open at once (ulimit -n 4096) {_AGAIN}",
+    ),
+    (
+        (errno.ENOTDIR, errno.EEXIST),
+        "a file lies where a folder is needed: move it, or pass another folder",
+    ),
+    (
+        (errno.ENOLCK, errno.ENOTSUP),
+        "the disk keeps no locks: pass another folder, on a local disk",
+    ),
+)
+"""By the error's number."""
 
 
 @contextlib.contextmanager
 def explained(path: Path, what: str) -> Iterator[None]:
-    """Says of a failing disk what failed, what is kept and what to do."""
+    """Says of a file that cannot be written what failed, what is kept and what to do."""
     try:
         yield
     except OSError as error:
         raise OSError(
             error.errno,
-            f"{what}: {error.strerror or error}. What was finished before is kept: "
-            "free some space and run the same command again",
+            f"{what}: {error.strerror or error}. What was finished before is kept: {remedy(error)}",
             str(path),
         ) from error

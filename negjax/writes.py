@@ -14,7 +14,7 @@ from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.model.replay import take_read
 from negjax.passes import run_split
-from negjax.probes import Probes, check_probes
+from negjax.probes import Probes, check_asked
 from negjax.records import readable
 
 
@@ -46,7 +46,7 @@ def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> W
     Raises:
         ValueError: unknown site, probes that are not encoded.
     """
-    check_probes(lm, probes)
+    check_asked(lm, probes)
     c = lm.config
     chosen = c.site(site)
     shape = (len(probes), c.layers, c.neurons)

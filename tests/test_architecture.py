@@ -20,8 +20,9 @@ FILES = [
 
 # Data flows down this list: a module may import those above it, never one below.
 ORDER = {
-    "text and files": "escaping quiet notices accelerators memory records given whole_files tables "
-    "gguf_tokenizer checkpoints checkpoints.gguf_header checkpoints.hub",
+    "text and files": "escaping quiet notices accelerators memory records given given_files "
+    "whole_files locks tables gguf_tokenizer checkpoints checkpoints.gguf_header checkpoints.hub "
+    "checkpoints.sources",
     "model": "model model.config model.products model.layers model.packing model.attention "
     "model.transformer model.replay model.targets model.readout model.chunks model.tails "
     "model.rows model.joint_rows model.row_gradients",
@@ -53,7 +54,8 @@ ORDER = {
 EXPERIMENTS = (
     "experiments experiments.baselines experiments.baselines.torch_model "
     "experiments.baselines.torch_forward experiments.baselines.torch_serial "
-    "experiments.baselines.torch_best experiments.common experiments.documents "
+    "experiments.baselines.torch_best experiments.messages experiments.command_line "
+    "experiments.program_cache experiments.common experiments.documents "
     "experiments.provenance experiments.flag_lists "
     "experiments.page_parts experiments.paper experiments.facts experiments.facts_page "
     "experiments.bench_cases experiments.bench_child "

@@ -228,7 +228,7 @@ def test_what_lies_within_the_noise_is_not_refined():
         ({"radius": -1.0}, r"radius is -1\.0, expected a positive number"),
         ({"radius": np.nan}, r"radius is nan, expected a positive number"),
         ({"radius": np.inf}, r"radius is inf, expected a positive number"),
-        ({"nodes": 3}, r"nodes is 3, expected at least 4"),
+        ({"nodes": 3}, r"nodes is 3, expected a whole number, 4 or more, 10000 at most"),
         ({"target": None}, r"target is None, and each prompt has 2"),
         ({"output": "odds"}, r"output is 'odds', expected one of"),
         ({"site": "act"}, r"site 'act': "),
@@ -248,6 +248,10 @@ def test_shifts_outside_the_radius_are_refused():
     curve = response(lm, tiny_probes(lm), one_neuron_a_layer(lm), 0.7, target=0)
     assert curve(np.asarray([-0.7, 0.7])).shape == (3, 3, 2)
     for read in (curve, curve.change, curve.derivative):
-        for shifts in ([0.0, 0.71], [np.nan], [[0.1]]):
-            with pytest.raises(ValueError, match=r"shifts .* must be a list within ±0\.7, "):
+        for shifts, message in (
+            ([0.0, 0.71], r"shifts \[0.0, 0.71\] must be a list within ±0\.7, "),
+            ([np.nan], "shifts holds nan: expected finite numbers"),
+            ([[0.1]], r"shifts is an array float64\[1, 1\], expected a list of finite numbers"),
+        ):
+            with pytest.raises(ValueError, match=message):
                 read(np.asarray(shifts))

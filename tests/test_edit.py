@@ -368,7 +368,7 @@ def test_success():
     assert (found.prompts, found.score) == (4, 0.5)
     assert found.magnitude == pytest.approx(0.175)
     assert found.probability == pytest.approx(0.3)
-    with pytest.raises(ValueError, match=r"probabilities are \[2\] and \[3\]"):
+    with pytest.raises(ValueError, match=r"first is \[2\] and second \[3\]"):
         success(np.ones(2), np.ones(3))
     with pytest.raises(ValueError, match="1 or more"):
         success(np.ones(0), np.ones(0))

@@ -154,5 +154,5 @@ def test_derivatives_and_shares_that_are_no_numbers_are_refused() -> None:
     for first, second, name in ((np.nan, 1.0, "first"), (1.0, np.inf, "second")):
         with pytest.raises(ValueError, match=rf"{name} holds (nan|inf), expected finite"):
             negjax.linear_range(np.asarray([first]), np.asarray([second]), 0.1)
-    with pytest.raises(ValueError, match=r"paraphrase is nan, expected a share from 0 to 1"):
+    with pytest.raises(ValueError, match=r"paraphrase is nan, expected a finite number"):
         overall(0.5, float("nan"), 0.5)

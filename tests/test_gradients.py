@@ -269,7 +269,7 @@ def test_batches_cover_every_prompt_once():
     ("arguments", "message"),
     [
         ({"site": "act"}, r"site 'act': .* gated .* \(llama\) has the sites up, product"),
-        ({"output": "odds"}, r"output is 'odds', expected one of \('probability', 'log_p"),
+        ({"output": "odds"}, r"output is 'odds', expected one of probability, log_p"),
         (
             {"budget_bytes": 1000},
             r"budget_bytes=1,000 is too small: one prompt of 8 tokens takes about [\d,]+ bytes",

@@ -62,7 +62,7 @@ def test_finished_groups_are_not_measured_again(
         np.testing.assert_array_equal(broken[name], values, err_msg=name)
     parse(*arguments(folder, tmp_path / "broken", *more), "--seed=1")
     with pytest.raises(
-        ValueError, match=r"other settings \(.*seed was 0, now 1\); pass another --"
+        ValueError, match=r"other settings \(.*seed was 0, now 1\); pass another folder"
     ):
         linearity.main()
 
@@ -143,6 +143,6 @@ def test_float64_has_less_noise_and_bad_input_is_one_line(folder: Path, tmp_path
         check=False,
     )
     assert refused.returncode == 2
-    assert refused.stderr.startswith("error: 'nowhere' is no directory, no file")
+    assert refused.stderr.startswith("error: --model=nowhere: source 'nowhere' is no directory, no")
     assert refused.stderr.count("\n") == 1
     assert not (tmp_path / "other").exists()

@@ -314,7 +314,7 @@ GOOD = ([[0, 1], [2, 3]], [1.0, 2.0])
     ("arguments", "message"),
     [
         ({"site": "act"}, r"site 'act': .* gated .* has the sites up, product"),
-        ({"convention": "up"}, r"convention is 'up', expected one of \('signed', 'additive'\)"),
+        ({"convention": "up"}, r"convention is 'up', expected one of signed, additive"),
         ({"target": None}, r"target is None, and each prompt has 2; pass target=0 … 1"),
         ({"target": 2}, r"target is 2, and each prompt has 2"),
         ({"sets": np.zeros((1, 3, 19))}, r"shifts are \[1, 3, 19\], expected \[R, L, F\] = \[R, 3"),

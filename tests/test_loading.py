@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -127,24 +128,44 @@ def test_gguf_rope_factors_are_not_dropped_at_export(tmp_path: Path) -> None:
 
 
 def test_arguments_are_checked() -> None:
-    with pytest.raises(ValueError, match="dtype 'float16': expected one of float32, bfloat16"):
+    with pytest.raises(ValueError, match="dtype is 'float16', expected one of float32, bfloat16"):
         load("gpt2", dtype="float16")
     with pytest.raises(ValueError, match="precision 'most'"):
         load("gpt2", precision="most")
 
 
-@pytest.mark.parametrize("name", ["no-such-model", "/no/such/folder", "no/such/folder", "a/b.gguf"])
-def test_what_is_nothing_is_named(name: str) -> None:
-    with pytest.raises(FileNotFoundError, match=f"'{name}' is no directory, no file, .*smollm2"):
-        load(name)
-    with pytest.raises(FileNotFoundError, match="is no directory"):
-        load(Path(name))
+def test_what_is_nothing_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r"'no-such-model' is no directory, no f.*smollm2"):
+        load("no-such-model")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("./nowhere", "../x/y", "/no/such/folder", "~/nowhere", "no/such/folder", "a/b.gguf"),
+        *("a\\b", "C:\\models\\x", "my model", "a/b c", "x.safetensors", "folder/", "n" * 5000),
+    ],
+)
+def test_what_is_written_like_a_path_is_not_taken_for_a_hub_id(name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=r"^source .*: no such file or directory"):
+        load(name if len(name) < 100 else Path(name))
+
+
+def test_a_path_is_no_hub_id() -> None:
+    with pytest.raises(FileNotFoundError, match=r"^source 'a/b': no such file or directory in /"):
+        load(Path("a/b"))
+
+
+@pytest.mark.parametrize("source", [None, b"gpt2", 3, True, ["gpt2"], "", "a\0b", "\ud800"])
+def test_what_names_no_model_is_refused(source: Any) -> None:
+    with pytest.raises(ValueError, match=r"^source is "):
+        load(source)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "model.bin").touch()
     with pytest.raises(
-        ValueError, match=r"model.bin: expected a directory or a file ending in .gg"
+        ValueError, match=r"model.bin: expected a directory in Hugging Face layout or a GGUF file"
     ):
         load(tmp_path / "model.bin")
 

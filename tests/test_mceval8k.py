@@ -275,8 +275,8 @@ def test_tasks_go_by_several_names(made_up: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"split": "published"}, "split 'published': expected one of disjoint, original"),
-        ({"shots": -1}, "shots=-1: expected 0 or more demonstrations a label"),
+        ({"split": "published"}, "split is 'published', expected one of disjoint, original"),
+        ({"shots": -1}, "shots is -1, expected a whole number, 0 or more"),
         ({"shots": 99}, "shots=99: train has not so many items of label 'a' that share no text"),
         ({"template": 3}, "template 3: ner has 3, pass 0 to 2"),
         ({"template": -1}, "template -1: ner has 3"),
@@ -402,7 +402,7 @@ def test_resampling() -> None:
     assert list(numbers("none")) == [0, 1, 2, 3, 4, 5, 6]
     assert list(numbers("down")) == [0, 1, 6]
     assert list(numbers("up")) == [0, 1, 2, 3, 4, 5, 6, 1, 4, 6, 6, 6]
-    with pytest.raises(ValueError, match="sampling 'both': expected one of none, up, down"):
+    with pytest.raises(ValueError, match="sampling is 'both', expected one of none, up, down"):
         list(numbers("both"))
     with pytest.raises(ValueError, match="sampling 'up': no item of label 'd' among 7"):
         mceval8k.resample(items, (*labels, "d"), "up")

@@ -72,7 +72,7 @@ def test_labels_of_several_tokens_are_named(made_up: Path, smollm2: LanguageMode
         ({"items": []}, "no items: expected at least one"),
         (
             {"target_mode": "first"},
-            r"target_mode is 'first', expected one of \('single', 'alone'\)",
+            r"target_mode is 'first', expected one of single, alone",
         ),
     ],
 )

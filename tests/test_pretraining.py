@@ -107,9 +107,9 @@ def test_files_of_ones_own(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=message):
             corpus.read_text(tmp_path / name)
-    with pytest.raises(FileNotFoundError, match=r"none.txt: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"none.txt': no such file"):
         corpus.read_text(tmp_path / "none.txt")
-    with pytest.raises(FileNotFoundError, match=r"expected MCEval8K's folder, as --corpus_dir or"):
+    with pytest.raises(FileNotFoundError, match=r"expected MCEval8K's folder, as root or"):
         corpus.read_mceval8k(tmp_path)
 
 

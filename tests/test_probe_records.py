@@ -25,14 +25,26 @@ ROWS = {"tokens": np.ones((3, 8), np.int32), "mask": np.tile(np.arange(8) != 3, 
         ("gated", {"read": [3, 5, 7]}, r"prompt 0 is read at position 3, expected its last real t"),
         ("gated", {"read": [5, 5, 7]}, r"prompt 0 is read at position 5, expected its last real t"),
         ("gated", {"read": [4, 5, 8]}, r"read position 8, expected 0 to 7"),
-        ("gated", {"read": [-4, 5, 7]}, r"read position -4, expected 0 to 7"),
+        ("gated", {"read": [-4, 5, 7]}, r"read holds -4 to 7, expected 0 to"),
         ("gated", {"read": [4]}, r"probes: read is \[1\], expected \[3\] for 3 prompts"),
-        ("gated", {"read": [4.0, 5.0, 7.0]}, r"read is \[4.0, 5.0, 7.0\], expected an array of w"),
+        (
+            "gated",
+            {"read": [4.0, 5.0, 7.0]},
+            r"read: float64\[3\] was given, expected an array of whole",
+        ),
         ("gated", {"mask": ROWS["mask"]}, r"the mask of prompt 0 is not one run of real tokens"),
         ("gated", {"mask": np.zeros((3, 8), bool)}, r"the mask of prompt 0 is not one run of"),
         ("gated", {"mask": np.ones((3, 7), bool)}, r"mask is \[3, 7\], expected \[3, 8\]"),
-        ("gated", {"mask": ROWS["tokens"]}, r"mask is a ndarray of 3, expected an array of truth"),
-        ("gated", {"tokens": ROWS["tokens"] * 0.5}, r"tokens is a ndarray of 3, expected an array"),
+        (
+            "gated",
+            {"mask": ROWS["tokens"]},
+            r"mask is an array int32\[3, 8\], expected an array of tr",
+        ),
+        (
+            "gated",
+            {"tokens": ROWS["tokens"] * 0.5},
+            r"tokens: float64\[3, 8\] was given, expected an a",
+        ),
         ("gated", {"tokens": ROWS["tokens"] * np.int64(2**40)}, r"tokens holds 1099511627776 to"),
         ("gated", {"prompts": ("a",)}, r"tokens is \[3, 8\], expected \[1, 8\] for 1 prompts"),
         ("gated", {"targets": (("a",),) * 3}, r"targets are 3 rows of \[1\] strings, expected 3"),
@@ -66,7 +78,7 @@ def test_lists_become_arrays():
 
 @pytest.mark.parametrize("number", [-1, 2, 0.0, True, "0"])
 def test_a_target_that_is_not_there_cannot_be_selected(number):
-    with pytest.raises(ValueError, match=r"target is .*, and each prompt has 2; pass target=0"):
+    with pytest.raises(ValueError, match=r"number is .*, expected a whole number, 0 or more, 1 at"):
         tiny_probes(tiny("gated")).select_target(number)
 
 

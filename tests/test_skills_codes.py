@@ -144,5 +144,5 @@ def test_other_numbers_of_labels(labels):
 
 
 def test_codes_of_another_number_of_labels():
-    with pytest.raises(ValueError, match="codes are uint8, those of 4 labels are uint16"):
+    with pytest.raises(ValueError, match=r"codes are uint8\[1, 3\], those of 4 labels are uint16"):
         decode_scores(np.zeros((1, 3), np.uint8), 4)

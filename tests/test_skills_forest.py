@@ -111,8 +111,8 @@ def test_a_forest_that_asks_nothing():
     [
         ({}, [0, 1, 3], "gold of prompt 2 is 3, expected 0 … 2"),
         ({}, [0, 1, 1], "no prompt of 3 has label 2 of 3"),
-        ({"trees": 0}, [0, 1, 2], "trees is 0, expected 1 or more"),
-        ({"depth": 0}, [0, 1, 2], "depth is 0, expected 1 or more"),
+        ({"trees": 0}, [0, 1, 2], "trees is 0, expected a whole number, 1 or more"),
+        ({"depth": 0}, [0, 1, 2], "depth is 0, expected a whole number, 1 or more"),
     ],
 )
 def test_what_cannot_be_fitted(settings, gold, message):

@@ -194,10 +194,10 @@ def test_a_path_ends_where_memory_does(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"l1": -1.0}, "l1 is -1.0 and l2 10.0, expected 0 or more"),
+        ({"l1": -1.0}, "l1 is -1.0, expected a finite number of at least 0"),
         ({"l1": 0.0, "l2": 0.0}, "l1 is 0.0 and l2 0.0, expected 0 or more, and one of them"),
-        ({"l2": float("nan")}, "l1 is 1.0 and l2 nan"),
-        ({"stages": 0}, "stages is 0, expected 1 or more"),
+        ({"l2": float("nan")}, "l2 is nan, expected a finite number of at least 0"),
+        ({"stages": 0}, "stages is 0, expected a whole number, 1 or more"),
         ({"weakest": 1.0}, "weakest is 1.0, expected a share"),
         ({"tolerance": 0.0}, "tolerance is 0.0, expected a share"),
     ],

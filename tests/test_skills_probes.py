@@ -218,7 +218,7 @@ def test_every_prompt_counts_once():
     # Of label 0 one in three is right, of label 1 the only one.
     assert share_right([0, 1, 1, 1], [0, 0, 0, 1]) == 0.5
     assert share_right([[0, 1, 1, 1], [0, 0, 0, 1]], [0, 0, 0, 1]).tolist() == [0.5, 1]
-    with pytest.raises(ValueError, match=r"predictions are \[3\] and gold \[4\], expected"):
+    with pytest.raises(ValueError, match=r"predicted is int64\[3\] and gold int64\[4\], expected"):
         share_right([0, 1, 1], [0, 0, 0, 1])
     with pytest.raises(ValueError, match="of one prompt or more"):
         share_right([], [])

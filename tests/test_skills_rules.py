@@ -203,7 +203,7 @@ def test_rankings_of_the_first_prompts(prompts, rule, size):
 def test_counts_that_do_not_ascend(prompts):
     ranking = random_ranking(np.ones(60, np.int32), seed=0)
     for counts in ([], [0, 1], [2, 2], [4, 2]):
-        with pytest.raises(ValueError, match="expected ascending numbers from 1"):
+        with pytest.raises(ValueError, match="expected ascending whole numbers from 1"):
             predict_by_neurons(POLAR, ranking, counts, prompts[1], 4)
     with pytest.raises(ValueError, match="the largest number is 61, expected 1 to 60"):
         predict_by_neurons(POLAR, ranking, [1, 61], prompts[1], 4)
@@ -254,7 +254,7 @@ def test_scores_of_another_model_or_task():
         probe.predict(np.zeros((1, 2, 4), np.float32))
     with pytest.raises(ValueError, match="scores are of 5 neurons, expected 4"):
         probe.predict(np.zeros((1, 3, 5), np.float32))
-    with pytest.raises(ValueError, match=r"codes are \[1, 5\], expected \[B, 4\]"):
+    with pytest.raises(ValueError, match=r"codes are uint8\[1, 5\], expected \[B, 4\]"):
         probe.predict_codes(np.zeros((1, 5), np.uint8))
 
 

@@ -69,7 +69,7 @@ def test_settings_are_known_by_their_content() -> None:
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     with opened(tmp_path) as folder:
         save(folder, 0)
-    expected = r"other settings \(range was 10.0, now 2.0; step was null, now 1\); pass another --o"
+    expected = r"other settings \(range was 10.0, now 2.0; step was null, now 1\); pass anoth"
     with pytest.raises(ValueError, match=expected):
         opened(tmp_path, {"model": "abc", "range": 2.0, "step": 1})
     with opened(tmp_path) as folder:

@@ -129,12 +129,13 @@ def test_limit_out_of_range_is_refused(limit: int) -> None:
 
 def test_unknown_suffix_and_missing_file(tmp_path: Path) -> None:
     known = r"unknown suffix '\.txt'; known: \.csv, \.parquet, \.feather, \.arrow, \.jsonl"
+    (tmp_path / "facts.txt").write_text("prompt,answer\na,b\n")
     with pytest.raises(ValueError, match=known):
         read_facts(tmp_path / "facts.txt")
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.csv: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.csv': no such file"):
         read_facts(tmp_path / "nowhere.csv")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"folder\.csv: no such file"):
+    with pytest.raises(IsADirectoryError, match=r"folder\.csv' is a directory, expected a"):
         read_facts(tmp_path / "folder.csv")
 
 

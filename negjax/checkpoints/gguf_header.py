@@ -15,9 +15,11 @@ import gguf
 import numpy as np
 from gguf.quants import quant_shape_to_byte_shape
 
+from negjax.given_files import first_bytes, refuse_pointer
 from negjax.records import readable
 
 VERSIONS = (2, 3)
+MAGIC = b"GGUF"
 MOST_AXES = 4
 
 _SCALARS = {
@@ -88,12 +90,34 @@ class _Cursor:
         return self.scalars(_SCALARS[inner], count)
 
 
+def is_gguf(start: bytes) -> bool:
+    """Whether a file that begins so is a GGUF file, of whatever version and byte order."""
+    return start.startswith((MAGIC, MAGIC[::-1]))
+
+
+def is_big_endian(start: bytes) -> bool:
+    """Whether a file that begins so is a GGUF file for machines of the other byte order."""
+    swapped = tuple(version.to_bytes(4, "big") for version in VERSIONS)
+    return start.startswith(MAGIC[::-1]) or (
+        start.startswith(MAGIC) and start[4:8].startswith(swapped)
+    )
+
+
 def read_header(path: Path) -> tuple[dict[str, Any], dict[str, StoredTensor]]:
     """Metadata and tensors of a GGUF file.
 
     Raises:
-        ValueError: the file is truncated, damaged, or no GGUF file of a version in `VERSIONS`.
+        ValueError: the file is truncated, damaged, a Git LFS pointer, big-endian, or no GGUF file
+            of a version in `VERSIONS`.
     """
+    start = first_bytes(path)
+    refuse_pointer(start, path)
+    if is_big_endian(start):
+        raise ValueError(
+            f"{path}: a big-endian GGUF file, which negjax does not read; convert the model for "
+            "little-endian machines (convert_hf_to_gguf.py without its --bigendian), or download "
+            "such a file"
+        )
     try:
         return _read(np.memmap(path, mode="r"))
     except (ValueError, struct.error) as error:

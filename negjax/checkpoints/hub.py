@@ -32,6 +32,10 @@ FETCHED = (
 )
 
 
+LONGEST = 96
+"""Characters of a hub id."""
+
+
 class _BarAtTerminals(tqdm):
     """A progress bar that shows itself to people only."""
 
@@ -40,8 +44,10 @@ class _BarAtTerminals(tqdm):
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name has the form "owner/name"."""
-    return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None and ".." not in name
+    """Whether a name has the form "owner/name" that the hub gives its repositories."""
+    part = r"[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?"
+    fits = re.fullmatch(f"{part}/{part}", name, re.ASCII) is not None
+    return fits and len(name) <= LONGEST and "--" not in name and ".." not in name
 
 
 Kind = Literal["model", "dataset"]

@@ -1,9 +1,7 @@
 """Hugging Face directories of safetensors weights, read lazily as numpy arrays."""
 
 import functools
-import json
 from pathlib import Path
-from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -11,6 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from negjax.checkpoints.conversion import LazyTensor
+from negjax.given import shown
+from negjax.given_files import first_bytes, read_json, refuse_pointer
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -24,8 +24,8 @@ def read_directory(directory: Path) -> dict[str, LazyTensor]:
 
     Raises:
         FileNotFoundError: there are no safetensors weights, or a shard is missing.
-        ValueError: a file is truncated or no safetensors file, holds a type other than float64,
-            float32, float16 and bfloat16, or disagrees with the index.
+        ValueError: a file is truncated, a Git LFS pointer or no safetensors file, holds a type
+            other than float64, float32, float16 and bfloat16, or disagrees with the index.
     """
     if (directory / INDEX).is_file():
         return _read_shards(directory)
@@ -50,27 +50,14 @@ def write_file(path: Path, tensors: dict[str, np.ndarray]) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no JSON object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: holds a JSON {type(value).__name__}, expected an object")
-    return value
-
-
 def _read_shards(directory: Path) -> dict[str, LazyTensor]:
     index = directory / INDEX
     weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise ValueError(f"{index}: weight_map is {weight_map!r}, expected tensor names and files")
+    named = isinstance(weight_map, dict) and all(isinstance(x, str) for x in weight_map.values())
+    if not weight_map or not isinstance(weight_map, dict) or not named:
+        raise ValueError(
+            f"{index}: weight_map is {shown(weight_map)}, expected tensor names and files"
+        )
     shards = sorted(set(weight_map.values()))
     strange = [shard for shard in shards if Path(shard).name != shard]
     if strange:
@@ -94,6 +81,7 @@ def _read_shards(directory: Path) -> dict[str, LazyTensor]:
 
 
 def _read_file(path: Path) -> dict[str, LazyTensor]:
+    refuse_pointer(first_bytes(path), path)
     try:
         file = safe_open(path, framework="numpy")
         entries = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)

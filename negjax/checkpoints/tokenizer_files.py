@@ -17,7 +17,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from negjax.checkpoints.safetensors_files import read_json
+from negjax import given_files
+from negjax.checkpoints.sources import check_tokenizer_files
 from negjax.notices import say
 from negjax.quiet import muted, transformers
 
@@ -78,16 +79,19 @@ def read_tokenizer(directory: Path) -> transformers.PreTrainedTokenizerFast:
 
 
 def _read_if_there(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
+    return given_files.read_json(path) if path.is_file() else {}
 
 
 def _from_file(
     directory: Path, settings: Mapping[str, Any]
 ) -> transformers.PreTrainedTokenizerFast:
     path = directory / FILE
-    content = read_json(path)
+    text = given_files.decoded(path.read_bytes(), path)
+    content = given_files.parsed(text, path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds a JSON {type(content).__name__}, expected an object")
     try:
-        backend = Tokenizer.from_file(str(path))
+        backend = Tokenizer.from_str(text)
     # The tokenizers package raises nothing more particular.
     except Exception as error:
         raise ValueError(
@@ -157,7 +161,8 @@ def _unknown(model: Mapping[str, Any]) -> str | None:
 
 def _chat_template(directory: Path, settings: Mapping[str, Any]) -> str | dict[str, str] | None:
     if (directory / TEMPLATE).is_file():
-        return (directory / TEMPLATE).read_text(encoding="utf-8")
+        template = directory / TEMPLATE
+        return given_files.decoded(template.read_bytes(), template)
     found = settings.get("chat_template")
     if isinstance(found, list):
         return {entry["name"]: entry["template"] for entry in found}
@@ -167,6 +172,7 @@ def _chat_template(directory: Path, settings: Mapping[str, Any]) -> str | dict[s
 def _from_slow_files(
     directory: Path, file: str, settings: Mapping[str, Any]
 ) -> transformers.PreTrainedTokenizerFast:
+    check_tokenizer_files(directory)
     expected = f"write {FILE} beside it with the save_pretrained method of the model's tokenizer"
     if file == SENTENCEPIECE and importlib.util.find_spec("sentencepiece") is None:
         raise ValueError(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from negjax.given import real_numbers, shown
+from negjax.given import described, integers, real_numbers
 from negjax.model.config import ModelConfig
 from negjax.neurons import check_neurons
 
@@ -18,7 +18,7 @@ def check_probability(probability: float | np.ndarray, count: int) -> np.ndarray
     wanted = real_numbers(probability, "probability")
     if wanted.shape not in ((), (count,)):
         raise ValueError(
-            f"probabilities have shape {list(wanted.shape)}, expected one or [{count}]"
+            f"probability has shape {list(wanted.shape)}, expected one number or [{count}]"
         )
     wrong = wanted[~((wanted > 0) & (wanted < 1))]
     if wrong.size:
@@ -54,10 +54,13 @@ def allowed_shifts(
 
 
 def _checked_layers(config: ModelConfig, layers: Sequence[int]) -> np.ndarray:
-    found = np.asarray(layers)
-    if found.ndim != 1 or not found.size or not np.issubdtype(found.dtype, np.integer):
-        raise ValueError(f"layers are {shown(layers)}, expected a list of layer numbers")
+    expected = "a list of layer numbers, one or more"
+    found = integers(layers, "layers", expected)
+    if found.ndim != 1 or not found.size:
+        raise ValueError(f"layers: {described(layers)} was given, expected {expected}")
     wrong = found[(found < 0) | (found >= config.layers)]
     if wrong.size:
-        raise ValueError(f"layer {wrong[0]} does not exist: the model has 0…{config.layers - 1}")
+        raise ValueError(
+            f"layers: layer {wrong[0]} does not exist: the model has 0…{config.layers - 1}"
+        )
     return found

@@ -20,7 +20,7 @@ from negjax.control.scores import target_probabilities
 from negjax.control.steering import PARALLEL, TOLERANCE, TURNS, SmallestShift
 from negjax.given import whole_number
 from negjax.language_model import LanguageModel
-from negjax.probes import Probes, check_probes
+from negjax.probes import Probes, check_asked
 from negjax.records import readable
 
 
@@ -74,12 +74,13 @@ def edit(
             a prompt, bad site, neurons or layers, negative turns, `up`, or a family whose saved
             form has no bias to hold the edit; by name.
     """
+    check_asked(lm, facts, "facts")
     chosen = folded_site(lm.config, site)
     wanted = float(check_probability(probability, 1)[0])
     turns = whole_number(turns, "turns", 0)
-    check_probes(lm, facts, "facts")
+    whole_number(budget_bytes, "budget_bytes", 1)
     if preserve is not None:
-        check_probes(lm, preserve, "preserve")
+        check_asked(lm, preserve, "preserve")
     for name, probes in (("facts", facts), ("preserve", preserve)):
         if probes is not None and probes.target_count != 1:
             raise ValueError(f"{name} have {probes.target_count} targets a prompt, expected one")

@@ -14,16 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from negjax import batching
+from negjax import batching, given
 from negjax.answers import plain_answers
 from negjax.batching import Split
 from negjax.finite import check_finite
-from negjax.given import real_numbers, shown
+from negjax.given import real_number, real_numbers
 from negjax.interventions import row_sizes
-from negjax.language_model import LanguageModel
+from negjax.language_model import LanguageModel, check_model
 from negjax.model.replay import Suffix, run, take_read
 from negjax.passes import run_split
-from negjax.probes import Probes, check_probes
+from negjax.probes import Probes, check_asked
 from negjax.token_ids import check_ids
 
 # By which the exponential of a float32 log-probability may be above 1.
@@ -55,12 +55,13 @@ def success(first: np.ndarray, second: np.ndarray) -> Success:
     first, second = real_numbers(first, "first"), real_numbers(second, "second")
     if first.ndim != 1 or first.shape != second.shape or not first.size:
         raise ValueError(
-            f"probabilities are {list(first.shape)} and {list(second.shape)}, expected the same "
-            "number [n], 1 or more"
+            f"first is {list(first.shape)} and second {list(second.shape)}, expected the same "
+            "number of probabilities [n], 1 or more"
         )
-    wrong = np.concatenate([p[~((p >= 0) & (p <= 1 + ROUNDING))] for p in (first, second)])
-    if wrong.size:
-        raise ValueError(f"probability is {wrong[0]}, expected a number from 0 to 1")
+    for name, values in (("first", first), ("second", second)):
+        wrong = values[~((values >= 0) & (values <= 1 + ROUNDING))]
+        if wrong.size:
+            raise ValueError(f"{name}: probability is {wrong[0]}, expected a number from 0 to 1")
     return Success(
         first.size,
         float((first > second).mean()),
@@ -70,12 +71,13 @@ def success(first: np.ndarray, second: np.ndarray) -> Success:
 
 
 def overall(efficacy: float, paraphrase: float, neighbourhood: float) -> float:
-    """ROME's score of an editor: the harmonic mean of the three; 0 where one of them is."""
-    names = ("efficacy", "paraphrase", "neighbourhood")
-    for name, share in zip(names, (efficacy, paraphrase, neighbourhood), strict=True):
-        if real_numbers(share, name).shape or not 0 <= share <= 1:
-            raise ValueError(f"{name} is {share}, expected a share from 0 to 1")
-    parts = np.asarray([efficacy, paraphrase, neighbourhood])
+    """ROME's score of an editor: the harmonic mean of three shares; 0 where one of them is.
+
+    Raises:
+        ValueError: what is no share, from 0 to 1.
+    """
+    named = {"efficacy": efficacy, "paraphrase": paraphrase, "neighbourhood": neighbourhood}
+    parts = np.asarray([real_number(value, name, least=0, most=1) for name, value in named.items()])
     return float(3 / (1 / parts).sum()) if (parts > 0).all() else 0.0
 
 
@@ -108,7 +110,9 @@ def next_token_kl(
         ValueError: probes that are not encoded, models of different vocabularies or of which one
             is causal and one masked; a budget that holds not even one prompt.
     """
-    check_probes(before, probes)
+    check_model(before, "before")
+    check_model(after, "after")
+    check_asked(before, probes)
     (one, causal), (other, also) = (
         (lm.config.vocab_size, lm.config.causal) for lm in (before, after)
     )
@@ -161,9 +165,9 @@ def perplexity(
     Raises:
         ValueError: no texts, a text longer than the context or without a token to predict.
     """
-    if isinstance(texts, str) or not isinstance(texts, Sequence):
-        raise ValueError(f"texts is {shown(texts)}, expected a list of texts")
-    if not len(texts):
+    check_model(lm)
+    texts = given.texts(texts, "texts")
+    if not texts:
         raise ValueError("no texts: expected at least one")
     rows, targets, places = _prediction_rows(lm, texts)
     length = batching.bucket(max(map(len, rows)))
@@ -191,8 +195,6 @@ def _prediction_rows(
     names = ("cls_token_id", "sep_token_id", "pad_token_id", "bos_token_id", "eos_token_id")
     framing = [i for i in (getattr(lm.tokenizer, name) for name in names) if i is not None]
     for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(f"text {number} is {shown(text)}, expected text")
         tokens = np.asarray(lm.tokenizer(text)["input_ids"], np.int32)
         if not 2 <= len(tokens) <= lm.config.context_length:
             raise ValueError(

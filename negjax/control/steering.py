@@ -20,12 +20,12 @@ from negjax.control.rays import FIRST_LOOK
 from negjax.control.unrelated import unrelated_facts
 from negjax.encoding import encode
 from negjax.finite import check_finite
-from negjax.given import whole_number
+from negjax.given import text, whole_number
 from negjax.interventions import row_sizes
 from negjax.joint_interventions import joint
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
-from negjax.probes import Probes, TargetMode, check_probes
+from negjax.probes import Probes, TargetMode, check_asked
 from negjax.records import readable
 
 TOLERANCE = 1e-3
@@ -130,9 +130,10 @@ def steer(
             site, neurons or layers, negative turns, unrelated prompts that are not encoded; by
             name.
     """
+    asked = [text(prompt, "prompt")], [text(target, "target")]
     return steer_probes(
         lm,
-        encode(lm, [prompt], [target], target_mode=target_mode),
+        encode(lm, *asked, target_mode=target_mode),
         probability,
         site=site,
         neurons=neurons,
@@ -162,16 +163,17 @@ def steer_probes(
     Raises:
         ValueError: as `steer`; probes with several targets, probabilities of another shape.
     """
+    check_asked(lm, probes)
+    whole_number(budget_bytes, "budget_bytes", 1)
     c = lm.config
     chosen = c.site(site)
-    check_probes(lm, probes)
     wanted = check_probability(probability, len(probes))
     turns = whole_number(turns, "turns", 0)
     if probes.target_count != 1:
         raise ValueError(f"probes have {probes.target_count} targets a prompt: steering moves one")
     project = allowed_shifts(c, neurons, layers)
     others = unrelated_facts(lm, probes) if unrelated is None else unrelated
-    check_probes(lm, others, "unrelated")
+    check_asked(lm, others, "unrelated")
     results = {}
     for index in _plan(lm, probes, budget_bytes):
         # A group is filled up by repetition, so that few shapes compile.

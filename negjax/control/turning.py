@@ -3,16 +3,17 @@
 import dataclasses
 from typing import Literal, get_args
 
+import jax.numpy as jnp
 import numpy as np
 
 from negjax.batching import DEFAULT_BUDGET_BYTES
 from negjax.control.outcome import Outcome, shifted_outcomes
-from negjax.given import real_numbers, shown
+from negjax.given import finite_in, instance, is_whole, one_of, real_numbers, shown
 from negjax.gradients import NeurGrad, neurgrad, sign
 from negjax.language_model import LanguageModel
 from negjax.model.config import Site
 from negjax.neurons import check_neurons, neuron_sets
-from negjax.probes import Probes, check_probes, check_target
+from negjax.probes import Probes, check_asked, check_target
 from negjax.records import readable
 
 Polarity = Literal["both", "positive", "negative"]
@@ -71,6 +72,8 @@ def enhance(
             or both of volume and ratio, another number of them than of neurons, or one that is
             negative or not finite; bad site or target; by name.
     """
+    check_asked(lm, probes)
+    _check_plan(k, lm.config.layers * lm.config.neurons, lm.compute_dtype, volume, ratio, polarity)
     one, gradients = _gradients(lm, probes, site, target, budget_bytes)
     plan = strongest_shifts(gradients, k, volume=volume, ratio=ratio, polarity=polarity)
     return _turned(lm, one, gradients, *plan, budget_bytes)
@@ -96,6 +99,8 @@ def suppress(
     Raises:
         ValueError: as `enhance`.
     """
+    check_asked(lm, probes)
+    _check_plan(k, lm.config.layers * lm.config.neurons, lm.compute_dtype, volume, ratio, polarity)
     one, gradients = _gradients(lm, probes, site, target, budget_bytes)
     plan = strongest_shifts(gradients, k, volume=volume, ratio=ratio, polarity=polarity)
     return _turned(lm, one, gradients, plan[0], -plan[1], budget_bytes)
@@ -125,7 +130,7 @@ def turn(
         ValueError: bad neurons, more of them than the model has, bad shifts, site or target, by
             name.
     """
-    check_probes(lm, probes)
+    check_asked(lm, probes)
     neurons = check_neurons(lm.config, neurons, len(probes))
     amounts = real_numbers(shifts, "shifts")
     if amounts.shape not in (neurons.shape[1:2], neurons.shape[:2]):
@@ -136,6 +141,7 @@ def turn(
     amounts = np.broadcast_to(amounts, neurons.shape[:2])
     # Refuses what cannot be shifted before anything is computed.
     neuron_sets(lm.config, list(zip(neurons, amounts, strict=True)))
+    finite_in(amounts, "shifts", lm.compute_dtype)
     one, gradients = _gradients(lm, probes, site, target, budget_bytes)
     return _turned(lm, one, gradients, neurons, amounts, budget_bytes)
 
@@ -157,31 +163,56 @@ def strongest_shifts(
     Raises:
         ValueError: as `enhance`.
     """
-    if polarity not in get_args(Polarity):
-        raise ValueError(f"polarity is {polarity!r}, expected one of {get_args(Polarity)}")
-    if (volume is None) == (ratio is None):
-        raise ValueError(f"volume is {volume} and ratio {ratio}: pass one of them")
+    gradients = instance(gradients, "gradients", NeurGrad, "neurgrad(lm, probes)")
+    one_of(polarity, "polarity", get_args(Polarity))
     sides = [1.0, -1.0] if polarity == "both" else [1.0 if polarity == "positive" else -1.0]
     b, width = len(gradients.computed), gradients.computed.shape[-1]
     flat = gradients.neurgrad[:, 0].reshape(b, -1).astype(np.float64)
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= flat.shape[1]:
-        raise ValueError(f"k is {shown(k)}: expected 1 to {flat.shape[1]}, the model's neurons")
+    dtype = gradients.computed.dtype
+    amounts = _check_plan(k, flat.shape[1], dtype, volume, ratio, polarity)
     order = np.concatenate([_strongest(side * flat, k, side) for side in sides], axis=1)
     activation = np.take_along_axis(gradients.activation.reshape(b, -1), order, axis=1)
+    size = amounts if ratio is None else amounts * np.abs(activation)
+    finite_in(size, "volume" if ratio is None else "ratio times an activation", dtype)
+    towards = np.repeat(sides, k) * sign(activation)
+    neurons = np.stack(np.divmod(order, width), axis=-1).astype(np.int32)
+    return neurons, np.broadcast_to(size, order.shape) * towards
+
+
+def _check_plan(
+    k: int,
+    neurons: int,
+    dtype: jnp.dtype,
+    volume: float | np.ndarray | None,
+    ratio: float | np.ndarray | None,
+    polarity: Polarity,
+) -> np.ndarray:
+    """The amounts, one or [N], of whichever of volume and ratio is given.
+
+    Args:
+        neurons: of the model, in all.
+        dtype: what shifts are computed in.
+
+    Raises:
+        ValueError: as `enhance`, of what can be told without gradients.
+    """
+    one_of(polarity, "polarity", get_args(Polarity))
+    if (volume is None) == (ratio is None):
+        raise ValueError(f"volume is {shown(volume)} and ratio {shown(ratio)}: pass one of them")
+    if not is_whole(k) or not 1 <= k <= neurons:
+        raise ValueError(f"k is {shown(k)}: expected 1 to {neurons}, the model's neurons")
     given, name = (volume, "volume") if ratio is None else (ratio, "ratio")
-    amounts = real_numbers(given, name)
-    if amounts.shape not in ((), (order.shape[1],)):
+    amounts, count = real_numbers(given, name), k * (2 if polarity == "both" else 1)
+    if amounts.shape not in ((), (count,)):
         raise ValueError(
             f"{name} has shape {list(amounts.shape)}, expected one number or one for each of "
-            f"{order.shape[1]} neurons"
+            f"{count} neurons"
         )
     wrong = amounts[~(np.isfinite(amounts) & (amounts >= 0))]
     if wrong.size:
         raise ValueError(f"{name} is {wrong.flat[0]}, expected a finite number, 0 or more")
-    size = amounts if ratio is None else amounts * np.abs(activation)
-    towards = np.repeat(sides, k) * sign(activation)
-    neurons = np.stack(np.divmod(order, width), axis=-1).astype(np.int32)
-    return neurons, np.broadcast_to(size, order.shape) * towards
+    finite_in(amounts, name, dtype)
+    return amounts
 
 
 def _strongest(gradient: np.ndarray, k: int, side: float) -> np.ndarray:
@@ -200,7 +231,7 @@ def _gradients(
     lm: LanguageModel, probes: Probes, site: str | None, target: int | None, budget_bytes: int
 ) -> tuple[Probes, NeurGrad]:
     """The probes with the one target that is read, and its gradients."""
-    check_probes(lm, probes)
+    check_asked(lm, probes)
     number = check_target(probes, target)
     one = probes.select_target(number)
     return one, neurgrad(lm, one, site, budget_bytes=budget_bytes)

@@ -2,7 +2,7 @@
 
 from negjax.encoding import encode
 from negjax.language_model import LanguageModel
-from negjax.probes import Probes, check_probes
+from negjax.probes import Probes, check_asked
 from negjax.tables import read_facts
 
 
@@ -15,7 +15,7 @@ def unrelated_facts(lm: LanguageModel, probes: Probes) -> Probes:
     Raises:
         ValueError: this model can be asked none of them.
     """
-    check_probes(lm, probes)
+    check_asked(lm, probes)
     column = "prompt" if lm.config.causal else "masked"
     facts = read_facts(prompt_column=column)
     relations = read_facts(prompt_column=column, answer_column="relation").answers

@@ -14,10 +14,11 @@ import numpy as np
 
 from negjax.batching import DEFAULT_BUDGET_BYTES
 from negjax.estimators.each_neuron import ablations, log_probability_increases
-from negjax.estimators.integrated import integrated_gradients
+from negjax.estimators.integrated import MOST_STEPS, integrated_gradients
+from negjax.given import one_of, whole_number
 from negjax.gradients import Output, gradient_batches, sign
 from negjax.language_model import LanguageModel
-from negjax.probes import Probes, check_probes
+from negjax.probes import Probes, check_asked
 from negjax.records import readable
 
 
@@ -112,14 +113,15 @@ def estimate(
             argument that is another method's, "lpi" of targets of several tokens, steps that are no
             whole number, 1 or more.
     """
-    check_probes(lm, probes)
-    if not isinstance(method, str) or method not in METHODS:
-        raise ValueError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
+    check_asked(lm, probes)
+    one_of(method, "method", METHODS)
     chosen = lm.config.site(site)
-    if output is not None and output not in get_args(Output):
-        raise ValueError(f"output is {output!r}, expected one of {get_args(Output)}")
+    if output is not None:
+        one_of(output, "output", get_args(Output))
+    steps = whole_number(steps, "steps", 1, MOST_STEPS)
+    whole_number(budget_bytes, "budget_bytes", 1)
     if reference is not None:
-        check_probes(lm, reference, "reference")
+        check_asked(lm, reference, "reference")
     if reference is not None and method != "ablation":
         raise ValueError(f'method {method!r} has no reference; only "ablation" has')
     if method == "lpi":

@@ -26,6 +26,9 @@ from negjax.model.transformer import Transformer
 from negjax.passes import run_split
 from negjax.probes import Probes
 
+MOST_STEPS = 100_000
+"""Of the Riemann sum, whose error falls as their square: more are below rounding, float64's too."""
+
 # Rows whose logits over the vocabulary are made at once, for the sake of memory.
 HEAD_ROWS = 128
 
@@ -51,7 +54,7 @@ def integrated_gradients(
     Raises:
         ValueError: steps that are no whole number, 1 or more.
     """
-    steps = whole_number(steps, "steps", 1)
+    steps = whole_number(steps, "steps", 1, MOST_STEPS)
     c = lm.config
     b, k = len(probes), probes.target_count
     result = np.empty((b, k, c.layers, c.neurons), lm.compute_dtype)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
+from negjax.given import one_of, whole_number
 from negjax.mceval8k import demonstrating, splitting
 from negjax.mceval8k.catalogue import PARTS, TASKS, task_name
 from negjax.mceval8k.files import Row, published
@@ -117,11 +118,9 @@ def load(
     name = task_name(name)
     spec = TASKS[name]
     wording = read_template(name, template)
-    if split not in get_args(Split):
-        raise ValueError(f"split {split!r}: expected one of {', '.join(get_args(Split))}")
-    shots, seed = 1 if shots is None else shots, spec.seed if seed is None else seed
-    if shots < 0:
-        raise ValueError(f"shots={shots}: expected 0 or more demonstrations a label")
+    one_of(split, "split", get_args(Split))
+    shots = 1 if shots is None else whole_number(shots, "shots", 0)
+    seed = spec.seed if seed is None else whole_number(seed, "seed", 0)
     found = published(name, root)
     if split == "disjoint":
         parts, notes = splitting.disjoint(spec, found, seed)

@@ -7,6 +7,7 @@ MCEval8K is the benchmark of Zhao, Jiang and Yoshinaga, *Neuron Empirical Gradie
 import dataclasses
 from collections.abc import Mapping
 
+from negjax.given import shown, text
 from negjax.records import readable
 
 HUB_ID = "iszhaoxin/MCEval8K"
@@ -233,8 +234,8 @@ def task_name(name: str) -> str:
     Raises:
         ValueError: there is no such task.
     """
-    wanted = name.lower()
+    wanted = text(name, "name").lower()
     for known, spec in TASKS.items():
         if wanted in (known, spec.folder, spec.folder.partition("/")[2]):
             return known
-    raise ValueError(f"task {name!r}: expected one of {', '.join(TASKS)}")
+    raise ValueError(f"name: task {shown(name)}: expected one of {', '.join(TASKS)}")

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 from negjax.encoding import encode
-from negjax.language_model import LanguageModel
+from negjax.given import one_of
+from negjax.language_model import LanguageModel, check_model
 from negjax.mceval8k.benchmark import Item
+from negjax.mceval8k.sampling import check_items, check_labels
 from negjax.probes import Probes
 from negjax.token_ids import plain_tokens
 
@@ -35,8 +37,9 @@ def encode_items(
         ValueError: a label is several tokens, or the same as another's: the message names it; or
             the model is a masked LM, or a prompt is longer than its context.
     """
-    if target_mode not in get_args(LabelMode):
-        raise ValueError(f"target_mode is {target_mode!r}, expected one of {get_args(LabelMode)}")
+    check_model(lm)
+    one_of(target_mode, "target_mode", get_args(LabelMode))
+    items, labels = check_items(items), check_labels(labels)
     if not lm.config.causal:
         raise ValueError(f"{lm.name} is a masked LM; MCEval8K's prompts are read by causal LMs")
     if not items:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from negjax import given, given_files
 from negjax.checkpoints import hub
 from negjax.mceval8k.catalogue import (
     HUB_ID,
@@ -86,7 +87,7 @@ def _directory(root: str | Path | None, spec: TaskSpec) -> Path:
         root, origin = os.environ[ROOT_VARIABLE], f"environment variable {ROOT_VARIABLE}"
     if root is None:
         return hub.fetch(HUB_ID, [f"{spec.folder}/{part}.json" for part in PARTS], "dataset")
-    directory = Path(root).expanduser()
+    directory = given.path(root, origin)
     if not directory.is_dir():
         raise FileNotFoundError(
             f"{origin} {str(root)!r} is no directory; expected one that holds MCEval8K as "
@@ -119,11 +120,12 @@ def _read_part(name: str, spec: TaskSpec, file: Path, part: str) -> tuple[tuple[
 
 def _records(name: str, file: Path) -> Sequence[object]:
     data = file.read_bytes()
+    given_files.refuse_pointer(data, f"{name}: {file}")
     # Bytes that are not UTF-8 become lone surrogates, so that the row they stand in can be found.
     text = data.decode("utf-8-sig", errors="surrogateescape")
     try:
         records = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(
             f"{name}: {file} is truncated or damaged: {error} "
             f"({len(data):,} bytes); fetch the file again"

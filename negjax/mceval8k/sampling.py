@@ -7,6 +7,7 @@ the same sample in every process.
 from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
+from negjax.given import is_whole, listed, one_of, shown, texts
 from negjax.mceval8k.benchmark import Item
 
 Sampling = Literal["none", "up", "down"]
@@ -25,8 +26,11 @@ def first(items: Sequence[Item], count: int, labels: Sequence[str]) -> tuple[Ite
     Raises:
         ValueError: `count` is not between 1 and the number of items.
     """
-    if not 1 <= count <= len(items):
-        raise ValueError(f"count={count}: there are {len(items)} items; pass 1 to {len(items)}")
+    items, labels = check_items(items), check_labels(labels)
+    if not is_whole(count) or not 1 <= count <= len(items):
+        raise ValueError(
+            f"count={shown(count)}: there are {len(items)} items; pass 1 to {len(items)}"
+        )
     by_label = [
         list(_in_turn([[n for n in numbers if items[n].language == x] for x in _languages(items)]))
         for numbers in _by_label(items, labels)
@@ -39,7 +43,11 @@ def in_turns(items: Sequence[Item], labels: Sequence[str]) -> tuple[Item, ...]:
     """The items so ordered that labels take turns: the first n, of any n, are balanced.
 
     Labels of which there is nothing left are passed over.
+
+    Raises:
+        ValueError: what are no items, or no labels.
     """
+    items, labels = check_items(items), check_labels(labels)
     return tuple(items[n] for n in _in_turn(_by_label(items, labels)))
 
 
@@ -56,8 +64,8 @@ def resample(items: Sequence[Item], labels: Sequence[str], sampling: Sampling) -
     Raises:
         ValueError: `sampling` is none of these, or there is no item of a label.
     """
-    if sampling not in get_args(Sampling):
-        raise ValueError(f"sampling {sampling!r}: expected one of {', '.join(get_args(Sampling))}")
+    one_of(sampling, "sampling", get_args(Sampling))
+    items, labels = check_items(items), check_labels(labels)
     if sampling == "none":
         return tuple(items)
     by_label = _by_label(items, labels)
@@ -73,6 +81,33 @@ def resample(items: Sequence[Item], labels: Sequence[str], sampling: Sampling) -
     most = max(map(len, by_label))
     again = [numbers[n % len(numbers)] for numbers in by_label for n in range(len(numbers), most)]
     return (*items, *(items[n] for n in again))
+
+
+def check_items(items: object) -> tuple[Item, ...]:
+    """Items of a task.
+
+    Raises:
+        ValueError: what is no list of items.
+    """
+    found = listed(items, "items", "a list of a task's items: load(name).train")
+    for number, item in enumerate(found):
+        if not isinstance(item, Item):
+            raise ValueError(
+                f"items[{number}] is {shown(item)}, expected an item of a task: load(name).train"
+            )
+    return tuple(item for item in found if isinstance(item, Item))
+
+
+def check_labels(labels: object) -> tuple[str, ...]:
+    """A task's labels.
+
+    Raises:
+        ValueError: what is no list of texts, or an empty one.
+    """
+    found = texts(labels, "labels")
+    if not found:
+        raise ValueError("labels is empty, expected the task's: load(name).labels")
+    return found
 
 
 def _by_label(items: Sequence[Item], labels: Sequence[str]) -> list[list[int]]:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from negjax.mceval8k.catalogue import DEFAULT_LANGUAGE, TASKS, TaskSpec
+from negjax.given import is_whole, shown
+from negjax.mceval8k.catalogue import DEFAULT_LANGUAGE, TASKS, TaskSpec, task_name
 from negjax.mceval8k.files import Row
 
 GAP = "\n\n"
@@ -57,8 +58,12 @@ class Template:
 
 
 def template_count(name: str) -> int:
-    """How many templates a task has."""
-    return len(_read()["instructions"][name])
+    """How many templates a task has.
+
+    Raises:
+        ValueError: there is no such task.
+    """
+    return len(_read()["instructions"][task_name(name)])
 
 
 def read_template(name: str, number: int) -> Template:
@@ -69,9 +74,9 @@ def read_template(name: str, number: int) -> Template:
     """
     tables = _read()
     entries = tables["instructions"][name]
-    if not 0 <= number < len(entries):
+    if not is_whole(number) or not 0 <= number < len(entries):
         raise ValueError(
-            f"template {number}: {name} has {len(entries)}, pass 0 to {len(entries) - 1}"
+            f"template {shown(number)}: {name} has {len(entries)}, pass 0 to {len(entries) - 1}"
         )
     entry = entries[number]
     instructions = {

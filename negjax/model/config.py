@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from negjax.given import instance, shown
 from negjax.records import readable
 
 Site = Literal["act", "up", "product"]
@@ -166,13 +167,22 @@ class ModelConfig:
         if site is None:
             return self.sites[0]
         for known in self.sites:
-            if site == known:
+            if isinstance(site, str) and site == known:
                 return known
         kind = "gated" if self.gated else "plain"
         raise ValueError(
-            f"site {site!r}: a model with {kind} feed-forward layers ({self.family}) has the "
+            f"site {shown(site)}: a model with {kind} feed-forward layers ({self.family}) has the "
             f"site{'s' if len(self.sites) > 1 else ''} {', '.join(self.sites)}"
         )
+
+
+def check_config(value: object, name: str = "config") -> ModelConfig:
+    """Refuses what is no model's configuration.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    return instance(value, name, ModelConfig, "lm.config of what negjax.load returns")
 
 
 def _require(holds: bool, name: str, value: object, expected: str) -> None:

@@ -1,7 +1,6 @@
 """Statements to train a masked LM on: facts with one gap and its answer, or plain text."""
 
 import dataclasses
-import json
 import os
 import re
 from collections import Counter, defaultdict
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from negjax import given, given_files
 from negjax.checkpoints import hub
 from negjax.encoding import MASK_MARK
 from negjax.mceval8k.catalogue import HUB_ID
@@ -76,14 +76,14 @@ def read_mceval8k(root: str | Path | None = None) -> list[Statement]:
     found = []
     for task in MCEVAL8K_TASKS:
         for split in SPLITS:
-            file = Path(root).expanduser() / task / f"{split}.json"
+            file = given.path(root, "root") / task / f"{split}.json"
             if not file.is_file():
                 raise FileNotFoundError(
-                    f"{file}: no such file; expected MCEval8K's folder, as --corpus_dir or the "
+                    f"{file}: no such file; expected MCEval8K's folder, as root or the "
                     f"environment variable {ROOT_VARIABLE} names it, to hold "
-                    f"{' and '.join(MCEVAL8K_TASKS)}; --corpus names a file of your own"
+                    f"{' and '.join(MCEVAL8K_TASKS)}; or read a file of your own"
                 )
-            items = _json(file.read_text(encoding="utf-8"), str(file))
+            items = given_files.parsed(given_files.decoded(file.read_bytes(), file), file)
             if not isinstance(items, list):
                 raise ValueError(f"{file}: holds a JSON {type(items).__name__}, expected a list")
             numbered = ((f"{file}: item {number}", item) for number, item in enumerate(items))
@@ -108,24 +108,20 @@ def read_text(path: str | Path) -> list[Statement]:
         FileNotFoundError: there is no such file.
         ValueError: another suffix, a file that is empty or not UTF-8, or a line not as above.
     """
-    path = Path(path)
-    if path.suffix not in (".txt", ".jsonl"):
+    path = given_files.check_file(path, "path", "a .txt or .jsonl file")
+    suffix = path.suffix.lower()
+    if suffix not in (".txt", ".jsonl"):
         raise ValueError(f"{path}: unknown suffix {path.suffix!r}; known: .txt, .jsonl")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    lines = given_files.decoded(path.read_bytes(), path).split("\n")
     found = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         where = f"{path}: line {number}"
-        if path.suffix == ".txt":
+        if suffix == ".txt":
             found.append(Statement(_tidy(line), None, path.name))
         else:
-            found.append(_statement(_json(line, where), where, path.name))
+            found.append(_statement(given_files.parsed(line, where), where, path.name))
     if not found:
         raise ValueError(f"{path}: no text in it")
     return distinct(found)
@@ -177,13 +173,6 @@ def hold_out(
     held = {int(generator.choice(groups[number])) for number in chosen}
     trained = [s for number, s in enumerate(statements) if number not in held]
     return trained, [statements[number] for number in sorted(held)]
-
-
-def _json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: not JSON: {error}") from error
 
 
 def _statement(item: Any, where: str, source: str) -> Statement:

@@ -58,7 +58,8 @@ class SavedStates:
         if step not in saved:
             raise ValueError(
                 f"{self._directory}: the state after {step} steps is missing (found: "
-                f"{', '.join(map(str, sorted(saved))) or 'none'}); pass --overwrite to train anew"
+                f"{', '.join(map(str, sorted(saved))) or 'none'}); pass overwrite=True to train "
+                "anew"
             )
         like = jax.tree.map(ocp.utils.to_shape_dtype_struct, fresh)
         return self._manager.restore(step, args=ocp.args.StandardRestore(like))

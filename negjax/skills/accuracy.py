@@ -5,9 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from negjax.given import as_array, described, real_number, whole_number
 from negjax.records import readable
 
 DRAWS = 10_000
+MOST_DRAWS = 10**8
+"""What fits memory; the error of an edge falls as the root of their number."""
 
 
 @readable
@@ -54,10 +57,9 @@ def bootstrap_interval(
     Raises:
         ValueError: as `share_right`; a level outside (0, 1), no draws.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}, expected a share between 0 and 1")
-    if draws < 1:
-        raise ValueError(f"draws is {draws}, expected 1 or more")
+    level = real_number(level, "level", above=0, below=1)
+    draws = whole_number(draws, "draws", 1, MOST_DRAWS)
+    seed = whole_number(seed, "seed", 0)
     right = _right(predicted, gold)
     share, prompts = right.mean(-1), right.shape[-1]
     edges = (1 - level) / 2, (1 + level) / 2
@@ -71,10 +73,11 @@ def bootstrap_interval(
 
 
 def _right(predicted: ArrayLike, gold: ArrayLike) -> np.ndarray:
-    found, wanted = np.asarray(predicted), np.asarray(gold)
-    if wanted.ndim != 1 or not len(wanted) or found.shape[-1:] != wanted.shape:
+    found, wanted = as_array(predicted), as_array(gold)
+    whole = found.dtype.kind in "iu" and wanted.dtype.kind in "iu"
+    if not whole or wanted.ndim != 1 or not len(wanted) or found.shape[-1:] != wanted.shape:
         raise ValueError(
-            f"predictions are {list(found.shape)} and gold {list(wanted.shape)}, expected [..., B] "
-            "and [B], of one prompt or more"
+            f"predicted is {described(predicted)} and gold {described(gold)}, expected the numbers "
+            "of labels [..., B] and [B], of one prompt or more"
         )
     return found == wanted

@@ -17,7 +17,14 @@ from numpy.typing import ArrayLike
 
 from negjax.ranking import top
 from negjax.records import readable
-from negjax.skills.checks import check_activations, check_count, check_gold, check_labels, labels_of
+from negjax.skills.checks import (
+    check_activations,
+    check_count,
+    check_gold,
+    check_labels,
+    check_maker,
+    labels_of,
+)
 from negjax.skills.fitted import FittedProbe
 
 Batches = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
@@ -129,8 +136,11 @@ class Act:
         """The same from two passes over batches: thresholds first, then accuracies.
 
         However the prompts are cut into batches, the probe is the same to the last bit.
+
+        Raises:
+            ValueError: as `fit`; what is no function that makes batches.
         """
-        halves = halve(check_labels(labels))
+        halves, batches = halve(check_labels(labels)), check_maker(batches)
         threshold, prompts = mean_activations(batches(), halves)
         right = right_answers(batches(), halves, threshold)
         k = check_count("k", self.k, threshold.shape[1], "neurons")

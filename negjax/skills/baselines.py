@@ -5,8 +5,16 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike
 
+from negjax.given import as_array, described, shown
 from negjax.records import readable
-from negjax.skills.checks import check_count, check_gold, check_labels, check_scores, labels_of
+from negjax.skills.checks import (
+    check_count,
+    check_gold,
+    check_labels,
+    check_scores,
+    check_trained,
+    labels_of,
+)
 from negjax.skills.fitted import FittedProbe
 from negjax.skills.polarity import PolarProbe
 from negjax.skills.rankings import random_ranking
@@ -24,11 +32,10 @@ class LMProbProbe(FittedProbe):
         Raises:
             ValueError: probabilities of another shape, or not finite.
         """
-        array = np.asarray(probabilities)
+        array = as_array(probabilities)
         if array.ndim != 2 or array.shape[1] != self.labels or array.dtype.kind != "f":
             raise ValueError(
-                f"probabilities are {array.dtype}{list(array.shape)}, expected floats "
-                f"[B, {self.labels}]"
+                f"probabilities are {described(probabilities)}, expected floats [B, {self.labels}]"
             )
         if not np.isfinite(array).all():
             row = np.argwhere(~np.isfinite(array))[0, 0]
@@ -47,8 +54,13 @@ class LMProb:
         Raises:
             ValueError: probabilities of another shape, or not finite; gold out of range.
         """
-        array = np.asarray(probabilities)
-        labels = check_labels(array.shape[1] if array.ndim == 2 else 0)
+        array = as_array(probabilities)
+        if array.ndim != 2 or array.shape[1] < 2:
+            raise ValueError(
+                f"probabilities are {described(probabilities)}, expected floats [B, K], of two "
+                "labels or more"
+            )
+        labels = check_labels(array.shape[1])
         probe = LMProbProbe(np.zeros(0, np.int64), np.zeros(0, np.int8), labels, 0)
         check_gold(gold, len(probe.predict(array)), labels)
         return probe
@@ -64,7 +76,7 @@ class MajorityProbe(FittedProbe):
 
     def predict(self, values: ArrayLike) -> np.ndarray:
         """The label, once for each of B prompts; only the length of `values` [B, …] counts."""
-        return np.full(len(np.asarray(values)), self.label)
+        return np.full(_length(values), self.label)
 
 
 @readable
@@ -80,7 +92,7 @@ class Majority:
         Raises:
             ValueError: no prompts, gold of another shape or out of range.
         """
-        prompts = len(np.asarray(values))
+        prompts = _length(values)
         number = labels_of(gold, labels)
         most = int(np.bincount(check_gold(gold, prompts, number), minlength=number).argmax())
         return MajorityProbe(np.zeros(0, np.int64), np.zeros(0, np.int8), number, 0, most)
@@ -105,7 +117,15 @@ class Random:
 
     def from_votes(self, votes: np.ndarray, labels: int) -> PolarProbe:
         """The probe of Polar's sums [N], made elsewhere, as `Polar.from_votes`."""
-        total = len(votes)
+        total = len(check_trained(votes))
         count = check_count("k", self.k, total, "neurons")
         ranking = random_ranking(votes, self.seed, count)
         return PolarProbe(*ranking, check_labels(labels), total)
+
+
+def _length(values: ArrayLike) -> int:
+    """B of values [B, …]."""
+    array = as_array(values)
+    if not array.ndim:
+        raise ValueError(f"values is {shown(values)}, expected an array [B, …], of each prompt one")
+    return len(array)

@@ -1,10 +1,16 @@
 """What probes are given, checked: errors name the argument, its value and what was expected."""
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
 import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from negjax.given import shown
+from negjax.given import as_array, described, is_whole, shown
+
+MOST_LABELS = 10_000
+"""Of a task: each is a column of what probes hold."""
 
 
 def check_scores(
@@ -20,11 +26,9 @@ def check_scores(
     Raises:
         ValueError: another shape, no prompts, fewer than 2 labels, a value that is not finite.
     """
-    array = np.asarray(scores)
-    if array.ndim < 3 or not (array.dtype.kind == "f" or array.dtype == np.int8):
-        raise ValueError(
-            f"scores are {array.dtype}{list(array.shape)}, expected floats or int8, [B, K, L, F]"
-        )
+    array = as_array(scores)
+    if array.ndim not in (3, 4) or not (array.dtype.kind == "f" or array.dtype == np.int8):
+        raise ValueError(f"scores are {described(scores)}, expected floats or int8, [B, K, L, F]")
     array = array.reshape(*array.shape[:2], -1) if array.size else array
     if array.size == 0 or array.shape[1] < 2:
         raise ValueError(
@@ -35,16 +39,57 @@ def check_scores(
     return _check_values("scores", array, total)
 
 
-def check_codes(codes: ArrayLike, total: int) -> np.ndarray:
-    """Codes [B, N] of N neurons; their type is checked where they are decoded.
+def check_codes(codes: ArrayLike, total: int | None = None, *, least: int = 1) -> np.ndarray:
+    """Codes [B, N] of N neurons; which unsigned integers is checked where they are decoded.
+
+    Args:
+        total: N, if it is known.
+        least: the smallest N that will do, where it is not.
 
     Raises:
-        ValueError: another shape.
+        ValueError: another shape, or what is no unsigned integers.
     """
-    array = np.asarray(codes)
-    if array.ndim != 2 or array.shape[1] != total:
-        raise ValueError(f"codes are {list(array.shape)}, expected [B, {total}]")
+    array = as_array(codes)
+    fits = array.ndim == 2 and (array.shape[1] == total if total else array.shape[1] >= least)
+    if not fits or array.dtype.kind != "u":
+        neurons = str(total) if total else f"{least} or more"
+        raise ValueError(
+            f"codes are {described(codes)}, expected [B, {neurons}] as encode_scores makes them"
+        )
     return array
+
+
+def check_batches(batches: object) -> Iterator[tuple[Any, Any]]:
+    """Batches, one after the other: pairs of what is read of prompts, and their gold.
+
+    Raises:
+        ValueError: they cannot be gone through; of a member that is no pair, when its turn comes.
+    """
+    expected = "(values, gold) pairs"
+    if isinstance(batches, str | bytes | np.ndarray) or not isinstance(batches, Iterable):
+        raise ValueError(f"batches is {shown(batches)}, expected {expected}")
+    return _pairs(batches, expected)
+
+
+def check_maker(batches: object) -> Callable[[], Iterator[tuple[Any, Any]]]:
+    """What makes the batches anew: a function without arguments.
+
+    Raises:
+        ValueError: it cannot be called.
+    """
+    if not callable(batches):
+        raise ValueError(
+            f"batches is {shown(batches)}, expected a function that makes (values, gold) pairs "
+            "anew: lambda: [(values, gold)]"
+        )
+    return lambda: check_batches(batches())
+
+
+def _pairs(batches: Iterable[object], expected: str) -> Iterator[tuple[Any, Any]]:
+    for number, pair in enumerate(batches):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise ValueError(f"batches: number {number} is {shown(pair)}, expected {expected}")
+        yield pair[0], pair[1]
 
 
 def check_activations(activations: ArrayLike, *, total: int | None = None) -> np.ndarray:
@@ -57,19 +102,17 @@ def check_activations(activations: ArrayLike, *, total: int | None = None) -> np
     Raises:
         ValueError: another shape, no prompts, a value that is not finite.
     """
-    array = np.asarray(activations)
-    if array.ndim < 2 or array.size == 0 or array.dtype.kind != "f":
-        raise ValueError(
-            f"activations are {array.dtype}{list(array.shape)}, expected floats [B, L, F]"
-        )
+    array = as_array(activations)
+    if array.ndim not in (2, 3) or array.size == 0 or array.dtype.kind != "f":
+        raise ValueError(f"activations are {described(activations)}, expected floats [B, L, F]")
     return _check_values("activations", array.reshape(len(array), -1), total)
 
 
-def labels_of(gold: ArrayLike, labels: int | None) -> int:
+def labels_of(gold: object, labels: int | None) -> int:
     """K: as given, or the number of labels up to the largest in gold [B]."""
     if labels is not None:
         return check_labels(labels)
-    array = np.asarray(gold)
+    array = as_array(gold)
     # What is no gold at all is for `check_gold` to refuse.
     return max(2, int(array.max()) + 1) if array.dtype.kind in "iu" and array.size else 2
 
@@ -78,14 +121,17 @@ def check_labels(labels: int) -> int:
     """The task's number of labels.
 
     Raises:
-        ValueError: fewer than 2, or no integer.
+        ValueError: fewer than 2, more than `MOST_LABELS`, or no integer.
     """
-    if not isinstance(labels, int | np.integer) or labels < 2:
-        raise ValueError(f"labels is {shown(labels)}, expected the number of the task's labels")
+    if not is_whole(labels) or not 2 <= labels <= MOST_LABELS:
+        raise ValueError(
+            f"labels is {shown(labels)}, expected the number of the task's labels, 2 to "
+            f"{MOST_LABELS}"
+        )
     return int(labels)
 
 
-def check_gold(gold: ArrayLike, prompts: int, labels: int, *, every: bool = False) -> np.ndarray:
+def check_gold(gold: object, prompts: int, labels: int, *, every: bool = False) -> np.ndarray:
     """Gold labels as [B], int64.
 
     Args:
@@ -98,10 +144,10 @@ def check_gold(gold: ArrayLike, prompts: int, labels: int, *, every: bool = Fals
         ValueError: no prompts, no integers, another shape, a number that is no label's, a label
             without a prompt.
     """
-    array = np.asarray(gold)
+    array = as_array(gold)
     if array.shape != (prompts,) or not prompts or array.dtype.kind not in "iu":
         raise ValueError(
-            f"gold is {array.dtype}{list(array.shape)}, expected integers [{prompts}]: one label a "
+            f"gold is {described(gold)}, expected integers [{prompts}]: one label a "
             "prompt, of one prompt or more"
         )
     array = array.astype(np.int64)
@@ -126,9 +172,21 @@ def check_count(name: str, count: int, most: int, what: str) -> int:
     Raises:
         ValueError: outside, or no integer.
     """
-    if not isinstance(count, int | np.integer) or not 1 <= count <= most:
+    if not is_whole(count) or not 1 <= count <= most:
         raise ValueError(f"{name} is {shown(count)}, expected 1 to {most}: there are {most} {what}")
     return int(count)
+
+
+def check_trained(votes: ArrayLike, name: str = "votes") -> np.ndarray:
+    """Sums R [N] over prompts, as `polar_votes` and `magn_votes` make them.
+
+    Raises:
+        ValueError: another shape or type.
+    """
+    array = as_array(votes)
+    if array.ndim != 1 or array.dtype.kind != "i" or not len(array):
+        raise ValueError(f"{name} are {described(votes)}, expected integers [N]")
+    return array
 
 
 def _check_values(name: str, array: np.ndarray, total: int | None) -> np.ndarray:

@@ -18,7 +18,9 @@ import types
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
+
+from negjax.given import as_array, described, is_whole, shown
 
 MOST_LABELS = 8
 """Of a code: with more, the places would not fit 32 bits."""
@@ -30,12 +32,11 @@ def code_dtype(labels: int) -> np.dtype:
     Raises:
         ValueError: fewer than 2 labels, or more than `MOST_LABELS`.
     """
-    if not 2 <= labels <= MOST_LABELS:
-        raise ValueError(f"{labels} labels: codes hold 2 to {MOST_LABELS}")
+    if not is_whole(labels) or not 2 <= labels <= MOST_LABELS:
+        raise ValueError(f"{shown(labels)} labels: codes hold 2 to {MOST_LABELS}")
     return np.dtype(np.min_scalar_type((labels + 1) ** (labels + 1) - 1))
 
 
-@jax.jit
 def encode_scores(scores: ArrayLike) -> jax.Array:
     """Scores as codes; they may be any floats or integers, but not NaN, which has no place.
 
@@ -46,8 +47,18 @@ def encode_scores(scores: ArrayLike) -> jax.Array:
         [..., N], of `code_dtype(K)`.
 
     Raises:
-        ValueError: fewer than 2 labels, or more than `MOST_LABELS`.
+        ValueError: no numbers, fewer than 2 labels, or more than `MOST_LABELS`.
     """
+    array = check_score_array(scores)
+    try:
+        code_dtype(array.shape[-2])
+    except ValueError as error:
+        raise ValueError(f"scores {list(array.shape)} are of {error}") from None
+    return _encode(array)
+
+
+@jax.jit
+def _encode(scores: jax.Array) -> jax.Array:
     keys = order_keys(scores)
     labels = keys.shape[-2]
     dtype = code_dtype(labels)
@@ -59,7 +70,6 @@ def encode_scores(scores: ArrayLike) -> jax.Array:
     )
 
 
-@functools.partial(jax.jit, static_argnames="labels")
 def decode_scores(codes: ArrayLike, labels: int) -> jax.Array:
     """Integers with the signs, the order and the ties of the scores that were encoded.
 
@@ -73,11 +83,18 @@ def decode_scores(codes: ArrayLike, labels: int) -> jax.Array:
     Raises:
         ValueError: codes of another type than K labels have.
     """
-    codes = jnp.asarray(codes)
-    if codes.dtype != code_dtype(labels):
+    dtype = code_dtype(labels)
+    array = codes if isinstance(codes, jax.Array) else as_array(codes)
+    if array.dtype != dtype or not array.ndim:
         raise ValueError(
-            f"codes are {codes.dtype}, those of {labels} labels are {code_dtype(labels)}"
+            f"codes are {array.dtype}{list(array.shape)}, those of {labels} labels are {dtype} "
+            "[..., N], as encode_scores makes them"
         )
+    return _decode(array, labels)
+
+
+@functools.partial(jax.jit, static_argnames="labels")
+def _decode(codes: jax.Array, labels: int) -> jax.Array:
     base = labels + 1
 
     def place(i: int) -> jax.Array:
@@ -85,6 +102,21 @@ def decode_scores(codes: ArrayLike, labels: int) -> jax.Array:
 
     zero = place(labels)
     return jnp.stack([place(i) - zero for i in range(labels)], axis=-2)
+
+
+def check_score_array(scores: ArrayLike, name: str = "scores") -> jax.Array | np.ndarray:
+    """Scores [..., K, N] where they are, on the device or off it; their values are not looked at.
+
+    Raises:
+        ValueError: no numbers, or no axes of labels and neurons.
+    """
+    array = scores if isinstance(scores, jax.Array) else as_array(scores)
+    numbers = jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)
+    if not numbers or array.ndim < 2:
+        raise ValueError(
+            f"{name} are {described(scores)}, expected numbers [..., K, N] of labels and neurons"
+        )
+    return array
 
 
 def order_keys(scores: ArrayLike) -> jax.Array:

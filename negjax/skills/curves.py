@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from negjax.skills.checks import check_count
+from negjax.given import integers, shown
+from negjax.skills.checks import check_batches, check_codes, check_count, check_labels
 from negjax.skills.codes import decode_scores
-from negjax.skills.rankings import Ranking, Rule
+from negjax.skills.rankings import Ranking, Rule, check_ranking, check_rule
 
 
 def predict_by_neurons(
@@ -46,7 +47,7 @@ def predict_by_set(
     Returns:
         [sets, B]; arguments and errors are those of `predict_by_neurons`.
     """
-    most = len(ranking.neurons)
+    most = len(check_ranking(ranking).neurons)
     ends = range(check_count("size", size, most, "ranked neurons"), most + 1, size)
     return _group_votes(rule, ranking, ends, codes, labels).argmax(1).T
 
@@ -68,10 +69,13 @@ def votes_by_prompts(
     Raises:
         ValueError: counts that do not ascend, or more than there are prompts.
     """
-    _check_ascending(counts)
+    check_rule(rule)
+    counts = _check_ascending(counts)
+    check_labels(labels)
     found = {}
     running, seen = np.zeros((), np.int32), 0
-    for codes, gold in batches:
+    for codes, gold in check_batches(batches):
+        codes = check_codes(codes)
         scores, row = decode_scores(codes, labels), np.arange(len(codes))
         edges = [count - seen for count in counts if 0 < count - seen < len(codes)]
         for start, end in itertools.pairwise([0, *edges, len(codes)]):
@@ -81,7 +85,7 @@ def votes_by_prompts(
         seen += len(codes)
         found = {count: found[count] for count in counts if count in found}
     if counts[-1] > seen:
-        raise ValueError(f"{counts[-1]} prompts are asked for, there are {seen}")
+        raise ValueError(f"{counts[-1]} prompts are asked for, there are {seen} in the batches")
     return np.stack([found[count] for count in counts])
 
 
@@ -89,13 +93,19 @@ def _group_votes(
     rule: Rule, ranking: Ranking, ends: Sequence[int], codes: np.ndarray, labels: int
 ) -> np.ndarray:
     """[B, K, G], votes of the neurons from one end to the next."""
-    _check_ascending(ends)
+    check_rule(rule)
+    ranking = check_ranking(ranking)
+    ends = _check_ascending(ends)
+    codes = check_codes(codes, least=int(ranking.neurons.max()) + 1)
     most = check_count("the largest number", ends[-1], len(ranking.neurons), "ranked neurons")
     chosen = np.asarray(decode_scores(codes[:, ranking.neurons[:most]], labels))
     votes = rule.label_votes(chosen, ranking.polarity[:most])
     return np.add.reduceat(votes, [0, *ends[:-1]], axis=-1, dtype=np.int32)
 
 
-def _check_ascending(counts: Sequence[int]) -> None:
-    if not len(counts) or counts[0] < 1 or (np.diff(counts) <= 0).any():
-        raise ValueError(f"counts are {list(counts)}, expected ascending numbers from 1")
+def _check_ascending(counts: Sequence[int]) -> list[int]:
+    expected = "ascending whole numbers from 1, one or more"
+    array = integers(counts, "counts", expected)
+    if array.ndim != 1 or not array.size or array[0] < 1 or (np.diff(array) <= 0).any():
+        raise ValueError(f"counts are {shown(counts)}, expected {expected}")
+    return [int(count) for count in array]

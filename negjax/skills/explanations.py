@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike
 
+from negjax.given import as_array, described, integers, shown
 from negjax.records import readable
 from negjax.skills.act import ActProbe
 from negjax.skills.fitted import ScoreProbe
@@ -42,16 +43,32 @@ def explain(probe: Explained, shape: tuple[int, int], item: ArrayLike | None = N
     Raises:
         ValueError: the probe has neurons of another number than L · F; an item of another shape.
     """
-    layers, width = shape
+    if not isinstance(probe, Explained):
+        raise ValueError(
+            f"probe is {shown(probe)}, expected one that asks neurons: what Polar, Magn, Act, Tree "
+            "or Linear fits"
+        )
+    expected = "(layers, neurons of a layer), each 1 or more"
+    sizes = integers(shape, "shape", expected)
+    if sizes.shape != (2,) or sizes.min() < 1:
+        raise ValueError(f"shape: {described(shape)} was given, expected {expected}")
+    layers, width = map(int, sizes)
     if layers * width != probe.total:
         raise ValueError(
-            f"the model has {layers} × {width} neurons, the probe is of one with {probe.total}"
+            f"shape: the model has {layers} × {width} neurons, the probe is of one with "
+            f"{probe.total}"
         )
     place = np.stack(np.divmod(probe.neurons, width), axis=-1)
     per_layer = np.bincount(np.unique(probe.neurons) // width, minlength=layers)
     if item is None:
         return Explanation(place, probe.polarity, per_layer, None, None)
-    one = np.asarray(item)[None]
-    return Explanation(
-        place, probe.polarity, per_layer, probe.votes(one)[0], int(probe.predict(one)[0])
-    )
+    one = as_array(item)[None]
+    if one.dtype == object:
+        raise ValueError(
+            f"item: {described(item)} was given, expected what the probe predicts from"
+        )
+    try:
+        votes, predicted = probe.votes(one)[0], int(probe.predict(one)[0])
+    except ValueError as error:
+        raise ValueError(f"item, as of one prompt: {error}") from None
+    return Explanation(place, probe.polarity, per_layer, votes, predicted)

@@ -17,7 +17,6 @@ pieces, added up.
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -25,11 +24,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 import zarr
 
-from negjax import store
+from negjax import given, store
+from negjax.given import is_whole, listed, one_of, shown, whole_number
 from negjax.records import readable
 from negjax.skills.codes import code_dtype
 from negjax.skills.feature_streams import Kind, Span, windows
 from negjax.store import ArraySpec
+from negjax.whole_files import read_json
 
 RuleName = Literal["polar", "magn"]
 
@@ -58,9 +59,11 @@ def layout(prompts: int, window: int, counts: Sequence[int]) -> Layout:
         ValueError: no prompts, windows of none, a count that is not 1 to `prompts`.
     """
     spans = windows(prompts, window)
-    wrong = [count for count in counts if not 1 <= count <= prompts]
-    if wrong:
-        raise ValueError(f"counts hold {wrong[0]}: expected 1 to {prompts}, as many as prompts")
+    for count in listed(counts, "counts", "a list of numbers of prompts"):
+        if not is_whole(count) or not 1 <= count <= prompts:
+            raise ValueError(
+                f"counts hold {shown(count)}: expected 1 to {prompts}, as many as prompts"
+            )
     ends = sorted({*(span.stop for span in spans), *counts})
     return Layout(spans, tuple(Span(*pair) for pair in itertools.pairwise([0, *ends])))
 
@@ -149,12 +152,13 @@ class Features:
         Raises:
             ValueError: no such rule or kind; a count at which no piece ends.
         """
-        if rule not in RULES:
-            raise ValueError(f"rule is {rule!r}, expected one of {RULES}")
-        stop = len(self) if count is None else count
+        one_of(rule, "rule", RULES)
+        stop = len(self) if count is None else whole_number(count, "count", 1)
         ends = [piece.stop for piece in self.cut.pieces]
         if stop not in ends:
-            raise ValueError(f"votes of the first {stop} prompts are not kept, only of {ends}")
+            raise ValueError(
+                f"votes of the first {stop} prompts are not kept, only of {ends}: pass such a count"
+            )
         name = f"{rule}_{self._kind(kind)}"
         return sum(
             (_read(self.arrays, name, piece) for piece in range(1, ends.index(stop) + 1)),
@@ -167,30 +171,35 @@ class Features:
         """Codes [b, N] and gold [b] of the first `count` prompts, window by window.
 
         Raises:
-            ValueError: no such kind.
+            ValueError: no such kind, or not so many prompts.
         """
-        yield from self._windows(f"codes_{self._kind(kind)}", count)
+        return self._windows(f"codes_{self._kind(kind)}", count)
 
     def activations(self, count: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Activations [b, N] and gold [b] of the first `count` prompts, window by window.
 
         Raises:
-            ValueError: they were not kept.
+            ValueError: they were not kept, or are not so many.
         """
         if "activation" not in self.arrays:
             raise ValueError(f"{self.path} keeps no activations: pass activations=True to extract")
-        yield from self._windows("activation", count)
+        return self._windows("activation", count)
 
     def _kind(self, kind: Kind | None) -> Kind:
         if kind is None and self.kinds:
             return self.kinds[0]
         for known in self.kinds:
-            if kind == known:
+            if isinstance(kind, str) and kind == known:
                 return known
-        raise ValueError(f"kind is {kind!r}, {self.path} holds {', '.join(self.kinds) or 'none'}")
+        raise ValueError(
+            f"kind is {shown(kind)}, {self.path} holds {', '.join(self.kinds) or 'none'}"
+        )
 
     def _windows(self, name: str, count: int | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        stop = len(self) if count is None else count
+        stop = len(self) if count is None else whole_number(count, "count", 1, len(self))
+        return self._rows(name, stop)
+
+    def _rows(self, name: str, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for window in self.cut.windows:
             rows = slice(window.start, min(window.stop, stop))
             if rows.start < rows.stop:
@@ -201,15 +210,24 @@ def read_features(path: str | Path) -> Features:
     """Opens a folder that `negjax.skills.extract` has finished.
 
     Raises:
-        ValueError: there is none, or it is not finished.
+        FileNotFoundError: there is no such folder.
+        ValueError: it holds no features, they are not finished, or damaged.
     """
-    file = Path(path) / store.SUMMARY
+    folder = given.path(path, "path")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"path {str(path)!r}: no such directory; expected one of extract's")
+    file = folder / store.SUMMARY
     if not file.is_file():
-        raise ValueError(f"{path} holds no finished features: run extract to its end")
-    summary = json.loads(file.read_text("utf-8"))
-    arrays = zarr.open_group(Path(path) / store.ARRAYS, mode="r", zarr_format=3)
+        raise ValueError(f"path {path} holds no finished features: run extract to its end")
+    summary = read_json(file)
+    missing = {"labels", "kinds", "prompts", "window", "counts"} - summary.keys()
+    if missing:
+        raise ValueError(
+            f"{file} is not one of extract's: it lacks {', '.join(sorted(missing))}; run extract"
+        )
+    arrays = zarr.open_group(folder / store.ARRAYS, mode="r", zarr_format=3)
     return Features(
-        path=Path(path),
+        path=folder,
         labels=summary["labels"],
         kinds=tuple(summary["kinds"]),
         cut=layout(summary["prompts"], summary["window"], summary["counts"]),

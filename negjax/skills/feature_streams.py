@@ -7,7 +7,7 @@ at once, on the device or off it, so they are streamed, and whoever takes a batc
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +16,13 @@ from numpy.typing import ArrayLike
 
 from negjax.batching import DEFAULT_BUDGET_BYTES
 from negjax.common_heads import HeadGroup, head_groups, head_tokens, run_common_head
-from negjax.given import shown, whole_numbers
+from negjax.given import integers, one_of, shown, whole_number
 from negjax.gradients import gradient_batches
 from negjax.language_model import LanguageModel
 from negjax.model.replay import CommonHead
-from negjax.probes import Probes
+from negjax.probes import Probes, check_asked
 from negjax.records import readable
+from negjax.skills.checks import check_gold
 
 Kind = Literal["neurgrad", "cg", "cgxa"]
 """What a score is: NeurGrad, the computed gradient, or that times the activation."""
@@ -81,8 +82,10 @@ class FeatureStream:
             budget_bytes: memory for one batch, besides the weights.
 
         Raises:
-            ValueError: unknown site.
+            ValueError: no model, no encoded probes, unknown site.
         """
+        check_asked(lm, probes)
+        whole_number(budget_bytes, "budget_bytes", 1)
         self.lm, self.probes, self.site = lm, probes, lm.config.site(site)
         self.budget_bytes = budget_bytes
         # Of all prompts: what those of a window share beyond it, by chance, would only make for
@@ -125,8 +128,8 @@ def windows(prompts: int, size: int) -> tuple[Span, ...]:
     Raises:
         ValueError: no prompts, or windows of none.
     """
-    if prompts < 1 or size < 1:
-        raise ValueError(f"{prompts} prompts in windows of {size}: expected one or more")
+    prompts = whole_number(prompts, "prompts", 1)
+    size = whole_number(size, "window", 1)
     return tuple(Span(start, min(start + size, prompts)) for start in range(0, prompts, size))
 
 
@@ -150,15 +153,16 @@ def chosen_scores(
         neurons: [n], flat, layer-major.
 
     Raises:
-        ValueError: as `FeatureStream`; no neurons, or one that the model does not have.
+        ValueError: no model, no encoded probes, unknown kind or site, neurons that the model does
+            not have.
     """
+    check_asked(lm, probes)
+    one_of(kind, "kind", get_args(Kind))
     total = lm.config.layers * lm.config.neurons
-    some = whole_numbers(neurons, "neurons")
+    expected = f"flat numbers of neurons [n], 0 to {total - 1}, one or more"
+    some = integers(neurons, "neurons", expected)
     if some.ndim != 1 or not some.size or some.min() < 0 or some.max() >= total:
-        raise ValueError(
-            f"neurons are {shown(neurons)}, expected a list of one or more flat indices, 0 to "
-            f"{total - 1}"
-        )
+        raise ValueError(f"neurons: {shown(neurons)} was given, expected {expected}")
     result = np.empty((len(probes), probes.target_count, len(some)), lm.compute_dtype)
     for batch in FeatureStream(lm, probes, site, budget_bytes=budget_bytes).batches():
         found = scores_of(kind, batch)[:, :, some]
@@ -178,10 +182,21 @@ def activation_windows(
     """Activations [b, N] and gold [b], window by window in the prompts' order; none are kept.
 
     `Act.fit_batches` takes two passes over them.
+
+    Raises:
+        ValueError: no model, no encoded probes, gold of another shape or out of range, unknown
+            site, windows of no prompts.
     """
-    answers = np.asarray(gold)
     stream = FeatureStream(lm, probes, site, budget_bytes=budget_bytes)
-    for span in windows(len(probes), window):
+    answers = check_gold(gold, len(probes), max(2, probes.target_count))
+    return _activation_windows(stream, answers, windows(len(probes), window))
+
+
+def _activation_windows(
+    stream: FeatureStream, answers: np.ndarray, spans: Sequence[Span]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    lm = stream.lm
+    for span in spans:
         shape = (span.stop - span.start, lm.config.layers * lm.config.neurons)
         found = np.empty(shape, lm.compute_dtype)
         for batch in stream.batches(span):

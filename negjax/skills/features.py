@@ -17,17 +17,18 @@ import time
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from negjax import memory, store
+from negjax import given, memory, store
 from negjax.batching import DEFAULT_BUDGET_BYTES
+from negjax.given import flag, shown, whole_number
 from negjax.language_model import LanguageModel
-from negjax.probes import Probes, check_probes, probes_key
+from negjax.probes import Probes, check_asked, probes_key
 from negjax.skills.checks import check_gold
 from negjax.skills.codes import code_dtype, encode_scores
 from negjax.skills.feature_files import (
@@ -94,8 +95,16 @@ def extract(
         ValueError: gold, kinds, site or counts are wrong; another process uses the folder.
         OSError: the disk is full or failed; what was saved is kept.
     """
-    check_probes(lm, probes)
-    answers = _check(probes, gold, kinds)
+    check_asked(lm, probes)
+    answers, kinds = _check(probes, gold, kinds)
+    flag(activations, "activations")
+    flag(overwrite, "overwrite")
+    whole_number(budget_bytes, "budget_bytes", 1)
+    if about is not None and not isinstance(about, Mapping):
+        raise ValueError(f"about is {shown(about)}, expected a mapping of JSON values by name")
+    if progress is not None and not callable(progress):
+        raise ValueError(f"progress is {shown(progress)}, expected a function of one number")
+    directory = given.path(root, "root")
     cut = layout(len(probes), window, counts)
     stream = FeatureStream(lm, probes, site, budget_bytes=budget_bytes)
     settings = {
@@ -106,14 +115,14 @@ def extract(
         "precision": lm.precision,
         "site": stream.site,
         "kinds": list(kinds),
-        "activations": activations,
+        "activations": bool(activations),
         "counts": sorted({int(count) for count in counts}),
-        "window": window,
+        "window": int(window),
         "probes": probes_key(probes),
         "gold": hashlib.sha256(answers.data).hexdigest(),
         "about": dict(about or {}),
     }
-    path = Path(root) / store.settings_key(settings)[:KEY_DIGITS]
+    path = directory / store.settings_key(settings)[:KEY_DIGITS]
     labels, neurons = probes.target_count, lm.config.layers * lm.config.neurons
     dtype = np.dtype(lm.compute_dtype).name
     specs = array_specs(cut, labels, neurons, kinds, activations, dtype)
@@ -193,10 +202,15 @@ def _measure(
     return values
 
 
-def _check(probes: Probes, gold: ArrayLike, kinds: Sequence[Kind]) -> np.ndarray:
-    """Gold as int32 [B]."""
-    unknown = [kind for kind in kinds if kind not in get_args(Kind)]
-    if unknown:
-        raise ValueError(f"kinds hold {unknown[0]!r}, expected some of {get_args(Kind)}")
+def _check(
+    probes: Probes, gold: ArrayLike, kinds: Sequence[Kind]
+) -> tuple[np.ndarray, tuple[Kind, ...]]:
+    """Gold as int32 [B], and the kinds."""
+    known = get_args(Kind)
+    found = given.listed(kinds, "kinds", f"a list of some of {', '.join(known)}")
+    for kind in found:
+        if not isinstance(kind, str) or kind not in known:
+            raise ValueError(f"kinds hold {shown(kind)}, expected some of {known}")
     code_dtype(probes.target_count)
-    return check_gold(gold, len(probes), probes.target_count).astype(np.int32)
+    answers = check_gold(gold, len(probes), probes.target_count).astype(np.int32)
+    return answers, cast(tuple[Kind, ...], tuple(found))

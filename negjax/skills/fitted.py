@@ -15,6 +15,9 @@ from numpy.typing import ArrayLike
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from negjax import given
+from negjax.given import shown
+from negjax.given_files import check_file
 from negjax.records import readable
 from negjax.skills.checks import check_codes, check_scores
 from negjax.skills.codes import decode_scores
@@ -48,6 +51,9 @@ class FittedProbe(abc.ABC):
 
         Returns:
             The path.
+
+        Raises:
+            OSError: the file cannot be written.
         """
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         arrays = {
@@ -61,9 +67,13 @@ class FittedProbe(abc.ABC):
             "settings": {name: value for name, value in values.items() if name not in arrays},
         }
         data = save(arrays, metadata={HEADER: json.dumps(header, sort_keys=True)})
-        path = Path(path)
-        write_whole(path, lambda out: out.write(data))
-        return path
+        file = given.path(path, "path")
+        if file.is_dir():
+            raise IsADirectoryError(f"path {str(path)!r} is a directory, expected a file to write")
+        if not file.parent.is_dir():
+            raise FileNotFoundError(f"path {str(path)!r}: there is no directory {file.parent}")
+        write_whole(file, lambda out: out.write(data))
+        return file
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -91,19 +101,32 @@ def read_fields(path: str | Path) -> tuple[str, dict[str, Any]]:
         FileNotFoundError: there is no such file.
         ValueError: it is no probe of this format, or damaged.
     """
+    file = check_file(path, "path", "a probe that save wrote")
     try:
-        with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(HEADER)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        with safe_open(file, framework="numpy") as held:
+            text = (held.metadata() or {}).get(HEADER)
+            arrays = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118 (no mapping)
     except SafetensorError as error:
         raise ValueError(f"{path}: damaged, or not a saved probe: {error}") from error
-    header = json.loads(text) if text else {}
+    header = _header(text)
     if header.get("format") != FORMAT:
         raise ValueError(
-            f"{path}: format {header.get('format')}, expected {FORMAT}: not a probe that this "
-            "version saved; fit it again"
+            f"{path}: format {shown(header.get('format'))}, expected {FORMAT}: not a probe that "
+            "this version saved; fit it again"
         )
-    return header["probe"], {**arrays, **header["settings"]}
+    name, settings = header.get("probe"), header.get("settings")
+    if not isinstance(name, str) or not isinstance(settings, dict):
+        raise ValueError(f"{path} is damaged: its header names no probe; fit it again")
+    return name, {**arrays, **settings}
+
+
+def _header(text: str | None) -> dict[str, Any]:
+    """The JSON object of a file's header; empty where there is none."""
+    try:
+        found = json.loads(text or "{}")
+    except json.JSONDecodeError:
+        found = {}
+    return found if isinstance(found, dict) else {}
 
 
 @readable

@@ -6,12 +6,13 @@ Empirical Gradient, ACL 2025, arXiv 2412.18053.
 """
 
 import dataclasses
+import types
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from negjax.given import shown
+from negjax.given import as_array, described, whole_number
 from negjax.records import readable
 from negjax.skills.checks import (
     check_activations,
@@ -22,10 +23,14 @@ from negjax.skills.checks import (
     check_scores,
     labels_of,
 )
-from negjax.skills.codes import decode_scores
+from negjax.skills.codes import check_score_array, decode_scores
 from negjax.skills.fitted import FittedProbe
 
 LEAF = -1
+MOST = types.MappingProxyType(
+    {"trees": 1_000_000, "depth": 2**31 - 1, "seed": 2**32 - 1, "jobs": 1_000}
+)
+"""Of a forest's settings: what scikit-learn takes, and what may end."""
 FEATURE_DTYPES = (np.uint8, np.float32)
 
 
@@ -141,12 +146,13 @@ class Tree:
         Of uint8 features there is a copy while trees grow, in float32; features that are float32
         already are there once.
         """
-        if features.ndim != 2 or features.dtype not in FEATURE_DTYPES or not features.size:
+        array = as_array(features)
+        if array.ndim != 2 or array.dtype not in FEATURE_DTYPES or not array.size:
             raise ValueError(
-                f"features are {features.dtype}{list(features.shape)}, expected [B, N] in uint8 or "
-                "float32: what score_features makes"
+                f"features are {described(features)}, expected [B, N] in uint8 or float32: what "
+                "score_features makes"
             )
-        return self._grow(features, gold, labels, of_scores=True)
+        return self._grow(array, gold, labels, of_scores=True)
 
     def _grow(
         self, features: np.ndarray, gold: ArrayLike, labels: int, *, of_scores: bool
@@ -156,10 +162,10 @@ class Tree:
 
         labels = check_labels(labels)
         checked = check_gold(gold, len(features), labels, every=True)
-        for name in ("trees", "depth", "jobs"):
+        for name, most in MOST.items():
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} is {shown(value)}, expected 1 or more")
+            if value is not None or name != "depth":
+                whole_number(value, name, 0 if name == "seed" else 1, most)
         forest = RandomForestClassifier(
             self.trees, max_depth=self.depth, random_state=self.seed, n_jobs=self.jobs
         ).fit(features, checked)
@@ -170,7 +176,15 @@ def score_features(scores: np.ndarray) -> np.ndarray:
     """A forest's features [B, N], uint8, of scores [B, K, N] or what codes decode to.
 
     Two labels: 1 where the first one's score is larger. More: the label with the largest.
+
+    Raises:
+        ValueError: no numbers, another shape, fewer than 2 labels.
     """
+    scores = np.asarray(check_score_array(scores))
+    if scores.ndim != 3 or scores.shape[1] < 2:
+        raise ValueError(
+            f"scores are {described(scores)}, expected [B, K, N], of two labels or more"
+        )
     if scores.shape[1] == 2:
         return (scores[:, 0] > scores[:, 1]).astype(np.uint8)
     return scores.argmax(1).astype(np.uint8)

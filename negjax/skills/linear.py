@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from negjax.given import real_number, shown, whole_number
 from negjax.records import readable
-from negjax.skills.checks import check_gold, check_scores
+from negjax.skills.checks import check_batches, check_gold, check_labels, check_maker, check_scores
 from negjax.skills.fitted import ScoreProbe
 from negjax.skills.linear_path import SOLVER_BYTES, Batches, Stage, regularisation_path
 
@@ -47,6 +48,10 @@ class LinearProbe(ScoreProbe):
         return (votes.sum(-1) + self.bias).argmax(1)
 
 
+MOST_STAGES = 10_000
+"""Of a path: each is a fit."""
+
+
 @readable
 @dataclasses.dataclass(frozen=True)
 class Linear:
@@ -66,15 +71,15 @@ class Linear:
     """Memory for the signs of the neurons with weights; the path ends where they need more."""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.l1 < np.inf and 0 <= self.l2 < np.inf) or self.l1 + self.l2 == 0:
+        parts = [real_number(getattr(self, name), name, least=0) for name in ("l1", "l2")]
+        if not any(parts):
             raise ValueError(
                 f"l1 is {self.l1} and l2 {self.l2}, expected 0 or more, and one of them positive"
             )
-        if self.stages < 1:
-            raise ValueError(f"stages is {self.stages}, expected 1 or more")
+        whole_number(self.stages, "stages", 1, MOST_STAGES)
+        whole_number(self.budget_bytes, "budget_bytes", 1)
         for name in ("weakest", "tolerance"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a share, 0 to 1")
+            real_number(getattr(self, name), name, above=0, below=1)
 
     def fit(
         self,
@@ -97,7 +102,12 @@ class Linear:
         array = check_scores(scores)
         checked = check_gold(gold, len(array), array.shape[1], every=True)
         path = self.path(lambda: [(array, checked)], array.shape[1])
-        return path[-1] if valid is None else choose(path, [valid])
+        if valid is None:
+            return path[-1]
+        try:
+            return choose(path, [valid])
+        except ValueError as error:
+            raise ValueError(f"valid: {error}") from None
 
     def path(self, batches: Batches, labels: int) -> list[LinearProbe]:
         """The probes of all strengths, strongest first, from several passes over batches.
@@ -110,6 +120,7 @@ class Linear:
         Raises:
             ValueError: as `fit`.
         """
+        batches, labels = check_maker(batches), check_labels(labels)
         fractions = self.weakest ** (np.arange(1, self.stages + 1) / self.stages)
         total, found = regularisation_path(
             batches,
@@ -135,8 +146,13 @@ def choose(
     Raises:
         ValueError: no prompts; scores or gold that the probes cannot take.
     """
+    whole = isinstance(path, Sequence) and len(path)
+    if not whole or not all(isinstance(probe, LinearProbe) for probe in path):
+        raise ValueError(
+            f"path is {shown(path)}, expected a list of LinearProbe, one or more: Linear().path(…)"
+        )
     right = np.zeros(len(path), np.int64)
-    for scores, gold in batches:
+    for scores, gold in check_batches(batches):
         array = check_scores(scores, labels=path[0].labels, total=path[0].total)
         checked = check_gold(gold, len(array), path[0].labels)
         right += [int((probe.predict(array) == checked).sum()) for probe in path]

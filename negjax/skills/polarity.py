@@ -7,8 +7,15 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from negjax.given import is_whole, shown
 from negjax.records import readable
-from negjax.skills.checks import check_count, check_gold, check_labels, check_scores
+from negjax.skills.checks import (
+    check_count,
+    check_gold,
+    check_labels,
+    check_scores,
+    check_trained,
+)
 from negjax.skills.fitted import ScoreProbe
 from negjax.skills.rankings import (
     MAGN,
@@ -88,12 +95,12 @@ class _Ranked(abc.ABC, Generic[Made]):
         Raises:
             ValueError: votes of another shape or type, more neurons than there are.
         """
-        total = len(np.atleast_1d(votes))
+        total = len(check_trained(votes))
         check_count("k", self.k, total, "neurons")
-        if not 0 <= self.skip <= total - self.k:
+        if not is_whole(self.skip) or not 0 <= self.skip <= total - self.k:
             raise ValueError(
-                f"skip is {self.skip}, expected 0 to {total - self.k}: {self.k} of {total} neurons "
-                "must be left"
+                f"skip is {shown(self.skip)}, expected 0 to {total - self.k}: {self.k} of {total} "
+                "neurons must be left"
             )
         ranking = rank_neurons(votes, self.variant, self.skip + self.k)
         return self._kind()[1](

@@ -6,9 +6,10 @@ from typing import Literal, NamedTuple, get_args
 import jax
 import numpy as np
 
+from negjax.given import as_array, instance, one_of, shown, whole_number
 from negjax.ranking import top
 from negjax.records import readable
-from negjax.skills.checks import check_count
+from negjax.skills.checks import check_count, check_trained
 from negjax.skills.votes import magn_votes, polar_votes
 
 Variant = Literal["both", "positive"]
@@ -36,11 +37,8 @@ def rank_neurons(votes: np.ndarray, variant: Variant = "both", count: int | None
     Raises:
         ValueError: votes of another shape or type, an unknown variant, more neurons than there are.
     """
-    array = np.asarray(votes)
-    if array.ndim != 1 or array.dtype.kind != "i" or not len(array):
-        raise ValueError(f"votes are {array.dtype}{list(array.shape)}, expected integers [N]")
-    if variant not in get_args(Variant):
-        raise ValueError(f"variant is {variant!r}, expected one of {get_args(Variant)}")
+    array = check_trained(votes)
+    one_of(variant, "variant", get_args(Variant))
     wanted = check_count("count", len(array) if count is None else count, len(array), "neurons")
     neurons = top(np.abs(array) if variant == "both" else array, wanted)
     return Ranking(neurons, polarities(array, neurons, variant))
@@ -56,9 +54,15 @@ def random_ranking(votes: np.ndarray, seed: int, count: int | None = None) -> Ra
     """Neurons in a random order, with the polarity that R, votes [N], gives them.
 
     The first of a longer order are those of a shorter one with the same seed.
+
+    Raises:
+        ValueError: votes of another shape or type, a seed below 0, more neurons than there are.
     """
-    order = np.random.default_rng(seed).permutation(len(votes))[:count]
-    return Ranking(order, polarities(votes, order))
+    array = check_trained(votes)
+    wanted = check_count("count", len(array) if count is None else count, len(array), "neurons")
+    generator = np.random.default_rng(whole_number(seed, "seed", 0))
+    order = generator.permutation(len(array))[:wanted]
+    return Ranking(order, polarities(array, order))
 
 
 def polar_label_votes(scores: np.ndarray, polarity: np.ndarray) -> np.ndarray:
@@ -80,6 +84,31 @@ class Rule(NamedTuple):
     """R [N] of scores [B, K, N] and gold [B]."""
     label_votes: Callable[[np.ndarray, np.ndarray], np.ndarray]
     """[B, K, M], of scores [B, K, M] and polarity [M]."""
+
+
+def check_rule(rule: object) -> Rule:
+    """Refuses what is no rule.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    return instance(rule, "rule", Rule, "POLAR or MAGN")
+
+
+def check_ranking(ranking: object) -> Ranking:
+    """Refuses what is no ranking of neurons.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    found = instance(ranking, "ranking", Ranking, "what rank_neurons returns")
+    neurons, polarity = map(as_array, found)
+    whole = neurons.dtype.kind in "iu" and polarity.dtype.kind == "i" and neurons.size
+    if not whole or neurons.ndim != 1 or polarity.shape != neurons.shape or neurons.min() < 0:
+        raise ValueError(
+            f"ranking is {shown(ranking)}, expected neurons [M] and polarity [M], whole numbers"
+        )
+    return found
 
 
 POLAR = Rule(polar_votes, polar_label_votes)

@@ -10,8 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from negjax.given import as_array, described, real_number, whole_number
 from negjax.records import readable
 from negjax.skills.checks import check_count
+
+MOST_NEURONS = 10**9
+"""Of a model: more than any has, and what fits memory."""
 
 
 @readable
@@ -34,11 +38,12 @@ def jaccard(one: ArrayLike, other: ArrayLike) -> float:
     Raises:
         ValueError: an empty set, or one that names a neuron twice.
     """
-    first, second = np.asarray(one), np.asarray(other)
-    for neurons in (first, second):
-        if neurons.ndim != 1 or not neurons.size or np.unique(neurons).size < neurons.size:
+    first, second = as_array(one), as_array(other)
+    for name, given, neurons in (("one", one, first), ("other", other, second)):
+        whole = neurons.dtype.kind in "iu" and neurons.ndim == 1 and neurons.size
+        if not whole or np.unique(neurons).size < neurons.size:
             raise ValueError(
-                f"neurons are {neurons.dtype}{list(neurons.shape)}, expected [k], one or more, "
+                f"{name}: neurons are {described(given)}, expected whole numbers [k], one or more, "
                 "each once"
             )
     both = np.isin(first, second, assume_unique=True).sum()
@@ -51,9 +56,9 @@ def chance_jaccard(k: int, total: int, level: float = 0.95) -> Chance:
     Raises:
         ValueError: not 1 to `total` neurons; a level outside (0, 1).
     """
+    total = whole_number(total, "total", 1, MOST_NEURONS)
     k = check_count("k", k, total, "neurons")
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}, expected a share between 0 and 1")
+    level = real_number(level, "level", above=0, below=1)
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, total + 1)))])
 
     def log_comb(n: int, x: np.ndarray) -> np.ndarray:

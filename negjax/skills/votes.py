@@ -11,12 +11,14 @@ Zhao, Jiang, Yoshinaga, Neuron Empirical Gradient, ACL 2025, arXiv 2412.18053.
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike
 
-from negjax.skills.codes import order_keys
+from negjax.given import as_array, described
+from negjax.skills.checks import check_gold
+from negjax.skills.codes import check_score_array, order_keys
 
 
-@jax.jit
 def polar_votes(scores: ArrayLike, gold: ArrayLike, counted: ArrayLike | None = None) -> jax.Array:
     """Polar's R of a batch.
 
@@ -27,19 +29,49 @@ def polar_votes(scores: ArrayLike, gold: ArrayLike, counted: ArrayLike | None = 
 
     Returns:
         [N], int32.
+
+    Raises:
+        ValueError: no numbers, shapes that disagree, gold that is no label's number.
     """
+    return _polar_votes(*_checked(scores, gold, counted))
+
+
+@jax.jit
+def _polar_votes(scores: ArrayLike, gold: ArrayLike, counted: ArrayLike | None) -> jax.Array:
     signs = jnp.sign(order_keys(scores)).astype(jnp.int8)
     return _sum(2 * _of_gold(signs, gold)[:, 0] - signs.sum(1, dtype=jnp.int8), counted)
 
 
-@jax.jit
 def magn_votes(scores: ArrayLike, gold: ArrayLike, counted: ArrayLike | None = None) -> jax.Array:
-    """Magn's R of a batch; arguments and result as those of `polar_votes`."""
+    """Magn's R of a batch; arguments, result and errors as those of `polar_votes`."""
+    return _magn_votes(*_checked(scores, gold, counted))
+
+
+@jax.jit
+def _magn_votes(scores: ArrayLike, gold: ArrayLike, counted: ArrayLike | None) -> jax.Array:
     keys = order_keys(scores)
     own = _of_gold(keys, gold)
     # Compared, not subtracted: the difference of two keys may overflow.
     above, below = (own > keys), (own < keys)
     return _sum(above.sum(1, dtype=jnp.int8) - below.sum(1, dtype=jnp.int8), counted)
+
+
+def _checked(
+    scores: ArrayLike, gold: ArrayLike, counted: ArrayLike | None
+) -> tuple[jax.Array | np.ndarray, np.ndarray, np.ndarray | None]:
+    array = check_score_array(scores)
+    if array.ndim != 3:
+        raise ValueError(f"scores are {described(scores)}, expected numbers [B, K, N]")
+    answers = check_gold(gold, *array.shape[:2])
+    if counted is None:
+        return array, answers, None
+    used = as_array(counted)
+    if used.dtype != bool or used.shape != (len(answers),):
+        raise ValueError(
+            f"counted is {described(counted)}, expected True or False of each of "
+            f"{len(answers)} prompts"
+        )
+    return array, answers, used
 
 
 def _of_gold(values: jax.Array, gold: ArrayLike) -> jax.Array:
