@@ -7,7 +7,8 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import negjax
 from experiments import command_line, messages, program_cache
 from negjax import accelerators, batching, loading, store
 from negjax.escaping import for_terminal
+from negjax.families.settings import UnknownSettingsError, WrongAssumptionError
 from negjax.language_model import LanguageModel
 
 FLAGS = flags.FLAGS
@@ -119,7 +121,8 @@ def run_on(program: Callable[[Sequence[str]], int]) -> None:
 def _guarded(program: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
     try:
         cache = _configure_jax()
-        with program_cache.mended(cache) if cache else contextlib.nullcontext():
+        mended = program_cache.mended(cache) if cache else contextlib.nullcontext()
+        with _notices_as_notes(), mended:
             return program(arguments)
     except KeyboardInterrupt:
         print(
@@ -354,6 +357,24 @@ def say(text: str) -> None:
     except (OSError, ValueError):
         # A pipe that was closed, or no stdout at all: nor shall the interpreter's last flush fail.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+
+
+@contextlib.contextmanager
+def _notices_as_notes() -> Iterator[None]:
+    """Says the library's notices on a line each, once; other warnings appear as ever."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, negjax.Notice):
+                usual(message, category, *where, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                note(f"note: {message}")
+
+        warnings.showwarning = show
+        yield
 
 
 def _speak_any_encoding() -> None:

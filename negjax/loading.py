@@ -246,4 +246,7 @@ def check_precision(precision: str) -> None:
         with jax.default_matmul_precision(precision):
             pass
     except ValueError as error:
-        raise ValueError(f"precision {precision!r}: {error}") from error
+        raise ValueError(
+            f"precision {precision!r}: expected highest, high, default or another name that "
+            "jax.default_matmul_precision takes"
+        ) from error

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from negjax import given
 from negjax.language_model import LanguageModel
 
 
@@ -143,14 +144,9 @@ class _Encoding(NamedTuple):
 
 
 def _encoding(lm: LanguageModel, what: str, text: str, *, special: bool) -> _Encoding:
-    try:
-        found = lm.tokenizer.backend_tokenizer.encode(text, add_special_tokens=special)
-    except TypeError as error:
-        at = next((i for i, letter in enumerate(text) if "\ud800" <= letter <= "\udfff"), 0)
-        raise ValueError(
-            f"{what} holds {text[at : at + 1]!r} at character {at}, half of a surrogate pair, "
-            "which is no character: decode the text again from its bytes"
-        ) from error
+    # Half a surrogate pair, which the tokenizers package would refuse without a name.
+    given.text(text, what)
+    found = lm.tokenizer.backend_tokenizer.encode(text, add_special_tokens=special)
     return _Encoding(found.ids, found.offsets, found.special_tokens_mask)
 
 

@@ -306,7 +306,7 @@ def test_the_cache_of_a_program_is_mended(
     entry.write_bytes(b"x")
     if not flags.FLAGS.is_parsed():
         flags.FLAGS(["test"])
-    before = jax.config.jax_compilation_cache_dir
+    before = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     try:
         with flagsaver.flagsaver(compilation_cache=str(tmp_path)):
             assert common._guarded(program, []) == 0
