@@ -33,7 +33,7 @@ from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 import negjax
-from experiments import bench_study, bench_table, common, flag_lists, messages, provenance
+from experiments import bench_study, bench_table, common, flag_lists, messages, provenance, terminal
 from experiments.bench_cases import BASELINES, CASES, Case, inputs
 from experiments.bench_processes import measure
 from experiments.bench_study import STUDIES
@@ -92,13 +92,13 @@ def main() -> int:
         report["studies"][study.name] = found
         lines.append(bench_study.line(study, found))
         _save(output, report)
-    common.say("\n".join(lines))
+    terminal.say("\n".join(lines))
     if notes is not None:
         before, _, rest = notes.read_text("utf-8").partition(START)
         after = rest.partition(STOP)[2]
         body = "\n".join([START, *lines, STOP])
         write_whole(notes, lambda file: file.write((before + body + after).encode()))
-    common.say(f"\nall figures: {output / 'bench.json'}")
+    terminal.say(f"\nall figures: {output / 'bench.json'}")
     return 0
 
 

@@ -2,13 +2,11 @@
 
 import contextlib
 import dataclasses
-import io
 import os
 import sys
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,8 @@ from absl import app, flags, logging
 from tqdm import tqdm
 
 import negjax
-from experiments import command_line, messages, program_cache
+from experiments import command_line, messages, program_cache, terminal
 from negjax import accelerators, batching, loading, store
-from negjax.escaping import for_terminal
 from negjax.families.settings import UnknownSettingsError, WrongAssumptionError
 from negjax.language_model import LanguageModel
 
@@ -114,7 +111,7 @@ def run(experiment: Callable[[], int]) -> None:
 
 def run_on(program: Callable[[Sequence[str]], int]) -> None:
     """As `run`, of a program that takes arguments which are no flags."""
-    _speak_any_encoding()
+    terminal.speak_any_encoding()
     app.run(lambda argv: _guarded(program, argv[1:]), flags_parser=command_line.parse)
 
 
@@ -122,12 +119,11 @@ def _guarded(program: Callable[[Sequence[str]], int], arguments: Sequence[str]) 
     try:
         cache = _configure_jax()
         mended = program_cache.mended(cache) if cache else contextlib.nullcontext()
-        with _notices_as_notes(), mended:
+        with terminal.notices_as_notes(), mended:
             return program(arguments)
     except KeyboardInterrupt:
-        print(
-            "interrupted; the same command goes on from what was measured and saved, if anything",
-            file=sys.stderr,
+        terminal.note(
+            "interrupted; the same command goes on from what was measured and saved, if anything"
         )
         return 130
     except (MemoryError, RuntimeError, AssertionError) as error:
@@ -160,7 +156,7 @@ def _ended(error: BaseException, text: str, status: int) -> int:
     """The status, after the message is said on one line."""
     if _TRACEBACK.value:
         traceback.print_exception(error)
-    print(f"error: {text}", file=sys.stderr)
+    terminal.note(f"error: {text}")
     return status
 
 
@@ -302,7 +298,7 @@ def open_folder(
         overwrite=_OVERWRITE.value,
     )
     if folder.finished:
-        note(
+        terminal.note(
             f"{folder.path}: {len(folder.finished)} groups were measured before and are kept; "
             "--overwrite measures anew"
         )
@@ -333,7 +329,7 @@ def measure_all(folder: store.RunFolder, work: Sequence[Work], unit: str) -> boo
 
 def say_interrupted(folder: store.RunFolder, work: Sequence[Work]) -> None:
     """Says what an interrupted run has kept and how to go on."""
-    note(
+    terminal.note(
         f"interrupted: {len(folder.finished)} of {len(work)} groups are saved in {folder.path}; "
         "the same command goes on from there"
     )
@@ -342,43 +338,3 @@ def say_interrupted(folder: store.RunFolder, work: Sequence[Work]) -> None:
 def wants_traceback() -> bool:
     """Whether errors are to show where they arose."""
     return bool(_TRACEBACK.value)
-
-
-def note(text: str) -> None:
-    """Says something on stderr, beside a progress bar."""
-    with contextlib.suppress(OSError, ValueError):
-        tqdm.write(for_terminal(text, keep="\n"), file=sys.stderr)
-
-
-def say(text: str) -> None:
-    """Prints results, where anybody still reads them: what was measured is saved already."""
-    try:
-        print(for_terminal(text, keep="\n"), flush=True)
-    except (OSError, ValueError):
-        # A pipe that was closed, or no stdout at all: nor shall the interpreter's last flush fail.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
-
-
-@contextlib.contextmanager
-def _notices_as_notes() -> Iterator[None]:
-    """Says the library's notices on a line each, once; other warnings appear as ever."""
-    said: set[str] = set()
-    with warnings.catch_warnings():
-        usual = warnings.showwarning
-
-        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if not issubclass(category, negjax.Notice):
-                usual(message, category, *where, **more)
-            elif str(message) not in said:
-                said.add(str(message))
-                note(f"note: {message}")
-
-        warnings.showwarning = show
-        yield
-
-
-def _speak_any_encoding() -> None:
-    """What a terminal's encoding lacks is written out instead of ending the program."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")

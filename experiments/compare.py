@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import common, paper
+from experiments import common, paper, terminal
 from experiments.estimators_results import CONVENTIONS, FORMS
 from experiments.estimators_tables import LABELS
 from experiments.linearity_results import headline
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     file = common.output_file()
     if file is not None:
         write_whole(file, lambda out: out.write(text.encode()))
-    common.say(text.rstrip("\n"))
+    terminal.say(text.rstrip("\n"))
     return 0
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 import negjax
-from experiments import common, control_page, facts, flag_lists, messages
+from experiments import common, control_page, facts, flag_lists, messages, terminal
 from experiments.control_edits import EditTable, read_edits
 from experiments.control_results import analyse
 from experiments.control_work import PARTS, WAYS, Asked, all_work, array_specs
@@ -112,7 +112,7 @@ def main() -> int:
             return 130
         results = analyse(folder, work, asked, len(inputs.probes))
         control_page.write(inputs, asked, folder, results, complete)
-    common.say(control_page.printed(inputs, asked, folder, results))
+    terminal.say(control_page.printed(inputs, asked, folder, results))
     return 0 if complete else 130
 
 

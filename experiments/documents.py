@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from experiments import common
+from experiments import common, terminal
 from negjax import report, store
 from negjax.figures import Picture
 from negjax.report import Failure
@@ -53,7 +53,7 @@ def _drawn(folder: RunFolder, drawing: report.Drawing) -> Picture | Failure:
         if common.wants_traceback():
             traceback.print_exc()
         reason = f"{type(error).__name__}: {error}"
-        common.note(f"figure {drawing.name!r} could not be drawn and is left out: {reason}")
+        terminal.note(f"figure {drawing.name!r} could not be drawn and is left out: {reason}")
         return Failure(reason)
     folder.write_bytes(f"{store.FIGURES}/{drawing.name}.svg", picture.svg)
     folder.write_bytes(f"{store.FIGURES}/{drawing.name}.png", picture.png)

@@ -21,7 +21,15 @@ times so: which of them control the output while NeurGrad is small, and which es
 import numpy as np
 from absl import flags
 
-from experiments import common, curves, estimators_page, estimators_study, facts, flag_lists
+from experiments import (
+    common,
+    curves,
+    estimators_page,
+    estimators_study,
+    facts,
+    flag_lists,
+    terminal,
+)
 from experiments.estimators_doses import Thresholds
 from experiments.estimators_work import Asked, DosedLayer, Group, all_work, array_specs
 from negjax.estimators import METHODS
@@ -131,7 +139,7 @@ def main() -> int:
             thresholds=Thresholds(_LARGE.value, _SMALL.value, _FLAT.value),
         )
         estimators_page.write(inputs, folder, found, complete)
-    common.say(estimators_page.printed(inputs, folder, found))
+    terminal.say(estimators_page.printed(inputs, folder, found))
     return 0 if complete else 130
 
 

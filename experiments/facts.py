@@ -10,7 +10,7 @@ import numpy as np
 from absl import flags
 
 import negjax
-from experiments import common, messages
+from experiments import common, messages, terminal
 from negjax.encoding import encode
 from negjax.interventions import Convention
 from negjax.language_model import LanguageModel
@@ -105,7 +105,7 @@ def load_inputs(default_prompts: int, table: negjax.Facts | None = None) -> Inpu
     lm = common.load_model()
     kept, skipped = _usable(lm, found, prompts or len(found.prompts))
     if skipped:
-        common.note(
+        terminal.note(
             f"{len(skipped)} of {found.source}'s prompts left out, for instance: {skipped[0][1]}"
         )
     probes = encode(

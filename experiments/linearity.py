@@ -20,7 +20,7 @@ import numpy as np
 from absl import flags
 
 import negjax
-from experiments import common, curves, facts, linearity_page, linearity_results
+from experiments import common, curves, facts, linearity_page, linearity_results, terminal
 from experiments.curves import Plan
 from negjax import store
 
@@ -66,7 +66,7 @@ def main() -> int:
             inputs, folder, done, radius=plan.radius, step=plan.step, measures=measures
         )
         linearity_page.write(inputs, folder, results, complete)
-    common.say(linearity_page.printed(inputs, folder, results))
+    terminal.say(linearity_page.printed(inputs, folder, results))
     return 0 if complete else 130
 
 

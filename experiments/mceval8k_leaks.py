@@ -18,7 +18,7 @@ from absl import flags
 from tqdm import tqdm
 
 import negjax
-from experiments import benchmark_flags, common, mceval8k_leaks_page, messages
+from experiments import benchmark_flags, common, mceval8k_leaks_page, messages, terminal
 from experiments.mceval8k_leaks_page import Leaks, Overlap
 from negjax import mceval8k
 from negjax.mceval8k.files import Row, published
@@ -49,7 +49,7 @@ def main() -> int:
         page = mceval8k_leaks_page.markdown(leaks)
         with messages.of_flag(_PAGE):
             write_whole(messages.path(_PAGE), lambda file: file.write(page.encode()))
-    common.say(mceval8k_leaks_page.printed(folder, leaks))
+    terminal.say(mceval8k_leaks_page.printed(folder, leaks))
     return 0
 
 

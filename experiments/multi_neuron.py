@@ -10,6 +10,8 @@ and shifts grow; the paper reports r ≥ 0.7 for 2^12 neurons. With the embedded
 Paper: Zhao, Jiang, Yoshinaga, *Neuron Empirical Gradient*, ACL 2025, arXiv 2412.18053.
 
 Shifts 2^0 … 2^12 neurons together, by up to ±2: drawn from all neurons, evenly over the layers,
+from experiments import terminal
+from experiments import terminal
 from one layer, or those of largest |NeurGrad|. Each neuron's NEG is measured alone, exactly;
 predicted are Σ NEG_i x_i and Σ NeurGrad_i x_i. Neurons of several layers are shifted from what
 their activations have become, or clamped to where the shift alone would take them.
@@ -116,7 +118,7 @@ def main() -> int:
         designs = {choice: plan.sets(choice, config) for choice in plan.choices}
         results = multi_neuron_results.analyse(folder, done, designs)
         multi_neuron_page.write(inputs, folder, results, done, complete)
-    common.say(multi_neuron_page.printed(inputs, folder, results))
+    terminal.say(multi_neuron_page.printed(inputs, folder, results))
     return 0 if complete else 130
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 import negjax
-from experiments import common, facts, flag_lists, neg_map_page
+from experiments import common, facts, flag_lists, neg_map_page, terminal
 from negjax import store
 
 _PROMPT = flags.DEFINE_string(
@@ -65,7 +65,7 @@ def main() -> int:
         if not maps:
             return 130
         neg_map_page.write(inputs, folder, maps, complete)
-    common.say(neg_map_page.printed(inputs, folder, maps))
+    terminal.say(neg_map_page.printed(inputs, folder, maps))
     return 0 if complete else 130
 
 

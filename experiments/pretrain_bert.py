@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 from absl import flags
 
-from experiments import common, pretrain_page, pretrain_results
+from experiments import common, pretrain_page, pretrain_results, terminal
 from experiments.pretrain_job import Job, read_job
 from negjax import store
 from negjax.pretraining.batches import Batch, batches_from
@@ -66,7 +66,7 @@ def main() -> int:
             job, folder, finished, training.state if complete else None
         )
         pretrain_page.write(job, folder, found)
-    common.say(pretrain_page.printed(job, folder, found))
+    terminal.say(pretrain_page.printed(job, folder, found))
     return 0 if complete else 130
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from experiments import common
+from experiments import common, terminal
 from experiments.skills_inputs import Progress
 from negjax import store
 from negjax.language_model import LanguageModel
@@ -149,13 +149,13 @@ def measure_all(folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job]) -> Ou
             if one is not None:
                 found[job.task] = one
     if interrupted:
-        common.note(
+        terminal.note(
             f"interrupted: {len(found)} of {len(jobs)} tasks are saved in {folder.path}, and "
             "features of the next one; the same command goes on from there"
         )
     if failed:
         names = ", ".join(failed)
-        common.note(f"{len(failed)} of {len(jobs)} tasks could not be measured: {names}")
+        terminal.note(f"{len(failed)} of {len(jobs)} tasks could not be measured: {names}")
     return Outcome(found, failed, interrupted)
 
 
@@ -178,7 +178,7 @@ def _measure_one(folder: RunFolder, lm: LanguageModel, job: Job, progress: Progr
 def _say_failed(task: str, error: ValueError) -> None:
     if common.FLAGS["traceback"].value:
         traceback.print_exception(error)
-    common.note(f"{task} could not be measured: {error}")
+    terminal.note(f"{task} could not be measured: {error}")
 
 
 def _file(job: Job) -> str:
@@ -197,7 +197,7 @@ def _read(folder: RunFolder, job: Job) -> Found | None:
         whole = False
     if whole and value["group"] == job.group:
         return _found(value)
-    common.note(f"{file} is missing or damaged: {job.task} is measured again")
+    terminal.note(f"{file} is missing or damaged: {job.task} is measured again")
     return None
 
 

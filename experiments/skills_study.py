@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from experiments import common, documents, page_parts, provenance, skills_inputs
+from experiments import common, documents, page_parts, provenance, skills_inputs, terminal
 from experiments.skills_inputs import Measured
 from experiments.skills_jobs import Found, Job, Outcome, Row, measure_all, refuse_other_prompts
 from negjax import mceval8k, report, skills, store
@@ -70,7 +70,7 @@ def run(
             return 130
         shown = show(outcome.found, lm) if outcome.found else NOTHING
         _write(folder, lm, title, outcome, shown, loading)
-    common.say("\n".join([*shown.printed, f"report: {folder.path / store.REPORT}"]))
+    terminal.say("\n".join([*shown.printed, f"report: {folder.path / store.REPORT}"]))
     if outcome.interrupted:
         return 130
     return 0 if outcome.complete else 1

@@ -55,7 +55,7 @@ EXPERIMENTS = (
     "experiments experiments.baselines experiments.baselines.torch_model "
     "experiments.baselines.torch_forward experiments.baselines.torch_serial "
     "experiments.baselines.torch_best experiments.messages experiments.command_line "
-    "experiments.program_cache experiments.common experiments.documents "
+    "experiments.program_cache experiments.terminal experiments.common experiments.documents "
     "experiments.provenance experiments.flag_lists "
     "experiments.page_parts experiments.paper experiments.facts experiments.facts_page "
     "experiments.bench_cases experiments.bench_child "

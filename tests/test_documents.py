@@ -12,7 +12,7 @@ import pytest
 from absl import flags
 from pyarrow import parquet
 
-from experiments import common, documents
+from experiments import documents, terminal
 from negjax import report, store
 from negjax.figures import Picture
 from negjax.report import Drawing, Figure, Section
@@ -103,9 +103,9 @@ import sys
 from experiments import common
 
 def study():
-    common.note("noted: ≥ 東 \\x1b[31m")
+    terminal.note("noted: ≥ 東 \\x1b[31m")
     for _ in range(int(sys.argv[1])):
-        common.say("r ≥ 0.95 ± 東京 \\x1b[31mred")
+        terminal.say("r ≥ 0.95 ± 東京 \\x1b[31mred")
     return 0
 
 sys.argv, lines = sys.argv[:1], sys.argv[1]
@@ -147,6 +147,6 @@ def test_a_reader_that_leaves_ends_nothing() -> None:
 def test_saying_without_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
     with (ROOT / "README.md").open() as read_only:
         monkeypatch.setattr(sys, "stdout", read_only)
-        common.say("nobody hears it")
+        terminal.say("nobody hears it")
         assert sys.stdout is not read_only
         sys.stdout.close()
