@@ -86,9 +86,10 @@ def main() -> int:
     output = common.output_folder("bench")
     output.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {"environment": provenance.environment(), "studies": {}}
+    report["flags"] = provenance.flag_values()
     lines = _compare(cases, output, report) if cases else []
     for study in (study for study in STUDIES if study.name in named):
-        found = bench_study.measure(study, common.model_name())
+        found = bench_study.measure(study, common.model_name(), common.assumed_harmless())
         report["studies"][study.name] = found
         lines.append(bench_study.line(study, found))
         _save(output, report)

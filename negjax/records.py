@@ -96,7 +96,7 @@ def _word(value: object) -> str | None:
     """A value that a few characters say, None for one that they do not."""
     if isinstance(value, float):
         return f"{value:.6g}"
-    if value is None or isinstance(value, bool | numbers.Number):
+    if value is None or isinstance(value, numbers.Number):
         return repr(value)
     if isinstance(value, str):
         return repr(cut(value))
@@ -107,14 +107,14 @@ def _word(value: object) -> str | None:
     if dataclasses.is_dataclass(value):
         text = repr(value)
         return text if len(text) <= SMALL and "\n" not in text else None
-    if isinstance(value, tuple | list) and len(value) <= TEXT:
-        words = [str(_word(item)) for item in value]
-        text = f"[{', '.join(words)}]"
-        if isinstance(value, tuple):
-            text = f"({text[1:-1]}{',' * (len(words) == 1)})"
-        simple = all(isinstance(item, str | numbers.Number) for item in value)
-        return text if simple and len(text) <= TEXT else None
-    return None
+    if not isinstance(value, tuple | list) or len(value) > TEXT:
+        return None
+    if not all(isinstance(item, str | numbers.Number) for item in value):
+        return None
+    words = ", ".join(str(_word(item)) for item in value)
+    ending = "," if len(value) == 1 else ""
+    text = f"[{words}]" if isinstance(value, list) else f"({words}{ending})"
+    return text if len(text) <= TEXT else None
 
 
 def _amount(value: object) -> str:
@@ -156,10 +156,10 @@ def _texts(kind: type) -> dict[str, str]:
     if kind.__module__ == "builtins" or kind.__module__ not in sys.modules:
         return {}
     try:
-        source = inspect.getsource(sys.modules[kind.__module__])
-    except (OSError, TypeError):
+        module = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
+    except (OSError, TypeError, SyntaxError):  # none there, or being edited
         return {}
-    for node in ast.parse(source).body:
+    for node in module.body:
         if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
             return {
                 field.target.id: text.value.value

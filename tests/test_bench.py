@@ -244,6 +244,9 @@ def test_a_study_is_measured_as_its_users_run_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(subprocess, "run", ran)
     found = bench_study.measure(STUDIES[0], "some-model")
     assert {"--model=some-model", "--tasks=agnews", "--train=300"} <= set(commands[0])
+    assert not any("assume" in part for part in commands[0])
+    bench_study.measure(STUDIES[0], "some-model", ["quirk", "other"])
+    assert "--assume_harmless=quirk,other" in commands[1]
     assert found["prompts"] == 490 and found["accuracy"] == {"tree": 0.5}
     line = bench_study.line(STUDIES[1], found)
     assert "490 prompts" in line and "peak memory 2.50 GB (at most 3)" in line
@@ -314,7 +317,7 @@ def test_models_that_the_baselines_cannot_be_are_refused(
     monkeypatch.setattr(bench, "measure", measured)
     others = [tiny("gpt2"), tiny("gated", qkv_bias=True), tiny("gated", activation="gelu")]
     for lm in others:
-        monkeypatch.setattr(negjax, "load", lambda name, lm=lm: lm)
+        monkeypatch.setattr(negjax, "load", lambda name, lm=lm, **_: lm)
         message = rf"--model=smollm2-135m-instruct is of family '{lm.config.family}', expected"
         with pytest.raises(ValueError, match=message):
             start("--cases=sweep_32", f"--output={tmp_path}")

@@ -12,10 +12,10 @@ _STORED_AND_RUN = """
     attn_implementation chunk_size_feed_forward dtype experts_implementation
     gradient_checkpointing gradient_checkpointing_use_reentrant max_seq_length max_sequence_length
     model_max_length model_type name_or_path output_attentions output_hidden_states output_past
-    pretraining_tp reorder_and_upcast_attn return_dict tokenizer_class tokenizer_model_max_length
-    tokenizer_padding_side torch_dtype torchscript transformers.js_config transformers_version
-    unsloth_fixed unsloth_version use_bfloat16 use_cache use_flash_attention use_return_dict
-    vocab_size_or_config_json_file xla_device
+    pretraining_tp reorder_and_upcast_attn return_dict tie_last_hidden_states tokenizer_class
+    tokenizer_model_max_length tokenizer_padding_side torch_dtype torchscript
+    transformers.js_config transformers_version unsloth_fixed unsloth_version use_bfloat16
+    use_cache use_flash_attention use_return_dict vocab_size_or_config_json_file xla_device
 """
 _TRAINING = """
     attention_dropout attention_probs_dropout_prob attn_pdrop classifier_dropout embd_pdrop
