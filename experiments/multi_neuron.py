@@ -10,8 +10,6 @@ and shifts grow; the paper reports r ≥ 0.7 for 2^12 neurons. With the embedded
 Paper: Zhao, Jiang, Yoshinaga, *Neuron Empirical Gradient*, ACL 2025, arXiv 2412.18053.
 
 Shifts 2^0 … 2^12 neurons together, by up to ±2: drawn from all neurons, evenly over the layers,
-from experiments import terminal
-from experiments import terminal
 from one layer, or those of largest |NeurGrad|. Each neuron's NEG is measured alone, exactly;
 predicted are Σ NEG_i x_i and Σ NeurGrad_i x_i. Neurons of several layers are shifted from what
 their activations have become, or clamped to where the shift alone would take them.
@@ -24,7 +22,7 @@ import numpy as np
 from absl import flags
 
 import negjax
-from experiments import common, facts, flag_lists, multi_neuron_page, multi_neuron_results
+from experiments import common, facts, flag_lists, multi_neuron_page, multi_neuron_results, terminal
 from experiments.multi_neuron_sets import CHOICES, SIGNS, Design, design, pool, shifts_of
 from negjax import store
 from negjax.gradients import sign
