@@ -36,21 +36,23 @@ def encode(prompts: Any = ("w3",), targets: Any = ("w4",), **more: Any) -> negja
 
 
 def sweep(**changes: Any) -> negjax.Sweep:
-    return negjax.sweep(
-        lm(), **{"probes": probes(), "neurons": NEURONS, "shifts": [1.0], "target": 0} | changes
-    )
+    arguments: dict[str, Any] = {
+        "probes": probes(),
+        "neurons": NEURONS,
+        "shifts": [1.0],
+        "target": 0,
+    }
+    return negjax.sweep(lm(), **arguments | changes)
 
 
 def response(**changes: Any) -> negjax.Response:
-    return negjax.response(
-        lm(), **{"probes": probes(), "neurons": NEURONS, "radius": 1.0, "target": 0} | changes
-    )
+    arguments: dict[str, Any] = {"probes": probes(), "neurons": NEURONS, "radius": 1.0, "target": 0}
+    return negjax.response(lm(), **arguments | changes)
 
 
 def enhance(**changes: Any) -> object:
-    return negjax.enhance(
-        lm(), **{"probes": probes(), "k": 2, "volume": 1.0, "target": 0} | changes
-    )
+    arguments: dict[str, Any] = {"probes": probes(), "k": 2, "volume": 1.0, "target": 0}
+    return negjax.enhance(lm(), **arguments | changes)
 
 
 def damaged(folder: Path, name: str, content: bytes | None) -> object:
