@@ -1,5 +1,6 @@
 """What provokes each error of the index (`docs/errors.md`), by the pattern that stands there."""
 
+import dataclasses
 import errno
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from tests.mistakes import (
     damaged,
     damaged_benchmark,
     damaged_run,
+    dropped,
     encode,
     enhance,
     failing_disk,
@@ -28,12 +30,15 @@ from tests.mistakes import (
     lm,
     marked_flags,
     no_device,
+    not_finite,
+    not_resized,
     other_sets,
     other_settings,
     pickled,
     probes,
     response,
     run_folder,
+    sentencepiece,
     strangers,
     sweep,
     table,
@@ -88,6 +93,14 @@ CASES: dict[str, Provoke] = {
     "…: expected a directory in … or a GGUF file, …": lambda folder: negjax.load(
         text_file(folder, "model.bin")
     ),
+    "…: settings that negjax does not know … assume_harmless=[…]": lambda folder: config_with(
+        folder, quirk=1
+    ),
+    "…: weights are not finite in …:…": not_finite,
+    "…: not a tokenizer that the tokenizers package can …": lambda folder: damaged(
+        folder, "tokenizer.json", b"{}"
+    ),
+    "…: reading it takes the package sentencepiece, …": sentencepiece,
     "…: truncated, or not a GGUF file (…); …": lambda folder: negjax.load(
         text_file(folder, "model.gguf")
     ),
@@ -113,13 +126,28 @@ CASES: dict[str, Provoke] = {
     "prompt … is empty: …; expected text": lambda _: encode([" "]),
     "target … of prompt … is empty; expected text": lambda _: encode(["w3"], [" "]),
     "target … of prompt … is … tokens …; pass target_mode=…": lambda _: encode(["w3"], ["w4 w5"]),
-    "… holds text that the vocabulary does not know (…)": lambda _: encode(["w3 x"]),
+    "… holds text that the vocabulary does not know (…): …": lambda _: encode(["w3 x"]),
+    "… holds text that the vocabulary does not know: … at …": lambda _: dropped(),
+    "… holds token id …, and the model embeds ids 0 to …: …": lambda _: not_resized(),
+    "… holds half a surrogate pair: …": lambda _: encode(["w3 \ud800"]),
+    "targets … and … of prompt … are the same tokens …; …": lambda _: encode(
+        ["w3"], [["w4", " w4"]]
+    ),
+    "prompt … does not keep its last tokens when … follows: …": lambda _: encode(
+        ["w3"], ["w4"], separator=""
+    ),
+    "probes: prompt … is read at position …, expected …": lambda _: dataclasses.replace(
+        probes(), read=np.zeros(len(probes()), int)
+    ),
     "prompt … is … tokens with its target, … shorten it": lambda _: encode([" ".join(["w3"] * 40)]),
     "prompt … has … times [MASK]: …": lambda _: bert("w3 w4"),
     "target_mode is …, expected one of single, first, …": lambda _: encode(target_mode="last"),
     "lm is …, expected a LanguageModel: …": lambda _: negjax.neurgrad(cast(Any, "gpt2"), probes()),
     "probes: … was given, expected Probes: …": lambda _: negjax.neurgrad(lm(), cast(Any, ["w3"])),
-    "probes hold …: they were encoded for another model; …": lambda _: negjax.neurgrad(
+    "probes: … is a … LM, and the prompts were encoded …": lambda _: negjax.neurgrad(
+        tiny("bert"), probes()
+    ),
+    "probes: … holds token id …: the tokenizer has tokens …": lambda _: negjax.neurgrad(
         tiny("gated", vocab_size=5), probes()
     ),
     "neurons are …, expected integers [N, 2] or …": lambda _: sweep(neurons=[(0.0, 1.0)]),
@@ -136,6 +164,7 @@ CASES: dict[str, Provoke] = {
     "shifts is …, expected a list of finite numbers …": lambda _: sweep(shifts=[[1.0]]),
     "shifts holds …: expected finite numbers": lambda _: sweep(shifts=[np.nan]),
     "shifts holds …, which … cannot hold: …": lambda _: sweep(shifts=[1e39]),
+    "… of prompt … is …: the model overflows in …; …": lambda _: sweep(shifts=[1e30]),
     "shifts … must be a list within ±…, the range measured; …": lambda _: response()(
         np.asarray([2.0])
     ),

@@ -1,16 +1,22 @@
 """Mistakes that users make, as functions: damaged files, wrong arguments, folders in use."""
 
+import copy
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer, pre_tokenizers
 
 import negjax
 from experiments import command_line
 from negjax import accelerators, mceval8k, store, whole_files
 from negjax.export import save_pretrained
+from negjax.language_model import LanguageModel
 from tests.block_shapes import tiny, tiny_probes
 from tests.made_up_mceval8k import write_task
 
@@ -62,6 +68,49 @@ def damaged(folder: Path, name: str, content: bytes | None) -> object:
     if content is not None:
         (folder / "model" / name).write_bytes(content)
     return negjax.load(folder / "model")
+
+
+def with_vocabulary(change: Callable[[Tokenizer], object]) -> LanguageModel:
+    """The model with its tokenizer changed."""
+    tokenizer = copy.deepcopy(lm().tokenizer)
+    change(tokenizer.backend_tokenizer)
+    return dataclasses.replace(lm(), tokenizer=tokenizer)
+
+
+def dropped() -> object:
+    """Asks for a character that no token covers."""
+
+    def mute(tokenizer: Tokenizer) -> None:
+        tokenizer.pre_tokenizer = pre_tokenizers.CharDelimiterSplit("x")
+
+    return negjax.encode(with_vocabulary(mute), ["w3xw4x"], ["w5"])
+
+
+def not_resized() -> object:
+    """Asks for a token that was added to the tokenizer alone."""
+    return negjax.encode(
+        with_vocabulary(lambda tokenizer: tokenizer.add_tokens(["<extra>"])), ["w3 <extra>"], ["w4"]
+    )
+
+
+def not_finite(folder: Path) -> object:
+    """Loads a model of which a weight is NaN."""
+    save_pretrained(lm(), folder / "model")
+    file = folder / "model" / "model.safetensors"
+    tensors = {name: tensor.copy() for name, tensor in load_file(file).items()}
+    tensors["model.norm.weight"][0] = np.nan
+    save_file(tensors, file, metadata={"format": "pt"})
+    return negjax.load(folder / "model")
+
+
+def sentencepiece(folder: Path) -> object:
+    """Loads a model whose tokenizer takes a package that is not installed."""
+    save_pretrained(lm(), folder / "model")
+    (folder / "model" / "tokenizer.json").unlink()
+    (folder / "model" / "tokenizer.model").write_bytes(b"\x0a")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("importlib.util.find_spec", lambda name: None)
+        return negjax.load(folder / "model")
 
 
 def config_with(folder: Path, **settings: Any) -> object:

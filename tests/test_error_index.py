@@ -41,6 +41,6 @@ def test_the_index_says_what_is_raised(
         CASES[pattern](tmp_path)
     assert f"`{type(found.value).__name__}`" == kind
     expected = ".*".join(map(re.escape, pattern.split("…")))
-    assert re.fullmatch(expected, str(found.value)), str(found.value)
+    assert re.fullmatch(expected, str(found.value), re.DOTALL), str(found.value)
     # Enough of it is told to be found.
     assert len(re.findall(r"\w\w+", pattern)) > 2
