@@ -24,7 +24,7 @@ _IN_FLAGS = (
     (r"^step is (\S+) and radius", r"--step is \1 and --range"),
     (r"as root or the environment", "as --corpus_dir or the environment"),
     (r"or read a file of your own", "--corpus names a file of your own"),
-    (r"neurons a prompt \(count\)", "neurons a prompt (--neurons)"),
+    (r"or all \(count\)", "or all (--neurons)"),
     (r"^budget_bytes is", "--budget_mib: budget_bytes is"),
     (r"^(root|split|shots|template|seed|precision)\b", r"--\1"),
 )

@@ -136,7 +136,9 @@ CASES: dict[str, Provoke] = {
     "shifts is …, expected a list of finite numbers …": lambda _: sweep(shifts=[[1.0]]),
     "shifts holds …: expected finite numbers": lambda _: sweep(shifts=[np.nan]),
     "shifts holds …, which … cannot hold: …": lambda _: sweep(shifts=[1e39]),
-    "shifts … must be a list within ±…, the range measured; …": lambda _: response()([2.0]),
+    "shifts … must be a list within ±…, the range measured; …": lambda _: response()(
+        np.asarray([2.0])
+    ),
     "radius is …, expected a positive number, …": lambda _: response(radius=-1.0),
     "nodes is …, expected a whole number, 4 or more, …": lambda _: response(nodes=3),
     "step is … and radius …: expected 0 < step ≤ radius": lambda _: negjax.paper_grid(2.0, 3.0),
