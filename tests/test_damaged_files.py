@@ -192,5 +192,7 @@ def test_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (tmp_path / "corpus.txt").write_text("One.")
     assert negjax.read_facts("~/facts.csv").source == "facts.csv"
     assert len(read_text("~/corpus.txt")) == 1
+    save_pretrained(tiny("gated"), "~/model")
+    assert load("~/model").config == tiny("gated").config
     with pytest.raises(ValueError, match=r"~nobody-of-this-name.*write the folder out"):
         negjax.read_facts("~nobody-of-this-name/facts.csv")
