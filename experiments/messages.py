@@ -24,9 +24,9 @@ _IN_FLAGS = (
     (r"^step is (\S+) and radius", r"--step is \1 and --range"),
     (r"as root or the environment", "as --corpus_dir or the environment"),
     (r"or read a file of your own", "--corpus names a file of your own"),
-    (r"neurons a prompt \(count\)", "neurons a prompt (--neurons)"),
+    (r"or all \(count\)", "or all (--neurons)"),
     (r"^budget_bytes is", "--budget_mib: budget_bytes is"),
-    (r"^(root|split|shots|template|seed|precision)\b", r"--\1"),
+    (r"^(root|template|precision)\b", r"--\1"),
 )
 """What the library calls an argument, and the flag that sets it."""
 
@@ -35,7 +35,9 @@ def in_flags(text: str) -> str:
     """A message of the library's in the words of the command line."""
     for pattern, flag in _IN_FLAGS:
         text = re.sub(pattern, flag, text)
-    return text
+    # An argument that a flag of the same name sets.
+    named = re.match(r"([a-z_]+)(?= is | holds |=)", text)
+    return f"--{text}" if named is not None and named[1] in flags.FLAGS else text
 
 
 def told(error: BaseException) -> str:

@@ -15,7 +15,8 @@ MOST_OF_LABEL = 28
 
 # What changes the direction of the text after it.
 _TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#|~!])")
+# Within a word an underscore means nothing.
+_MARKDOWN = re.compile(r"([\\`*{}\[\]<>()#|~!]|(?<![^\W_])_|_(?![^\W_]))")
 
 
 def visible(text: str, keep: str = "") -> str:

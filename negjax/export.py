@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+from negjax import given
 from negjax.checkpoints import safetensors_files
 from negjax.checkpoints.conversion import to_tensors
 from negjax.families import family_of
-from negjax.language_model import LanguageModel
+from negjax.language_model import LanguageModel, check_model
 
 
 def save_pretrained(lm: LanguageModel, directory: str | Path) -> Path:
@@ -23,7 +24,8 @@ def save_pretrained(lm: LanguageModel, directory: str | Path) -> Path:
         ValueError: the config cannot say what the model computes (RoPE factors of a GGUF file), or
             the directory holds sharded weights, which a reader would prefer.
     """
-    directory = Path(directory)
+    check_model(lm)
+    directory = given.path(directory, "directory")
     family = family_of(lm.config.family, lm.name)
     settings = family.config_to_hf(lm.config) | {"dtype": lm.dtype.name}
     directory.mkdir(parents=True, exist_ok=True)

@@ -80,7 +80,7 @@ def random_neurons(config: ModelConfig, count: int, prompts: int, seed: int) -> 
     check_config(config)
     total = config.layers * config.neurons
     if not is_whole(count) or not 1 <= count <= total:
-        raise ValueError(f"{shown(count)} neurons a prompt (count): expected 1 to {total}, or all")
+        raise ValueError(f"{shown(count)} neurons a prompt: expected 1 to {total}, or all (count)")
     prompts = whole_number(prompts, "prompts", 1, MOST_PROMPTS)
     seed = whole_number(seed, "seed", 0)
     chosen = [

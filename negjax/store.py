@@ -229,7 +229,7 @@ def open_finished(path: str | Path, settings: Mapping[str, Any]) -> RunFolder | 
         ValueError: the folder holds a run with other settings, or damaged files; or a process is
             writing it.
     """
-    path = Path(path)
+    path = given.path(path, "path")
     if not (path / SUMMARY).is_file():
         return None
     lock = lock_folder(path, shared=True)

@@ -42,23 +42,18 @@ def encode(prompts: Any = ("w3",), targets: Any = ("w4",), **more: Any) -> negja
 
 
 def sweep(**changes: Any) -> negjax.Sweep:
-    arguments: dict[str, Any] = {
-        "probes": probes(),
-        "neurons": NEURONS,
-        "shifts": [1.0],
-        "target": 0,
-    }
-    return negjax.sweep(lm(), **arguments | changes)
+    given: dict[str, Any] = {"probes": probes(), "neurons": NEURONS, "shifts": [1.0], "target": 0}
+    return negjax.sweep(lm(), **given | changes)
 
 
 def response(**changes: Any) -> negjax.Response:
-    arguments: dict[str, Any] = {"probes": probes(), "neurons": NEURONS, "radius": 1.0, "target": 0}
-    return negjax.response(lm(), **arguments | changes)
+    given: dict[str, Any] = {"probes": probes(), "neurons": NEURONS, "radius": 1.0, "target": 0}
+    return negjax.response(lm(), **given | changes)
 
 
-def enhance(**changes: Any) -> object:
-    arguments: dict[str, Any] = {"probes": probes(), "k": 2, "volume": 1.0, "target": 0}
-    return negjax.enhance(lm(), **arguments | changes)
+def enhance(**changes: Any) -> negjax.Turned:
+    given: dict[str, Any] = {"probes": probes(), "k": 2, "volume": 1.0, "target": 0}
+    return negjax.enhance(lm(), **given | changes)
 
 
 def damaged(folder: Path, name: str, content: bytes | None) -> object:

@@ -59,7 +59,13 @@ def library() -> dict[str, Call]:
         "neuron_sets": Call(negjax.neuron_sets, {"config": model.config, "sets": [(NEURONS, 1.0)]}),
         "load": Call(
             negjax.load,
-            {"source": "nowhere", "dtype": "float32", "precision": "highest"},
+            {
+                "source": "nowhere",
+                "dtype": "float32",
+                "precision": "highest",
+                "assume_harmless": ["quirk"],
+            },
+            {"assume_harmless": these("empty list")},
         ),
         "encode": Call(
             negjax.encode,

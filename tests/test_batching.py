@@ -220,7 +220,7 @@ def test_fitting():
 
 @pytest.mark.parametrize("budget", ["2GB", 2e9, -1, True, None])
 def test_a_budget_is_a_whole_number(budget):
-    with pytest.raises(ValueError, match=r"budget_bytes is .*, expected a whole number, 0 or more"):
+    with pytest.raises(ValueError, match=r"budget_bytes is .*, expected a whole number, 1 or more"):
         fitting(budget, 30, 10, "one row")
 
 

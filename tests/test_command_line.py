@@ -216,7 +216,9 @@ def test_paths_of_flags_begin_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path:
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ("shots is -1, expected", "--shots is -1, expected"),
+        ("seed is -1, expected", "--seed is -1, expected"),
+        ("nodes is 10001, expected", "--nodes is 10001, expected"),
+        ("radius is nan, expected", "radius is nan, expected"),
         ("root 'x' is no directory", "--root 'x' is no directory"),
         ("step is 3 and radius 2: expected", "--step is 3 and --range 2: expected"),
         ("budget_bytes=9 is too small: one", "--budget_mib is too small (budget_bytes=9): one"),

@@ -157,5 +157,5 @@ def test_refused(arguments, message):
 
 @pytest.mark.parametrize("tolerance", [0.0, -0.1, float("nan")])
 def test_no_tolerance(tolerance):
-    with pytest.raises(ValueError, match=r"tolerance is .*, expected a positive share of the chan"):
+    with pytest.raises(ValueError, match=r"tolerance is .*, expected a positive number"):
         linear_range(np.ones(1), np.ones(1), tolerance)

@@ -127,7 +127,7 @@ def test_unusable_prompts_are_left_out_and_named(folder: Path, tmp_path: Path) -
     ("more", "message"),
     [
         (["--neurons=some"], r"--neurons=some: expected a number, or all"),
-        (["--neurons=61"], r"61 neurons a prompt \(count\): expected 1 to 60"),
+        (["--neurons=61"], r"61 neurons a prompt: expected 1 to 60"),
         (["--step=3", "--range=2"], r"step is 3 and radius 2: expected 0 < step"),
         (["--range=inf"], r"--range=inf: expected a finite number"),
         (["--prompts=13"], r"--prompts=13: facts.csv has 12; pass 1 to 12, or 0 for all"),

@@ -56,7 +56,7 @@ def test_a_neuron_is_not_clamped_to_two_values():
         ([GOOD, ([[3, 0]], 1.0)], r"sets\[1\]: neuron \(layer 3, index 0\) does not exist: .* 0…2"),
         ([([[0, 20]], 1.0)], r"sets\[0\]: neuron \(layer 0, index 20\) does not exist"),
         ([([[0, 1]] * 61, 1.0)], r"sets\[0\]: 61 neurons, more than the 60 that the model has"),
-        ([([[0.0, 1.0]], 1.0)], r"sets\[0\]: neurons are float64\[1, 2\], expected integers"),
+        ([([[0.0, 1.0]], 1.0)], r"sets\[0\]: neurons: float64\[1, 2\] was given, expected int"),
         ([([0, 1], 1.0)], r"sets\[0\]: neurons are \[2\], expected \[n, 2\]"),
         ([([[[0, 1]]], 1.0)], r"sets\[0\]: neurons are \[1, 1, 2\], expected \[n, 2\]"),
         (

@@ -219,7 +219,7 @@ def test_text_without_facts_is_learned_too(tmp_path: Path) -> None:
         (["--vocabulary_size=9"], r"a vocabulary of 9: expected at least"),
         (["--bert_context=6"], r"the context holds 6"),
         (["--held_out=21"], r"21 statements to hold out, but only 20"),
-        (["--corpus=none.txt"], r"none.txt: no such file"),
+        (["--corpus=none.txt"], r"--corpus=none.txt: path 'none.txt': no such file"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(

@@ -17,7 +17,7 @@ from experiments import (
 from experiments.skills_inputs import Measured
 from experiments.skills_jobs import Found, Row
 from experiments.skills_page import select
-from negjax import skill_figures, skills
+from negjax import report, skill_figures, skills
 from negjax.figures import Picture
 from tests.block_shapes import tiny
 from tests.tasks_in_memory import SIZES, Memory, measured_task
@@ -147,7 +147,9 @@ def test_many_sets_are_drawn_as_means(monkeypatch: pytest.MonkeyPatch, undrawn: 
     drawn: list[Any] = []
     monkeypatch.setattr(skill_figures, "curves_figure", lambda panels, across: drawn.append(panels))
     accuracies = [*np.linspace(0.9, 0.5, 30)]
-    skills_flexibility_page.show({"mnli": sets("mnli", accuracies, 0.4)}, tiny("gated"))
+    shown = skills_flexibility_page.show({"mnli": sets("mnli", accuracies, 0.4)}, tiny("gated"))
+    [drawing] = report.Document("", "", shown.sections).drawings
+    drawing.draw()
     [[(_, series, _)]] = drawn
     assert series[0].at == pytest.approx([*range(1, 9), np.sqrt(9 * 16), np.sqrt(17 * 30)])
     means = [*accuracies[:8], np.mean(accuracies[8:16]), np.mean(accuracies[16:])]
