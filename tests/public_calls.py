@@ -65,7 +65,7 @@ def library() -> dict[str, Call]:
                 "precision": "highest",
                 "assume_harmless": ["quirk"],
             },
-            {"assume_harmless": these("empty list", "list of text")},
+            {"assume_harmless": these("empty list", "list of text", "array of text")},
         ),
         "encode": Call(
             negjax.encode,
