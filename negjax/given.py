@@ -130,7 +130,7 @@ def integers(value: object, name: str, expected: str) -> np.ndarray:
     """
     array = as_array(value)
     if not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"{name}: {described(value)} was given, expected {expected}")
+        raise ValueError(f"{name} are {described(value)}, expected {expected}")
     return array
 
 

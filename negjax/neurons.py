@@ -181,13 +181,13 @@ def neuron_sets(config: ModelConfig, sets: Sequence[tuple[ArrayLike, ArrayLike]]
     for number, pair in enumerate(pairs):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise ValueError(
-                f"sets[{number}]: {shown(pair)}, expected a pair of neurons and values"
+                f"sets: set {number}: {shown(pair)}, expected a pair of neurons and values"
             )
         neurons, values = pair
         try:
             merged.append(_merged(config, neurons, values))
         except ValueError as error:
-            raise ValueError(f"sets[{number}]: {error}") from None
+            raise ValueError(f"sets: set {number}: {error}") from None
     return _filled_up(config, merged)
 
 

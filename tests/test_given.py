@@ -188,10 +188,10 @@ def test_turn(wrong: dict[str, Any], message: str) -> None:
     [
         (5, r"^sets is 5, expected a list of \(neurons, values\) pairs"),
         ("x", r"^sets is 'x', expected a list of \(neurons, values\) pairs"),
-        ([5], r"^sets\[0\]: 5, expected a pair of neurons and values"),
-        ([(NEURONS, 1.0), (NEURONS,)], r"^sets\[1\]: .*, expected a pair of neurons and values"),
-        ([(NEURONS, "a")], rf"^sets\[0\]: value is 'a', {NUMBER}"),
-        ([(NEURONS, None)], rf"^sets\[0\]: value is None, {NUMBER}"),
+        ([5], r"^sets: set 0: 5, expected a pair of neurons and values"),
+        ([(NEURONS, 1.0), (NEURONS,)], r"^sets: set 1: .*, expected a pair of neurons and values"),
+        ([(NEURONS, "a")], rf"^sets: set 0: value is 'a', {NUMBER}"),
+        ([(NEURONS, None)], rf"^sets: set 0: value is None, {NUMBER}"),
     ],
 )
 def test_sets(sets: Any, message: str) -> None:

@@ -148,7 +148,7 @@ def test_steering_does_not_depend_on_the_batch():
         ({"neurons": np.zeros((0, 2), int)}, r"no neurons"),
         ({"layers": [3]}, r"layer 3 does not exist: the model has 0…2"),
         ({"layers": [-1]}, r"layer -1 does not exist"),
-        ({"layers": []}, r"layers: float64\[0\] was given, expected a list of layer numbers"),
+        ({"layers": []}, r"layers are float64\[0\], expected a list of layer numbers"),
         ({"layers": [0], "neurons": np.asarray([[0, 1]])}, r"neurons and layers are both given"),
         ({"budget_bytes": 1000}, r"budget_bytes=1,000 is too small: one prompt of 4 tokens"),
         ({"unrelated": None}, r"vocabulary holds none of the shipped facts; pass unrelated="),

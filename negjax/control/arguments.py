@@ -57,7 +57,7 @@ def _checked_layers(config: ModelConfig, layers: Sequence[int]) -> np.ndarray:
     expected = "a list of layer numbers, one or more"
     found = integers(layers, "layers", expected)
     if found.ndim != 1 or not found.size:
-        raise ValueError(f"layers: {described(layers)} was given, expected {expected}")
+        raise ValueError(f"layers are {described(layers)}, expected {expected}")
     wrong = found[(found < 0) | (found >= config.layers)]
     if wrong.size:
         raise ValueError(
