@@ -34,7 +34,7 @@ def check_finite(
     place = f" at {[int(i) for i in at[1:]]}" if len(at) > 1 else ""
     raise ValueError(
         f"{what} of prompt {prompt}{place} is {array[tuple(at)]} ({(~finite).sum():,} of "
-        f"{array.size:,} are no finite numbers): the model overflows in {lm.compute_dtype.name}; pass smaller "
-        "shifts, leave the prompt out, or load the model with dtype float64; if plain prompts do "
-        "so too, its weights are damaged"
+        f"{array.size:,} are no finite numbers): the model overflows in {lm.compute_dtype.name}; "
+        "pass smaller shifts, leave the prompt out, or load the model with dtype float64; if plain "
+        "prompts do so too, its weights are damaged"
     )
