@@ -11,21 +11,21 @@ arXiv 2412.18053) in JAX: exact interventions and gradients for every neuron.
 """
 
 from negjax import mceval8k, skills
-from negjax.chebyshev import Response, response
 from negjax.control import Edited, Steered, Turned, edit, enhance, steer, suppress
-from negjax.encoding import encode
 from negjax.estimators import estimate
-from negjax.gradients import NeurGrad, effects, gradient_batches, neurgrad
-from negjax.joint_interventions import Joint, joint
-from negjax.language_model import LanguageModel
-from negjax.linearity import LinearFit, linear_fit, paper_grid
-from negjax.loading import load
-from negjax.neurons import NeuronSets, all_neurons, neuron_sets, random_neurons
-from negjax.notices import Notice
-from negjax.probes import Probes
-from negjax.second_order import Curvature, curvature, linear_range
-from negjax.sweeps import Sweep, sweep
-from negjax.tables import Facts, read_facts
+from negjax.inputs.encoding import encode
+from negjax.inputs.neurons import NeuronSets, all_neurons, neuron_sets, random_neurons
+from negjax.inputs.probes import Probes
+from negjax.inputs.tables import Facts, read_facts
+from negjax.measurements.chebyshev import Response, response
+from negjax.measurements.gradients import NeurGrad, effects, gradient_batches, neurgrad
+from negjax.measurements.joint_interventions import Joint, joint
+from negjax.measurements.linearity import LinearFit, linear_fit, paper_grid
+from negjax.measurements.second_order import Curvature, curvature, linear_range
+from negjax.measurements.sweeps import Sweep, sweep
+from negjax.model.language_model import LanguageModel
+from negjax.process.notices import Notice
+from negjax.weights.loading import load
 
 __version__ = "0.1.0"
 

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from negjax.checkpoints.conversion import abstract_model
-from negjax.encoding import encode
-from negjax.language_model import LanguageModel
-from negjax.loading import fingerprint
+from negjax.inputs.encoding import encode
+from negjax.inputs.probes import Probes, TargetMode
 from negjax.model.config import ModelConfig
-from negjax.probes import Probes, TargetMode
-from negjax.quiet import transformers
+from negjax.model.language_model import LanguageModel
+from negjax.process.quiet import transformers
+from negjax.weights.conversion import abstract_model
+from negjax.weights.loading import fingerprint
 from tests.tiny_models import LLAMA, random_parameters
 
 VOCABULARY = ["[UNK]", "[MASK]", *(f"w{number}" for number in range(2, 24))]

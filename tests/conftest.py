@@ -12,8 +12,8 @@ import jax
 import pytest
 from absl.testing import flagsaver
 
-import negjax.loading
-from negjax.language_model import LanguageModel
+import negjax.weights.loading
+from negjax.model.language_model import LanguageModel
 from tests.shared_data import EXPECTED
 from tests.tiny_runs import undraw
 
@@ -116,4 +116,4 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def smollm2() -> LanguageModel:
     """The embedded model, loaded once a session."""
-    return negjax.loading.load("smollm2-135m-instruct")
+    return negjax.weights.loading.load("smollm2-135m-instruct")

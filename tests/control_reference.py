@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from negjax.encoding import encode
-from negjax.language_model import LanguageModel
-from negjax.probes import Probes
+from negjax.inputs.encoding import encode
+from negjax.inputs.probes import Probes
+from negjax.model.language_model import LanguageModel
 from tests.block_shapes import tiny_probes
 from tests.reference import full_forward, softmax
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 import numpy as np
 
 import negjax
+from experiments.pretrain_bert.corpus import read_text
 from negjax import mceval8k, skills
-from negjax.pretraining.corpus import read_text
 from tests.block_shapes import tiny
 from tests.mistakes import (
     GOLD,

@@ -8,7 +8,7 @@ import sys
 
 import jax
 
-from negjax.skills.features import extract
+from negjax.skills.features.features import extract
 from tests.block_shapes import tiny
 from tests.few_shot import task_prompts
 

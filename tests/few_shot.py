@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from negjax import store
-from negjax.probes import Probes
+from negjax.inputs.probes import Probes
+from negjax.storage import store
 
 OWN = ((4, 8, 8, 2, 21), (9,), (12, 13, 9, 9, 20, 3, 7), (8, 5))
 HEAD = (3, 5, 7, 11, 2, 19, 6, 14, 9, 4, 17)

@@ -6,7 +6,7 @@ from typing import Any
 from tokenizers import pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from negjax.gguf_tokenizer import tokenizer_from_gguf
+from negjax.weights.formats.gguf_tokenizer import tokenizer_from_gguf
 
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]

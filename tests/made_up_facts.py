@@ -1,6 +1,6 @@
 """Facts to train tiny models on."""
 
-from negjax.pretraining.corpus import Statement
+from experiments.pretrain_bert.corpus import Statement
 
 PLACES = ("Bern", "Oslo", "Rome", "Lima", "Cairo", "Saint Petersburg")
 NAMES = [a + b for a in ("Ka", "Lo", "Mi", "Nu", "Pe") for b in ("ral", "ston", "vek", "wyn")]

@@ -13,10 +13,12 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, pre_tokenizers
 
 import negjax
-from experiments import command_line
-from negjax import accelerators, mceval8k, store, whole_files
-from negjax.export import save_pretrained
-from negjax.language_model import LanguageModel
+from experiments.running import command_line
+from negjax import mceval8k
+from negjax.model.language_model import LanguageModel
+from negjax.process import accelerators
+from negjax.storage import store, whole_files
+from negjax.weights.saving import save_pretrained
 from tests.block_shapes import tiny, tiny_probes
 from tests.made_up_mceval8k import write_task
 

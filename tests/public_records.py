@@ -10,9 +10,12 @@ from types import ModuleType
 from typing import Any
 
 import negjax
-from negjax import answers, estimators, ranking, store, tables, writes
-from negjax.checkpoints import gguf_files
-from negjax.pretraining import recall
+from experiments.pretrain_bert import recall
+from negjax import estimators
+from negjax.inputs import ranking, tables
+from negjax.measurements import answers, writes
+from negjax.storage import store
+from negjax.weights.formats import gguf_files
 
 # Beside the package and its public parts: modules whose functions the README, the notes and the
 # experiments use by their own names.

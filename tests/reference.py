@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from negjax.language_model import LanguageModel
+from negjax.inputs.probes import Probes
 from negjax.model.config import ModelConfig
+from negjax.model.language_model import LanguageModel
 from negjax.model.transformer import Transformer, Where
-from negjax.probes import Probes
 from tests.tiny_models import leaves
 
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 import jax.numpy as jnp
 from flax import nnx
 
-from negjax.language_model import LanguageModel
-from negjax.loading import fingerprint
+from negjax.model.language_model import LanguageModel
+from negjax.weights.loading import fingerprint
 from tests.block_shapes import precision, tiny
 
 # No direction of the last residual gives the tiny models' targets more than P = 0.13 to 0.5: the

@@ -8,9 +8,9 @@ from absl import flags
 from pyarrow import parquet
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from negjax import store
-from negjax.export import save_pretrained
-from negjax.quiet import transformers
+from negjax.process.quiet import transformers
+from negjax.storage import store
+from negjax.weights.saving import save_pretrained
 from tests.block_shapes import tiny
 from tests.made_up_mceval8k import write_task
 

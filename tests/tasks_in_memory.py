@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import skills_inputs
-from experiments.skills_inputs import Measured
+from experiments.skill_studies import inputs as skills_inputs
+from experiments.skill_studies.inputs import Measured
 from negjax import mceval8k, skills
-from negjax.gradients import neurgrad
-from negjax.language_model import LanguageModel
+from negjax.inputs.probes import Probes
 from negjax.mceval8k.benchmark import Item
-from negjax.probes import Probes
+from negjax.measurements.gradients import neurgrad
+from negjax.model.language_model import LanguageModel
 from tests.block_shapes import precision, tiny
 from tests.few_shot import HEAD, probes_of
 from tests.made_up_mceval8k import write_task

@@ -8,7 +8,9 @@ from importlib.machinery import ModuleSpec
 import jax
 import pytest
 
-from negjax import accelerators, batching, gradients, interventions, passes
+from negjax.execution import batching, interventions, passes
+from negjax.measurements import gradients
+from negjax.process import accelerators
 
 
 @pytest.mark.parametrize("plugin", [True, False])

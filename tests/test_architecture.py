@@ -18,81 +18,52 @@ FILES = [
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
 
-# Data flows down this list: a module may import those above it, never one below.
-ORDER = {
-    "text and files": "escaping quiet notices accelerators memory records given given_files "
-    "whole_files locks tables gguf_tokenizer checkpoints checkpoints.gguf_header checkpoints.hub "
-    "checkpoints.sources",
-    "model": "model model.config model.products model.layers model.packing model.attention "
-    "model.transformer model.replay model.targets model.readout model.chunks model.tails "
-    "model.rows model.joint_rows model.row_gradients",
-    "weights": "checkpoints.conversion families.harmless families.settings families.common "
-    "families.bert families.gpt2 families.llama families checkpoints.safetensors_files "
-    "checkpoints.tokenizer_files checkpoints.gguf_files language_model loading export",
-    "probes": "neurons finite token_ids probes encoding batching common_heads passes answers "
-    "writes",
-    "benchmark": "mceval8k.catalogue mceval8k.files mceval8k.identity mceval8k.splitting "
-    "mceval8k.demonstrating mceval8k.wording mceval8k.benchmark mceval8k.sampling "
-    "mceval8k.encoding mceval8k",
-    "measurements": "gradients interventions shifted_outputs sweeps joint_interventions chebyshev "
-    "second_order estimators.integrated estimators.each_neuron estimators",
-    "pretraining": "pretraining pretraining.corpus pretraining.vocabulary pretraining.batches "
-    "pretraining.training pretraining.saved_states pretraining.recall",
-    "control": "control.rays control.search control.arguments control.odds control.outcome "
-    "control.unrelated control.turning control.steering control.folding control.scores "
-    "control.editing control",
-    "analysis": "linearity study ranking",
-    "store": "store",
-    "skills": "skills.checks skills.codes skills.votes skills.rankings skills.fitted "
-    "skills.polarity skills.act skills.forest skills.proximal skills.linear_path skills.linear "
-    "skills.baselines skills.curves skills.explanations skills.accuracy skills.sharing "
-    "skills.saved skills.feature_streams skills.feature_files skills.features skills",
-    "report": "figures map_figures estimator_figures training_figures set_figures control_figures "
-    "skill_figures report",
-    "package": "",
-}
-EXPERIMENTS = (
-    "experiments experiments.baselines experiments.baselines.torch_model "
-    "experiments.baselines.torch_forward experiments.baselines.torch_serial "
-    "experiments.baselines.torch_best experiments.messages experiments.command_line "
-    "experiments.program_cache experiments.terminal experiments.common experiments.documents "
-    "experiments.provenance experiments.flag_lists "
-    "experiments.page_parts experiments.paper experiments.facts experiments.facts_page "
-    "experiments.bench_cases experiments.bench_child "
-    "experiments.bench_processes experiments.bench_study experiments.bench_table "
-    "experiments.bench "
-    "experiments.curves "
-    "experiments.linearity_results experiments.linearity_report experiments.linearity_page "
-    "experiments.linearity experiments.neg_map_page experiments.neg_map "
-    "experiments.estimators_results experiments.estimators_ranges experiments.estimators_doses "
-    "experiments.estimators_hidden experiments.estimators_work experiments.estimators_study "
-    "experiments.estimators_tables experiments.estimators_report experiments.estimators_page "
-    "experiments.estimators "
-    "experiments.pretrain_job experiments.pretrain_results experiments.pretrain_card "
-    "experiments.pretrain_page experiments.pretrain_bert "
-    "experiments.multi_neuron_sets experiments.multi_neuron_results "
-    "experiments.multi_neuron_report experiments.multi_neuron_page experiments.multi_neuron "
-    "experiments.control_edits experiments.control_work experiments.control_tables "
-    "experiments.control_results "
-    "experiments.control_report experiments.control_page experiments.control "
-    "experiments.compare experiments.benchmark_flags experiments.mceval8k_leaks_page "
-    "experiments.mceval8k_leaks "
-    "experiments.skills_inputs experiments.skills_jobs experiments.skills_study "
-    "experiments.skills_probes experiments.skills_page experiments.probe_flags experiments.skills "
-    "experiments.skills_by_task "
-    "experiments.skills_efficiency_page experiments.skills_efficiency "
-    "experiments.skills_flexibility_page experiments.skills_flexibility "
-    "experiments.skills_interdependency_page experiments.skills_interdependency "
-    "experiments.skills_transfer experiments.skills_robustness_results "
-    "experiments.skills_robustness_page experiments.skills_robustness "
-    "experiments.skills_inclusivity_results experiments.skills_inclusivity_page "
-    "experiments.skills_inclusivity"
+# Rooms of the library, from the ground up: what each may import besides itself, `checks` and
+# `records`, which know nothing of ours.
+GROUND = ("negjax.checks", "negjax.records")
+BELOW_MEASUREMENTS = (
+    *("negjax.process", "negjax.storage", "negjax.model", "negjax.replay", "negjax.weights"),
+    *("negjax.inputs", "negjax.execution"),
 )
-MODULES = [
-    *(f"negjax.{name}" for names in ORDER.values() for name in names.split()),
-    "negjax",
-    *EXPERIMENTS.split(),
-]
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "negjax.checks": (),
+    "negjax.records": (),
+    "negjax.process": (),
+    "negjax.storage": ("negjax.process",),
+    "negjax.model": ("negjax.process",),
+    "negjax.replay": ("negjax.model",),
+    "negjax.weights": ("negjax.process", "negjax.storage", "negjax.model"),
+    "negjax.inputs": ("negjax.process", "negjax.storage", "negjax.model", "negjax.weights"),
+    "negjax.execution": (*("negjax.process", "negjax.model", "negjax.replay", "negjax.inputs"),),
+    "negjax.measurements": BELOW_MEASUREMENTS,
+    # Methods on measurements, never on each other.
+    "negjax.estimators": (*BELOW_MEASUREMENTS, "negjax.measurements"),
+    "negjax.control": (*BELOW_MEASUREMENTS, "negjax.measurements"),
+    "negjax.skills": (*BELOW_MEASUREMENTS, "negjax.measurements"),
+    "negjax.mceval8k": ("negjax.storage", "negjax.model", "negjax.weights", "negjax.inputs"),
+    # The public face.
+    "negjax": ("negjax",),
+    "experiments": (),
+    "experiments.paper": (),
+    # From records and arrays to what people see: no model, no inputs.
+    "experiments.reporting": ("experiments.paper", "negjax.measurements", "negjax.storage"),
+    "experiments.running": ("experiments.reporting", "negjax"),
+    "experiments.inputs": ("experiments.running", "experiments.reporting", "negjax"),
+    "experiments.skill_studies": (
+        *("experiments.inputs", "experiments.running", "experiments.reporting", "negjax"),
+    ),
+}
+ROOMS_OF_A_STUDY = (
+    *("experiments.paper", "experiments.reporting", "experiments.running", "experiments.inputs"),
+    *("experiments.skill_studies", "negjax"),
+)
+# Studies that read another study, until what they share stands in a room of its own: curves of
+# linearity are what estimators are compared on, and `compare` reads finished runs.
+CROSSINGS = {
+    ("experiments.estimators", "experiments.linearity"),
+    ("experiments.compare", "experiments.estimators"),
+    ("experiments.compare", "experiments.linearity"),
+}
 
 
 def module_name(path: Path) -> str:
@@ -116,15 +87,54 @@ def imported(tree: ast.AST) -> Iterator[str]:
                 yield member if member in LIBRARY else str(node.module)
 
 
-def test_every_module_has_a_place():
-    assert sorted(LIBRARY) == sorted(MODULES)
+def room_of(module: str) -> str:
+    """The room that a module is in: the longest that its name begins with; or its study."""
+    rooms = [room for room in MAY_IMPORT if module == room or module.startswith(f"{room}.")]
+    room = max(rooms, key=len)
+    if room == "experiments" and module != room:
+        return ".".join(module.split(".")[:2])
+    return room
+
+
+def is_study(room: str) -> bool:
+    return room.startswith("experiments.") and room not in MAY_IMPORT
+
+
+def test_every_module_has_a_room():
+    flat = [name for name in LIBRARY if name.count(".") == 1 and name.startswith("negjax.")]
+    alone = [name for name in flat if not (ROOT / name.replace(".", "/")).is_dir()]
+    assert sorted(alone) == sorted(GROUND)
+    for name in LIBRARY:
+        room = room_of(name)
+        assert (room == "negjax") == (name == "negjax"), f"{name} is in no room"
+        if is_study(room):
+            assert (ROOT / room.replace(".", "/") / "__main__.py").is_file(), name
 
 
 @pytest.mark.parametrize("name", LIBRARY)
-def test_imports_point_up(name):
-    own = [module for module in imported(LIBRARY[name]) if module in LIBRARY]
-    wrong = [module for module in own if MODULES.index(module) >= MODULES.index(name)]
-    assert not wrong, f"{name} imports {wrong}"
+def test_rooms_import_the_rooms_that_they_may(name):
+    room = room_of(name)
+    allowed = MAY_IMPORT.get(room, ROOMS_OF_A_STUDY)
+    for module in imported(LIBRARY[name]):
+        if module not in LIBRARY:
+            continue
+        other = room_of(module)
+        whole = other.startswith("negjax") and "negjax" in allowed
+        known = other in (room, *GROUND, *allowed) or whole or (room, other) in CROSSINGS
+        assert known, f"{name} ({room}) imports {module} ({other})"
+
+
+def test_nothing_is_imported_in_a_circle():
+    """Packages alone aside, which name what is inside them."""
+    left = {
+        name: {module for module in imported(tree) if module in LIBRARY and module != name}
+        for name, tree in LIBRARY.items()
+    }
+    while left:
+        free = [name for name, needed in left.items() if not needed & left.keys()]
+        assert free, f"a circle among {sorted(left)}"
+        for name in free:
+            del left[name]
 
 
 def reached(name: str) -> set[str]:
@@ -141,16 +151,16 @@ def reached(name: str) -> set[str]:
 @pytest.mark.parametrize(
     ("defining", "reading"),
     [
-        ("facts", "linearity neg_map estimators multi_neuron control compare"),
-        ("probe_flags", "skills skills_robustness"),
-        ("skills_transfer", "skills_robustness skills_inclusivity"),
+        ("inputs.facts", "linearity neg_map estimators multi_neuron control compare"),
+        ("inputs.probe_flags", "skills skills_robustness"),
+        ("skill_studies.transfer", "skills_robustness skills_inclusivity"),
     ],
 )
 def test_only_experiments_that_read_flags_know_them(defining, reading):
     """Elsewhere such a flag is unknown, not silently without effect."""
     programs = [name for name, tree in LIBRARY.items() if "main" in public(tree)]
     asking = {name for name in programs if f"experiments.{defining}" in reached(name)}
-    assert asking == {f"experiments.{name}" for name in reading.split()}
+    assert asking == {f"experiments.{name}.program" for name in reading.split()}
 
 
 def test_the_package_itself_is_imported_by_experiments_alone():
@@ -179,8 +189,8 @@ def test_torch_is_imported_by_the_comparisons_alone():
     assert importers <= {
         name
         for name in SOURCES
-        if name.startswith(("experiments.baselines.", "tests.torch.", "tests.make_"))
-    } | {"experiments.bench_child"}
+        if name.startswith(("experiments.bench.baselines.", "tests.torch.", "tests.make_"))
+    } | {"experiments.bench.child"}
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -243,6 +253,6 @@ def test_every_module_says_what_it_is(name):
 
 def test_experiments_have_flags_of_their_own():
     """A flag that two of them define could not be used by whoever imports both."""
-    for name in EXPERIMENTS.split():
+    for name in (name for name in LIBRARY if name.startswith("experiments")):
         if "baselines" not in name:
             importlib.import_module(name)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from negjax import gradients, interventions, passes
-from negjax.batching import (
+from negjax.execution import interventions, passes
+from negjax.execution.batching import (
     DEFAULT_BUDGET_BYTES,
     FILLED,
     Sizes,
@@ -23,17 +23,18 @@ from negjax.batching import (
     prompt_batches,
     split_probes,
 )
-from negjax.checkpoints.conversion import abstract_model
-from negjax.common_heads import HeadGroup
-from negjax.gradients import gradient_plan
-from negjax.interventions import SWEEP, Cost
-from negjax.model import tails
+from negjax.execution.common_heads import HeadGroup
+from negjax.execution.interventions import SWEEP, Cost
+from negjax.inputs.neurons import all_neurons, check_neurons, random_neurons
+from negjax.inputs.probes import Probes
+from negjax.measurements import gradients
+from negjax.measurements.gradients import gradient_plan
 from negjax.model.attention import KeysValues
 from negjax.model.config import ModelConfig
-from negjax.model.replay import CommonHead, Suffix
-from negjax.model.rows import Rows
-from negjax.neurons import all_neurons, check_neurons, random_neurons
-from negjax.probes import Probes
+from negjax.replay import tails
+from negjax.replay.rows import Rows
+from negjax.replay.suffixes import CommonHead, Suffix
+from negjax.weights.conversion import abstract_model
 from tests.block_shapes import BERT, GATED, JOINT_TARGETS, tiny, tiny_probes
 
 # What a program takes is asked of the compiler as users run it.

@@ -19,13 +19,16 @@ from absl import flags
 from safetensors.numpy import load_file, save_file
 
 import negjax
-from experiments import bench, bench_processes, bench_study, bench_table
-from experiments.bench_cases import CASES, COMPILING, Case, Goal, arithmetic, inputs, judged
-from experiments.bench_processes import measure
-from experiments.bench_study import STUDIES
-from negjax import store
-from negjax.export import save_pretrained
-from negjax.language_model import LanguageModel
+from experiments.bench import processes as bench_processes
+from experiments.bench import program as bench
+from experiments.bench import study as bench_study
+from experiments.bench import table as bench_table
+from experiments.bench.cases import CASES, COMPILING, Case, Goal, arithmetic, case_arrays, judged
+from experiments.bench.processes import measure
+from experiments.bench.study import STUDIES
+from negjax.model.language_model import LanguageModel
+from negjax.storage import store
+from negjax.weights.saving import save_pretrained
 from tests.block_shapes import tiny
 
 NAMED = {case.name: case for case in CASES}
@@ -130,7 +133,7 @@ def test_what_failed_is_said(tmp_path: Path) -> None:
 def test_inputs_are_as_long_as_said(smollm2: LanguageModel) -> None:
     for name in ("sweep_32", "features_440_4"):
         case = NAMED[name]
-        arrays = inputs(smollm2, case)
+        arrays = case_arrays(smollm2, case)
         lengths = arrays["mask"].sum(1)
         assert len(lengths) == case.prompts and abs(np.median(lengths) - case.tokens) < 20
         assert arrays["targets"].shape == (case.prompts, case.targets)
@@ -174,7 +177,7 @@ def test_the_table_says_ratios_and_what_was_wanted(
         "best": run | {"seconds": 1.5},
         "negjax": run | {"seconds": 2.0},
     }
-    lines = bench_table.table(
+    lines = bench_table.markdown_table(
         lm,
         [case],
         {case.name: arrays_of(case, lm)},
@@ -204,7 +207,7 @@ def test_every_goal_is_judged(reached: bool, monkeypatch: pytest.MonkeyPatch) ->
         case.name: {tool: ours if tool == "negjax" else theirs for tool in case.tools}
         for case in CASES
     }
-    lines = bench_table.table(
+    lines = bench_table.markdown_table(
         lm,
         list(CASES),
         {case.name: arrays_of(case, lm) for case in CASES},

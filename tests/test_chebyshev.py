@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.polynomial import chebyshev
 
-from negjax.chebyshev import _noise, _series, response, truncation_error
-from negjax.gradients import neurgrad
-from negjax.neurons import all_neurons
-from negjax.sweeps import sweep
+from negjax.inputs.neurons import all_neurons
+from negjax.measurements.chebyshev import _noise, _series, response, truncation_error
+from negjax.measurements.gradients import neurgrad
+from negjax.measurements.sweeps import sweep
 from tests.block_shapes import (
     JOINT_TARGETS,
     error,

@@ -8,9 +8,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from negjax.checkpoints import safetensors_files
-from negjax.checkpoints.conversion import to_parameters
-from negjax.families import FAMILIES
+from negjax.weights.conversion import to_parameters
+from negjax.weights.families import FAMILIES
+from negjax.weights.formats import safetensors_files
 from tests.tiny_models import (
     LLAMA,
     as_source,

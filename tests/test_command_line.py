@@ -14,15 +14,10 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from experiments import (
-    benchmark_flags,
-    command_line,
-    common,
-    curves,
-    messages,
-    program_cache,
-)
-from negjax import accelerators, store, whole_files
+from experiments.inputs import benchmark_flags, curves
+from experiments.running import command_line, common, messages, program_cache
+from negjax.process import accelerators
+from negjax.storage import store, whole_files
 from tests.test_program_ends import ended, failing
 from tests.tiny_runs import parse
 

@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 from absl.testing import flagsaver
 
-from experiments import compare, control, estimators, linearity, multi_neuron, paper
-from negjax import store
+from experiments import paper
+from experiments.compare import program as compare
+from experiments.control import program as control
+from experiments.estimators import program as estimators
+from experiments.linearity import program as linearity
+from experiments.multi_neuron import program as multi_neuron
+from negjax.storage import store
 from tests.block_shapes import tiny
 from tests.sharp_models import sharp
 from tests.tiny_runs import arguments, parse, summary, undraw, write_inputs

@@ -8,9 +8,9 @@ import pytest
 from pyarrow import parquet
 
 import negjax
-from experiments import control, control_work
-from experiments.control_edits import plain_texts, read_edits
-from negjax import store
+from experiments.control import program as control
+from experiments.control import work as control_work
+from experiments.control.edits import plain_texts, read_edits
 from negjax.control import (
     edit,
     enhance,
@@ -20,8 +20,9 @@ from negjax.control import (
     suppress,
     target_probabilities,
 )
-from negjax.encoding import encode
-from negjax.language_model import LanguageModel
+from negjax.inputs.encoding import encode
+from negjax.model.language_model import LanguageModel
+from negjax.storage import store
 from tests import tiny_runs
 from tests.block_shapes import tiny
 from tests.sharp_models import sharp

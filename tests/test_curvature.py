@@ -5,10 +5,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from negjax.chebyshev import response
-from negjax.gradients import Output, neurgrad
-from negjax.second_order import curvature, linear_range
-from negjax.sweeps import sweep
+from negjax.measurements.chebyshev import response
+from negjax.measurements.gradients import Output, neurgrad
+from negjax.measurements.second_order import curvature, linear_range
+from negjax.measurements.sweeps import sweep
 from tests.block_shapes import (
     JOINT_TARGETS,
     SHAPES,

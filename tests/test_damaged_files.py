@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import negjax
-from negjax import given_files
-from negjax.checkpoints.gguf_header import read_header
-from negjax.export import save_pretrained
-from negjax.loading import load
-from negjax.pretraining.corpus import read_text
+from experiments.pretrain_bert.corpus import read_text
+from negjax.storage import given_files
+from negjax.weights.formats.gguf_header import read_header
+from negjax.weights.loading import load
+from negjax.weights.saving import save_pretrained
 from tests.block_shapes import tiny
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"

@@ -12,12 +12,13 @@ import pytest
 from absl import flags
 from pyarrow import parquet
 
-from experiments import documents, terminal
-from negjax import report, store
-from negjax.figures import Picture
-from negjax.report import Drawing, Figure, Section
-from negjax.store import RunFolder
-from negjax.whole_files import read_json, write_json
+from experiments.reporting import report
+from experiments.reporting.figures import Picture
+from experiments.reporting.report import Drawing, Figure, Section
+from experiments.running import documents, terminal
+from negjax.storage import store
+from negjax.storage.store import RunFolder
+from negjax.storage.whole_files import read_json, write_json
 from tests.tiny_runs import PNG, ROOT
 
 TABLES = {store.NEURONS: pa.table({"x": [1]}), store.PROMPTS: pa.table({"y": ["a"]})}

@@ -21,12 +21,12 @@ from negjax.control import (
 from negjax.control.folding import fold, folded_forwards, with_bias
 from negjax.control.odds import to_log_odds, to_probability
 from negjax.control.steering import TOLERANCE
-from negjax.encoding import encode
-from negjax.export import save_pretrained
-from negjax.gradients import neurgrad
-from negjax.language_model import LanguageModel
-from negjax.loading import fingerprint, load
-from negjax.probes import Probes
+from negjax.inputs.encoding import encode
+from negjax.inputs.probes import Probes
+from negjax.measurements.gradients import neurgrad
+from negjax.model.language_model import LanguageModel
+from negjax.weights.loading import fingerprint, load
+from negjax.weights.saving import save_pretrained
 from tests.block_shapes import JOINT_TARGETS, SHAPES, error, precision, tiny, tiny_probes
 from tests.reference import full_forward, joint_scores, reference_logits, softmax
 from tests.sharp_models import sharp

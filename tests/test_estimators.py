@@ -12,10 +12,10 @@ from flax import nnx
 
 from negjax.estimators import METHODS, estimate
 from negjax.estimators.each_neuron import ablations
-from negjax.gradients import neurgrad
-from negjax.neurons import random_neurons
-from negjax.passes import activations
-from negjax.sweeps import sweep
+from negjax.execution.passes import activations
+from negjax.inputs.neurons import random_neurons
+from negjax.measurements.gradients import neurgrad
+from negjax.measurements.sweeps import sweep
 from tests.block_shapes import JOINT_TARGETS, SHAPES, TARGETS, error, precision, tiny, tiny_probes
 from tests.reference import (
     float64_weights,

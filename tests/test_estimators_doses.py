@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.estimators_doses import (
+from experiments.estimators.doses import (
     BY_DOSE,
     Doses,
     Thresholds,
@@ -22,9 +22,9 @@ from experiments.estimators_doses import (
     small,
     stronger_sign,
 )
-from experiments.estimators_hidden import listed, statistics
-from experiments.estimators_tables import verdict
-from negjax.writes import write_norms
+from experiments.estimators.hidden import listed, statistics
+from experiments.estimators.tables import verdict
+from negjax.measurements.writes import write_norms
 from tests.block_shapes import SHAPES, error, precision, tiny, tiny_probes
 from tests.reference import float64_weights, full_forward
 

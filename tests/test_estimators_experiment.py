@@ -9,13 +9,13 @@ from absl.testing import flagsaver
 from pyarrow import parquet
 
 import negjax
-from experiments import estimators
-from negjax import store
-from negjax.encoding import encode
+from experiments.estimators import program as estimators
 from negjax.estimators import METHODS
-from negjax.gradients import sign
-from negjax.linearity import paper_grid
-from negjax.writes import write_norms
+from negjax.execution.conventions import sign
+from negjax.inputs.encoding import encode
+from negjax.measurements.linearity import paper_grid
+from negjax.measurements.writes import write_norms
+from negjax.storage import store
 from tests import tiny_runs
 from tests.block_shapes import error, tiny
 from tests.test_report import Page

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 import negjax
-from experiments.estimators_ranges import (
+from experiments.estimators import figures as estimator_figures
+from experiments.estimators.ranges import (
     check_ranges,
     distances,
     measured_range,
     ratio_shares,
     slope_ratio,
 )
-from experiments.estimators_results import FORMS, form_values, judged, mirrored
-from negjax import estimator_figures
-from negjax.linearity import fit_changes, paper_grid
+from experiments.estimators.results import FORMS, form_values, judged, mirrored
+from negjax.measurements.linearity import fit_changes, paper_grid
 from tests.block_shapes import SHAPES, error, one_neuron_a_layer, precision, tiny, tiny_probes
 from tests.test_report import PNG
 

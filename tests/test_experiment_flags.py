@@ -6,21 +6,19 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from experiments import (
-    common,
-    control,
-    estimators,
-    linearity,
-    mceval8k_leaks,
-    multi_neuron,
-    neg_map,
-    pretrain_bert,
-    skills,
-    skills_efficiency,
-    skills_flexibility,
-    skills_interdependency,
-    skills_robustness,
-)
+from experiments.control import program as control
+from experiments.estimators import program as estimators
+from experiments.linearity import program as linearity
+from experiments.mceval8k_leaks import program as mceval8k_leaks
+from experiments.multi_neuron import program as multi_neuron
+from experiments.neg_map import program as neg_map
+from experiments.pretrain_bert import program as pretrain_bert
+from experiments.running import common
+from experiments.skills import program as skills
+from experiments.skills_efficiency import program as skills_efficiency
+from experiments.skills_flexibility import program as skills_flexibility
+from experiments.skills_interdependency import program as skills_interdependency
+from experiments.skills_robustness import program as skills_robustness
 from tests.tiny_runs import FLAGFILES, parse
 
 EXPERIMENTS = (
@@ -29,17 +27,17 @@ EXPERIMENTS = (
     mceval8k_leaks,
 )
 MODULES = [
-    "experiments.benchmark_flags",
-    "experiments.common",
-    "experiments.curves",
-    "experiments.pretrain_job",
-    "experiments.probe_flags",
-    "experiments.skills_inputs",
-    "experiments.skills_transfer",
+    "experiments.inputs.benchmark_flags",
+    "experiments.running.common",
+    "experiments.inputs.curves",
+    "experiments.pretrain_bert.job",
+    "experiments.inputs.probe_flags",
+    "experiments.skill_studies.inputs",
+    "experiments.skill_studies.transfer",
     *(module.__name__ for module in EXPERIMENTS),
 ]
 # Of those that were counted by hand.
-COUNTED = {"experiments.estimators": 10, "experiments.pretrain_job": 17}
+COUNTED = {"experiments.estimators": 10, "experiments.pretrain_bert.job": 17}
 
 pytestmark = pytest.mark.usefixtures("restored_flags")
 

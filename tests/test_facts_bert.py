@@ -12,12 +12,16 @@ from absl import flags
 from absl.testing import flagsaver
 
 import negjax
-from experiments import common, estimators, linearity, multi_neuron, pretrain_bert
-from experiments.pretrain_job import read_job
-from negjax import loading
-from negjax.language_model import LanguageModel
-from negjax.pretraining import corpus
-from negjax.pretraining.recall import fact_probes, recall_of, single_token_facts
+from experiments.estimators import program as estimators
+from experiments.linearity import program as linearity
+from experiments.multi_neuron import program as multi_neuron
+from experiments.pretrain_bert import corpus
+from experiments.pretrain_bert import program as pretrain_bert
+from experiments.pretrain_bert.job import read_job
+from experiments.pretrain_bert.recall import fact_probes, recall_of, single_token_facts
+from experiments.running import common
+from negjax.model.language_model import LanguageModel
+from negjax.weights import loading
 from tests.shared_data import MCEVAL8K
 
 ROOT = Path(__file__).parents[1]

@@ -12,10 +12,10 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negjax.checkpoints.conversion import parameter_shapes, to_parameters, to_tensors
-from negjax.checkpoints.safetensors_files import read_directory, read_json
-from negjax.families import FAMILIES, family_of
 from negjax.model.config import Llama3Scaling, ModelConfig, Rope
+from negjax.weights.conversion import parameter_shapes, to_parameters, to_tensors
+from negjax.weights.families import FAMILIES, family_of
+from negjax.weights.formats.safetensors_files import read_directory, read_json
 from tests.published_configs import BERT, GPT2, LLAMA_2_7B, LLAMA_3_2_1B, MISTRAL_7B, QWEN2_5
 from tests.tiny_models import LLAMA, as_source, assert_equal, leaves, random_parameters
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from negjax.checkpoints.conversion import abstract_model, to_parameters
-from negjax.checkpoints.safetensors_files import read_directory, read_json
-from negjax.families import family_of
+from negjax.weights.conversion import abstract_model, to_parameters
+from negjax.weights.families import family_of
+from negjax.weights.formats.safetensors_files import read_directory, read_json
 from tests.reference import reference_logits
 
 FOLDER = Path(__file__).parent / "golden" / "families"

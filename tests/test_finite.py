@@ -15,17 +15,17 @@ from flax import nnx
 
 import negjax
 import negjax.estimators
-from negjax.answers import plain_answers
-from negjax.checkpoints import safetensors_files
 from negjax.control.scores import next_token_kl, overall, perplexity
 from negjax.control.steering import steer_probes
 from negjax.control.turning import turn
-from negjax.export import save_pretrained
-from negjax.language_model import LanguageModel
-from negjax.loading import load
-from negjax.neurons import neuron_sets
-from negjax.passes import activations
-from negjax.writes import write_norms
+from negjax.execution.passes import activations
+from negjax.inputs.neurons import neuron_sets
+from negjax.measurements.answers import plain_answers
+from negjax.measurements.writes import write_norms
+from negjax.model.language_model import LanguageModel
+from negjax.weights.formats import safetensors_files
+from negjax.weights.loading import load
+from negjax.weights.saving import save_pretrained
 from tests.block_shapes import tiny, tiny_probes
 from tests.tiny_models import LLAMA, as_source, convert, language_model, tensors_of
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from negjax.checkpoints import gguf_files
-from negjax.loading import embedded_file
 from negjax.model.config import ModelConfig, Rope
+from negjax.weights.formats import gguf_files
+from negjax.weights.loading import embedded_file
 from tests.tiny_models import LLAMA, as_source, assert_equal, convert, leaves, tensors_of, truncate
 
 # Wide enough for blocks of 32 values a row, and of 256 in the feed-forward layer.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from negjax.gguf_tokenizer import tokenizer_from_gguf
+from negjax.weights.formats.gguf_tokenizer import tokenizer_from_gguf
 from tests.gguf_vocabularies import ALPHABET, tokens
 from tests.shared_data import GOLDEN
 

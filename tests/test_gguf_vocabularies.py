@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import GPT2Tokenizer, Qwen2Tokenizer
 from transformers.convert_slow_tokenizer import generate_merges
 
-from negjax.gguf_tokenizer import tokenizer_from_gguf
+from negjax.weights.formats.gguf_tokenizer import tokenizer_from_gguf
 from tests.gguf_vocabularies import (
     ALPHABET,
     BYTE,

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from negjax.checks import real_numbers, shown, whole_number
 from negjax.control import (
     edit,
     enhance,
@@ -19,15 +20,14 @@ from negjax.control import (
     turn,
     unrelated_facts,
 )
-from negjax.encoding import encode
 from negjax.estimators import estimate
-from negjax.given import real_numbers, shown, whole_number
-from negjax.gradients import effects, neurgrad
-from negjax.joint_interventions import joint
-from negjax.neurons import neuron_sets
-from negjax.probes import Probes
-from negjax.second_order import curvature, linear_range
-from negjax.writes import write_norms
+from negjax.inputs.encoding import encode
+from negjax.inputs.neurons import neuron_sets
+from negjax.inputs.probes import Probes
+from negjax.measurements.gradients import effects, neurgrad
+from negjax.measurements.joint_interventions import joint
+from negjax.measurements.second_order import curvature, linear_range
+from negjax.measurements.writes import write_norms
 from tests.block_shapes import tiny, tiny_probes
 
 NEURONS = np.asarray([[0, 1]])

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from negjax.chebyshev import response
-from negjax.encoding import encode
-from negjax.gradients import neurgrad
-from negjax.linearity import linear_fit
-from negjax.sweeps import sweep
+from negjax.inputs.encoding import encode
+from negjax.measurements.chebyshev import response
+from negjax.measurements.gradients import neurgrad
+from negjax.measurements.linearity import linear_fit
+from negjax.measurements.sweeps import sweep
 from tests.make_small_golden import SMALL
 from tests.shared_data import GOLDEN
 

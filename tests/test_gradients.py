@@ -12,15 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from negjax import gradients, interventions
-from negjax.batching import Sizes
-from negjax.encoding import encode
-from negjax.gradients import NeurGrad, effects, gradient_batches, neurgrad, sign
-from negjax.language_model import LanguageModel
-from negjax.model.targets import output_of
-from negjax.neurons import all_neurons
-from negjax.probes import Probes
-from negjax.sweeps import sweep
+from negjax.execution import interventions
+from negjax.execution.batching import Sizes
+from negjax.execution.conventions import sign
+from negjax.inputs.encoding import encode
+from negjax.inputs.neurons import all_neurons
+from negjax.inputs.probes import Probes
+from negjax.measurements import gradients
+from negjax.measurements.gradients import NeurGrad, effects, gradient_batches, neurgrad
+from negjax.measurements.sweeps import sweep
+from negjax.model.language_model import LanguageModel
+from negjax.replay.targets import output_of
 from tests.block_shapes import (
     JOINT_TARGETS,
     SHAPES,

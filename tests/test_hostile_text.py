@@ -12,19 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.page_parts import aligned
-from negjax import (
-    control_figures,
-    estimator_figures,
-    figures,
-    map_figures,
-    report,
-    set_figures,
-    skill_figures,
-    study,
-    training_figures,
-)
-from negjax.escaping import (
+from experiments.control import figures as control_figures
+from experiments.estimators import figures as estimator_figures
+from experiments.neg_map import figures as map_figures
+from experiments.pretrain_bert import figures as training_figures
+from experiments.reporting import figures, report, set_figures, skill_figures, study
+from experiments.reporting.escaping import (
     code_span,
     for_figure,
     for_html,
@@ -33,7 +26,8 @@ from negjax.escaping import (
     shortened,
     visible,
 )
-from negjax.figures import Picture, Trace
+from experiments.reporting.figures import Picture, Trace
+from experiments.reporting.page_parts import aligned
 
 PIECES = [
     "$$",
@@ -208,7 +202,7 @@ def test_a_report_shows_it() -> None:
         report.Figure(report.Drawing("one", FIGURES["gallery"]), HOSTILE, HOSTILE),
     ]
     document = report.Document(HOSTILE, HOSTILE, [report.Section(HOSTILE, blocks)])
-    page = report.page(document, {"one": report.Failure(HOSTILE)})
+    page = report.html_page(document, {"one": report.Failure(HOSTILE)})
     page.encode()
     assert "<script" not in page
     assert "\x00" not in page

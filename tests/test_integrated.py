@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from negjax import batching
-from negjax.encoding import encode
 from negjax.estimators import estimate, integrated
-from negjax.gradients import neurgrad
-from negjax.language_model import LanguageModel
-from negjax.model.replay import replay_suffix, take_scored
-from negjax.model.targets import target_scores
-from negjax.passes import run_split
-from negjax.probes import Probes
+from negjax.execution import batching
+from negjax.execution.passes import run_split
+from negjax.inputs.encoding import encode
+from negjax.inputs.probes import Probes
+from negjax.measurements.gradients import neurgrad
+from negjax.model.language_model import LanguageModel
+from negjax.replay.suffixes import replay_suffix, take_scored
+from negjax.replay.targets import target_scores
 from tests.block_shapes import JOINT_TARGETS, SHAPES, error, precision, tiny, tiny_probes
 from tests.reference import joint_scores, read_states, shifted_probabilities
 
@@ -138,7 +138,7 @@ def test_rows_go_in_several_buffers_of_one_call(monkeypatch):
     together = estimate(lm, probes, "ig")
     called = mock.Mock(wraps=integrated._integrated)
     monkeypatch.setattr(integrated, "_integrated", called)
-    monkeypatch.setattr("negjax.interventions.CHUNK_TOKENS", 6)
+    monkeypatch.setattr("negjax.execution.interventions.CHUNK_TOKENS", 6)
     assert error(estimate(lm, probes, "ig", budget_bytes=80_000), together) < 1e-5
     [call] = called.call_args_list
     buffers, rows = call.args[4].shape

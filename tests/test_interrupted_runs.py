@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import negjax
-from experiments import linearity
-from negjax import store
+from experiments.linearity import program as linearity
+from negjax.storage import store
 from tests.block_shapes import tiny
 from tests.tiny_runs import ROOT, arguments, columns, parse, summary, write_inputs
 

@@ -8,12 +8,12 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from negjax.gradients import Output
-from negjax.interventions import Shifted, intervene
-from negjax.language_model import LanguageModel
-from negjax.model import readout
-from negjax.probes import Probes
-from negjax.sweeps import Sweep, sweep
+from negjax.execution.interventions import Shifted, intervene
+from negjax.inputs.probes import Probes
+from negjax.measurements.gradients import Output
+from negjax.measurements.sweeps import Sweep, sweep
+from negjax.model.language_model import LanguageModel
+from negjax.replay import readout
 from tests.block_shapes import (
     JOINT_TARGETS,
     SHAPES,

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from negjax import batching, joint_interventions
-from negjax.encoding import encode
-from negjax.gradients import Output
-from negjax.joint_interventions import Joint, joint
-from negjax.language_model import LanguageModel
-from negjax.neurons import NeuronSets, all_neurons, neuron_sets, random_neurons
-from negjax.probes import Probes
-from negjax.sweeps import sweep
+from negjax.execution import batching
+from negjax.inputs.encoding import encode
+from negjax.inputs.neurons import NeuronSets, all_neurons, neuron_sets, random_neurons
+from negjax.inputs.probes import Probes
+from negjax.measurements import joint_interventions
+from negjax.measurements.gradients import Output
+from negjax.measurements.joint_interventions import Joint, joint
+from negjax.measurements.sweeps import sweep
+from negjax.model.language_model import LanguageModel
 from tests.block_shapes import GATED, JOINT_TARGETS, TARGETS, error, precision, tiny, tiny_probes
 from tests.reference import full_forward, joint_scores
 
@@ -245,7 +246,7 @@ def test_chunks_and_batches(shape, clamp, monkeypatch):
     assert most < 12 and len(groups) == 3
     for values, tight in zip(expected, found(budget_bytes=small), strict=True):
         assert error(tight, values) < 5e-6
-    monkeypatch.setattr("negjax.interventions.CHUNK_TOKENS", 3 * sizes.suffix)
+    monkeypatch.setattr("negjax.execution.interventions.CHUNK_TOKENS", 3 * sizes.suffix)
     assert joint_interventions._plan(lm, probes, 11, batching.DEFAULT_BUDGET_BYTES)[0] == 3
     for values, chunked in zip(expected, found(), strict=True):
         assert error(chunked, values) < 5e-6

@@ -5,9 +5,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from negjax.chebyshev import response
-from negjax.linearity import fit_changes, linear_fit, paper_grid
-from negjax.sweeps import Sweep, sweep
+from negjax.measurements.chebyshev import response
+from negjax.measurements.linearity import fit_changes, linear_fit, paper_grid
+from negjax.measurements.sweeps import Sweep, sweep
 from tests.block_shapes import error, one_neuron_a_layer, precision, tiny, tiny_probes
 
 

@@ -8,9 +8,9 @@ import zarr
 from pyarrow import parquet
 
 import negjax
-from experiments import linearity
-from negjax import store
-from negjax.encoding import encode
+from experiments.linearity import program as linearity
+from negjax.inputs.encoding import encode
+from negjax.storage import store
 from tests.block_shapes import tiny
 from tests.test_report import Page
 from tests.tiny_runs import FLAGFILES, PROMPTS, arguments, columns, parse, summary, write_inputs

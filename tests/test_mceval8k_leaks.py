@@ -9,10 +9,13 @@ from absl import flags
 from absl.testing import flagsaver
 from pyarrow import parquet
 
-from experiments import common, mceval8k_leaks, mceval8k_leaks_page
-from negjax import mceval8k, store
+from experiments.mceval8k_leaks import page as mceval8k_leaks_page
+from experiments.mceval8k_leaks import program as mceval8k_leaks
+from experiments.running import common
+from negjax import mceval8k
 from negjax.mceval8k.files import Row
 from negjax.mceval8k.identity import LEVELS, overlap
+from negjax.storage import store
 from tests.made_up_mceval8k import write_benchmark
 from tests.shared_data import MCEVAL8K
 from tests.test_report import Page

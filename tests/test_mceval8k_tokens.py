@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from negjax import mceval8k
-from negjax.language_model import LanguageModel
 from negjax.mceval8k.catalogue import LANGUAGES, TASKS
+from negjax.model.language_model import LanguageModel
 from tests.block_shapes import tiny
 from tests.made_up_mceval8k import write_benchmark
 from tests.shared_data import MCEVAL8K

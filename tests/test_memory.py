@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from negjax import memory
+from negjax.process import memory
 
 
 @pytest.mark.parametrize(

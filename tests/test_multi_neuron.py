@@ -8,9 +8,10 @@ import pytest
 from pyarrow import parquet
 
 import negjax
-from experiments import multi_neuron
-from experiments.multi_neuron_sets import CHOICES
-from negjax import store, study
+from experiments.multi_neuron import program as multi_neuron
+from experiments.multi_neuron.sets import CHOICES
+from experiments.reporting import study
+from negjax.storage import store
 from tests import tiny_runs
 from tests.block_shapes import tiny
 from tests.test_report import Page

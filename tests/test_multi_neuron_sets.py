@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from experiments.multi_neuron_results import prediction
-from experiments.multi_neuron_sets import CHOICES, design, pool, shifts_of, sizes_up_to
-from negjax import study
+from experiments.multi_neuron.results import prediction
+from experiments.multi_neuron.sets import CHOICES, design, pool, shifts_of, sizes_up_to
+from experiments.reporting import study
 
 
 def test_sizes():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import negjax
-from experiments import neg_map
-from negjax import store
-from negjax.encoding import encode
+from experiments.neg_map import program as neg_map
+from negjax.inputs.encoding import encode
+from negjax.storage import store
 from tests.block_shapes import tiny
 from tests.test_report import Page
 from tests.tiny_runs import arguments, columns, parse, summary, write_inputs

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from negjax.joint_interventions import joint
-from negjax.neurons import NeuronSets, neuron_sets
+from negjax.inputs.neurons import NeuronSets, neuron_sets
+from negjax.measurements.joint_interventions import joint
 from tests.block_shapes import GATED, tiny, tiny_probes
 
 GOOD = ([[0, 1], [2, 3]], [1.0, 2.0])

@@ -11,15 +11,15 @@ import pytest
 from flax import nnx
 from hypothesis import strategies as st
 
-from negjax import batching
-from negjax.batching import Split, split_probes
-from negjax.common_heads import run_common_head
-from negjax.gradients import neurgrad
-from negjax.language_model import LanguageModel
+from negjax.execution import batching
+from negjax.execution.batching import Split, split_probes
+from negjax.execution.common_heads import run_common_head
+from negjax.inputs.probes import Probes
+from negjax.measurements.gradients import neurgrad
+from negjax.model.language_model import LanguageModel
 from negjax.model.packing import packed_rows
-from negjax.model.replay import Pass, pull_back, run
 from negjax.model.transformer import Transformer, linearise
-from negjax.probes import Probes
+from negjax.replay.suffixes import Pass, pull_back, run
 from tests.block_shapes import JOINT_TARGETS, error, precision, tiny, tiny_probes
 
 ROUNDING = {"float32": 3e-6, "float64": 1e-13}

@@ -15,13 +15,14 @@ from absl.testing import flagsaver
 from pyarrow import parquet
 
 import negjax
-from experiments import pretrain_bert, pretrain_page
-from experiments.pretrain_job import read_job
-from negjax import store
-from negjax.pretraining import training
-from negjax.pretraining.corpus import Statement
-from negjax.pretraining.recall import recall_of
-from negjax.pretraining.saved_states import SavedStates
+from experiments.pretrain_bert import page as pretrain_page
+from experiments.pretrain_bert import program as pretrain_bert
+from experiments.pretrain_bert import training
+from experiments.pretrain_bert.corpus import Statement
+from experiments.pretrain_bert.job import read_job
+from experiments.pretrain_bert.recall import recall_of
+from experiments.pretrain_bert.saved_states import SavedStates
+from negjax.storage import store
 from tests.made_up_facts import NAMES, facts
 from tests.test_report import Page
 from tests.tiny_runs import ROOT, parse

@@ -10,11 +10,11 @@ from unittest import mock
 
 import pytest
 
+from experiments.pretrain_bert import batches, corpus, vocabulary
+from experiments.pretrain_bert.corpus import Statement
 from negjax.mceval8k.catalogue import HUB_ID
 from negjax.mceval8k.files import ROOT_VARIABLE
-from negjax.pretraining import batches, corpus, vocabulary
-from negjax.pretraining.corpus import Statement
-from negjax.quiet import transformers
+from negjax.process.quiet import transformers
 from tests.made_up_facts import NAMES, PLACES, facts
 from tests.shared_data import MCEVAL8K
 
@@ -121,7 +121,7 @@ def test_where_the_benchmark_is_looked_for(tmp_path: Path, monkeypatch: pytest.M
     assert corpus.read_mceval8k() == expected
     monkeypatch.delenv(ROOT_VARIABLE)
     fetched = mock.Mock(return_value=root)
-    monkeypatch.setattr("negjax.checkpoints.hub.fetch", fetched)
+    monkeypatch.setattr("negjax.weights.hub.fetch", fetched)
     assert corpus.read_mceval8k() == expected
     (hub_id, files, kind), _ = fetched.call_args
     assert (hub_id, kind) == (HUB_ID, "dataset")
@@ -148,7 +148,7 @@ def test_what_is_held_out_is_told_in_other_words() -> None:
 
 def test_the_vocabulary_is_the_same_in_every_process() -> None:
     code = """
-from negjax.pretraining.vocabulary import train_vocabulary
+from experiments.pretrain_bert.vocabulary import train_vocabulary
 from tests.made_up_facts import facts
 print(*train_vocabulary(facts(), 400), sep="\\n")
 """

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import negjax
-from negjax.answers import plain_answers
 from negjax.control.turning import turn
-from negjax.encoding import encode
 from negjax.estimators import METHODS
-from negjax.neurons import neuron_sets
-from negjax.passes import activations
-from negjax.writes import write_norms
+from negjax.execution.passes import activations
+from negjax.inputs.encoding import encode
+from negjax.inputs.neurons import neuron_sets
+from negjax.measurements.answers import plain_answers
+from negjax.measurements.writes import write_norms
 from tests.block_shapes import tiny, tiny_probes
 
 ROWS = {"tokens": np.ones((3, 8), np.int32), "mask": np.tile(np.arange(8) != 3, (3, 1))}

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from negjax.encoding import encode
-from negjax.tables import read_facts
+from negjax.inputs.encoding import encode
+from negjax.inputs.tables import read_facts
 from tests.block_shapes import JOINT_TARGETS, VOCABULARY, tiny, tiny_probes
 
 FRENCH = "Q: What language is spoken in Paris?\nA:"

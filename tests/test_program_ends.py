@@ -18,11 +18,13 @@ from absl import flags
 from absl.testing import flagsaver
 
 import negjax
-from experiments import common, facts, page_parts, provenance
-from negjax import report, store
-from negjax.export import save_pretrained
-from negjax.language_model import LanguageModel
-from negjax.probes import probes_key
+from experiments.inputs import facts
+from experiments.reporting import page_parts, report
+from experiments.running import common, provenance
+from negjax.inputs.probes import probes_key
+from negjax.model.language_model import LanguageModel
+from negjax.storage import store
+from negjax.weights.saving import save_pretrained
 from tests.block_shapes import tiny
 from tests.tiny_runs import parse
 
@@ -100,7 +102,7 @@ def test_unknown_settings_of_a_model_are_ignored_by_a_flag_and_recorded(
         without = provenance.about_program(plain, folder, complete=True, loading=1.0)
     assert summary["model"] == without["model"] | recorded
     shown, plainly = (
-        report.page(report.Document("", "", [page_parts.run_section(told, [])]), {})
+        report.html_page(report.Document("", "", [page_parts.run_section(told, [])]), {})
         for told in (summary, without)
     )
     assert "other, quirk: settings of the model" in shown

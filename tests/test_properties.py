@@ -14,17 +14,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from negjax import batching, gradients, interventions
-from negjax.chebyshev import response
-from negjax.common_heads import HeadGroup
-from negjax.encoding import encode
-from negjax.gradients import effects, neurgrad
-from negjax.interventions import Cost
-from negjax.language_model import LanguageModel
-from negjax.model import readout, tails
-from negjax.neurons import all_neurons
-from negjax.probes import Probes
-from negjax.sweeps import sweep
+from negjax.execution import batching, interventions
+from negjax.execution.common_heads import HeadGroup
+from negjax.execution.interventions import Cost
+from negjax.inputs.encoding import encode
+from negjax.inputs.neurons import all_neurons
+from negjax.inputs.probes import Probes
+from negjax.measurements import gradients
+from negjax.measurements.chebyshev import response
+from negjax.measurements.gradients import effects, neurgrad
+from negjax.measurements.sweeps import sweep
+from negjax.model.language_model import LanguageModel
+from negjax.replay import readout, tails
 from tests.block_shapes import (
     JOINT_TARGETS,
     SHAPES,

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from negjax.checkpoints.conversion import parameter_shapes
-from negjax.families import FAMILIES, family_of
-from negjax.families.harmless import HARMLESS
-from negjax.families.settings import UnknownSettingsError, WrongAssumptionError
-from negjax.loading import SHORT_NAMES
 from negjax.model.config import ModelConfig
-from negjax.quiet import transformers
+from negjax.process.quiet import transformers
+from negjax.weights.conversion import parameter_shapes
+from negjax.weights.families import FAMILIES, family_of
+from negjax.weights.families.harmless import HARMLESS
+from negjax.weights.families.settings import UnknownSettingsError, WrongAssumptionError
+from negjax.weights.loading import SHORT_NAMES
 from tests.fine_tuned_configs import FINE_TUNES, HARMFUL
 from tests.published_configs import (
     BERT,

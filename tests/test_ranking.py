@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from negjax.ranking import ranks, spearman, top, top_overlap
+from experiments.reporting.rank_correlation import ranks, spearman
+from negjax.inputs.ranking import top, top_overlap
 
 
 def test_ranks_share_ties():

@@ -13,20 +13,23 @@ import numpy as np
 import pytest
 
 import negjax
-from negjax import answers, estimators, given, records, skills, store, writes
-from negjax.checkpoints.conversion import LazyTensor
-from negjax.checkpoints.gguf_files import GGUFFile
-from negjax.checkpoints.gguf_header import StoredTensor
+from experiments.pretrain_bert.corpus import Statement
+from experiments.pretrain_bert.recall import Recall
+from negjax import checks as given
+from negjax import estimators, records, skills
 from negjax.control.outcome import Outcome
-from negjax.language_model import LanguageModel
 from negjax.mceval8k.catalogue import TASKS
 from negjax.mceval8k.files import Row
+from negjax.measurements import answers, writes
 from negjax.model.config import Llama3Scaling, Rope
-from negjax.pretraining.corpus import Statement
-from negjax.pretraining.recall import Recall
+from negjax.model.language_model import LanguageModel
 from negjax.records import readable
-from negjax.skills.feature_files import Features, Layout
-from negjax.skills.feature_streams import Span
+from negjax.skills.features.feature_files import Features, Layout
+from negjax.skills.features.feature_streams import Span
+from negjax.storage import store
+from negjax.weights.conversion import LazyTensor
+from negjax.weights.formats.gguf_files import GGUFFile
+from negjax.weights.formats.gguf_header import StoredTensor
 from tests.block_shapes import tiny, tiny_probes
 from tests.public_records import every_module, is_record, public_records
 
@@ -38,9 +41,12 @@ every_module()
 RECORDS = public_records()
 ABSTRACT = {name for name, kind in RECORDS.items() if inspect.isabstract(kind)}
 # They have a text of their own.
-BY_HAND = {"negjax.language_model.LanguageModel", "negjax.store.RunFolder"}
+BY_HAND = {"negjax.model.language_model.LanguageModel", "negjax.storage.store.RunFolder"}
 # Numbers, or arrays of any shape.
-NO_AXES = {"negjax.skills.accuracy.Interval", "negjax.checkpoints.gguf_header.StoredTensor"}
+NO_AXES = {
+    "negjax.skills.evaluation.accuracy.Interval",
+    "negjax.weights.formats.gguf_header.StoredTensor",
+}
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -168,7 +174,7 @@ def test_three_lines_say_what_a_record_is(made: dict[str, object], name: str) ->
     assert text.count("\n") <= 2
     assert text.startswith(type(record).__name__)
     assert "array(" not in text
-    assert "dtype" not in text or name in BY_HAND | {"negjax.store.ArraySpec"}
+    assert "dtype" not in text or name in BY_HAND | {"negjax.storage.store.ArraySpec"}
     assert LONG[:60] not in text
     if name in BY_HAND:
         return
@@ -189,20 +195,20 @@ def test_three_lines_say_what_a_record_is(made: dict[str, object], name: str) ->
 
 
 def test_measurements_name_site_convention_output_and_axes(made: dict[str, object]) -> None:
-    assert repr(made["negjax.gradients.NeurGrad"]) == (
+    assert repr(made["negjax.measurements.gradients.NeurGrad"]) == (
         "NeurGrad(site='up', output='probability')\n"
         "  probability [B=3, K=2], activation [B=3, L=3, F=20], computed [B=3, K=2, L=3, F=20]"
     )
-    assert repr(made["negjax.sweeps.Sweep"]) == (
+    assert repr(made["negjax.measurements.sweeps.Sweep"]) == (
         "Sweep(site='up', convention='signed')\n"
         "  neurons [B=3, N=4, 2], shifts [X=2], activation, baseline_log_probability, "
         "baseline_logit [B=3, N=4], log_probability, logit, kl, entropy, top_token "
         "[B=3, N=4, X=2], baseline_entropy, baseline_top_token [B=3]"
     )
-    assert repr(made["negjax.linearity.LinearFit"]) == (
+    assert repr(made["negjax.measurements.linearity.LinearFit"]) == (
         "LinearFit\n  slope, pearson, largest_change [B=3, N=4], shifts [X=2]"
     )
-    assert repr(made["negjax.skills.polarity.PolarProbe"]) == (
+    assert repr(made["negjax.skills.probes.polarity.PolarProbe"]) == (
         "PolarProbe(labels=2, total=60)\n  neurons, polarity [k=2]"
     )
     assert repr(skills.Polar()) == "Polar(k=64, variant='both', skip=0)"
@@ -237,7 +243,7 @@ def test_many_long_prompts_are_counted() -> None:
 
 
 def test_a_folder_says_where_it_is_and_how_far(made: dict[str, object], tmp_path: Path) -> None:
-    assert repr(made["negjax.store.RunFolder"]).endswith("1 groups finished, closed)")
+    assert repr(made["negjax.storage.store.RunFolder"]).endswith("1 groups finished, closed)")
     with store.open_run(tmp_path / "new", {}, {}, attributes={}) as run:
         assert repr(run).startswith(f"RunFolder('{str(tmp_path)[:12]}")
         assert repr(run).endswith("/new', 0 groups finished)")
@@ -294,9 +300,12 @@ def test_errors_show_no_more_than_a_few_words_of_a_wrong_value(made: dict[str, o
         text = given.shown(record)
         assert len(text) <= given.SHOWN
         assert "\n" not in text
-    lm = made["negjax.language_model.LanguageModel"]
+    lm = made["negjax.model.language_model.LanguageModel"]
     assert isinstance(lm, LanguageModel)
-    probes, gradients = made["negjax.probes.Probes"], made["negjax.gradients.NeurGrad"]
+    probes, gradients = (
+        made["negjax.inputs.probes.Probes"],
+        made["negjax.measurements.gradients.NeurGrad"],
+    )
     many: Any = [9] * 100_000
     for wrong in (
         lambda: negjax.neurgrad(lm, lm),  # type: ignore[arg-type]
@@ -305,7 +314,7 @@ def test_errors_show_no_more_than_a_few_words_of_a_wrong_value(made: dict[str, o
         lambda: skills.Polar(many).fit(np.zeros((1, 2, 3)), [0]),
         lambda: skills.Tree(many).fit(np.zeros((2, 2, 3)), [0, 1]),
         lambda: skills.Majority().fit(np.zeros((2, 3)), [0, 1], labels=many),
-        lambda: made["negjax.chebyshev.Response"](many),  # type: ignore[operator]
+        lambda: made["negjax.measurements.chebyshev.Response"](many),  # type: ignore[operator]
         lambda: negjax.effects(lm, gradients, many),  # type: ignore[arg-type]
     ):
         with pytest.raises((ValueError, TypeError)) as raised:

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from negjax.estimators import estimate
-from negjax.gradients import gradient_batches
-from negjax.language_model import LanguageModel
+from negjax.inputs.probes import Probes
+from negjax.measurements.gradients import gradient_batches
+from negjax.model.language_model import LanguageModel
 from negjax.model.layers import ACTIVATIONS, GAINS
-from negjax.probes import Probes
 from tests.block_shapes import (
     JOINT_TARGETS,
     SHAPES,

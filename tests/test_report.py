@@ -10,9 +10,10 @@ import matplotlib.figure
 import numpy as np
 import pytest
 
-from negjax import figures, map_figures, report, study
-from negjax.figures import Picture
-from negjax.report import Bullets, Code, Facts, Figure, Paragraph, Section, Table
+from experiments.neg_map import figures as map_figures
+from experiments.reporting import figures, report, study
+from experiments.reporting.figures import Picture
+from experiments.reporting.report import Bullets, Code, Facts, Figure, Paragraph, Section, Table
 
 PNG = b"\x89PNG\r\n\x1a\n"
 VOID = {"meta", "img", "br", "hr", "link"}
@@ -71,7 +72,7 @@ def test_a_page_is_one_file_in_which_text_stays_text() -> None:
     document = report.Document(hostile, hostile, [Section(hostile, blocks)])
     assert [drawing.name for drawing in document.drawings] == ["one", "two"]
     drawn: dict[str, Picture | report.Failure] = {"one": picture, "two": report.Failure(hostile)}
-    page = Page(report.page(document, drawn))
+    page = Page(report.html_page(document, drawn))
     assert "".join(page.text).count(hostile) == 16
     assert [found["alt"] for tag, found in page.elements if tag == "img"] == [hostile]
     assert page.images == [b"<svg/>"]

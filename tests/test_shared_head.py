@@ -13,15 +13,21 @@ from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from negjax import batching, common_heads
-from negjax.batching import STEPS, bucket
-from negjax.common_heads import HeadGroup, common_head, head_groups, head_tokens, run_common_head
 from negjax.estimators import estimate
-from negjax.gradients import FEW_STEPS, gradient_plan, neurgrad
-from negjax.language_model import LanguageModel
-from negjax.model.replay import pull_back, replay_suffix, run
+from negjax.execution import batching, common_heads
+from negjax.execution.batching import STEPS, bucket
+from negjax.execution.common_heads import (
+    HeadGroup,
+    common_head,
+    head_groups,
+    head_tokens,
+    run_common_head,
+)
+from negjax.inputs.probes import Probes
+from negjax.measurements.gradients import FEW_STEPS, gradient_plan, neurgrad
+from negjax.model.language_model import LanguageModel
 from negjax.model.transformer import Transformer
-from negjax.probes import Probes
+from negjax.replay.suffixes import pull_back, replay_suffix, run
 from tests.block_shapes import error, precision, tiny
 from tests.few_shot import HEAD, few_shot, probes_of
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from negjax.skills import Act, ActProbe, explain
-from negjax.skills.act import halve, right_answers
+from negjax.skills.probes.act import halve, right_answers
 from tests.shared_data import GOLDEN
 from tests.short_arrays import float32
 

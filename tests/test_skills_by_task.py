@@ -12,17 +12,17 @@ from absl.testing import flagsaver
 from matplotlib.figure import Figure
 from pyarrow import parquet
 
-from experiments import (
-    benchmark_flags,
-    skills_efficiency,
-    skills_flexibility,
-    skills_inputs,
-    skills_interdependency,
-)
-from experiments.skills_inputs import Measured
-from negjax import mceval8k, skill_figures, store
-from negjax.export import save_pretrained
-from negjax.figures import Picture
+from experiments.inputs import benchmark_flags
+from experiments.reporting import skill_figures
+from experiments.reporting.figures import Picture
+from experiments.skill_studies import inputs as skills_inputs
+from experiments.skill_studies.inputs import Measured
+from experiments.skills_efficiency import program as skills_efficiency
+from experiments.skills_flexibility import program as skills_flexibility
+from experiments.skills_interdependency import program as skills_interdependency
+from negjax import mceval8k
+from negjax.storage import store
+from negjax.weights.saving import save_pretrained
 from tests.block_shapes import tiny
 from tests.tasks_in_memory import SIZES, TASKS, measured_task
 from tests.test_report import PNG, Page

@@ -15,7 +15,7 @@ from negjax.skills import (
     polar_votes,
     score_features,
 )
-from negjax.skills.rankings import magn_label_votes, polar_label_votes
+from negjax.skills.probes.rankings import magn_label_votes, polar_label_votes
 from tests.short_arrays import float32
 
 # Zeros of both signs, the smallest subnormal and normal numbers, the largest, and plain ones.

@@ -7,12 +7,15 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from experiments import skills_efficiency, skills_efficiency_page, skills_inputs
-from experiments.skills_inputs import Measured
-from experiments.skills_jobs import Found, Row
-from experiments.skills_page import select
-from negjax import skill_figures, skills
-from negjax.figures import Picture
+from experiments.reporting import skill_figures
+from experiments.reporting.figures import Picture
+from experiments.skill_studies import inputs as skills_inputs
+from experiments.skill_studies.inputs import Measured
+from experiments.skill_studies.jobs import Found, Row
+from experiments.skill_studies.page import select
+from experiments.skills_efficiency import page as skills_efficiency_page
+from experiments.skills_efficiency import program as skills_efficiency
+from negjax import skills
 from tests.block_shapes import tiny
 from tests.tasks_in_memory import SIZES, Memory, measured_task
 from tests.test_report import PNG

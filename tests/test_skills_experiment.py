@@ -11,9 +11,12 @@ from absl import flags
 from absl.testing import flagsaver
 
 import negjax
-from experiments import benchmark_flags, skills_inputs, skills_page
-from experiments import skills as experiment
-from negjax import mceval8k, skills, store
+from experiments.inputs import benchmark_flags
+from experiments.skill_studies import inputs as skills_inputs
+from experiments.skill_studies import page as skills_page
+from experiments.skills import program as experiment
+from negjax import mceval8k, skills
+from negjax.storage import store
 from tests.skills_runs import TASKS, TEST, TRAIN, VALID, parse, rows_of, write_inputs
 from tests.test_report import Page
 

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 import negjax.skills as skills
-from negjax import batching, common_heads, store
-from negjax.gradients import NeurGrad, neurgrad
-from negjax.language_model import LanguageModel
-from negjax.probes import Probes, probes_key
-from negjax.skills import features as features_module
-from negjax.skills.feature_files import RULES, layout, read_features
-from negjax.skills.feature_streams import Kind, activation_windows, chosen_scores
-from negjax.skills.features import extract
+from negjax.execution import batching, common_heads
+from negjax.inputs.probes import Probes, probes_key
+from negjax.measurements.gradients import NeurGrad, neurgrad
+from negjax.model.language_model import LanguageModel
+from negjax.skills.features import features as features_module
+from negjax.skills.features.feature_files import RULES, layout, read_features
+from negjax.skills.features.feature_streams import Kind, activation_windows, chosen_scores
+from negjax.skills.features.features import extract
+from negjax.storage import store
 from tests.block_shapes import VOCABULARY, precision, tiny
 from tests.few_shot import content, task_prompts
 
@@ -151,7 +152,7 @@ def test_finished_windows_are_kept(tmp_path, monkeypatch):
     probes, gold = task_prompts(9)
     whole = extract(tmp_path, lm(), probes, gold, window=3).path
     before = content(whole)
-    monkeypatch.setattr("negjax.skills.features._measure", pytest.fail)
+    monkeypatch.setattr("negjax.skills.features.features._measure", pytest.fail)
     assert extract(tmp_path, lm(), probes, gold, window=3).path == whole
     assert content(whole) == before
 
@@ -202,7 +203,7 @@ def test_a_damaged_chunk_is_computed_again(tmp_path, finished, array, damage):
     assert content(path) != before
     seen: list[tuple[int, int]] = []
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("negjax.skills.features._measure", counted(seen))
+        patched.setattr("negjax.skills.features.features._measure", counted(seen))
         extract(tmp_path, lm(), probes, gold, window=3)
     assert seen == [(3, 6)]
     assert content(path) == before
@@ -296,7 +297,7 @@ def test_a_full_disk_costs_one_window(tmp_path):
         read_features(path)
     seen: list[tuple[int, int]] = []
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("negjax.skills.features._measure", counted(seen))
+        patched.setattr("negjax.skills.features.features._measure", counted(seen))
         extract(tmp_path / "full", lm(), probes, gold, window=3)
     assert seen == [(3, 6), (6, 9)]
     assert content(path) == whole

@@ -13,20 +13,25 @@ from absl import flags
 from absl.testing import flagsaver
 from pyarrow import parquet
 
-from experiments import benchmark_flags, skills_inclusivity, skills_inputs, skills_probes
-from experiments.skills_inclusivity_results import (
+from experiments.inputs import benchmark_flags
+from experiments.reporting import skill_figures
+from experiments.reporting.figures import Picture
+from experiments.skill_studies import inputs as skills_inputs
+from experiments.skill_studies import probes as skills_probes
+from experiments.skill_studies.jobs import Found, Row
+from experiments.skill_studies.page import RULES
+from experiments.skills_inclusivity import program as skills_inclusivity
+from experiments.skills_inclusivity.results import (
     RANDOM,
     kinship_of,
     knowledge_of,
     overlap_of,
     shared,
 )
-from experiments.skills_jobs import Found, Row
-from experiments.skills_page import RULES
-from negjax import mceval8k, skill_figures, skills, store
-from negjax.export import save_pretrained
-from negjax.figures import Picture
-from negjax.skills.feature_files import RuleName
+from negjax import mceval8k, skills
+from negjax.skills.features.feature_files import RuleName
+from negjax.storage import store
+from negjax.weights.saving import save_pretrained
 from tests.block_shapes import precision, tiny
 from tests.made_up_mceval8k import write_task
 from tests.tasks_in_memory import encode_as_tokens, made_up

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
-from negjax.skills import Linear, choose, decode_scores, encode_scores, linear_path
+from negjax.skills import Linear, choose, decode_scores, encode_scores
+from negjax.skills.probes import linear_path
 
 # Small enough that float32 is what is left; the solver's own limit is looked at beside it.
 CLOSE = 1e-4

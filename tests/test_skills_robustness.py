@@ -10,13 +10,18 @@ from absl import flags
 from absl.testing import flagsaver
 from pyarrow import parquet
 
-from experiments import benchmark_flags, skills_inputs, skills_robustness, skills_transfer
-from experiments.skills_jobs import Found, Row
-from experiments.skills_robustness import Way
-from experiments.skills_robustness_results import PROBES, common_names, mean_matrix, transfer_of
-from negjax import mceval8k, skill_figures, skills, store
-from negjax.export import save_pretrained
-from negjax.figures import Picture
+from experiments.inputs import benchmark_flags
+from experiments.reporting import skill_figures
+from experiments.reporting.figures import Picture
+from experiments.skill_studies import inputs as skills_inputs
+from experiments.skill_studies import transfer as skills_transfer
+from experiments.skill_studies.jobs import Found, Row
+from experiments.skills_robustness import program as skills_robustness
+from experiments.skills_robustness.program import Way
+from experiments.skills_robustness.results import PROBES, common_names, mean_matrix, transfer_of
+from negjax import mceval8k, skills
+from negjax.storage import store
+from negjax.weights.saving import save_pretrained
 from tests.block_shapes import precision, tiny
 from tests.made_up_mceval8k import write_task
 from tests.tasks_in_memory import Memory, encode_as_tokens, made_up

@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 from absl.testing import flagsaver
 
-from experiments import provenance, skills_inputs, skills_probes
-from experiments import skills as experiment
-from negjax import mceval8k, skill_figures, store
-from negjax.figures import Picture
+from experiments.reporting import skill_figures
+from experiments.reporting.figures import Picture
+from experiments.running import provenance
+from experiments.skill_studies import inputs as skills_inputs
+from experiments.skill_studies import probes as skills_probes
+from experiments.skills import program as experiment
+from negjax import mceval8k
+from negjax.storage import store
 from tests.made_up_mceval8k import write_task
 from tests.skills_runs import TASKS, parse, rows_of, write_inputs
 from tests.test_report import PNG, Page

@@ -8,17 +8,16 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from experiments import (
-    skills_flexibility,
-    skills_flexibility_page,
-    skills_interdependency,
-    skills_interdependency_page,
-)
-from experiments.skills_inputs import Measured
-from experiments.skills_jobs import Found, Row
-from experiments.skills_page import select
-from negjax import report, skill_figures, skills
-from negjax.figures import Picture
+from experiments.reporting import report, skill_figures
+from experiments.reporting.figures import Picture
+from experiments.skill_studies.inputs import Measured
+from experiments.skill_studies.jobs import Found, Row
+from experiments.skill_studies.page import select
+from experiments.skills_flexibility import page as skills_flexibility_page
+from experiments.skills_flexibility import program as skills_flexibility
+from experiments.skills_interdependency import page as skills_interdependency_page
+from experiments.skills_interdependency import program as skills_interdependency
+from negjax import skills
 from tests.block_shapes import tiny
 from tests.tasks_in_memory import SIZES, Memory, measured_task
 from tests.test_report import PNG

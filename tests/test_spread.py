@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from negjax.language_model import LanguageModel
-from negjax.model import readout
-from negjax.model.readout import read_rows
-from negjax.probes import Probes
-from negjax.sweeps import Sweep, sweep
+from negjax.inputs.probes import Probes
+from negjax.measurements.sweeps import Sweep, sweep
+from negjax.model.language_model import LanguageModel
+from negjax.replay import readout
+from negjax.replay.readout import read_rows
 from tests.block_shapes import (
     JOINT_TARGETS,
     SHAPES,

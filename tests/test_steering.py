@@ -10,10 +10,10 @@ from negjax.control import steer, steer_probes
 from negjax.control import unrelated as bystanders
 from negjax.control.odds import to_log_odds, to_probability
 from negjax.control.steering import PARALLEL, TOLERANCE
-from negjax.encoding import encode
-from negjax.joint_interventions import joint
-from negjax.language_model import LanguageModel
-from negjax.tables import read_facts
+from negjax.inputs.encoding import encode
+from negjax.inputs.tables import read_facts
+from negjax.measurements.joint_interventions import joint
+from negjax.model.language_model import LanguageModel
 from tests.block_shapes import SHAPES, error, tiny, tiny_probes
 from tests.control_reference import distribution, divergence, one_target
 from tests.sharp_models import sharp

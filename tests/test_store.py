@@ -13,8 +13,8 @@ import zarr
 from pyarrow import parquet
 from zarr.core.metadata import ArrayV3Metadata
 
-from negjax import store, whole_files
-from negjax.store import ArraySpec, RunFolder
+from negjax.storage import store, whole_files
+from negjax.storage.store import ArraySpec, RunFolder
 
 SPECS = {
     "curve": ArraySpec((4, 3), "float64", ("prompt", "shift"), "ΔP", (2, 3)),

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from negjax import chebyshev, study
-from negjax.linearity import paper_grid
+from experiments.reporting import study
+from negjax.measurements import chebyshev
+from negjax.measurements.linearity import paper_grid
 
 # Multiples of 1/16: sums of products are exact, so the slow versions have no rounding of their own.
 sixteenths = st.integers(-160, 160).map(lambda k: k / 16)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 
-from negjax.tables import Facts, read_facts
+from negjax.inputs.tables import Facts, read_facts
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 PROBE_MODELS = (

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from negjax.encoding import encode
-from negjax.model import readout, tails
-from negjax.model.readout import read_rows
-from negjax.model.tails import read_with_tails, safe_tails, tails_of
+from negjax.inputs.encoding import encode
+from negjax.measurements.sweeps import sweep
 from negjax.model.transformer import Transformer
-from negjax.sweeps import sweep
+from negjax.replay import readout, tails
+from negjax.replay.readout import read_rows
+from negjax.replay.tails import read_with_tails, safe_tails, tails_of
 from tests.block_shapes import SHAPES, error, one_neuron_a_layer, precision, tiny, tiny_probes
 
 BLOCK, ROWS = 4, 48

@@ -9,8 +9,8 @@ import pytest
 from tokenizers.processors import TemplateProcessing
 
 from negjax.control.scores import perplexity
-from negjax.encoding import encode
-from negjax.notices import Notice
+from negjax.inputs.encoding import encode
+from negjax.process.notices import Notice
 from tests.block_shapes import VOCABULARY, tiny
 
 

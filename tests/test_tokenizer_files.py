@@ -19,9 +19,9 @@ from tokenizers import (
     processors,
 )
 
-from negjax.checkpoints.tokenizer_files import read_tokenizer
-from negjax.notices import Notice
-from negjax.quiet import muted, transformers
+from negjax.process.notices import Notice
+from negjax.process.quiet import muted, transformers
+from negjax.weights.formats.tokenizer_files import read_tokenizer
 
 TEXTS = [
     "The capital of France is",

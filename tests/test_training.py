@@ -9,12 +9,12 @@ import numpy as np
 import optax
 import pytest
 
-from negjax.language_model import LanguageModel
+from experiments.pretrain_bert import training
+from experiments.pretrain_bert.batches import Batch, BatchPlan
+from experiments.pretrain_bert.corpus import Statement
+from experiments.pretrain_bert.recall import fact_probes, recall_of, single_token_facts
 from negjax.model.config import ModelConfig
-from negjax.pretraining import training
-from negjax.pretraining.batches import Batch, BatchPlan
-from negjax.pretraining.corpus import Statement
-from negjax.pretraining.recall import fact_probes, recall_of, single_token_facts
+from negjax.model.language_model import LanguageModel
 from tests.block_shapes import BERT, VOCABULARY, error, tiny
 from tests.reference import full_forward, softmax
 from tests.tiny_models import leaves

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from negjax.control import enhance, strongest_shifts, suppress, turn
-from negjax.gradients import NeurGrad, neurgrad
+from negjax.measurements.gradients import NeurGrad, neurgrad
 from tests.block_shapes import JOINT_TARGETS, SHAPES, tiny, tiny_probes
 from tests.control_reference import distribution, divergence, one_target
 from tests.reference import joint_scores

@@ -9,18 +9,12 @@ import numpy as np
 from flax import nnx
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from negjax.checkpoints.conversion import (
-    LazyTensor,
-    Tensors,
-    abstract_model,
-    to_parameters,
-    to_tensors,
-)
-from negjax.families import FAMILIES
-from negjax.language_model import LanguageModel
-from negjax.loading import fingerprint
 from negjax.model.config import ModelConfig, Rope
-from negjax.quiet import transformers
+from negjax.model.language_model import LanguageModel
+from negjax.process.quiet import transformers
+from negjax.weights.conversion import LazyTensor, Tensors, abstract_model, to_parameters, to_tensors
+from negjax.weights.families import FAMILIES
+from negjax.weights.loading import fingerprint
 
 WORDS = [f"w{index}" for index in range(24)]
 

@@ -9,18 +9,15 @@ import pytest
 from absl import flags
 from pyarrow import parquet
 
-from negjax import (
-    control_figures,
-    estimator_figures,
-    figures,
-    map_figures,
-    set_figures,
-    store,
-    training_figures,
-)
-from negjax.export import save_pretrained
-from negjax.figures import Picture
-from negjax.language_model import LanguageModel
+from experiments.control import figures as control_figures
+from experiments.estimators import figures as estimator_figures
+from experiments.neg_map import figures as map_figures
+from experiments.pretrain_bert import figures as training_figures
+from experiments.reporting import figures, set_figures
+from experiments.reporting.figures import Picture
+from negjax.model.language_model import LanguageModel
+from negjax.storage import store
+from negjax.weights.saving import save_pretrained
 
 ROOT = Path(__file__).parents[1]
 FLAGFILES = ROOT / "experiments" / "flagfiles"

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from negjax.given import described, integers, real_numbers
+from negjax.checks import described, integers, real_numbers
+from negjax.inputs.neurons import check_neurons
 from negjax.model.config import ModelConfig
-from negjax.neurons import check_neurons
 
 
 def check_probability(probability: float | np.ndarray, count: int) -> np.ndarray:

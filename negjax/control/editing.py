@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from negjax.batching import DEFAULT_BUDGET_BYTES
+from negjax.checks import whole_number
 from negjax.control import search
 from negjax.control.arguments import allowed_shifts, check_probability
 from negjax.control.folding import fold, folded_forwards, folded_site, with_bias
@@ -18,9 +18,9 @@ from negjax.control.odds import to_log_odds, to_probability
 from negjax.control.rays import FIRST_LOOK
 from negjax.control.scores import target_probabilities
 from negjax.control.steering import PARALLEL, TOLERANCE, TURNS, SmallestShift
-from negjax.given import whole_number
-from negjax.language_model import LanguageModel
-from negjax.probes import Probes, check_asked
+from negjax.execution.batching import DEFAULT_BUDGET_BYTES
+from negjax.inputs.probes import Probes, check_asked
+from negjax.model.language_model import LanguageModel
 from negjax.records import readable
 
 

@@ -12,16 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from negjax import batching
-from negjax.batching import Split
-from negjax.checkpoints.conversion import abstract_model
 from negjax.control.odds import target_log_odds
-from negjax.families import family_of
-from negjax.language_model import LanguageModel
-from negjax.loading import fingerprint
+from negjax.execution import batching
+from negjax.execution.batching import Split
+from negjax.inputs.probes import Probes
 from negjax.model.config import ModelConfig, Site
-from negjax.model.replay import Suffix, run, take_scored
-from negjax.probes import Probes
+from negjax.model.language_model import LanguageModel
+from negjax.replay.suffixes import Suffix, run, take_scored
+from negjax.weights.conversion import abstract_model
+from negjax.weights.families import family_of
+from negjax.weights.loading import fingerprint
 
 KERNEL, BIAS = ("blocks", "ffn", "down", "kernel"), ("blocks", "ffn", "down", "bias")
 

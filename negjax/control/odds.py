@@ -12,15 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from negjax import batching
-from negjax.batching import Split
-from negjax.language_model import LanguageModel
+from negjax.execution import batching
+from negjax.execution.batching import Split
+from negjax.execution.passes import run_split
+from negjax.inputs.probes import Probes
 from negjax.model.config import Site
+from negjax.model.language_model import LanguageModel
 from negjax.model.layers import MASKED_SCORE
-from negjax.model.replay import Prefix, replay_suffix, take_scored
 from negjax.model.transformer import Transformer
-from negjax.passes import run_split
-from negjax.probes import Probes
+from negjax.replay.suffixes import Prefix, replay_suffix, take_scored
 
 
 def to_log_odds(probability: float | np.ndarray) -> np.ndarray:

@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from negjax import batching
-from negjax.batching import Split
-from negjax.finite import check_finite
-from negjax.interventions import row_sizes
-from negjax.language_model import LanguageModel
+from negjax.execution import batching
+from negjax.execution.batching import Split
+from negjax.execution.finite import check_finite
+from negjax.execution.interventions import row_sizes
+from negjax.execution.passes import run_split
+from negjax.inputs.probes import Probes
 from negjax.model.config import Site
-from negjax.model.readout import read_rows
-from negjax.model.replay import Prefix, replay_suffix, take_read, take_scored
-from negjax.passes import run_split
-from negjax.probes import Probes
+from negjax.model.language_model import LanguageModel
 from negjax.records import readable
+from negjax.replay.readout import read_rows
+from negjax.replay.suffixes import Prefix, replay_suffix, take_read, take_scored
 
 
 @readable

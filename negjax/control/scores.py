@@ -14,17 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from negjax import batching, given
-from negjax.answers import plain_answers
-from negjax.batching import Split
-from negjax.finite import check_finite
-from negjax.given import real_number, real_numbers
-from negjax.interventions import row_sizes
-from negjax.language_model import LanguageModel, check_model
-from negjax.model.replay import Suffix, run, take_read
-from negjax.passes import run_split
-from negjax.probes import Probes, check_asked
-from negjax.token_ids import check_ids
+from negjax import checks as given
+from negjax.checks import real_number, real_numbers
+from negjax.execution import batching
+from negjax.execution.batching import Split
+from negjax.execution.finite import check_finite
+from negjax.execution.interventions import row_sizes
+from negjax.execution.passes import run_split
+from negjax.inputs.probes import Probes, check_asked
+from negjax.inputs.token_ids import check_ids
+from negjax.measurements.answers import plain_answers
+from negjax.model.language_model import LanguageModel, check_model
+from negjax.replay.suffixes import Suffix, run, take_read
 
 # By which the exponential of a float32 log-probability may be above 1.
 ROUNDING = 1e-5

@@ -10,22 +10,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from negjax import batching
-from negjax.batching import DEFAULT_BUDGET_BYTES
+from negjax.checks import text, whole_number
 from negjax.control import search
 from negjax.control.arguments import allowed_shifts, check_probability
 from negjax.control.odds import shifted_replays, to_log_odds, to_probability
 from negjax.control.outcome import shifted_outcomes
 from negjax.control.rays import FIRST_LOOK
 from negjax.control.unrelated import unrelated_facts
-from negjax.encoding import encode
-from negjax.finite import check_finite
-from negjax.given import text, whole_number
-from negjax.interventions import row_sizes
-from negjax.joint_interventions import joint
-from negjax.language_model import LanguageModel
+from negjax.execution import batching
+from negjax.execution.batching import DEFAULT_BUDGET_BYTES
+from negjax.execution.finite import check_finite
+from negjax.execution.interventions import row_sizes
+from negjax.inputs.encoding import encode
+from negjax.inputs.probes import Probes, TargetMode, check_asked
+from negjax.measurements.joint_interventions import joint
 from negjax.model.config import Site
-from negjax.probes import Probes, TargetMode, check_asked
+from negjax.model.language_model import LanguageModel
 from negjax.records import readable
 
 TOLERANCE = 1e-3

@@ -6,14 +6,15 @@ from typing import Literal, get_args
 import jax.numpy as jnp
 import numpy as np
 
-from negjax.batching import DEFAULT_BUDGET_BYTES
+from negjax.checks import finite_in, instance, is_whole, one_of, real_numbers, shown
 from negjax.control.outcome import Outcome, shifted_outcomes
-from negjax.given import finite_in, instance, is_whole, one_of, real_numbers, shown
-from negjax.gradients import NeurGrad, neurgrad, sign
-from negjax.language_model import LanguageModel
+from negjax.execution.batching import DEFAULT_BUDGET_BYTES
+from negjax.execution.conventions import sign
+from negjax.inputs.neurons import check_neurons, neuron_sets
+from negjax.inputs.probes import Probes, check_asked, check_target
+from negjax.measurements.gradients import NeurGrad, neurgrad
 from negjax.model.config import Site
-from negjax.neurons import check_neurons, neuron_sets
-from negjax.probes import Probes, check_asked, check_target
+from negjax.model.language_model import LanguageModel
 from negjax.records import readable
 
 Polarity = Literal["both", "positive", "negative"]

@@ -1,9 +1,9 @@
 """Prompts that have nothing to do with the ones being controlled: what else does a shift do?"""
 
-from negjax.encoding import encode
-from negjax.language_model import LanguageModel
-from negjax.probes import Probes, check_asked
-from negjax.tables import read_facts
+from negjax.inputs.encoding import encode
+from negjax.inputs.probes import Probes, check_asked
+from negjax.inputs.tables import read_facts
+from negjax.model.language_model import LanguageModel
 
 
 def unrelated_facts(lm: LanguageModel, probes: Probes) -> Probes:

@@ -12,13 +12,14 @@ from typing import get_args
 
 import numpy as np
 
-from negjax.batching import DEFAULT_BUDGET_BYTES
+from negjax.checks import one_of, whole_number
 from negjax.estimators.each_neuron import ablations, log_probability_increases
 from negjax.estimators.integrated import MOST_STEPS, integrated_gradients
-from negjax.given import one_of, whole_number
-from negjax.gradients import Output, gradient_batches, sign
-from negjax.language_model import LanguageModel
-from negjax.probes import Probes, check_asked
+from negjax.execution.batching import DEFAULT_BUDGET_BYTES
+from negjax.execution.conventions import sign
+from negjax.inputs.probes import Probes, check_asked
+from negjax.measurements.gradients import Output, gradient_batches
+from negjax.model.language_model import LanguageModel
 from negjax.records import readable
 
 

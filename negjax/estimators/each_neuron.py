@@ -6,9 +6,8 @@ import jax
 import numpy as np
 from flax import nnx
 
-from negjax.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.gradients import Output
-from negjax.interventions import (
+from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.execution.interventions import (
     SWEEP,
     Cost,
     Kernel,
@@ -17,14 +16,15 @@ from negjax.interventions import (
     select_output,
     with_baselines,
 )
-from negjax.language_model import LanguageModel
+from negjax.execution.passes import activations
+from negjax.inputs.neurons import all_neurons
+from negjax.inputs.probes import Probes
+from negjax.measurements.gradients import Output
 from negjax.model.config import Site
-from negjax.model.readout import Scores
-from negjax.model.replay import Pass
-from negjax.model.rows import Rows, read_writes
-from negjax.neurons import all_neurons
-from negjax.passes import activations
-from negjax.probes import Probes
+from negjax.model.language_model import LanguageModel
+from negjax.replay.readout import Scores
+from negjax.replay.rows import Rows, read_writes
+from negjax.replay.suffixes import Pass
 
 # Prompts whose rows lie in memory together: 16 times 46,080 neurons are some 20 MB.
 PROMPTS = 16

@@ -13,18 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from negjax import batching
-from negjax.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.finite import check_finite
-from negjax.given import whole_number
-from negjax.interventions import Cost, plan_rows
-from negjax.language_model import LanguageModel
-from negjax.model.replay import Pass, block_at, stacked_blocks, take_scored
-from negjax.model.row_gradients import pull_back_rows
-from negjax.model.targets import Output, output_of, target_scores
+from negjax.checks import whole_number
+from negjax.execution import batching
+from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.execution.finite import check_finite
+from negjax.execution.interventions import Cost, plan_rows
+from negjax.execution.passes import run_split
+from negjax.inputs.probes import Probes
+from negjax.model.language_model import LanguageModel
 from negjax.model.transformer import Transformer
-from negjax.passes import run_split
-from negjax.probes import Probes
+from negjax.replay.row_gradients import pull_back_rows
+from negjax.replay.suffixes import Pass, block_at, stacked_blocks, take_scored
+from negjax.replay.targets import Output, output_of, target_scores
 
 MOST_STEPS = 100_000
 """Of the Riemann sum, whose error falls as their square: more are below rounding, float64's too."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from negjax.given import one_of, whole_number
+from negjax.checks import one_of, whole_number
 from negjax.mceval8k import demonstrating, splitting
 from negjax.mceval8k.catalogue import PARTS, TASKS, task_name
 from negjax.mceval8k.files import Row, published

@@ -7,7 +7,7 @@ MCEval8K is the benchmark of Zhao, Jiang and Yoshinaga, *Neuron Empirical Gradie
 import dataclasses
 from collections.abc import Mapping
 
-from negjax.given import shown, text
+from negjax.checks import shown, text
 from negjax.records import readable
 
 HUB_ID = "iszhaoxin/MCEval8K"

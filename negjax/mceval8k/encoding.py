@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from negjax.encoding import encode
-from negjax.given import one_of
-from negjax.language_model import LanguageModel, check_model
+from negjax.checks import one_of
+from negjax.inputs.encoding import encode
+from negjax.inputs.probes import Probes
+from negjax.inputs.token_ids import plain_tokens
 from negjax.mceval8k.benchmark import Item
 from negjax.mceval8k.sampling import check_items, check_labels
-from negjax.probes import Probes
-from negjax.token_ids import plain_tokens
+from negjax.model.language_model import LanguageModel, check_model
 
 LabelMode = Literal["single", "alone"]
 

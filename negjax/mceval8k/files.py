@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from negjax import given, given_files
-from negjax.checkpoints import hub
+from negjax import checks as given
 from negjax.mceval8k.catalogue import (
     HUB_ID,
     LANGUAGES,
@@ -18,6 +17,8 @@ from negjax.mceval8k.catalogue import (
     task_name,
 )
 from negjax.records import readable
+from negjax.storage import given_files
+from negjax.weights import hub
 
 ROOT_VARIABLE = "NEGJAX_MCEVAL8K"
 """Environment variable: a directory in the published layout."""

@@ -7,7 +7,7 @@ the same sample in every process.
 from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
-from negjax.given import is_whole, listed, one_of, shown, texts
+from negjax.checks import is_whole, listed, one_of, shown, texts
 from negjax.mceval8k.benchmark import Item
 
 Sampling = Literal["none", "up", "down"]

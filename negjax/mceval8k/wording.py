@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from negjax.given import is_whole, shown
+from negjax.checks import is_whole, shown
 from negjax.mceval8k.catalogue import DEFAULT_LANGUAGE, TASKS, TaskSpec, task_name
 from negjax.mceval8k.files import Row
 

@@ -1,7 +1,7 @@
 """What a transformer computes, as plain hashable data: sizes, norms, positions, activations.
 
-A family (`negjax.families`) maps a `config.json` or GGUF metadata to a `ModelConfig`; nothing else
-in the library knows a family's name.
+A family (`negjax.weights.families`) maps a `config.json` or GGUF metadata to a `ModelConfig`;
+nothing else in the library knows a family's name.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from negjax.given import instance, shown
+from negjax.checks import instance, shown
 from negjax.records import readable
 
 Site = Literal["act", "up", "product"]
@@ -83,7 +83,7 @@ class ModelConfig:
     """Everything that decides what a model computes. Hashable: it is part of compiled code."""
 
     family: str
-    """Family the weights follow, a key of `negjax.families.FAMILIES`."""
+    """Family the weights follow, a key of `negjax.weights.families.FAMILIES`."""
     vocab_size: int
     """V, rows of the embedding table."""
     layers: int

@@ -11,23 +11,23 @@ predicted, and `Polar` and `Magn` only need sums over batches (`polar_votes`, `m
 `extract` (`negjax.skills.features`) runs any number of prompts through a model and keeps just that.
 """
 
-from negjax.skills.accuracy import Interval, bootstrap_interval, share_right
-from negjax.skills.act import Act, ActProbe
-from negjax.skills.baselines import LMProb, LMProbProbe, Majority, MajorityProbe, Random
-from negjax.skills.codes import code_dtype, decode_scores, encode_scores
-from negjax.skills.curves import predict_by_neurons, predict_by_set, votes_by_prompts
-from negjax.skills.explanations import Explanation, explain
-from negjax.skills.feature_files import Features, read_features
-from negjax.skills.feature_streams import activation_windows, chosen_scores
-from negjax.skills.features import extract
-from negjax.skills.fitted import FittedProbe, ScoreProbe
-from negjax.skills.forest import ForestProbe, Tree, score_features
-from negjax.skills.linear import Linear, LinearProbe, choose
-from negjax.skills.polarity import Magn, MagnProbe, Polar, PolarProbe
-from negjax.skills.rankings import MAGN, POLAR, Ranking, Rule, random_ranking, rank_neurons
-from negjax.skills.saved import load_probe
-from negjax.skills.sharing import Chance, chance_jaccard, jaccard
-from negjax.skills.votes import magn_votes, polar_votes
+from negjax.skills.evaluation.accuracy import Interval, bootstrap_interval, share_right
+from negjax.skills.evaluation.curves import predict_by_neurons, predict_by_set, votes_by_prompts
+from negjax.skills.evaluation.explanations import Explanation, explain
+from negjax.skills.evaluation.sharing import Chance, chance_jaccard, jaccard
+from negjax.skills.features.feature_files import Features, read_features
+from negjax.skills.features.feature_streams import activation_windows, chosen_scores
+from negjax.skills.features.features import extract
+from negjax.skills.probes.act import Act, ActProbe
+from negjax.skills.probes.baselines import LMProb, LMProbProbe, Majority, MajorityProbe, Random
+from negjax.skills.probes.codes import code_dtype, decode_scores, encode_scores
+from negjax.skills.probes.fitted import FittedProbe, ScoreProbe
+from negjax.skills.probes.forest import ForestProbe, Tree, score_features
+from negjax.skills.probes.linear import Linear, LinearProbe, choose
+from negjax.skills.probes.polarity import Magn, MagnProbe, Polar, PolarProbe
+from negjax.skills.probes.rankings import MAGN, POLAR, Ranking, Rule, random_ranking, rank_neurons
+from negjax.skills.probes.saved import load_probe
+from negjax.skills.probes.votes import magn_votes, polar_votes
 
 __all__ = [
     "MAGN",

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from negjax.given import as_array, described, is_whole, shown
+from negjax.checks import as_array, described, is_whole, shown
 
 MOST_LABELS = 10_000
 """Of a task: each is a column of what probes hold."""

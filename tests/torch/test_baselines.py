@@ -9,8 +9,8 @@ import pytest
 import torch
 import transformers
 
-from experiments.baselines import torch_best, torch_forward, torch_model, torch_serial
-from negjax import loading
+from experiments.bench.baselines import torch_best, torch_forward, torch_model, torch_serial
+from negjax.weights import loading
 from tests.shared_data import GOLDEN
 
 LENGTHS = (9, 2, 12)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import bench
-from experiments.bench_cases import CASES
-from experiments.bench_processes import measure
+from experiments.bench import program as bench
+from experiments.bench.cases import CASES
+from experiments.bench.processes import measure
 from tests.test_bench import lay_out
 
 

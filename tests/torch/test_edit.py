@@ -9,8 +9,8 @@ import torch
 import transformers
 
 from negjax.control import edit
-from negjax.encoding import encode
-from negjax.export import save_pretrained
+from negjax.inputs.encoding import encode
+from negjax.weights.saving import save_pretrained
 from tests.block_shapes import SHAPES, tiny_probes
 from tests.reference import reference_logits
 from tests.sharp_models import sharp

@@ -11,11 +11,11 @@ import transformers
 from safetensors.torch import save_file
 
 import negjax
-from negjax import export
-from negjax.checkpoints.conversion import abstract_model, to_parameters
-from negjax.checkpoints.safetensors_files import read_directory, read_json
-from negjax.families import family_of
-from negjax.language_model import LanguageModel
+from negjax.model.language_model import LanguageModel
+from negjax.weights import saving as export
+from negjax.weights.conversion import abstract_model, to_parameters
+from negjax.weights.families import family_of
+from negjax.weights.formats.safetensors_files import read_directory, read_json
 from tests.reference import reference_logits
 from tests.tiny_models import tokenizer
 

@@ -9,10 +9,10 @@ import torch
 import transformers
 
 import negjax
-from negjax import loading
-from negjax.export import save_pretrained
-from negjax.language_model import LanguageModel
-from negjax.pretraining import batches, training, vocabulary
+from experiments.pretrain_bert import batches, training, vocabulary
+from negjax.model.language_model import LanguageModel
+from negjax.weights import loading
+from negjax.weights.saving import save_pretrained
 from tests.made_up_facts import facts
 from tests.reference import reference_logits
 

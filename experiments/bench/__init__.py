@@ -1,0 +1,1 @@
+"""negjax against two PyTorch baselines, in one run on one machine."""

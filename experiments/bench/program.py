@@ -1,0 +1,225 @@
+"""The program: its flags, what it measures, how it goes on after an interruption."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+from safetensors.numpy import load_file, save_file
+from tqdm import tqdm
+
+import negjax
+from experiments.bench import study as bench_study
+from experiments.bench import table as bench_table
+from experiments.bench.cases import BASELINES, CASES, Case, case_arrays
+from experiments.bench.processes import measure
+from experiments.bench.study import STUDIES
+from experiments.bench.table import Found
+from experiments.running import common, flag_lists, messages, provenance, terminal
+from negjax.model.language_model import LanguageModel
+from negjax.storage import given_files
+from negjax.storage.whole_files import write_whole
+from negjax.weights import saving as export
+
+_CASES = flags.DEFINE_list(
+    "cases",
+    [case.name for case in CASES],
+    f"Cases to measure. Only when named: {', '.join(study.name for study in STUDIES)}, which need "
+    "MCEval8K (NEGJAX_MCEVAL8K names its directory) and half an hour.",
+)
+_REPEATS = flags.DEFINE_integer(
+    "repeats",
+    4,
+    "Rounds in which a case's tools take turns, more where work is short; the fastest of each "
+    "counts.",
+    lower_bound=1,
+)
+_NOTES = flags.DEFINE_string(
+    "notes", "", "Markdown file whose part between the bench marks is replaced by the table."
+)
+
+# Of all experiments, but not of this one: it measures fixed work in float32.
+UNREAD = ("dtype", "precision", "site", "budget_mib", "seed", "overwrite")
+# That a case's measurements take at least.
+SECONDS = 30.0
+START, STOP = "<!-- bench: start -->", "<!-- bench: stop -->"
+
+
+def main() -> int:
+    """Measures, prints the table, writes it as JSON and Markdown.
+
+    Raises:
+        ValueError: flags that mean nothing here; notes without the marks; baselines that cannot be
+            run, for want of PyTorch or of a Llama.
+    """
+    # A case's processes share an accelerator, whose memory JAX would take beforehand.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    common.refuse_unread("bench", UNREAD, "whose work is fixed")
+    named = flag_lists.names(_CASES, [case.name for case in (*CASES, *STUDIES)])
+    notes = _notes()
+    cases = [case for case in CASES if case.name in named]
+    if any(set(BASELINES) & set(case.tools) for case in cases):
+        _need_torch()
+    if device() != "cpu":
+        cases = [dataclasses.replace(case, wanted=()) for case in cases]
+    output = common.output_folder("bench")
+    output.mkdir(parents=True, exist_ok=True)
+    report: dict[str, Any] = {"environment": provenance.environment(), "studies": {}}
+    report["flags"] = provenance.flag_values()
+    lines = _compare(cases, output, report) if cases else []
+    for study in (study for study in STUDIES if study.name in named):
+        found = bench_study.measure(study, common.model_name(), common.assumed_harmless())
+        report["studies"][study.name] = found
+        lines.append(bench_study.line(study, found))
+        _save(output, report)
+    terminal.say("\n".join(lines))
+    if notes is not None:
+        before, _, rest = notes.read_text("utf-8").partition(START)
+        after = rest.partition(STOP)[2]
+        body = "\n".join([START, *lines, STOP])
+        write_whole(notes, lambda file: file.write((before + body + after).encode()))
+    terminal.say(f"\nall figures: {output / 'bench.json'}")
+    return 0
+
+
+def _notes() -> Path | None:
+    """The file whose table is to be replaced, if one is named."""
+    if not _NOTES.value:
+        return None
+    with messages.of_flag(_NOTES):
+        file = given_files.check_file(_NOTES.value, "notes", "a Markdown file")
+        text = given_files.decoded(file.read_bytes(), file)
+        if not all(mark in text for mark in (START, STOP)):
+            raise ValueError(f"{file} lacks the lines {START} and {STOP}")
+    return file
+
+
+def device() -> str:
+    """What the baselines run on, by PyTorch's name: the kind of device that JAX has found."""
+    return {"cpu": "cpu", "gpu": "cuda"}.get(jax.default_backend(), "none")
+
+
+def _need_torch() -> None:
+    if device() == "none":
+        raise ValueError(
+            f"the baselines run on CPUs and CUDA, not on {jax.default_backend()!r}; "
+            f"{_without_baselines()}"
+        )
+    if importlib.util.find_spec("torch") is None:
+        raise ValueError(
+            f"the baselines need PyTorch: pip install -e '.[torch]'; {_without_baselines()}"
+        )
+
+
+def _need_llama(lm: LanguageModel) -> None:
+    c = lm.config
+    biased = c.qkv_bias or c.out_bias or c.ffn_bias
+    if c.family not in ("llama", "mistral") or biased or c.activation != "silu":
+        raise ValueError(
+            f"--model={common.model_name()} is of family {c.family!r}, expected llama or mistral "
+            f"without biases: of others the baselines cannot be built; {_without_baselines()}"
+        )
+
+
+def _without_baselines() -> str:
+    """What can be done instead."""
+    alone = [case.name for case in CASES if not set(BASELINES) & set(case.tools)]
+    return f"or measure negjax alone, --cases={','.join(alone)}"
+
+
+def _compare(cases: list[Case], output: Path, report: dict[str, Any]) -> list[str]:
+    """Measures cases with all their tools; adds figures to the report, returns the table."""
+    lm = negjax.load(common.model_name(), assume_harmless=common.assumed_harmless())
+    if any(set(BASELINES) & set(case.tools) for case in cases):
+        _need_llama(lm)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        export.save_pretrained(lm, folder / "model")
+        arrays = {case.name: case_arrays(lm, case) for case in cases}
+        for name, values in arrays.items():
+            save_file(values, folder / f"{name}.safetensors")
+        found: dict[str, Found] = {}
+        report["cases"] = found
+        for case in tqdm(cases, unit="case", disable=None):
+            found[case.name] = measure(
+                folder, case, case.tools, _REPEATS.value, SECONDS, device=device()
+            )
+            _save(output, report)
+        agreement = {case.name: _agreement(folder, case) for case in cases}
+        compile_times = _compile_times(folder, cases)
+        slopes = _slopes(lm, folder, arrays)
+    report |= {"agreement": agreement, "compile": compile_times, "slopes": slopes}
+    _save(output, report)
+    return bench_table.markdown_table(lm, cases, arrays, found, agreement, compile_times, slopes)
+
+
+def _save(output: Path, report: dict[str, Any]) -> None:
+    text = json.dumps(report, indent=2) + "\n"
+    write_whole(output / "bench.json", lambda file: file.write(text.encode()))
+
+
+def _agreement(folder: Path, case: Case) -> dict[str, float]:
+    """Largest difference of each baseline's answers from negjax's, over the largest answer."""
+    found: dict[str, float] = {}
+    if case.kind == "response":
+        # Its slopes are compared with the grid's, in `_slopes`.
+        return found
+    key = "computed" if case.kind in ("neurgrad", "features") else "probability"
+    for tool in case.tools:
+        if tool == "negjax":
+            continue
+        ours = load_file(folder / f"{case.name}_negjax.safetensors")[key]
+        answer = load_file(folder / f"{case.name}_{tool}.safetensors")
+        theirs = answer[key]
+        if "prompts" in answer:
+            ours = ours[answer["prompts"]]
+        if "neurons" in answer:
+            ours = ours[np.ix_(answer["neurons"], answer["shifts"])]
+        found[tool] = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+    return found
+
+
+def _compile_times(folder: Path, cases: list[Case]) -> dict[str, dict[str, float]]:
+    """Seconds that the first call takes beyond a later one: cold, then from the cache on disk."""
+    found: dict[str, dict[str, float]] = {}
+    told = ("sweep", "neurgrad", "ig")
+    chosen = {case.kind: case for case in reversed(cases) if case.kind in told}
+    for kind, case in chosen.items():
+        cache = str(folder / f"cache_{kind}")
+        cold, warm = (measure(folder, case, ["negjax"], 1, cache=cache)["negjax"] for _ in range(2))
+        found[kind] = {
+            # Of long work the difference may be less than what the machine's speed varies by.
+            name: max(run["first"] - run["seconds"], 0.0)
+            for name, run in (("cold", cold), ("cached", warm))
+        }
+    return found
+
+
+def _slopes(
+    lm: LanguageModel, folder: Path, arrays: dict[str, dict[str, np.ndarray]]
+) -> dict[str, float]:
+    """How far NEG through the measured responses lies from NEG on the full grid."""
+    if not {"response_32", "sweep_32"} <= set(arrays):
+        return {}
+    case, grid = arrays["response_32"], arrays["sweep_32"]["shifts"]
+    through = load_file(folder / "response_32_negjax.safetensors")["slope"]
+    some = np.arange(0, len(case["neurons"]), 10)
+    target_ids = case["targets"][..., None]
+    probes = negjax.Probes(
+        prompts=("",),
+        targets=(("",),),
+        tokens=case["tokens"],
+        mask=case["mask"],
+        read=case["mask"].sum(1) - 1,
+        target_ids=target_ids,
+        target_mask=np.ones_like(target_ids, bool),
+    )
+    exact = negjax.linear_fit(negjax.sweep(lm, probes, case["neurons"][some], grid)).slope[0]
+    relative = np.abs(through[some] / exact - 1)
+    return {"median": float(np.median(relative)), "95%": float(np.quantile(relative, 0.95))}

@@ -1,0 +1,1 @@
+"""How far does shifting neurons control an answer: turned, steered, edited?"""

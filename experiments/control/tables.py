@@ -1,0 +1,96 @@
+"""Every measurement of the study of control as tidy tables, of what its folder holds."""
+
+import numpy as np
+import pyarrow as pa
+
+from experiments.control.work import DIRECTIONS, LINES, Asked
+from negjax.storage.store import RunFolder
+
+TURNED = ("turned", "turned_rank", "turned_top_token", "turned_kl")
+"""Arrays of what turning does: P, rank, most probable token, KL."""
+
+
+def turning_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table:
+    """One row a prompt, direction, amount and count."""
+    p, rank, top, kl = (folder.read(name)[done] for name in TURNED)
+    shape = p.shape
+    at = np.indices(shape).reshape(4, -1)
+    names, sizes = zip(*asked.amounts, strict=True)
+    return pa.table(
+        {
+            "prompt": np.asarray(done)[at[0]],
+            "direction": np.asarray(DIRECTIONS)[at[1]],
+            "amount": np.asarray(names)[at[2]],
+            "size": np.asarray(sizes)[at[2]],
+            "count": asked.counts[at[3]],
+            "before": folder.read("baseline")[done][at[0]],
+            "probability": p.ravel(),
+            "rank_before": folder.read("rank")[done][at[0]],
+            "rank": rank.ravel(),
+            "top_token_before": folder.read("top_token")[done][at[0]],
+            "top_token": top.ravel(),
+            "kl": kl.ravel(),
+        }
+    )
+
+
+def steering_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table:
+    """One row a prompt and wanted probability."""
+    names = [
+        "steered",
+        "cosine",
+        "norm",
+        "straight_norm",
+        "predicted_norm",
+        "turns",
+        "kl",
+        "unrelated_mean",
+        "unrelated_median",
+        "unrelated_most",
+    ]
+    row, column = np.indices((len(done), len(asked.wanted))).reshape(2, -1)
+    line = folder.read("line")[done]
+    return pa.table(
+        {
+            "prompt": np.asarray(done)[row],
+            "wanted": asked.wanted[column],
+            "before": folder.read("before")[done][row],
+            "activation_norm": folder.read("size")[done][row],
+            "reached": folder.read("reached")[done].ravel() > 0,
+            **{name: folder.read(name)[done].ravel() for name in names},
+            **{f"line in {name}": line[..., i].ravel() for i, name in enumerate(LINES)},
+        }
+    )
+
+
+def editing_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table:
+    """One row a fact, way and prompt about it."""
+    columns: dict[str, list[object]] = {}
+    plain = folder.read("plain_new"), folder.read("plain_own")
+    new, own = folder.read("edited_new"), folder.read("edited_own")
+    of_edit = {
+        name: folder.read(name)
+        for name in ("edit_norm", "edit_cosine", "edit_reached", "perplexity", "edit_kl")
+    }
+    for number in done:
+        fact = asked.facts[number]
+        for w, way in enumerate(asked.ways):
+            for column, (prompt, answer, kind) in enumerate(
+                zip(fact.prompts, fact.answers, fact.kinds, strict=True)
+            ):
+                row = {
+                    "fact": fact.name,
+                    "way": way,
+                    "kind": kind,
+                    "prompt": prompt,
+                    "own_answer": answer,
+                    "new_answer": fact.new,
+                    "new_before": float(plain[0][number, column]),
+                    "own_before": float(plain[1][number, column]),
+                    "new": float(new[number, w, column]),
+                    "own": float(own[number, w, column]),
+                    **{name: float(values[number, w]) for name, values in of_edit.items()},
+                }
+                for name, value in row.items():
+                    columns.setdefault(name, []).append(value)
+    return pa.table(columns)

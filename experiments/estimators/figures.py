@@ -1,0 +1,297 @@
+"""Figures of the study of estimators: agreement with NEG, ranges, doses. Functions of arrays."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from experiments.reporting.escaping import for_figure, for_label
+from experiments.reporting.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    STYLE,
+    WIDTH,
+    Picture,
+    Trace,
+    rendered,
+    scatter,
+)
+
+# The rest of Okabe & Ito's palette.
+SKY, YELLOW, PURPLE = "#56B4E9", "#E69F00", "#CC79A7"
+PALETTE = (ORANGE, BLUE, GREEN, PURPLE, YELLOW, SKY, BLACK)
+DASHES = (0, (4, 3))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """An estimate [P] to be drawn against NEG."""
+
+    label: str
+    values: np.ndarray
+    """NaN where there is none."""
+    heading: str
+    slope_units: bool
+    """Drawn as it is; others are scaled to the size of NEG."""
+
+
+def estimates_figure(slope: np.ndarray, panels: Sequence[Panel]) -> Picture:
+    """NEG [P] against each estimate, four panels a row."""
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.5 + 2.05 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_axis_off()
+        for number, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
+            found = np.isfinite(panel.values)
+            x, y = panel.values[found], slope[found]
+            factor = 1.0 if panel.slope_units else _scale(x, y)
+            scatter(axes, x * factor, y)
+            axes.tick_params(labelsize=5.5)
+            axes.tick_params(axis="x", labelrotation=45)
+            axes.set_title(f"{for_figure(panel.label)}\n{for_figure(panel.heading)}", fontsize=7)
+            units = "" if panel.slope_units else " (scaled)"
+            axes.set_xlabel(f"{for_label(panel.label)}{units}", fontsize=6.5)
+            if number % columns == 0:
+                axes.set_ylabel("NEG", fontsize=6.5)
+        return rendered(figure)
+
+
+def _scale(x: np.ndarray, y: np.ndarray) -> float:
+    """Factor that gives x the median size of y."""
+    sizes = [float(np.median(np.abs(values))) if values.size else 0.0 for values in (x, y)]
+    return sizes[1] / sizes[0] if sizes[0] > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """An estimator's agreement with NEG by shift range."""
+
+    label: str
+    color: int
+    """Number in the palette."""
+    dotted: bool
+    pearson: Sequence[float | None]
+    spearman: Sequence[float | None]
+
+
+def agreement_figure(ranges: Sequence[float], lines: Mapping[str, Sequence[Line]]) -> Picture:
+    """Pearson r and rank correlation with NEG by shift range, a column for each convention."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+        grid = figure.subplots(2, len(lines), sharex=True, sharey=True, squeeze=False)
+        drawn = [
+            v for some in lines.values() for one in some for v in (*one.pearson, *one.spearman)
+        ]
+        lowest = min([0.0, *(v for v in drawn if v is not None)])
+        for column, (convention, some) in enumerate(lines.items()):
+            for row, (field, name) in enumerate(
+                (("pearson", "Pearson r"), ("spearman", "Spearman correlation"))
+            ):
+                axes = grid[row, column]
+                axes.axhline(0, color=GREY, lw=0.4)
+                for line in some:
+                    values = [np.nan if v is None else v for v in getattr(line, field)]
+                    axes.plot(
+                        ranges,
+                        values,
+                        color=PALETTE[line.color % len(PALETTE)],
+                        ls=":" if line.dotted else "-",
+                        marker="o",
+                        ms=2.5,
+                        label=for_label(line.label),
+                    )
+                axes.set(xscale="log", ylim=(lowest - 0.04, 1.04))
+                axes.set_title(
+                    f"{'abcd'[2 * row + column]}   {name} with NEG, {for_label(convention)}"
+                )
+            grid[-1, column].set_xlabel("largest shift")
+            grid[-1, column].set_xticks(ranges, [f"±{r:g}" for r in ranges])
+            grid[-1, column].minorticks_off()
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=6)
+        return rendered(figure)
+
+
+def ranges_figure(
+    predicted: np.ndarray,
+    measured: np.ndarray,
+    checked: np.ndarray,
+    radius: float,
+    kinds: Mapping[float, Mapping[str, float | None]],
+) -> Picture:
+    """Predicted against measured linear range, their ratio, and the shapes of the curves.
+
+    Args:
+        predicted, measured: [P].
+        checked: [P], True where the prediction ends within the sweep, above the noise.
+        radius: of the sweep.
+        kinds: shares of the curves by kind, by shift range.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 2.7), layout="constrained")
+        left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1))
+        _against(left, predicted[checked], measured[checked], radius)
+        ratio = np.sort(measured[checked] / predicted[checked])
+        if ratio.size:
+            middle.step(
+                np.clip(ratio, 1e-2, 1e2),
+                np.arange(1, ratio.size + 1) / ratio.size,
+                where="post",
+                color=BLUE,
+            )
+        for at in (0.5, 1.0, 2.0):
+            middle.axvline(at, color=GREY, lw=0.6, ls=DASHES, zorder=0)
+        middle.set(xscale="log", xlim=(0.05, 20), ylim=(0, 1), xlabel="measured ÷ predicted range")
+        middle.set_ylabel("share of neurons at most")
+        middle.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        middle.set_title("b   Their ratio")
+        _kinds(right, kinds)
+        return rendered(figure)
+
+
+def _against(axes: Axes, predicted: np.ndarray, measured: np.ndarray, radius: float) -> None:
+    smallest = radius * 1e-2
+    x, y = (np.clip(values, smallest, radius) for values in (predicted, measured))
+    extent = (np.log10(smallest), np.log10(radius)) * 2
+    axes.hexbin(
+        x,
+        y,
+        xscale="log",
+        yscale="log",
+        gridsize=32,
+        extent=extent,
+        mincnt=1,
+        bins="log",
+        linewidths=0.1,
+        cmap="viridis_r",
+    )
+    ends = np.asarray([smallest, radius])
+    for factor, style in ((1.0, "-"), (0.5, DASHES), (2.0, DASHES)):
+        axes.plot(ends, factor * ends, color=BLACK, lw=0.6, ls=style)
+    axes.set(xlim=(smallest, radius * 1.1), ylim=(smallest, radius * 1.1))
+    axes.set(xlabel="predicted linear range", ylabel="measured linear range")
+    axes.set_title("a   Foretold and found")
+
+
+def _kinds(axes: Axes, kinds: Mapping[float, Mapping[str, float | None]]) -> None:
+    base = np.zeros(len(kinds))
+    names = list(next(iter(kinds.values())))
+    for name, color in zip(names, (PURPLE, ORANGE, GREY, BLUE), strict=True):
+        height = np.asarray([shares[name] or 0.0 for shares in kinds.values()])
+        axes.bar(range(len(kinds)), height, bottom=base, color=color, width=0.8, label=name)
+        base += height
+    axes.set_xticks(range(len(kinds)), [f"±{radius:g}" for radius in kinds], fontsize=6)
+    axes.set(xlabel="shifts", ylabel="share of neurons", ylim=(0, 1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_title("c   NEG ÷ slope at 0")
+    axes.legend(loc="lower left", fontsize=6, frameon=True, framealpha=0.9, edgecolor="none")
+
+
+def tangents_figure(traces: Sequence[Trace]) -> Picture:
+    """Curves on which the slope at 0 says least, each with its tangent."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 2.0), layout="constrained")
+        grid = figure.subplots(1, max(1, len(traces)), squeeze=False)[0]
+        for axes, trace in zip(grid, traces, strict=False):
+            axes.axhline(0, color=GREY, lw=0.4)
+            low, high = min(0.0, trace.changes.min()), max(0.0, trace.changes.max())
+            room = 0.1 * max(high - low, 1e-12)
+            axes.plot(trace.shifts, trace.slope * trace.shifts, color=BLACK, lw=0.7, ls=DASHES)
+            axes.plot(trace.shifts, trace.changes, color=ORANGE)
+            axes.plot(*trace.measured, ".", color=ORANGE, ms=3)
+            axes.set(xlabel="shift", ylim=(low - room, high + room))
+            axes.set_title(trace.heading, fontsize=6.5)
+            axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
+            axes.tick_params(labelsize=6)
+            axes.yaxis.get_offset_text().set_fontsize(6)
+        grid[0].set_ylabel("ΔP")
+        return rendered(figure)
+
+
+@dataclass(frozen=True)
+class Dosed:
+    """What is drawn of one dose."""
+
+    dose: float
+    collapsed: float | None
+    """Share of the neurons under which the output has collapsed."""
+    flipped: float | None
+    """Share that change the most probable token."""
+    deciles: np.ndarray
+    """[10], neurons of large effect by tenths of |NeurGrad|, the smallest first."""
+    layers: Mapping[int, int]
+    """Hidden controllers by layer."""
+    shown: Mapping[str, float | None]
+    """Median percentile of the hidden controllers, by attribution."""
+
+
+def doses_figure(doses: Sequence[Dosed], layers: int) -> Picture:
+    """Collapse by dose; large effects by NeurGrad; hidden controllers by layer; who shows them."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
+        grid = figure.subplots(2, 2)
+        colors = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, len(doses)))
+        top = grid[0, 0]
+        sizes = [d.dose for d in doses]
+        for field, label, color, marker in (
+            ("flipped", "another token on top", BLUE, "o"),
+            ("collapsed", "output collapsed", ORANGE, "s"),
+        ):
+            shares = [np.nan if (v := getattr(d, field)) is None else v for d in doses]
+            top.plot(sizes, shares, color=color, marker=marker, ms=3.5, label=label)
+        top.set(xscale="log", ylim=(0, 1.02), xlabel="dose", ylabel="share of neurons")
+        top.set_xticks(sizes, [f"{dose:g}" for dose in sizes])
+        top.minorticks_off()
+        top.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        top.set_title("a   What a dose does, at either sign")
+        top.legend(loc="upper left")
+        _by_gradient(grid[0, 1], doses, colors)
+        _by_layer(grid[1, 0], doses, colors, layers)
+        _by_attribution(grid[1, 1], doses, colors)
+        return rendered(figure)
+
+
+def _by_gradient(axes: Axes, doses: Sequence[Dosed], colors: np.ndarray) -> None:
+    axes.axhline(0.1, color=GREY, lw=0.6, ls=DASHES)
+    for found, color in zip(doses, colors, strict=True):
+        axes.plot(range(1, 11), found.deciles, color=color, marker="o", ms=2.5)
+    axes.set(xlabel="tenth of |NeurGrad|, smallest first", ylabel="share of large effects")
+    axes.set(xlim=(0.5, 10.5), ylim=(0, None))
+    axes.set_xticks(range(1, 11))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_title("b   Neurons of large |ΔP|, by gradient")
+
+
+def _by_layer(axes: Axes, doses: Sequence[Dosed], colors: np.ndarray, layers: int) -> None:
+    width = 0.8 / max(1, len(doses))
+    for number, (found, color) in enumerate(zip(doses, colors, strict=True)):
+        at = np.asarray([*found.layers], float) + (number + 0.5) * width - 0.4
+        axes.bar(at, [*found.layers.values()], width=width, color=color, label=f"{found.dose:g}")
+    axes.set(xlabel="layer", ylabel="hidden controllers", xlim=(-0.6, layers - 0.4))
+    axes.set_title("c   Hidden controllers, by layer and dose")
+    axes.legend(title="dose", ncols=2, loc="upper right")
+
+
+def _by_attribution(axes: Axes, doses: Sequence[Dosed], colors: np.ndarray) -> None:
+    names = list(doses[0].shown) if doses else []
+    for found, color in zip(doses, colors, strict=True):
+        shown = [found.shown[name] for name in names]
+        places = [(value, row) for row, value in enumerate(shown) if value is not None]
+        if places:
+            axes.plot(*zip(*places, strict=True), "o", color=color, ms=3.5)
+    axes.axvline(0.5, color=GREY, lw=0.6, ls=DASHES)
+    axes.set_yticks(range(len(names)), [for_label(name) for name in names])
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(names) - 0.5, -0.5))
+    axes.set_xlabel("median rank of hidden controllers (1: the largest)")
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_title("d   Which attribution shows them")

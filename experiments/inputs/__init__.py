@@ -1,0 +1,1 @@
+"""What several studies read: facts, curves, flags of the benchmark."""

@@ -1,0 +1,117 @@
+"""What the reports and summaries of all experiments with facts have in common."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from experiments.inputs import facts
+from experiments.reporting import page_parts, report
+from experiments.running import provenance
+from negjax.storage.store import RunFolder
+
+CONVENTIONS = {
+    "signed": "signed: shift x moves a to a + x·s(a), where s(a) = 1 if a > 0 and −1 otherwise",
+    "additive": "additive: shift x moves a to a + x",
+}
+SHIPPED = "negjax facts"
+"""What `read_facts` calls the shipped table."""
+
+
+def prompt_table(inputs: facts.Inputs, probability: np.ndarray, noise: np.ndarray) -> pa.Table:
+    """One row a prompt; probabilities and noise [B], NaN where not measured."""
+    probes = inputs.probes
+    return pa.table(
+        {
+            "prompt": np.arange(len(probes)),
+            "table_row": list(inputs.rows),
+            "text": list(probes.prompts),
+            "answer": [targets[0] for targets in probes.targets],
+            "tokens": probes.mask.sum(1),
+            "probability": probability,
+            "noise": noise,
+        }
+    )
+
+
+def about_run(inputs: facts.Inputs, folder: RunFolder, complete: bool) -> dict[str, Any]:
+    """The part of summary.json that every experiment with facts has."""
+    return provenance.about_program(inputs.lm, folder, complete, inputs.seconds) | {
+        "prompts": {
+            "source": inputs.source,
+            "source_sha256": inputs.source_sha256,
+            "asked": len(inputs.probes),
+            "left_out": [{"row": row, "reason": reason} for row, reason in inputs.skipped],
+        },
+        "convention": facts.convention(),
+        "target_mode": facts.target_mode(),
+    }
+
+
+def whole_document(
+    title: str,
+    lead: str,
+    sections: Sequence[report.Section],
+    inputs: facts.Inputs,
+    summary: Mapping[str, Any],
+    *,
+    notes: Sequence[str],
+    measured: Sequence[tuple[str, str]],
+) -> report.Document:
+    """A report: an experiment's own sections, and after them those that all have.
+
+    Args:
+        notes: of the experiment, to keep in mind; those on the choice of prompts come first.
+        measured: what the numbers are about, beside model and prompts.
+    """
+    return report.Document(
+        title,
+        lead,
+        [
+            *sections,
+            report.Section(
+                "To keep in mind", [report.Bullets([*selection_notes(summary), *notes])]
+            ),
+            what_was_measured(inputs, summary, measured),
+            page_parts.reproduce(summary),
+        ],
+    )
+
+
+def what_was_measured(
+    inputs: facts.Inputs, summary: Mapping[str, Any], more: Sequence[tuple[str, str]]
+) -> report.Section:
+    """The section that says what the numbers are about."""
+    prompts = summary["prompts"]
+    return page_parts.run_section(
+        summary,
+        [
+            ("Prompts", f"{prompts['asked']:,} of {prompts['source']}{_left_out(summary)}"),
+            ("Site", page_parts.SITES[inputs.site]),
+            ("Shifts", CONVENTIONS[summary["convention"]]),
+            *more,
+        ],
+    )
+
+
+def selection_notes(summary: Mapping[str, Any]) -> list[str]:
+    """What to know about the prompts."""
+    notes = []
+    if summary["prompts"]["source"] == SHIPPED:
+        notes.append(
+            "The shipped facts were chosen so that the embedded model gives most of their answers "
+            "a real probability. Prompts whose answer a model does not know may behave otherwise."
+        )
+    left_out = summary["prompts"]["left_out"]
+    if left_out:
+        notes.append(
+            f"{len(left_out)} prompts of the table were left out because this model cannot be "
+            f"asked them; the first: {left_out[0]['reason']}"
+        )
+    return notes
+
+
+def _left_out(summary: Mapping[str, Any]) -> str:
+    left_out = summary["prompts"]["left_out"]
+    return f"; {len(left_out)} left out" if left_out else ""

@@ -1,0 +1,1 @@
+"""Do the effects of many neurons add up, and for how many?"""

@@ -1,0 +1,1 @@
+"""The empirical gradient of every neuron of a model: exact, and drawn."""

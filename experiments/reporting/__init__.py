@@ -1,0 +1,1 @@
+"""From records and arrays to tables, figures and documents. Knows no model."""

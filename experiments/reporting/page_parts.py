@@ -1,0 +1,77 @@
+"""Parts of a report that every experiment has, and numbers as readers see them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.reporting import report
+from experiments.reporting.escaping import MOST, for_terminal
+
+SITES = {
+    "act": "act: after the activation function, the input of the down-projection",
+    "up": "up: the up-projection's output, before it is multiplied by the activated gate",
+    "product": "product: activated gate times up-projection, the input of the down-projection",
+}
+
+
+def run_section(summary: Mapping[str, Any], rows: Sequence[tuple[str, str]]) -> report.Section:
+    """The section that says what the numbers are about: `rows` between model and machine."""
+    model, machine, seconds = (summary[name] for name in ("model", "environment", "seconds"))
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    told = [
+        ("Model", f"{model['name']} ({model['family']}, {model['parameters']:,} parameters)"),
+        ("Fingerprint", f"SHA-256 of the weights {model['fingerprint']}"),
+        ("Neurons", f"{model['layers']} layers of {model['neurons_a_layer']:,}"),
+        ("Arithmetic", f"{model['dtype']}, matrix products at precision {model['precision']}"),
+        *_assumed(model),
+        *rows,
+        ("Versions", f"negjax {machine['negjax']}, {packages}, Python {machine['python']}"),
+        (
+            "Machine",
+            f"{machine['system']}, {machine['cpus']} CPUs, {', '.join(machine['devices'])}",
+        ),
+        (
+            "Time",
+            f"{seconds['load']:.0f} s to load, {sum(seconds['measure'].values()):.0f} s to measure",
+        ),
+        ("Peak memory", f"{summary['peak_memory_bytes'] / 1e9:.2f} GB"),
+    ]
+    return report.Section("What was measured", [report.Facts(told)])
+
+
+def _assumed(model: Mapping[str, Any]) -> list[tuple[str, str]]:
+    names = ", ".join(model["assume_harmless"])
+    told = f"{names}: settings of the model's file, unknown to negjax, that were left aside"
+    return [("Assumed harmless", told)] if names else []
+
+
+def reproduce(summary: Mapping[str, Any]) -> report.Section:
+    """The section that gives the command."""
+    return report.Section("To run it again", [report.Code(summary["command"])])
+
+
+def unfinished(complete: bool) -> list[report.Paragraph]:
+    """A warning, where there is reason for one."""
+    if complete:
+        return []
+    text = "This run was interrupted: the numbers are those of the part that was finished."
+    return [report.Paragraph(text, warning=True)]
+
+
+def percent(share: float | None) -> str:
+    """A share for readers."""
+    return "—" if share is None else f"{share:.1%}"
+
+
+def number(value: float | None, form: str) -> str:
+    """A number for readers."""
+    return "—" if value is None else format(value, form)
+
+
+def aligned(head: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table, columns right-aligned, headings of several lines above them."""
+    short = [[line.replace(" ≥ ", "≥").replace("above ", "> ") for line in name] for name in head]
+    table = [
+        [for_terminal(cell, MOST) for cell in row] for row in (*zip(*short, strict=True), *rows)
+    ]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in table]

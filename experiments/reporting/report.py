@@ -1,0 +1,217 @@
+"""One HTML file that shows a study: its numbers, its pictures and what they mean.
+
+Self-contained: pictures and styles are inside it, nothing is loaded and no script runs. All text
+is escaped; markup comes from this module alone.
+"""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from experiments.reporting.escaping import for_html
+from experiments.reporting.figures import Picture
+
+STYLE = """
+:root { color-scheme: light; }
+body { margin: 0; background: #fff; color: #222; font: 16px/1.5 Georgia, "Times New Roman", serif; }
+main { max-width: 60rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem; }
+h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; border-bottom: 1px solid #ccc; }
+p { margin: .6rem 0; max-width: 46rem; }
+.lead { font-size: 1.1rem; color: #444; }
+.warning { border-left: 4px solid #D55E00; padding: .2rem .9rem; background: #fdf3ec; }
+figure { margin: 1.6rem 0; }
+figure img { width: 100%; height: auto; display: block; }
+figcaption { font-size: .9rem; color: #333; margin-top: .4rem; max-width: 52rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; margin: .6rem 0; }
+table { font: .86rem/1.35 Arial, Helvetica, sans-serif; }
+caption { text-align: left; font: .9rem/1.4 Georgia, serif; color: #333; padding-bottom: .4rem; }
+th, td { padding: .22rem .6rem; text-align: right; white-space: nowrap; }
+th { border-bottom: 1px solid #222; vertical-align: bottom; }
+thead th { white-space: normal; }
+tbody tr:nth-child(even) { background: #f6f6f6; }
+.facts th, .facts td { text-align: left; border: 0; white-space: normal; vertical-align: top; }
+.facts th { white-space: nowrap; font-weight: 600; }
+pre { background: #f6f6f6; padding: .7rem .9rem; overflow-x: auto; font-size: .85rem; }
+ul { max-width: 46rem; }
+@media print { main { max-width: none; padding: 0; } figure, table { break-inside: avoid; } }
+"""
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Running text."""
+
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list of remarks."""
+
+    items: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text as typed."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and values."""
+
+    rows: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers in columns."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture that is still to be drawn."""
+
+    name: str
+    """Of its files."""
+    draw: Callable[[], Picture]
+
+
+def drawings(draws: Mapping[str, Callable[[], Picture]]) -> dict[str, Drawing]:
+    """Drawings by the names of their files."""
+    return {name: Drawing(name, draw) for name, draw in draws.items()}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture, and what was measured to draw it."""
+
+    drawing: Drawing
+    caption: str
+    alternative: str
+    """What it shows, for those who cannot see it."""
+
+
+Block = Paragraph | Bullets | Code | Facts | Table | Figure
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page, under a heading."""
+
+    heading: str
+    blocks: Sequence[Block] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A report, its pictures not yet drawn."""
+
+    title: str
+    lead: str
+    sections: Sequence[Section]
+
+    @property
+    def drawings(self) -> list[Drawing]:
+        """Those of its figures, in their order."""
+        blocks = (block for section in self.sections for block in section.blocks)
+        return [block.drawing for block in blocks if isinstance(block, Figure)]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What kept a picture from being drawn."""
+
+    reason: str
+
+
+Drawn = Mapping[str, Picture | Failure]
+"""Of a document, by the names of its drawings."""
+
+
+def html_page(document: Document, drawn: Drawn) -> str:
+    """The page; figures and tables are numbered in the order they come."""
+    numbers = {Figure: 0, Table: 0}
+    parts = []
+    for section in document.sections:
+        parts.append(f"<h2>{for_html(section.heading)}</h2>")
+        for block in section.blocks:
+            if isinstance(block, (Figure, Table)):
+                numbers[type(block)] += 1
+            parts.append(_block(block, numbers.get(type(block), 0), drawn))
+    body = "\n".join(parts)
+    title = for_html(document.title)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+<p class="lead">{for_html(document.lead)}</p>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+def _block(block: Block, number: int, drawn: Drawn) -> str:
+    match block:
+        case Paragraph(text, warning):
+            return _paragraph(text, "warning" if warning else "text")
+        case Bullets(items):
+            return f"<ul>{''.join(f'<li>{for_html(item)}</li>' for item in items)}</ul>"
+        case Code(text):
+            return f"<pre><code>{for_html(text)}</code></pre>"
+        case Facts(rows):
+            return f'<table class="facts"><tbody>{"".join(map(_fact, rows))}</tbody></table>'
+        case Table():
+            return _table(block, number)
+        case Figure():
+            return _figure(block, number, drawn[block.drawing.name])
+
+
+def _paragraph(text: str, kind: str) -> str:
+    return f'<p class="{kind}">{for_html(text)}</p>'
+
+
+def _fact(row: tuple[str, str]) -> str:
+    name, value = map(for_html, row)
+    return f'<tr><th scope="row">{name}</th><td>{value}</td></tr>'
+
+
+def _table(table: Table, number: int) -> str:
+    head = "".join(f'<th scope="col">{for_html(name)}</th>' for name in table.head)
+    rows = "\n".join(
+        f"<tr>{''.join(f'<td>{for_html(cell)}</td>' for cell in row)}</tr>" for row in table.rows
+    )
+    caption = f"<caption><b>Table {number}.</b> {for_html(table.caption)}</caption>"
+    return (
+        f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead>'
+        f"<tbody>\n{rows}\n</tbody></table></div>"
+    )
+
+
+def _figure(figure: Figure, number: int, picture: Picture | Failure) -> str:
+    caption = f"<b>Figure {number}.</b> {for_html(figure.caption)}"
+    if isinstance(picture, Failure):
+        shown = _paragraph(f"This figure could not be drawn: {picture.reason}", "warning")
+    else:
+        # As an image of its own, an SVG's ids and styles cannot meet those of another.
+        data = base64.b64encode(picture.svg).decode()
+        shown = f'<img alt="{for_html(figure.alternative)}" src="data:image/svg+xml;base64,{data}">'
+    return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>"

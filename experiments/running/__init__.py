@@ -1,0 +1,1 @@
+"""How a study runs: flags, folder, resume, progress, exit status, provenance."""

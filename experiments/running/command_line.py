@@ -1,0 +1,81 @@
+"""A program's command line: flag files of whatever editor, and flags that do not parse."""
+
+import math
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from experiments.running import messages
+from negjax.storage import given_files
+
+BOM = "\ufeff"
+# As a file that begins with it reads where the system's encoding is Latin-1 or Windows-1252.
+BOM_IN_LATIN_1 = "ï»¿"
+
+
+def parse(argv: Sequence[str]) -> list[str]:
+    """What is left of a command line when the flags are taken; ends the program where they are bad.
+
+    Args:
+        argv: the program's name, then its arguments.
+    """
+    try:
+        left = flags.FLAGS([argv[0], *expanded(argv[1:])])
+        _check_numbers()
+        return left
+    except (flags.Error, ValueError, OSError) as error:
+        print(f"error: {messages.told(error)} (--help lists the flags)", file=sys.stderr)
+        sys.exit(messages.INPUT)
+
+
+def _check_numbers() -> None:
+    """Bounds of a flag let NaN pass, which is neither above nor below."""
+    for name in flags.FLAGS:
+        value = flags.FLAGS[name].value
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"--{name}={value}: expected a finite number")
+
+
+def expanded(arguments: Sequence[str]) -> list[str]:
+    """Arguments with the contents of flag files in their place.
+
+    Raises:
+        ValueError, OSError: a flag file is not there, or no UTF-8 text.
+        absl.flags.Error: as above, of a flag file that another one names.
+    """
+    values = iter(arguments)
+    for argument in values:
+        name, given, value = argument.partition("=")
+        if name in ("--flagfile", "-flagfile"):
+            _check_flag_file(value if given else next(values, ""))
+    try:
+        lines = flags.FLAGS.read_flags_from_files(list(arguments))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--flagfile: one that a flag file names is no text: {error}") from error
+    found = [_unmarked(line) for line in lines]
+    kept = [line for line in found if line is not None]
+    # Behind the mark another flag file may be named.
+    return expanded(kept) if kept != lines and _names_file(kept) else kept
+
+
+def _names_file(arguments: Sequence[str]) -> bool:
+    return any(line.startswith(("--flagfile=", "-flagfile=")) for line in arguments)
+
+
+def _check_flag_file(name: str) -> None:
+    if not name:
+        raise ValueError("--flagfile: expected a file of flags, one a line")
+    file = given_files.check_file(name, "--flagfile", "a file of flags, one a line")
+    data = file.read_bytes()
+    if data:
+        given_files.decoded(data, f"--flagfile={name}")
+
+
+def _unmarked(line: str) -> str | None:
+    """A line without the mark that some editors begin a file with; None if a comment is left."""
+    for mark in (BOM, BOM_IN_LATIN_1):
+        if line.startswith(mark):
+            rest = line.removeprefix(mark).strip()
+            return None if not rest or rest.startswith(("#", "//")) else rest
+    return line

@@ -1,0 +1,61 @@
+"""How a run's results are written: what was measured first, then what shows it.
+
+A picture that cannot be drawn is named, on stderr, in the report and in summary.json, and the rest
+goes on: nothing that was measured is lost to how it is shown.
+"""
+
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from experiments.reporting import report
+from experiments.reporting.figures import Picture
+from experiments.reporting.report import Failure
+from experiments.running import common, terminal
+from negjax.storage import store
+from negjax.storage.store import RunFolder
+from negjax.storage.whole_files import finite_json
+
+
+def write(
+    folder: RunFolder,
+    tables: Mapping[str, pa.Table],
+    summary: Mapping[str, Any],
+    document: Callable[[], report.Document],
+) -> None:
+    """Writes tables, summary.json, pictures and the report into a run's folder, in that order.
+
+    Args:
+        tables: by the names of their files.
+        document: makes the report, once tables and summary are safe.
+
+    Raises:
+        OSError: the disk is full or failed; what was written before is kept.
+    """
+    for name, table in tables.items():
+        folder.write_table(name, table)
+    folder.write_json(store.SUMMARY, finite_json(summary))
+    made = document()
+    drawn = {drawing.name: _drawn(folder, drawing) for drawing in made.drawings}
+    failed = {name: found.reason for name, found in drawn.items() if isinstance(found, Failure)}
+    if failed:
+        folder.write_json(store.SUMMARY, finite_json({**summary, "figures_not_drawn": failed}))
+    page = report.html_page(made, drawn)
+    folder.write_bytes(store.REPORT, page.encode())
+
+
+def _drawn(folder: RunFolder, drawing: report.Drawing) -> Picture | Failure:
+    try:
+        picture = drawing.draw()
+    # Whatever a drawing library raises: the measurements are not to be lost to it.
+    except Exception as error:
+        if common.wants_traceback():
+            traceback.print_exc()
+        reason = f"{type(error).__name__}: {error}"
+        terminal.note(f"figure {drawing.name!r} could not be drawn and is left out: {reason}")
+        return Failure(reason)
+    folder.write_bytes(f"{store.FIGURES}/{drawing.name}.svg", picture.svg)
+    folder.write_bytes(f"{store.FIGURES}/{drawing.name}.png", picture.png)
+    return picture

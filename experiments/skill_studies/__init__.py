@@ -1,0 +1,1 @@
+"""What the studies of skill neurons share: prompts, jobs, probes, pages."""

@@ -1,0 +1,205 @@
+"""The tasks of a study of skill neurons: measured one by one, saved, and read again.
+
+A task's results are a JSON file with its own digest. One that is not as it was written is measured
+again.
+"""
+
+import dataclasses
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from experiments.running import common, terminal
+from experiments.skill_studies.inputs import Progress
+from negjax.model.language_model import LanguageModel
+from negjax.storage import store
+from negjax.storage.store import RunFolder
+from negjax.storage.whole_files import read_json
+
+DIGEST = "sha256"
+"""Of all else that a task's file holds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One accuracy, with its 95% bootstrap interval over the tested prompts."""
+
+    task: str
+    split: str
+    probe: str
+    part: str
+    """Of the tested prompts."""
+    tested: int
+    accuracy: float
+    low: float
+    high: float
+    neurons: int | None = None
+    """That the probe asks: of each node, in Act."""
+    trained: int | None = None
+    """Training prompts."""
+    number: int | None = None
+    """Of a disjoint set of neurons, best first from 0; of Random, seeds that were averaged."""
+    trees: int | None = None
+    depth: int | None = None
+    """None: not limited."""
+    source: str | None = None
+    """How, or on which task, the probe was trained, where that is not how it is tested."""
+    target: str | None = None
+    """How it is tested, likewise."""
+
+    @property
+    def half(self) -> float:
+        """Half the interval."""
+        return (self.high - self.low) / 2
+
+
+class Found(NamedTuple):
+    """What a study measured of a task."""
+
+    rows: list[Row]
+    more: Mapping[str, Any] = {}
+    """Further results, as JSON values."""
+    asked: Sequence[Mapping[str, Any]] = ()
+    """Each way in which the task was asked (`skills_inputs.Measured.asked`)."""
+
+
+class Job(NamedTuple):
+    """A task of a study. It holds no items: those of all tasks together take much memory."""
+
+    task: str
+    key: str
+    """SHA-256 of its prompts, in all ways in which they are asked (`mceval8k.Task.key`)."""
+    prompts: int
+    measure: Callable[[LanguageModel, RunFolder, Progress], Found]
+    others: str = ""
+    """SHA-256 of the prompts of other tasks that its results depend on, if there are any."""
+    without: Callable[[Collection[str]], "Job"] | None = None
+    """The job where some of those could not be measured."""
+
+    @property
+    def group(self) -> str:
+        """Name in the run's folder: the task, and the start of its keys."""
+        return " ".join([self.task, *(key[:16] for key in (self.key, self.others) if key)])
+
+
+class Outcome(NamedTuple):
+    """How far a study has come."""
+
+    found: Mapping[str, Found]
+    """By task, in the jobs' order."""
+    failed: Mapping[str, str]
+    """By task: why it could not be measured."""
+    interrupted: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it was measured."""
+        return not self.failed and not self.interrupted
+
+
+def refuse_other_prompts(folder: RunFolder, jobs: Sequence[Job]) -> None:
+    """Refuses tasks that are finished in the folder with other prompts: theirs are its probes.
+
+    Raises:
+        ValueError: there are some; the message names them.
+    """
+    before = {task: key for task, key, *_ in map(str.split, folder.finished)}
+    differing = [
+        f"the key of {job.task}'s prompts was {before[job.task]}, now {job.key[:16]}"
+        for job in jobs
+        if before.get(job.task, job.key[:16]) != job.key[:16]
+    ]
+    if differing:
+        raise ValueError(
+            f"{folder.path} holds a run with other settings ({'; '.join(differing)}); pass another "
+            "--output, or --overwrite to discard it"
+        )
+
+
+def measure_all(folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job]) -> Outcome:
+    """Measures what is not finished yet, saving each task; what fails or is interrupted is told."""
+    found: dict[str, Found] = {}
+    failed: dict[str, str] = {}
+    interrupted = False
+    saved = {job.group: _read(folder, job) for job in jobs}
+    todo = [job for job in jobs if saved[job.group] is None]
+    with tqdm(
+        total=sum(job.prompts for job in todo),
+        unit="prompt",
+        mininterval=0.5 if sys.stderr.isatty() else 15,
+        disable=not todo,
+    ) as bar:
+        for planned in jobs:
+            job = planned.without(failed) if planned.without is not None else planned
+            one = saved[job.group] if job.group in saved else _read(folder, job)
+            if one is None and not interrupted:
+                try:
+                    bar.set_description(job.task)
+                    one = _measure_one(folder, lm, job, bar.update)
+                except KeyboardInterrupt:
+                    interrupted = True
+                except ValueError as error:
+                    failed[job.task] = str(error)
+                    _say_failed(job.task, error)
+            if one is not None:
+                found[job.task] = one
+    if interrupted:
+        terminal.note(
+            f"interrupted: {len(found)} of {len(jobs)} tasks are saved in {folder.path}, and "
+            "features of the next one; the same command goes on from there"
+        )
+    if failed:
+        names = ", ".join(failed)
+        terminal.note(f"{len(failed)} of {len(jobs)} tasks could not be measured: {names}")
+    return Outcome(found, failed, interrupted)
+
+
+def _measure_one(folder: RunFolder, lm: LanguageModel, job: Job, progress: Progress) -> Found:
+    start = time.perf_counter()
+    found = job.measure(lm, folder, progress)
+    value = {
+        "group": job.group,
+        "rows": [dataclasses.asdict(row) for row in found.rows],
+        "more": found.more,
+        "asked": found.asked,
+    }
+    # As it will be read: what is shown does not depend on whether a run went on.
+    value = json.loads(json.dumps(value))
+    folder.write_json(_file(job), {**value, DIGEST: store.settings_key(value)})
+    folder.save(job.group, (), {}, time.perf_counter() - start)
+    return _found(value)
+
+
+def _say_failed(task: str, error: ValueError) -> None:
+    if common.FLAGS["traceback"].value:
+        traceback.print_exception(error)
+    terminal.note(f"{task} could not be measured: {error}")
+
+
+def _file(job: Job) -> str:
+    return f"{store.TASKS}/{job.group.replace(' ', '-')}.json"
+
+
+def _read(folder: RunFolder, job: Job) -> Found | None:
+    """What was saved of a task; None if it is not finished, or its file not as it was written."""
+    if job.group not in folder.finished:
+        return None
+    file = folder.path / _file(job)
+    try:
+        value = read_json(file)
+        whole = value.pop(DIGEST, None) == store.settings_key(value)
+    except ValueError:
+        whole = False
+    if whole and value["group"] == job.group:
+        return _found(value)
+    terminal.note(f"{file} is missing or damaged: {job.task} is measured again")
+    return None
+
+
+def _found(value: Mapping[str, Any]) -> Found:
+    return Found([Row(**row) for row in value["rows"]], value["more"], value["asked"])

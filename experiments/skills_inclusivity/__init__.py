@@ -1,0 +1,1 @@
+"""Do tasks share skill neurons? Overlaps, layers, and what another task's neurons know."""

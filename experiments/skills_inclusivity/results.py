@@ -1,0 +1,164 @@
+"""What the study of inclusivity found: overlaps of tasks' neurons, what others' neurons know."""
+
+import dataclasses
+import itertools
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from experiments.skill_studies.jobs import Found, Row
+from experiments.skill_studies.page import chance
+from negjax import skills
+from negjax.skills import Chance
+
+OWN, RANDOM = "own neurons", "random neurons"
+SHUFFLES = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Overlap:
+    """Neurons that tasks share, over all pairs of tasks."""
+
+    pairs: int
+    mean: float
+    """Jaccard index."""
+    chance: Chance
+    above: int
+    """Pairs above the band of random pairs."""
+    halves: float
+    """Mean of the tasks' own: by one half of the training prompts, and by the other."""
+
+    @property
+    def by_luck(self) -> float:
+        """How many pairs of random sets would lie above the band, at most, on average."""
+        return 0.025 * self.pairs
+
+    @property
+    def verdict(self) -> str:
+        """What it says of neurons that tasks share."""
+        if self.above > self.pairs / 2:
+            return "tasks share skill neurons, most of them with each other"
+        if self.above > self.by_luck + 2 * math.sqrt(self.by_luck):
+            return "some tasks share skill neurons, most pairs do not"
+        return "no more than chance explains, which speaks against shared skill neurons"
+
+
+@dataclasses.dataclass(frozen=True)
+class Kinship:
+    """Whether pairs of a kind share more than other pairs."""
+
+    pairs: int
+    """Of the kind."""
+    mean: float
+    others: float
+    """Mean of the other pairs."""
+    chance: float
+    """Share of random assignments of the tasks to groups, of the same sizes, with a difference as
+    large or larger."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Knowledge:
+    """How well tasks are answered by neurons of their own, of others, and by random ones."""
+
+    tasks: int
+    guess: float
+    own: float
+    others: float
+    """Mean over all pairs of tasks."""
+    random: float
+    noise: float
+    """Half the 95% interval of the difference of two of these means, as test prompts allow it."""
+
+    @property
+    def kept(self) -> float | None:
+        """What others' neurons keep of the lead of own ones over random ones; None where there is
+        none to be told from chance."""
+        lead = self.own - self.random
+        return (self.others - self.random) / lead if lead > self.noise else None
+
+
+def shared(found: Mapping[str, Found], rule: str) -> np.ndarray:
+    """Jaccard indices [tasks, tasks]; on the diagonal those of each task's halves."""
+    best = [one.more["neurons"][rule] for one in found.values()]
+    matrix = np.diag([one.more["halves"][rule] for one in found.values()])
+    for i, j in itertools.combinations(range(len(best)), 2):
+        matrix[i, j] = matrix[j, i] = skills.jaccard(best[i], best[j])
+    return matrix
+
+
+def by_chance(found: Mapping[str, Found]) -> Chance:
+    """What random neurons, as many, give."""
+    one = next(iter(found.values())).more
+    return skills.chance_jaccard(one["k"], one["total"])
+
+
+def overlap_of(found: Mapping[str, Found], rule: str) -> Overlap | None:
+    """All pairs beside chance; None with one task."""
+    matrix, random = shared(found, rule), by_chance(found)
+    pairs = matrix[np.triu_indices(len(matrix), 1)]
+    if not pairs.size:
+        return None
+    above = int((pairs > random.high).sum())
+    return Overlap(pairs.size, pairs.mean().item(), random, above, np.diag(matrix).mean().item())
+
+
+def kinship_of(matrix: np.ndarray, groups: Sequence[object], seed: int) -> Kinship | None:
+    """Pairs of tasks of one group, beside pairs of two; None where there are none of either.
+
+    Args:
+        matrix: [tasks, tasks], symmetric; its diagonal is not looked at.
+        groups: of each task.
+        seed: of the assignments of tasks to groups.
+    """
+    first, second = np.triu_indices(len(groups), 1)
+    number = np.asarray([list(groups).index(group) for group in groups])
+    values = matrix[first, second]
+
+    def means(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        same = numbers[:, first] == numbers[:, second]
+        count = same.sum(1)
+        within = same @ values
+        return within / count, (values.sum() - within) / (len(values) - count)
+
+    same = number[first] == number[second]
+    if same.all() or not same.any():
+        return None
+    [mean], [others] = means(number[None])
+    drawn = np.random.default_rng(seed).permuted(np.tile(number, (SHUFFLES, 1)), axis=1)
+    within, between = means(drawn)
+    # Rounding of sums in another order is no difference.
+    as_large = within - between >= mean - others - 1e-12
+    # The groups as they are count as one of their own shuffles: no p is zero.
+    chance = (1 + as_large.sum()) / (1 + SHUFFLES)
+    return Kinship(int(same.sum()), float(mean), float(others), float(chance))
+
+
+def tested(found: Mapping[str, Found], rule: str) -> dict[tuple[str, str], Row]:
+    """Accuracies by source and target."""
+    rows = [row for one in found.values() for row in one.rows if row.probe == rule]
+    return {(str(row.source), row.task): row for row in rows}
+
+
+def knowledge_of(found: Mapping[str, Found], rule: str) -> Knowledge | None:
+    """Own, others' and random neurons, over tasks; None with one task."""
+    cells, tasks = tested(found, rule), list(found)
+    if len(tasks) < 2:
+        return None
+    own = [cells[task, task] for task in tasks]
+    others = [[cells[s, t] for s in tasks if s != t] for t in tasks]
+    random = [cells[RANDOM, task] for task in tasks]
+    # Others' neurons are asked the same prompts: their mean is as sure as one of them.
+    halves = [[row.half for row in row_of] for row_of in (own, random)]
+    halves.append([statistics.fmean(row.half for row in several) for several in others])
+    largest = math.sqrt(2) * max(math.hypot(*half) for half in halves) / len(tasks)
+    return Knowledge(
+        len(tasks),
+        statistics.fmean(map(chance, tasks)),
+        statistics.fmean(row.accuracy for row in own),
+        statistics.fmean(row.accuracy for several in others for row in several),
+        statistics.fmean(row.accuracy for row in random),
+        largest,
+    )

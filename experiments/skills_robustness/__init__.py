@@ -1,0 +1,1 @@
+"""Are skill neurons robust? Probes that learn from one way of asking, tested on others."""

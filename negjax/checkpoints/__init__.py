@@ -1,1 +1,0 @@
-"""Weight files: reading them lazily, and converting them to parameters and back."""

@@ -1,0 +1,1 @@
+"""How kernels run over probes: buckets, budgets, batches, results that must be finite."""

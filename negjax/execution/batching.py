@@ -1,0 +1,311 @@
+"""From encoded probes to the arrays of one computation: sizes in buckets, memory by a budget.
+
+Few distinct shapes mean few compilations; padding never changes a result beyond float32 rounding.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from negjax.checks import whole_number
+from negjax.inputs.probes import Probes
+from negjax.model.config import ModelConfig
+from negjax.model.packing import Packing, packed_rows
+from negjax.replay import readout
+from negjax.replay.suffixes import Suffix
+
+DEFAULT_BUDGET_BYTES = 2 * 2**30
+"""Memory that one computation may take on top of the weights, unless the caller says otherwise."""
+
+# A batch holds no prompt whose length bucket is a smaller share of its longest prompt's.
+FILLED = 0.7
+# To be worth a program of its own, leaving padding out must save so many tokens, and leave no more
+# than this share of all.
+PACKED_TOKENS, PACKED_SHARE = 32, 0.9
+STEPS = 8
+"""Length buckets an octave, where nothing else is said."""
+
+
+class Split(NamedTuple):
+    """Probes split at their read position: the arguments of a prefix pass and a replay."""
+
+    prefix_tokens: jax.Array | None
+    """[P, T], right-padded; None for a masked LM."""
+    prefix_mask: jax.Array | None
+    """[P, T]."""
+    suffix: Suffix
+    targets: jax.Array
+    """[P, K, M], token ids."""
+    real: jax.Array
+    """[P, K, M], False where a target has fewer than M tokens."""
+    packing: Packing | None = None
+    """Of prefixes and suffixes, [P, T + S], where it was asked for and leaves out enough."""
+
+
+def tokens_at_once(cpu: int, accelerator: int) -> int:
+    """The number meant for the kind of device that computes."""
+    return cpu if jax.default_backend() == "cpu" else accelerator
+
+
+def bucket(size: int, *, steps: int = STEPS) -> int:
+    """Smallest of 4, 8, … , then `steps` sizes an octave, that holds `size`."""
+    if size <= 4 * steps:
+        return max(4, -(-size // 4) * 4)
+    unit = 2 ** ((size - 1).bit_length() - 1) // steps
+    return -(-size // unit) * unit
+
+
+def bucket_count(count: int) -> int:
+    """Smallest of 1, 2, 3, 4, 6, 8, 12, 16, … that holds `count`."""
+    power = 1
+    while power < count:
+        power *= 2
+    return power * 3 // 4 if power >= 4 and power * 3 // 4 >= count else power
+
+
+def largest_bucket(count: int) -> int:
+    """Largest of 1, 2, 3, 4, 6, 8, 12, 16, … that is not above `count`."""
+    power = 1 << (count.bit_length() - 1)
+    return power * 3 // 2 if power > 1 and power * 3 // 2 <= count else power
+
+
+def split_probes(
+    config: ModelConfig,
+    probes: Probes,
+    index: np.ndarray,
+    target: int | None = None,
+    *,
+    steps: int = STEPS,
+    head: int = 0,
+    pack: bool = False,
+) -> Split:
+    """Arrays of the probes `index`, and of all their targets or of target number `target`.
+
+    With several-token targets (`target_mode="all"`) the suffix carries the target's own tokens, so
+    one `target` must be named if there are several.
+
+    Args:
+        steps: length buckets an octave.
+        head: the first tokens, which all have in common and which the prefix leaves out.
+        pack: leave the padding out of a pass where there is much of it. One more program is
+            compiled for every number of tokens that is left.
+    """
+    chosen = slice(None) if target is None else slice(target, target + 1)
+    targets, real = probes.target_ids[index, chosen], probes.target_mask[index, chosen]
+    rows = [probes.tokens[b, probes.mask[b]] for b in index]
+    read = [int(probes.mask[b, : probes.read[b]].sum()) for b in index]
+    if not config.causal:
+        tokens, mask = _padded(rows, bucket(max(map(len, rows)), steps=steps))
+        suffix = _on_device(tokens, _positions(mask), mask, np.asarray(read, np.int32))
+        packing = _packing(mask) if pack else None
+        return Split(None, None, suffix, jnp.asarray(targets), jnp.asarray(real), packing)
+    prefix_tokens, prefix_mask = _padded(
+        [r[head:n] for r, n in zip(rows, read, strict=True)],
+        bucket(max(read) - head, steps=steps),
+    )
+    followers = targets.shape[2] - 1
+    if followers and targets.shape[1] != 1:
+        raise ValueError(
+            f"{targets.shape[1]} several-token targets need a suffix each; choose one with target="
+        )
+    last = np.asarray([r[n] for r, n in zip(rows, read, strict=True)])[:, None]
+    # Teacher forcing: the read position, then every target token but the last.
+    tokens = np.concatenate([last, targets[:, 0, :followers]], 1).astype(np.int32)
+    mask = np.concatenate([np.ones_like(last, bool), real[:, 0, 1:][:, :followers]], 1)
+    positions = np.asarray(read, np.int32)[:, None] + np.arange(1 + followers, dtype=np.int32)
+    suffix = _on_device(tokens, positions, mask, np.zeros(len(index), np.int32))
+    packing = _packing(np.concatenate([prefix_mask, mask], 1)) if pack else None
+    prefix = jnp.asarray(prefix_tokens), jnp.asarray(prefix_mask)
+    return Split(*prefix, suffix, jnp.asarray(targets), jnp.asarray(real), packing)
+
+
+def _packing(mask: np.ndarray) -> Packing | None:
+    """The packing of rows with the real tokens `mask` [P, T], if it leaves out enough of them."""
+    size = bucket(int(mask.sum()), steps=2 * STEPS)
+    pays = mask.size - size >= PACKED_TOKENS and size <= PACKED_SHARE * mask.size
+    return packed_rows(mask, size) if pays else None
+
+
+def _on_device(
+    tokens: np.ndarray, positions: np.ndarray, mask: np.ndarray, read: np.ndarray
+) -> Suffix:
+    return Suffix(*map(jnp.asarray, (tokens, positions, mask, read)))
+
+
+def _padded(rows: list[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
+    tokens = np.zeros((len(rows), length), np.int32)
+    mask = np.zeros((len(rows), length), bool)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row)], mask[i, : len(row)] = row, True
+    return tokens, mask
+
+
+def _positions(mask: np.ndarray) -> np.ndarray:
+    return np.maximum(np.cumsum(mask, axis=1) - 1, 0).astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Bytes that a computation takes, per prompt and per row, for shapes as encoded.
+
+    What XLA reports for the programs is the measure (`tests/test_batching.py`). Not counted is what
+    does not grow with prompts and rows: the weights, and a working copy of a layer or two of them.
+    """
+
+    config: ModelConfig
+    length: int
+    """Tokens of the longest prompt that are its own, bucketed."""
+    targets: int
+    """K."""
+    suffix: int
+    """S."""
+    itemsize: int = 4
+    head: int = 0
+    """Tokens of a common head, whose own keys and values are not counted."""
+
+    @property
+    def prefix_bytes(self) -> int:
+        """One prompt's unperturbed pass, and what it keeps."""
+        return self.itemsize * (self._kept + self._pass)
+
+    @property
+    def pull_back_bytes(self) -> int:
+        """One prompt's pass, and its K gradients [L, F], pulled back a layer at a time."""
+        c, k = self.config, self.targets
+        s, seen = self.suffix, self._seen
+        neurons = (3 if c.gated else 2) * c.neurons
+        attention = 4 * c.heads * c.head_width
+        scores = c.heads * seen
+        # One layer's intermediates, and K times the cotangents of its larger half.
+        layer = s * (neurons + 4 * c.width + attention + scores)
+        layer += s * k * (4 * c.width + max(neurons, attention + 2 * scores))
+        # One pass over the vocabulary serves all targets.
+        answers = 2 * (s if c.causal else 1) * c.vocab_size
+        gradients = 2 * k * c.layers * c.neurons
+        # What a causal pass keeps of its products.
+        products = (2 if c.gated else 1) * c.neurons + c.width
+        products += (c.heads + 2 * c.kv_heads) * c.head_width
+        kept = self._kept + (c.layers * s * products if c.causal else 0)
+        return self.itemsize * (kept + max(self._pass, layer, answers) + gradients)
+
+    @property
+    def gradient_bytes(self) -> int:
+        """One prompt's replay differentiated as a whole: residuals of all layers, K gradients."""
+        c = self.config
+        seen = self.head + self.length + self.suffix
+        saved = c.layers * self.suffix * (6 * c.neurons + 10 * c.width + 2 * c.heads * seen)
+        gradients = self.targets * c.layers * c.neurons * 2
+        head = 3 * (1 + self.targets) * c.vocab_size
+        return self.itemsize * (saved + gradients + head)
+
+    @property
+    def row_bytes(self) -> int:
+        """One intervention row waiting in the buffer."""
+        # A norm after the layer is one more array.
+        arrays = 4 if self.config.norm_placement == "post" else 3
+        return self.itemsize * arrays * self.suffix * self.config.width
+
+    @property
+    def sweep_row_bytes(self) -> int:
+        """One intervention row being computed, its logits in blocks of the vocabulary."""
+        block = 3 * min(self.config.vocab_size, readout.VOCAB_BLOCK)
+        scored = self.suffix if self.config.causal else 1
+        return self.itemsize * max(self._row, scored * block)
+
+    @property
+    def active_row_bytes(self) -> int:
+        """One intervention row being computed, all its logits at once."""
+        return self.itemsize * max(self._row, 3 * self.config.vocab_size)
+
+    @property
+    def effects_bytes(self) -> int:
+        """Derivatives along one neuron: its shift and what that does to a layer, and to tokens."""
+        c = self.config
+        shift = 2 * c.layers * c.neurons
+        return self.itemsize * (max(shift + self._row, c.vocab_size) + c.vocab_size)
+
+    @property
+    def _seen(self) -> int:
+        """Tokens that one of the suffix may see; a masked LM's suffix is the whole prompt."""
+        return self.head + self.suffix + (self.length if self.config.causal else 0)
+
+    @property
+    def _kept(self) -> int:
+        """Entries of a pass's keys and values, and of its trace."""
+        c = self.config
+        keys_values = 2 * self.length * c.kv_heads * c.head_width if c.causal else 0
+        trace = 3 * self.suffix * c.width + (3 if c.gated else 1) * c.neurons
+        return c.layers * (keys_values + trace)
+
+    @property
+    def _pass(self) -> int:
+        """Entries that a pass takes beside those: the intermediates of one layer."""
+        c, t = self.config, self.length + self.suffix if self.config.causal else self.suffix
+        inner = t * (3 * c.neurons + 4 * c.width + 4 * c.heads * c.head_width)
+        # Of a prompt's own scores, blocks of queries are made together, so that they are cut short
+        # where causal, but all are there at once.
+        inner += c.heads * t * (t + 2 * self.head)
+        # The last layer's part is put to the others' in one more copy.
+        return max(inner, self._kept) if c.causal else inner
+
+    @property
+    def _row(self) -> int:
+        """Entries of one row in a layer."""
+        c = self.config
+        inner = 3 * c.neurons + 4 * c.width + 4 * c.heads * c.head_width
+        return self.suffix * (inner + 3 * c.heads * self._seen)
+
+
+def prompt_batches(probes: Probes, largest: int, head: int = 0) -> list[np.ndarray]:
+    """Indices of probes in batches of at most `largest`, longest first.
+
+    A batch fetches all weights once, so neighbouring buckets share one as long as the shortest
+    prompt fills most of it. Of a common head of `head` tokens no batch has to run any.
+    """
+    lengths = probes.mask.sum(1) - head
+    batches: list[list[int]] = []
+    for row in np.argsort(-lengths, kind="stable"):
+        batch = batches[-1] if batches else []
+        shared = batch and bucket(int(lengths[row])) >= FILLED * bucket(int(lengths[batch[0]]))
+        if shared and len(batch) < largest:
+            batch.append(row)
+        else:
+            batches.append([row])
+    return [np.asarray(batch) for batch in batches]
+
+
+def uniform_batches(
+    probes: Probes, rows: Callable[[int], int], head: int = 0
+) -> list[tuple[np.ndarray, int]]:
+    """Indices of probes in batches, longest first, and the rows that each is filled up to.
+
+    Args:
+        rows: of a batch, by the tokens of its longest prompt that are its own.
+        head: tokens of a common head.
+    """
+    lengths = probes.mask.sum(1) - head
+    order = np.argsort(-lengths, kind="stable")
+    batches = []
+    while len(order):
+        full = rows(int(lengths[order[0]]))
+        batches.append((order[:full], full))
+        order = order[full:]
+    return batches
+
+
+def fitting(budget_bytes: int, each_bytes: int, most: int, what: str) -> int:
+    """How many of `each_bytes` fit the budget, at most `most`.
+
+    Raises:
+        ValueError: not even one fits, or the budget is no whole number.
+    """
+    whole_number(budget_bytes, "budget_bytes", 1)
+    if budget_bytes < each_bytes:
+        raise ValueError(
+            f"budget_bytes={budget_bytes:,} is too small: {what} takes about {each_bytes:,} bytes"
+        )
+    return min(most, budget_bytes // each_bytes)

@@ -1,0 +1,1 @@
+"""What is asked: probes, tables of facts, neurons and sets of them."""

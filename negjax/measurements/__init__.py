@@ -1,0 +1,1 @@
+"""What is measured: one public function and one result record a file."""

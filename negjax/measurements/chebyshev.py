@@ -1,0 +1,316 @@
+"""An output's response to one neuron's activation as a Chebyshev series: few replays, any grid.
+
+The output is a smooth function of one activation, so its values at m Chebyshev points of the range
+determine it to an error that falls geometrically in m (Trefethen, *Approximation Theory and
+Approximation Practice*, ch. 8). The points of 3m contain those of m, so a neuron whose error
+estimate is too large gets 2m more replays and none is wasted.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import get_args
+
+import numpy as np
+from numpy.polynomial import chebyshev
+
+from negjax.checks import (
+    finite_in,
+    one_of,
+    real_number,
+    real_numbers,
+    shift_list,
+    shown,
+    whole_number,
+)
+from negjax.execution.batching import DEFAULT_BUDGET_BYTES
+from negjax.execution.conventions import Convention
+from negjax.execution.interventions import (
+    Shifted,
+    grid_rows,
+    intervene,
+    select_output,
+    with_baselines,
+)
+from negjax.inputs.neurons import check_neurons
+from negjax.inputs.probes import Probes, check_asked
+from negjax.measurements.gradients import Output
+from negjax.model.config import Site
+from negjax.model.language_model import LanguageModel
+from negjax.records import readable
+
+# Neurons whose tiny shifts measure the rounding noise of a prompt, spread evenly over the layers.
+NOISE_NEURONS = 6
+# In float32, a shift whose fifth power is far below rounding, and that still changes roundings.
+NOISE_SHIFT = 1e-2
+# Multiples of it, and the degree of the polynomial through them that is the response's own.
+NOISE_STEPS = np.arange(-4, 5)
+NOISE_DEGREE = 4
+# The error is read off how the last coefficients decay.
+LEAST_NODES = 4
+# Of a function that more nodes do not resolve, further ones tell rounding.
+MOST_NODES = 10_000
+# Coefficients that hardly fall promise nothing about those left out; this bounds the promise.
+SLOWEST_RATE = 0.95
+
+
+@readable
+@dataclasses.dataclass(frozen=True)
+class Response:
+    """An output as a function of the shift of each of N neurons of B prompts."""
+
+    site: Site
+    convention: Convention
+    output: Output
+    neurons: np.ndarray
+    """[B, N, 2], (layer, index)."""
+    radius: float
+    """The series hold for shifts in [-radius, radius]."""
+    activation: np.ndarray
+    """[B, N], unperturbed."""
+    baseline: np.ndarray
+    """[B], output without a shift, measured."""
+    coefficients: np.ndarray
+    """[B, N, m], float64, of Chebyshev polynomials in shift / radius; zeros past `nodes`."""
+    nodes: np.ndarray
+    """[B, N], replays spent on each neuron."""
+    error: np.ndarray
+    """[B, N], estimated largest error of the series, rounding noise aside."""
+    noise: np.ndarray
+    """[B], standard deviation of the output from rounding, measured."""
+
+    def __call__(self, shifts: np.ndarray) -> np.ndarray:
+        """Output [B, N, X] at shifts [X].
+
+        Raises:
+            ValueError: a shift outside ±radius.
+        """
+        x = self._scaled(shifts)
+        return np.einsum("bnm,xm->bnx", self.coefficients, self._basis(x))
+
+    def change(self, shifts: np.ndarray) -> np.ndarray:
+        """Output with the shift minus output without, [B, N, X], both from the series.
+
+        Raises:
+            ValueError: a shift outside ±radius.
+        """
+        x = self._scaled(shifts)
+        difference = self._basis(x) - self._basis(np.zeros(1))
+        return np.einsum("bnm,xm->bnx", self.coefficients, difference)
+
+    def derivative(self, shifts: np.ndarray, order: int = 1) -> np.ndarray:
+        """Derivative of that order with respect to the shift, [B, N, X] at shifts [X].
+
+        Raises:
+            ValueError: a shift outside ±radius; an order below 0.
+        """
+        order = whole_number(order, "order", 0)
+        x = self._scaled(shifts)
+        # Of the order of the number of coefficients and beyond, the series is 0.
+        order = min(order, self.coefficients.shape[-1])
+        series = chebyshev.chebder(self.coefficients, order, self.radius**-1.0, axis=-1)
+        basis = chebyshev.chebvander(x, series.shape[-1] - 1)
+        return np.einsum("bnm,xm->bnx", series, basis)
+
+    def _scaled(self, shifts: np.ndarray) -> np.ndarray:
+        one = not real_numbers(shifts, "shifts").ndim
+        shifts = shift_list([shifts] if one else shifts, "shifts", np.dtype(np.float64))
+        if not (np.abs(shifts) <= self.radius * (1 + 1e-9)).all():
+            raise ValueError(
+                f"shifts {shown(shifts.tolist())} must be a list within ±{self.radius}, the range "
+                "measured; "
+                "pass a larger radius to response()"
+            )
+        return shifts / self.radius
+
+    def _basis(self, x: np.ndarray) -> np.ndarray:
+        return chebyshev.chebvander(x, self.coefficients.shape[-1] - 1)
+
+
+def response(
+    lm: LanguageModel,
+    probes: Probes,
+    neurons: np.ndarray,
+    radius: float = 10.0,
+    nodes: int = 12,
+    convention: Convention = "signed",
+    site: str | None = None,
+    *,
+    output: Output = "probability",
+    target: int | None = None,
+    tolerance: float = 1e-2,
+    max_nodes: int | None = None,
+    seed: int = 0,
+    budget_bytes: int = DEFAULT_BUDGET_BYTES,
+) -> Response:
+    """Measures each neuron's response within ±radius through a few exact interventions.
+
+    Args:
+        neurons: [N, 2] or [B, N, 2], (layer, index).
+        nodes: replays a neuron to begin with, at least 4.
+        tolerance: a neuron whose estimated error is larger than this share of its output's range,
+            and whose last coefficients stand out from the rounding noise, gets three times the
+            nodes, up to `max_nodes`.
+        max_nodes: default: 3 · nodes. `nodes` switches refinement off.
+        seed: of the neurons that probe the noise.
+
+    Returns:
+        the series, callable on any shifts within the radius.
+
+    Raises:
+        ValueError: as `sweep`; a radius that is not positive and finite; too few nodes.
+    """
+    check_asked(lm, probes)
+    radius = real_number(radius, "radius", above=0)
+    finite_in(radius, "radius", lm.compute_dtype)
+    nodes = whole_number(nodes, "nodes", LEAST_NODES, MOST_NODES)
+    if max_nodes is not None:
+        max_nodes = whole_number(max_nodes, "max_nodes", 1, MOST_NODES)
+    tolerance = real_number(tolerance, "tolerance", least=0)
+    seed = whole_number(seed, "seed", 0)
+    one_of(output, "output", get_args(Output))
+    neurons = check_neurons(lm.config, neurons, len(probes))
+    layers = lm.config.layers
+
+    def measure(some: Probes, rows: Shifted) -> tuple[np.ndarray, np.ndarray]:
+        found = intervene(
+            lm,
+            some,
+            with_baselines(rows, layers),
+            convention,
+            site,
+            target=target,
+            budget_bytes=budget_bytes,
+        )
+        values = select_output(output, found.log_probability, found.logit).astype(np.float64)
+        before = np.take_along_axis(values[:, -layers:], np.minimum(rows.layer, layers - 1), axis=1)
+        baseline, changes = values[:, -layers], values[:, :-layers] - before
+        return found.activation[:, :-layers], np.concatenate([baseline[:, None], changes], axis=1)
+
+    b, n, _ = neurons.shape
+    size = n * nodes
+    points = chebyshev.chebpts1(nodes)
+    main = grid_rows(neurons, np.broadcast_to(points * radius, (b, n, nodes)))
+    probing = _noise_rows(lm, b, seed)
+    activation, found = measure(
+        probes, Shifted(*(np.concatenate(pair, axis=1) for pair in zip(main, probing, strict=True)))
+    )
+    baseline, changes = found[:, 0], found[:, 1 : 1 + size].reshape(b, n, nodes)
+    noise = _noise(found[:, 1 + size :])
+    coefficients, used = _series(changes), np.full((b, n), nodes)
+    error = truncation_error(coefficients)
+    limit = 3 * nodes if max_nodes is None else max_nodes
+    while changes.shape[-1] * 3 <= limit:
+        m = changes.shape[-1]
+        unmet = (error > tolerance * np.ptp(changes, axis=-1)) & (error > noise[:, None])
+        # Rounding alone gives a coefficient a standard deviation of noise · √(2/m): a tail within
+        # three of them promises nothing to further nodes.
+        tail = np.abs(coefficients[..., m - 2 : m]).max(-1)
+        visible = tail > 3 * noise[:, None] * np.sqrt(2 / m)
+        rough = (used == m) & unmet & visible
+        if not rough.any():
+            break
+        changes = _refined(measure, probes, neurons, radius, layers, rough, changes)
+        finer = _series(changes)
+        coefficients = np.pad(
+            coefficients, ((0, 0), (0, 0), (0, finer.shape[-1] - coefficients.shape[-1]))
+        )
+        coefficients[rough], used[rough] = finer[rough], finer.shape[-1]
+        error[rough] = truncation_error(finer[rough])
+    coefficients[..., 0] += baseline[:, None]
+    return Response(
+        lm.config.site(site),
+        convention,
+        output,
+        neurons,
+        float(radius),
+        activation[:, :size].reshape(b, n, nodes)[..., 0],
+        baseline,
+        coefficients,
+        used,
+        error,
+        noise,
+    )
+
+
+def _refined(
+    measure: Callable[[Probes, Shifted], tuple[np.ndarray, np.ndarray]],
+    probes: Probes,
+    neurons: np.ndarray,
+    radius: float,
+    layers: int,
+    rough: np.ndarray,
+    changes: np.ndarray,
+) -> np.ndarray:
+    """Changes [B, N, 3m] at three times the points, measured where `rough` [B, N], else zero."""
+    b, n, m = changes.shape
+    points = chebyshev.chebpts1(3 * m)
+    fresh = np.arange(3 * m) % 3 != 1
+    some = np.flatnonzero(rough.any(1))
+    counts = rough[some].sum(1)
+    # Rough neurons first, then as many more as make the rows rectangular; layer L leaves those out.
+    chosen = np.argsort(~rough[some], axis=1, kind="stable")[:, : counts.max()]
+    asked = np.take_along_axis(neurons[some], chosen[..., None], axis=1).copy()
+    asked[np.arange(counts.max()) >= counts[:, None], 0] = layers
+    shifts = np.broadcast_to(points[fresh] * radius, (*chosen.shape, 2 * m))
+    _, found = measure(probes.select(some), grid_rows(asked, shifts))
+    result = np.zeros((b, n, 3 * m))
+    result[:, :, ~fresh] = changes
+    measured = found[:, 1:].reshape(*chosen.shape, 2 * m)
+    for i, row in enumerate(some):
+        result[np.ix_([row], chosen[i, : counts[i]], np.flatnonzero(fresh))] = measured[
+            i : i + 1, : counts[i]
+        ]
+    return result
+
+
+def _series(values: np.ndarray) -> np.ndarray:
+    """Chebyshev coefficients [..., m] of the polynomial through values [..., m] at `chebpts1`."""
+    m = values.shape[-1]
+    basis = chebyshev.chebvander(chebyshev.chebpts1(m), m - 1)
+    # Σ_k T_i(x_k) T_j(x_k) = δ_ij m/2, or m for i = j = 0: the points' discrete orthogonality.
+    return values @ basis * np.where(np.arange(m) == 0, 1 / m, 2 / m)
+
+
+def truncation_error(coefficients: np.ndarray) -> np.ndarray:
+    """Largest error [...] to expect of series [..., m] cut after m terms.
+
+    The terms left out are continued from those present, at the geometric rate at which the
+    envelope of their sizes falls over the last half. Interpolation folds them onto the others,
+    which doubles the error (Trefethen, *Approximation Theory*, theorem 8.2).
+    """
+    m = coefficients.shape[-1]
+    size = np.abs(coefficients)
+    # Odd or even functions have zeros in every second place: two neighbours make the envelope.
+    last, middle = size[..., -2:].max(-1), size[..., m // 2 - 1 : m // 2 + 1].max(-1)
+    steps = m - 1 - m // 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate = np.where(middle > 0, last / middle, 0.0) ** (1 / steps)
+    rate = np.clip(rate, 0.0, SLOWEST_RATE)
+    return 2 * last * rate / (1 - rate)
+
+
+def _noise_rows(lm: LanguageModel, prompts: int, seed: int) -> Shifted:
+    """Rows [B, neurons · steps]: multiples of a tiny shift, neuron by neuron."""
+    layers = np.linspace(0, lm.config.layers - 1, NOISE_NEURONS).round().astype(np.int32)
+    index = np.random.default_rng(seed).integers(0, lm.config.neurons, NOISE_NEURONS)
+    neurons = np.stack([layers, index], axis=1).astype(np.int32)
+    finer = np.finfo(lm.compute_dtype).eps / np.finfo(np.float32).eps
+    shifts = NOISE_STEPS * NOISE_SHIFT * finer**0.2
+    return grid_rows(
+        np.broadcast_to(neurons, (prompts, *neurons.shape)),
+        np.broadcast_to(shifts, (prompts, NOISE_NEURONS, shifts.size)),
+    )
+
+
+def _noise(changes: np.ndarray) -> np.ndarray:
+    """Standard deviation [B] of rounding, from outputs at `_noise_rows`.
+
+    Over so short a range an exact response is a polynomial of degree 4 to below rounding, so what
+    a least-squares fit of one leaves is rounding alone. Of X independent roundings of variance σ²
+    it leaves a sum of squares of (X - 5) σ² in the mean.
+    """
+    values = changes.reshape(len(changes), -1, NOISE_STEPS.size)
+    # The first columns of Q span the polynomials, the others what is orthogonal to them.
+    basis = np.vander(NOISE_STEPS, NOISE_DEGREE + 1)
+    rest = np.linalg.qr(basis, mode="complete").Q[:, NOISE_DEGREE + 1 :]
+    return np.sqrt(np.mean(np.square(values @ rest), axis=(1, 2)))

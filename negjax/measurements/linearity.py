@@ -1,0 +1,126 @@
+"""NEG and linearity: the zero-intercept least-squares line through an output's changes."""
+
+import dataclasses
+from typing import get_args
+
+import numpy as np
+
+from negjax.checks import one_of, real_number, shift_list, shown
+from negjax.measurements.chebyshev import Response
+from negjax.measurements.gradients import Output
+from negjax.measurements.sweeps import Sweep
+from negjax.records import readable
+
+MOST_STEPS = 1_000_000
+"""Of a grid, to either side of 0."""
+
+
+@readable
+@dataclasses.dataclass(frozen=True)
+class LinearFit:
+    """Lines through (x, Δoutput), x ≠ 0, of N neurons of B prompts."""
+
+    slope: np.ndarray
+    """[B, N], NEG: output per unit of activation."""
+    pearson: np.ndarray
+    """[B, N], linearity: Pearson r of the points; 0 where the change is constant."""
+    largest_change: np.ndarray
+    """[B, N], largest |Δoutput| of the points."""
+    shifts: np.ndarray
+    """[X], the points' x."""
+
+    @property
+    def polarity(self) -> np.ndarray:
+        """[B, N], sign of NEG."""
+        return np.sign(self.slope)
+
+
+def linear_fit(
+    measured: Sweep | Response,
+    shifts: np.ndarray | None = None,
+    *,
+    within: float | None = None,
+    output: Output | None = None,
+) -> LinearFit:
+    """NEG (slope) and Pearson r of a sweep, or of a response on a grid of shifts.
+
+    Args:
+        measured: what `sweep` or `response` returned.
+        shifts: grid on which a response is read; a sweep has its own.
+        within: only shifts with |x| ≤ within.
+        output: of a sweep, what is fitted (default: probability); a response has its own.
+
+    Returns:
+        slope and pearson [B, N], computed in float64.
+
+    Raises:
+        ValueError: shifts for a sweep, none for a response, fewer than two shifts ≠ 0 in range.
+    """
+    if not isinstance(measured, Sweep | Response):
+        raise ValueError(f"measured is {shown(measured)}, expected what sweep or response returns")
+    if within is not None:
+        within = real_number(within, "within", above=0)
+    if output is not None:
+        one_of(output, "output", get_args(Output))
+    if isinstance(measured, Sweep):
+        if shifts is not None:
+            raise ValueError("a sweep has its own shifts; pass within= to use some of them")
+        grid = measured.shifts.astype(np.float64)
+        keep = _kept(grid, within)
+        changes = measured.change(output or "probability")[..., keep]
+    else:
+        if shifts is None:
+            raise ValueError(
+                "a response is read on a grid: pass shifts=, e.g. paper_grid(2.0, 0.2)"
+            )
+        if output not in (None, measured.output):
+            raise ValueError(f"the response is of the {measured.output}, not of the {output}")
+        grid = shift_list(shifts, "shifts", np.dtype(np.float64))
+        keep = _kept(grid, within)
+        changes = measured.change(grid[keep])
+    slope, pearson = fit_changes(grid[keep], changes)
+    return LinearFit(slope, pearson, np.abs(changes).max(-1), grid[keep])
+
+
+def fit_changes(shifts: np.ndarray, changes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Zero-intercept slope and Pearson r, each [...], of changes [..., X] at shifts [X].
+
+    The line through the origin that minimises Σ (Δ - s x)² has s = Σ x Δ / Σ x².
+    """
+    x, y = shifts.astype(np.float64), changes.astype(np.float64)
+    slope = y @ x / (x @ x)
+    x_centred, y_centred = x - x.mean(), y - y.mean(-1, keepdims=True)
+    scale = np.linalg.norm(x_centred) * np.linalg.norm(y_centred, axis=-1)
+    constant = np.ptp(y, axis=-1) == 0
+    pearson = np.divide(y_centred @ x_centred, scale, out=np.zeros_like(slope), where=~constant)
+    return slope, np.clip(pearson, -1.0, 1.0)
+
+
+def paper_grid(radius: float = 10.0, step: float = 0.2) -> np.ndarray:
+    """Shifts ±step, …, ±radius, ascending, 0 left out: [X].
+
+    Raises:
+        ValueError: a step that is not positive, a radius smaller than it, or more than
+            `MOST_STEPS` steps a side.
+    """
+    radius = real_number(radius, "radius", above=0)
+    step = real_number(step, "step", above=0)
+    if step > radius:
+        raise ValueError(f"step is {step:g} and radius {radius:g}: expected 0 < step ≤ radius")
+    if radius / step > MOST_STEPS:
+        raise ValueError(
+            f"step is {step:g} and radius {radius:g}: expected at most {MOST_STEPS:,} steps a side"
+        )
+    up = step * np.arange(1, int(np.floor(radius / step * (1 + 1e-9))) + 1)
+    return np.concatenate([-up[::-1], up])
+
+
+def _kept(grid: np.ndarray, within: float | None) -> np.ndarray:
+    keep = grid != 0
+    if within is not None:
+        keep &= np.abs(grid) <= within * (1 + 1e-6)
+    if keep.sum() < 2:
+        raise ValueError(
+            f"fewer than two shifts other than 0 within ±{within}: {shown(grid.tolist())}"
+        )
+    return keep

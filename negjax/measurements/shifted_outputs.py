@@ -1,0 +1,44 @@
+"""What sweeps and joint interventions have in common: outputs with and without a shift."""
+
+import numpy as np
+
+from negjax.execution.interventions import select_output
+from negjax.measurements.gradients import Output
+
+
+class ShiftedOutputs:
+    """Outputs of B prompts under interventions, [B, …]; the first of the further axes counts the
+    interventions that have a baseline of their own."""
+
+    log_probability: np.ndarray
+    """[B, …]."""
+    logit: np.ndarray
+    """[B, …]."""
+    baseline_log_probability: np.ndarray
+    """[B, R]."""
+    baseline_logit: np.ndarray
+    """[B, R]."""
+
+    @property
+    def probability(self) -> np.ndarray:
+        """[B, …], the target's with the shift."""
+        return np.exp(self.log_probability)
+
+    @property
+    def baseline(self) -> np.ndarray:
+        """[B], probability without a shift."""
+        return np.exp(self.baseline_log_probability[:, 0])
+
+    def values(self, output: Output = "probability") -> np.ndarray:
+        """[B, …], one of the outputs with the shift."""
+        return select_output(output, self.log_probability, self.logit)
+
+    def change(self, output: Output = "probability") -> np.ndarray:
+        """[B, …], output with the shift minus output without.
+
+        The baseline entered the network at the same layer and in the same batch as the shifted
+        rows, so rounding that they share cancels.
+        """
+        before = select_output(output, self.baseline_log_probability, self.baseline_logit)
+        after = self.values(output)
+        return after - before.reshape(before.shape + (1,) * (after.ndim - before.ndim))

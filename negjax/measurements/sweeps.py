@@ -1,0 +1,131 @@
+"""Sweeps: the target's output while each of many neurons is shifted, alone, by many amounts."""
+
+import dataclasses
+
+import numpy as np
+
+from negjax.checks import flag, shift_list
+from negjax.execution.batching import DEFAULT_BUDGET_BYTES
+from negjax.execution.conventions import Convention
+from negjax.execution.interventions import grid_rows, intervene, with_baselines
+from negjax.inputs.neurons import check_neurons
+from negjax.inputs.probes import Probes, check_asked
+from negjax.measurements.shifted_outputs import ShiftedOutputs
+from negjax.model.config import Site
+from negjax.model.language_model import LanguageModel
+from negjax.records import readable
+
+
+@readable
+@dataclasses.dataclass(frozen=True)
+class Sweep(ShiftedOutputs):
+    """Outputs under N interventions with X shifts each, of B prompts.
+
+    The spread, where it was asked for, is that of the next token over the whole vocabulary, at the
+    read position; of several-token targets too.
+    """
+
+    site: Site
+    convention: Convention
+    neurons: np.ndarray
+    """[B, N, 2], (layer, index)."""
+    shifts: np.ndarray
+    """[X], in units of the activation."""
+    activation: np.ndarray
+    """[B, N], unperturbed."""
+    log_probability: np.ndarray
+    """[B, N, X]."""
+    logit: np.ndarray
+    """[B, N, X]."""
+    baseline_log_probability: np.ndarray
+    """[B, N], without a shift, computed as the shifted rows of the neuron's layer are."""
+    baseline_logit: np.ndarray
+    """[B, N]."""
+    kl: np.ndarray | None = None
+    """[B, N, X], KL(P₀‖P) in nats of the unperturbed distribution P₀ from the shifted P: what the
+    unperturbed model's own tokens lose in log-probability, on average."""
+    entropy: np.ndarray | None = None
+    """[B, N, X], of P, in nats."""
+    top_token: np.ndarray | None = None
+    """[B, N, X], token id of highest probability."""
+    baseline_entropy: np.ndarray | None = None
+    """[B], without a shift."""
+    baseline_top_token: np.ndarray | None = None
+    """[B]."""
+
+
+def sweep(
+    lm: LanguageModel,
+    probes: Probes,
+    neurons: np.ndarray,
+    shifts: np.ndarray,
+    convention: Convention = "signed",
+    site: str | None = None,
+    *,
+    target: int | None = None,
+    spread: bool = False,
+    budget_bytes: int = DEFAULT_BUDGET_BYTES,
+) -> Sweep:
+    """Shifts each neuron by each amount, one at a time, and measures the target's output exactly.
+
+    Args:
+        neurons: [N, 2], or [B, N, 2] for each prompt its own; (layer, index).
+        shifts: [X], finite.
+        convention: `signed`: a → a + x·s(a), x > 0 strengthens what the neuron does; `additive`:
+            a → a + x.
+        site: `act`, `up` or `product`; None is the model's default.
+        target: which of the K targets; may be left out if there is one.
+        spread: also measure KL, entropy and top token of the next token's distribution.
+        budget_bytes: memory for one batch, besides the weights and the result.
+
+    Returns:
+        outputs [B, N, X] and baselines, as numpy arrays.
+
+    Raises:
+        ValueError: bad neurons, shifts, convention, site or target, by name.
+    """
+    check_asked(lm, probes)
+    flag(spread, "spread")
+    shifts = shift_list(shifts, "shifts", lm.compute_dtype)
+    neurons = check_neurons(lm.config, neurons, len(probes))
+    rows = grid_rows(neurons, np.broadcast_to(shifts, (*neurons.shape[:2], shifts.size)))
+    found = intervene(
+        lm,
+        probes,
+        with_baselines(rows, lm.config.layers),
+        convention,
+        site,
+        target=target,
+        spread=spread,
+        budget_bytes=budget_bytes,
+    )
+    b, n, _ = neurons.shape
+    size = n * shifts.size
+
+    def shifted(values: np.ndarray) -> np.ndarray:
+        return values[:, :size].reshape(b, n, -1)
+
+    def baseline(values: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(values[:, size:], neurons[..., 0], axis=1)
+
+    measured = Sweep(
+        lm.config.site(site),
+        convention,
+        neurons,
+        shifts,
+        shifted(found.activation)[..., 0],
+        shifted(found.log_probability),
+        shifted(found.logit),
+        baseline(found.log_probability),
+        baseline(found.logit),
+    )
+    if found.spread is None:
+        return measured
+    return dataclasses.replace(
+        measured,
+        kl=shifted(found.spread.kl),
+        entropy=shifted(found.spread.entropy),
+        top_token=shifted(found.spread.top_token),
+        baseline_entropy=baseline(found.spread.entropy)[:, 0],
+        baseline_top_token=baseline(found.spread.top_token)[:, 0],
+    )

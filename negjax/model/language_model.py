@@ -1,0 +1,77 @@
+"""A loaded model: what it computes, its parameters, its tokenizer and where it came from."""
+
+import contextlib
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from negjax.checks import instance
+from negjax.model.config import ModelConfig
+from negjax.model.layers import compute_dtype
+from negjax.process.quiet import transformers
+from negjax.records import cut
+
+SHOWN_DIGITS = 12
+"""Of the fingerprint, in a model's repr."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageModel:
+    """A loaded model: structure, parameters and tokenizer. First argument of most functions.
+
+    Not a pytree: `graphdef` and `config` are static, `params` is the pytree.
+    """
+
+    name: str
+    """What it was loaded as: a path, hub id or known name."""
+    config: ModelConfig
+    graphdef: nnx.GraphDef
+    """Structure of the `Transformer`; `nnx.merge(graphdef, params)` gives the module back."""
+    params: nnx.State
+    """Parameters; those of the blocks are stacked along a leading axis L."""
+    tokenizer: transformers.PreTrainedTokenizerBase
+    fingerprint: str
+    """SHA-256 over the weights as converted: names, shapes, dtypes, bytes."""
+    precision: str = "highest"
+    """`jax.default_matmul_precision` of every computation with this model."""
+    assumed_harmless: tuple[str, ...] = ()
+    """Settings of its file that negjax does not know and that `load` was told to ignore."""
+
+    def __repr__(self) -> str:
+        c = self.config
+        assumed = f", assumed harmless: {len(self.assumed_harmless)}" * bool(self.assumed_harmless)
+        return (
+            f"LanguageModel({cut(self.name)!r}: {c.family}, {c.layers} layers × {c.neurons:,} "
+            f"neurons, {self.parameter_count:,} parameters\n  {self.dtype.name}, precision "
+            f"{cut(self.precision)!r}, fingerprint {self.fingerprint[:SHOWN_DIGITS]}…{assumed})"
+        )
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """dtype of the weights."""
+        return jax.tree.leaves(self.params)[0].dtype
+
+    @property
+    def compute_dtype(self) -> jnp.dtype:
+        """dtype of activations and results."""
+        return compute_dtype(self.dtype)
+
+    def numerics(self) -> contextlib.AbstractContextManager[None]:
+        """Pins the precision of matrix products, which accelerators lower unless told otherwise."""
+        return jax.default_matmul_precision(self.precision)
+
+    @property
+    def parameter_count(self) -> int:
+        """Entries of all parameters."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.params))
+
+
+def check_model(value: object, name: str = "lm") -> LanguageModel:
+    """Refuses what is no language model.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    return instance(value, name, LanguageModel, "what negjax.load returns")

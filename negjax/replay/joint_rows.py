@@ -1,0 +1,96 @@
+"""Many neurons at once: rows of the suffix replayed with a sparse set of shifts each.
+
+The rows enter at the lowest layer that any of them changes, as the unperturbed residual there, and
+run through all layers above it with their shifts; nothing below runs again.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from negjax.model.transformer import Transformer
+from negjax.replay.readout import Scores, read_rows
+from negjax.replay.rows import prefix_seen, row_places
+from negjax.replay.suffixes import (
+    Prefix,
+    Suffix,
+    Trace,
+    block_at,
+    shifted_block,
+    stacked_blocks,
+    take_read,
+    take_scored,
+)
+
+
+class Entries(NamedTuple):
+    """E entries of the rows' shifts [L, R, F], in any order; layer L marks padding."""
+
+    layer: jax.Array
+    """[E], integers."""
+    row: jax.Array
+    """[E], integers."""
+    neuron: jax.Array
+    """[E], index within the layer."""
+    value: jax.Array
+    """[E], a shift, or what the activation is set to."""
+
+
+def replay_sets(
+    model: Transformer,
+    prefix: Prefix | None,
+    suffix: Suffix,
+    trace: Trace,
+    entries: Entries,
+    lowest: jax.Array,
+    targets: jax.Array,
+    real: jax.Array,
+    *,
+    rows: int,
+    site: str,
+    signed: bool,
+    clamp: bool,
+    spread: bool,
+) -> Scores:
+    """What R rows of each prompt predict, each with its entries, the same for all prompts.
+
+    Args:
+        entries: none of row 0, which is what the spread compares with.
+        lowest: no entry lies below this layer.
+        targets, real: [P, K, M], token ids and which of them count.
+        signed: shifts count along the sign s(a) of the unperturbed activation.
+        clamp: values replace activations instead.
+    """
+    graphdef, params = stacked_blocks(model)
+    layers, prompts, neurons = trace.at_read[site].shape
+    dtype = trace.mid.dtype
+    at = (entries.layer, entries.row, entries.neuron)
+    shape = (layers, rows, neurons)
+    shift = jnp.zeros(shape, dtype).at[at].add(entries.value.astype(dtype), mode="drop")
+    held = jnp.zeros(shape, bool).at[at].set(True, mode="drop") if clamp else None
+    where = row_places(prefix, suffix, dtype)
+
+    def run_layer(layer: jax.Array, resid: jax.Array) -> jax.Array:
+        block = block_at(graphdef, params, layer)
+        shift_prf = jnp.broadcast_to(shift[layer], (prompts, rows, neurons))
+        if signed and not clamp:
+            positive = trace.at_read[site][layer] > 0
+            shift_prf = jnp.where(positive[:, None], shift_prf, -shift_prf)
+        return shifted_block(
+            block,
+            resid,
+            shift_prf,
+            where,
+            prefix_seen(block, prefix, layer, suffix, where),
+            suffix,
+            site,
+            held=None if held is None else held[layer],
+        )
+
+    entering = trace.entering[lowest][:, None]
+    resid = jnp.broadcast_to(entering, (prompts, rows, *entering.shape[2:]))
+    resid = jax.lax.fori_loop(lowest, layers, run_layer, resid)
+    scored = take_scored(resid, suffix, targets.shape[2])
+    unperturbed = take_read(resid[:, 0], suffix) if spread else None
+    return read_rows(model, scored, targets, real, 1, rows, unperturbed)

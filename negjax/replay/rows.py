@@ -1,0 +1,179 @@
+"""Intervention sweeps as a batch of residuals that enter the network above their neuron's layer.
+
+Shifting neuron i of layer l by δ adds δ · ∂(FFN out)/∂a_i to that layer's FFN output, at the read
+position: δ · W_down[i] at sites `act` and `product`, δ · act(gate_i) · W_down[i] at `up`. What lies
+below is the unperturbed replay's, so a row starts as the residual leaving layer l and runs through
+layers l+1 … L-1 alone.
+
+Rows are sorted by layer, so those already inside the network at layer l are the first n of the
+buffer. Each layer's weights are fetched once and applied to those rows chunk by chunk, and by
+quarters of a chunk to what fills none; the numbers of chunks are traced loop bounds. One
+compilation therefore serves any mixture of layers, and hardly a row is computed only as padding.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from negjax.model.attention import KeysValues
+from negjax.model.transformer import Block, Transformer, Where
+from negjax.replay.chunks import over_chunks
+from negjax.replay.readout import Scores, read_rows
+from negjax.replay.suffixes import (
+    Prefix,
+    Suffix,
+    Trace,
+    block_at,
+    stacked_blocks,
+    take_read,
+    take_scored,
+)
+from negjax.replay.tails import read_with_tails, worthwhile
+
+
+class Rows(NamedTuple):
+    """R interventions of each of P prompts, sorted by layer; layer L marks padding."""
+
+    layer: jax.Array
+    """[P, R], integers."""
+    neuron: jax.Array
+    """[P, R], index within the layer."""
+    delta: jax.Array
+    """[P, R], added to the activation."""
+
+
+def enter_rows(
+    model: Transformer, suffix: Suffix, trace: Trace, rows: Rows, site: str
+) -> jax.Array:
+    """Residuals [P, R, S, D] leaving each row's layer, its neuron shifted by its delta."""
+    graphdef, params = stacked_blocks(model)
+    down = model.blocks.ffn.down.kernel[...]
+    at_read = jnp.arange(suffix.tokens.shape[1]) == suffix.read[:, None]
+    dtype = trace.mid.dtype
+
+    def enter(
+        prompt: jax.Array, layer: jax.Array, neuron: jax.Array, delta: jax.Array
+    ) -> jax.Array:
+        # Padding rows point past the last layer; they are never read, so any layer will do.
+        layer = jnp.minimum(layer, down.shape[0] - 1)
+        if site == "up":
+            delta = delta * trace.at_read["gate"][layer, prompt, neuron]
+        write = delta.astype(dtype) * down[layer, neuron].astype(dtype)
+        ffn_out = trace.ffn_out[layer, prompt] + jnp.where(at_read[prompt][:, None], write, 0)
+        return block_at(graphdef, params, layer).finish(trace.mid[layer, prompt], ffn_out)
+
+    prompts = jnp.arange(rows.layer.shape[0])
+    per_row = jax.vmap(enter, in_axes=(None, 0, 0, 0))
+    return jax.vmap(per_row)(prompts, rows.layer, rows.neuron, rows.delta)
+
+
+def row_places(prefix: Prefix | None, suffix: Suffix, dtype: jnp.dtype) -> Where:
+    """Where rows stand.
+
+    One token a row: taken as the origin of positions, it is never rotated, the prefix is, once.
+    float64 keeps to absolute positions, whose sines, rounded to float32, define the model.
+    """
+    alone = suffix.tokens.shape[1] == 1 and dtype == jnp.float32
+    at_origin = prefix is not None and alone
+    prefix_mask = None if prefix is None else prefix.mask
+    return Where(None if at_origin else suffix.positions, suffix.mask, prefix_mask)
+
+
+def prefix_seen(
+    block: Block, prefix: Prefix | None, layer: jax.Array, suffix: Suffix, where: Where
+) -> KeysValues | None:
+    """The prefix's keys and values in a layer, as rows at `where` see them."""
+    if prefix is None:
+        return None
+    keys_values = KeysValues(*(kv[layer] for kv in prefix.layers))
+    if where.positions is None:
+        return block.attention.seen_from(keys_values, suffix.positions[:, 0])
+    return keys_values
+
+
+def sweep_rows(
+    model: Transformer,
+    prefix: Prefix | None,
+    suffix: Suffix,
+    trace: Trace,
+    rows: Rows,
+    targets: jax.Array,
+    real: jax.Array,
+    *,
+    site: str,
+    chunk: int,
+    unperturbed: jax.Array | None = None,
+    spread: bool = False,
+) -> Scores:
+    """What each row predicts under its intervention.
+
+    Args:
+        targets, real: [P, K, M], token ids and which of them count.
+        chunk: rows of each prompt computed at once; divides R.
+        unperturbed: [P, D], last residual at the read position. With it, rows that are many need
+            not read the whole vocabulary (`negjax.replay.tails`).
+        spread: also measure the spread, for which `unperturbed` must be given.
+    """
+    graphdef, params = stacked_blocks(model)
+    layers = trace.mid.shape[0]
+    where = row_places(prefix, suffix, trace.mid.dtype)
+    resid = enter_rows(model, suffix, trace, rows, site)
+
+    def run_layer(layer: jax.Array, resid: jax.Array) -> jax.Array:
+        block = block_at(graphdef, params, layer)
+        keys_values = prefix_seen(block, prefix, layer, suffix, where)
+
+        def run_chunk(size: int, i: jax.Array, resid: jax.Array) -> jax.Array:
+            before = jax.lax.dynamic_slice_in_dim(resid, i * size, size, axis=1)
+            entered = jax.lax.dynamic_slice_in_dim(rows.layer, i * size, size, axis=1) < layer
+            after = block(before, where, keys_values)
+            after = jnp.where(entered[:, :, None, None], after, before)
+            return jax.lax.dynamic_update_slice_in_dim(resid, after, i * size, axis=1)
+
+        inside = (rows.layer < layer).sum(1).max()
+        return over_chunks(inside, chunk, chunk * suffix.tokens.size, run_chunk, resid)
+
+    lowest = rows.layer.min()
+    resid = jax.lax.fori_loop(lowest + 1, layers, run_layer, resid)
+
+    scored = take_scored(resid, suffix, targets.shape[2])
+    prompts, count, scored_tokens, _ = scored.shape
+    alone = prompts == scored_tokens == 1 and worthwhile(model, count, scored.dtype)
+    if alone and unperturbed is not None and not spread:
+        used = (rows.layer < layers).sum()
+        return read_with_tails(model, scored, targets, real, used, chunk, unperturbed)
+    chunks = used_chunks(rows, layers, chunk)
+    before = unperturbed if spread else None
+    return read_rows(model, scored, targets, real, chunks, chunk, before)
+
+
+def used_chunks(rows: Rows, layers: int, chunk: int) -> jax.Array:
+    """How many chunks hold all rows but padding."""
+    return ((rows.layer < layers).sum(1).max() + chunk - 1) // chunk
+
+
+def read_writes(
+    model: Transformer,
+    suffix: Suffix,
+    trace: Trace,
+    rows: Rows,
+    targets: jax.Array,
+    real: jax.Array,
+    *,
+    chunk: int,
+) -> Scores:
+    """What the head says at once of a neuron's write, δ · W_down[i], on the residual it joins.
+
+    No layer above runs, and nothing else that its feed-forward layer writes takes part.
+
+    Args:
+        targets, real: [P, K, 1], token ids and which of them count.
+        chunk: rows of each prompt computed at once; divides R.
+    """
+    tokens, positions, mask = (take_read(x, suffix)[:, None] for x in suffix[:3])
+    alone = Suffix(tokens, positions, mask, suffix.read * 0)
+    mid = jax.vmap(lambda x: take_read(x, suffix))(trace.mid)[:, :, None]
+    own = trace._replace(mid=mid, ffn_out=jnp.zeros_like(mid))
+    resid = enter_rows(model, alone, own, rows, "product")
+    return read_rows(model, resid, targets, real, used_chunks(rows, len(mid), chunk), chunk)

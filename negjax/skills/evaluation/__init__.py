@@ -1,0 +1,1 @@
+"""How well probes do, on which neurons, and what sets of neurons share."""

@@ -1,0 +1,1 @@
+"""Files and folders that survive a kill, and files as users have them. Knows no study."""

@@ -1,0 +1,356 @@
+"""The folder of a run: measurements saved group by group, and the tables and pictures made of them.
+
+A folder holds `settings.json` (what was asked), `measurements.zarr` (the arrays), `progress.json`
+(which groups of them are finished) and whatever a study writes beside them. Every file appears
+under its name whole or not at all, and a group counts as finished only after its arrays are
+written: a run that is interrupted, killed or out of disk space goes on where it stopped.
+"""
+
+import hashlib
+import json
+import shutil
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import zarr
+from pyarrow import parquet
+
+from negjax import checks as given
+from negjax.records import cut, readable
+from negjax.storage.locks import LOCK, lock_folder
+from negjax.storage.whole_files import explained, read_json, remove_partial, write_json, write_whole
+
+FORMAT = 1
+"""Version of the layout; a folder of another version is not continued."""
+
+SETTINGS, PROGRESS, ARRAYS = "settings.json", "progress.json", "measurements.zarr"
+DISCARDED = "settings.discarded.json"
+"""A discarded run's settings, until all that it made is removed."""
+SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES = (
+    "summary.json",
+    "neurons.parquet",
+    "prompts.parquet",
+    "report.html",
+    "figures",
+)
+STATES, LOSSES, MODEL = "states", "losses.parquet", "model"
+"""Of a training run: states to go on from, losses by step, the trained model."""
+DOSES = "doses.parquet"
+"""Of a study of large doses: every dosed neuron."""
+SETS = "sets.parquet"
+"""Of a study of many neurons at once: every set of neurons."""
+CONTROLS = ("turned.parquet", "steered.parquet", "edited.parquet")
+"""Of a study of control: neurons turned, prompts steered, facts edited."""
+OVERLAPS = "overlaps.parquet"
+"""Of a study of a benchmark: how many items of one part stand in another."""
+ACCURACIES, TASKS, SAVED_PROBES = "accuracies.parquet", "tasks", "probes"
+"""Of a study of skills: every accuracy, what was found of each task, fitted probes."""
+OUTPUTS = (
+    *(SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES),
+    *(STATES, LOSSES, MODEL, DOSES, SETS, *CONTROLS, OVERLAPS),
+    *(ACCURACIES, TASKS, SAVED_PROBES),
+)
+"""What a study makes besides the measurements: discarded together with them."""
+
+At = tuple[int | slice, ...]
+"""Where in the leading axes of an array something lies."""
+Places = At | Mapping[str, At]
+"""One place in all arrays, or one in each by its name."""
+
+
+@readable
+@dataclass(frozen=True)
+class ArraySpec:
+    """One array of a run."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    axes: tuple[str, ...]
+    """A name an axis."""
+    meaning: str
+    """What the numbers are, with units."""
+    chunks: tuple[int, ...] | None = None
+    """Of the file layout; as written at once is best. Default: one chunk."""
+
+
+class RunFolder:
+    """A folder opened for one run, by one process. Use `open_run`; close it, or use `with`."""
+
+    def __init__(self, path: Path, lock: BinaryIO, arrays: zarr.Group, progress: dict[str, Any]):
+        self.path = path
+        self._lock, self._arrays = lock, arrays
+        self._groups: dict[str, float] = progress["seconds"]
+        self._digests: dict[str, dict[str, str]] = progress["sha256"]
+
+    def __repr__(self) -> str:
+        state = ", closed" * self._lock.closed
+        return f"RunFolder({cut(str(self.path))!r}, {len(self._groups)} groups finished{state})"
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets other processes use the folder."""
+        self._lock.close()
+
+    @property
+    def finished(self) -> Mapping[str, float]:
+        """Finished groups, and the seconds each took."""
+        return dict(self._groups)
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """Of the arrays: what they were measured with."""
+        return self._arrays.attrs.asdict()
+
+    @property
+    def arrays(self) -> frozenset[str]:
+        """Names of the arrays."""
+        return frozenset(self._arrays.array_keys())
+
+    def save(
+        self, group: str, at: Places, values: Mapping[str, np.ndarray], seconds: float
+    ) -> None:
+        """Writes a group's arrays, then records it as finished, with their digests.
+
+        Raises:
+            OSError: the disk is full or failed; groups saved before are kept.
+        """
+        found = {}
+        with explained(self.path, f"{group} could not be saved"):
+            for name, value in values.items():
+                array = _array(self._arrays, name)
+                array[_place(at, name)] = value
+                found[name] = _digest(np.asarray(value, array.dtype))
+            groups, digests = self._groups | {group: seconds}, self._digests | {group: found}
+            write_json(self.path / PROGRESS, {"seconds": groups, "sha256": digests})
+        self._groups, self._digests = groups, digests
+
+    def check(self, group: str, at: Places) -> bool:
+        """Whether a group is finished and all that it saved can be read back as it was.
+
+        If not, it does not count as finished any more.
+        """
+        try:
+            whole = group in self._groups and all(
+                _digest(self.read(name, _place(at, name))) == digest
+                for name, digest in self._digests.get(group, {}).items()
+            )
+        except (ValueError, RuntimeError):
+            # What the decompression of a damaged chunk raises.
+            whole = False
+        if not whole:
+            self._groups.pop(group, None)
+        return whole
+
+    def read(self, name: str, at: At = ()) -> np.ndarray:
+        """Part of an array, or all of it; what no group has written is 0 or NaN."""
+        return np.asarray(_array(self._arrays, name)[at])
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> Path:
+        """Writes a JSON object; NaN and infinities are refused."""
+        return self._written(name, lambda file: write_json(file, value))
+
+    def write_table(self, name: str, table: pa.Table) -> Path:
+        """Writes a Parquet file."""
+        return self._written(
+            name, lambda file: write_whole(file, lambda out: parquet.write_table(table, out))
+        )
+
+    def write_bytes(self, name: str, data: bytes) -> Path:
+        """Writes any file."""
+        return self._written(name, lambda file: write_whole(file, lambda out: out.write(data)))
+
+    def _written(self, name: str, write: Callable[[Path], None]) -> Path:
+        file = self.path / name
+        with explained(self.path, f"{name} could not be written"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write(file)
+        return file
+
+
+def open_run(
+    path: str | Path,
+    settings: Mapping[str, Any],
+    specs: Mapping[str, ArraySpec],
+    *,
+    attributes: Mapping[str, Any],
+    overwrite: bool = False,
+) -> RunFolder:
+    """Opens the folder of a run: a new one, or one of the same settings, to go on with it.
+
+    Args:
+        path: made where it does not exist.
+        settings: what determines the measurements, as JSON values.
+        specs: the arrays to measure.
+        attributes: of the Zarr group, as JSON values.
+        overwrite: discard a run that is there already.
+
+    Raises:
+        ValueError: the folder holds a run with other settings, files that no run wrote, or damaged
+            files; or another process is using it.
+    """
+    path = given.path(path, "path")
+    if path.is_file():
+        raise ValueError(f"{path} is a file, expected a folder for the run; pass another folder")
+    with explained(path, "the run could not be started"):
+        path.mkdir(parents=True, exist_ok=True)
+        fresh = not (path / LOCK).exists()
+        lock = lock_folder(path)
+    try:
+        with explained(path, "the run could not be started"):
+            arrays = _prepare(path, settings, specs, attributes, overwrite)
+        return RunFolder(path, lock, arrays, _progress(path))
+    except BaseException:
+        # Somebody's folder that is refused stays as it was.
+        if fresh and not (path / SETTINGS).exists():
+            (path / LOCK).unlink(missing_ok=True)
+        lock.close()
+        raise
+
+
+def open_finished(path: str | Path, settings: Mapping[str, Any]) -> RunFolder | None:
+    """Opens a run of these settings that has its summary, to be read: by any number of processes.
+
+    Raises:
+        ValueError: the folder holds a run with other settings, or damaged files; or a process is
+            writing it.
+    """
+    path = given.path(path, "path")
+    if not (path / SUMMARY).is_file():
+        return None
+    lock = lock_folder(path, shared=True)
+    try:
+        _check_same(path, {"format": FORMAT, "key": settings_key(settings), "settings": settings})
+        arrays = zarr.open_group(path / ARRAYS, mode="r", zarr_format=3)
+        return RunFolder(path, lock, arrays, _progress(path))
+    except BaseException:
+        lock.close()
+        raise
+
+
+def settings_key(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of settings: the same for the same content, in whatever order it was given."""
+    text = json.dumps(settings, sort_keys=True, allow_nan=False, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _prepare(
+    path: Path,
+    settings: Mapping[str, Any],
+    specs: Mapping[str, ArraySpec],
+    attributes: Mapping[str, Any],
+    overwrite: bool,
+) -> zarr.Group:
+    """The run's arrays: those that are there, or empty ones."""
+    asked = {"format": FORMAT, "key": settings_key(settings), "settings": dict(settings)}
+    if (path / SETTINGS).exists():
+        if not overwrite:
+            _check_same(path, asked)
+            remove_partial(path, ARRAYS)
+            return zarr.open_group(path / ARRAYS, mode="r+", zarr_format=3)
+        # A kill after it leaves a folder without a run, whose outputs are known to be a run's.
+        (path / SETTINGS).replace(path / DISCARDED)
+    _refuse_strangers(path)
+    outputs = OUTPUTS if (path / DISCARDED).exists() else ()
+    for name in (PROGRESS, ARRAYS, *outputs, DISCARDED):
+        _remove(path / name)
+    remove_partial(path, ARRAYS)
+    arrays = zarr.open_group(path / ARRAYS, mode="w", zarr_format=3, attributes=dict(attributes))
+    for name, spec in specs.items():
+        arrays.create_array(
+            name,
+            shape=spec.shape,
+            dtype=spec.dtype,
+            chunks=spec.chunks or tuple(max(1, size) for size in spec.shape),
+            fill_value=float("nan") if np.issubdtype(np.dtype(spec.dtype), np.floating) else 0,
+            dimension_names=spec.axes,
+            attributes={"meaning": spec.meaning},
+        )
+    write_json(path / PROGRESS, {"seconds": {}, "sha256": {}})
+    write_json(path / SETTINGS, asked)
+    return arrays
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _refuse_strangers(path: Path) -> None:
+    """Refuses a folder with anything in it but a discarded run, or one that never began.
+
+    Settings are written last, so that such a run has no outputs: those are somebody's.
+    """
+    if (path / DISCARDED).exists():
+        return
+    known = {PROGRESS, ARRAYS, LOCK}
+    strangers = sorted(
+        file.name
+        for file in path.iterdir()
+        if file.name not in known and not file.name.endswith(".partial")
+    )
+    if strangers:
+        raise ValueError(
+            f"{path} holds files that no run wrote ({', '.join(strangers[:3])}); "
+            "pass another folder, or an empty one"
+        )
+
+
+def _check_same(path: Path, asked: Mapping[str, Any]) -> None:
+    found = read_json(path / SETTINGS)
+    if found.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} was written in layout {found.get('format')}, this is {FORMAT}; "
+            "pass another folder, or overwrite=True to discard it"
+        )
+    if found.get("key") == asked["key"]:
+        return
+    before, now = found.get("settings", {}), asked["settings"]
+    differing = [
+        f"{name} was {json.dumps(before.get(name))}, now {json.dumps(now.get(name))}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+    raise ValueError(
+        f"{path} holds a run with other settings ({'; '.join(differing)}); "
+        "pass another folder, or overwrite=True to discard it"
+    )
+
+
+def _progress(path: Path) -> dict[str, Any]:
+    """Finished groups' seconds, and the digests of what they saved."""
+    found = {"sha256": {}, **read_json(path / PROGRESS)}
+    if not all(isinstance(found.get(name), dict) for name in ("seconds", "sha256")):
+        raise ValueError(f"{path / PROGRESS} is damaged; pass overwrite=True to measure anew")
+    return found
+
+
+def _place(at: Places, name: str) -> At:
+    return at[name] if isinstance(at, Mapping) else at
+
+
+def _digest(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array:
+    found = group[name]
+    if not isinstance(found, zarr.Array):
+        raise ValueError(f"{name} is no array of this run")
+    return found

@@ -1,0 +1,1 @@
+"""From files to parameters and back: loading, saving, conversion, the hub, families, formats."""

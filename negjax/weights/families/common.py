@@ -1,0 +1,79 @@
+"""What a family is: how its configs and weights map to negjax's."""
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from negjax.model.config import ModelConfig
+from negjax.weights.conversion import Table
+from negjax.weights.families.settings import Settings
+
+HF_NAMES_BY_ACTIVATION = {
+    "silu": "silu",
+    "gelu": "gelu",
+    "gelu_tanh": "gelu_pytorch_tanh",
+    "relu": "relu",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Family:
+    """How one `model_type` of Hugging Face configs maps to a `ModelConfig` and its weights."""
+
+    name: str
+    """`model_type` in config.json."""
+    architectures: Collection[str]
+    """Known values of `architectures`; the first is written at export."""
+    read: Callable[[Settings], ModelConfig]
+    """`ModelConfig` of a config.json; `config_from_hf` does the rest."""
+    write: Callable[[ModelConfig], dict[str, Any]]
+    """The inverse: config.json but for `model_type` and `architectures`. Raises a ValueError where
+    config.json cannot say what the model computes."""
+    table: Callable[[ModelConfig], Table]
+    """Which tensor goes where."""
+    harmless: Collection[str] = frozenset()
+    """Keys of its config.json that change nothing, beside those of every family."""
+
+    def config_from_hf(
+        self, raw: Mapping[str, Any], origin: str, assume_harmless: Sequence[str] = ()
+    ) -> ModelConfig:
+        """`ModelConfig` of a config.json.
+
+        Args:
+            raw: the parsed file.
+            origin: the file, for errors.
+            assume_harmless: unknown keys that change nothing, as the caller says; of one inside an
+                object, `outer.inner`.
+
+        Raises:
+            ValueError: a key is missing, wrong, or asks for something not implemented.
+            UnknownSettingsError: keys are unknown; the error names all of them.
+            WrongAssumptionError: `assume_harmless` names what is not in the file, or is read.
+        """
+        for architecture in raw.get("architectures") or ():
+            if architecture not in self.architectures:
+                raise ValueError(
+                    f"{origin}: architecture {architecture!r} is not one that negjax knows of "
+                    f"model_type {self.name!r}: {', '.join(self.architectures)}"
+                )
+        settings = Settings(raw, origin)
+        settings.only("auto_map", None)
+        for key in ("is_encoder_decoder", "tie_encoder_decoder", "add_cross_attention"):
+            settings.only(key, False)
+        config = self.read(settings)
+        # It says that attention looks back only, which a causal model's always does.
+        settings.only("is_decoder", *((False, True) if config.causal else (False,)))
+        settings.finish(self.harmless, assume_harmless)
+        return config
+
+    def config_to_hf(self, config: ModelConfig) -> dict[str, Any]:
+        """A config.json that `config_from_hf` maps to `config`.
+
+        Raises:
+            ValueError: config.json has no way to say what the model computes.
+        """
+        return {
+            "model_type": self.name,
+            "architectures": [next(iter(self.architectures))],
+            **self.write(config),
+        }

@@ -1,0 +1,314 @@
+"""A tokenizer from the metadata of a GGUF file, without PyTorch and without a network.
+
+A GGUF file holds no `tokenizer.json`. It names a kind of tokenizer (`tokenizer.ggml.model`) and a
+way to cut text before merging (`tokenizer.ggml.pre`), and lists tokens, their types, and merges or
+scores. Names and defaults are those of the GGUF specification and of llama.cpp's
+`src/llama-vocab.cpp`; the patterns are those of the `tokenizer.json` each model family publishes.
+What is not implemented is an error: a tokenizer that is almost right changes every number computed
+after it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import BPE
+
+from negjax.process.quiet import transformers
+
+# `tokenizer.ggml.token_type`, in the GGUF specification's numbers.
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)
+
+_SPACE = "\u2581"  # what SentencePiece writes for a space
+
+_ROLES = {
+    "bos_token": "bos_token_id",
+    "eos_token": "eos_token_id",
+    "unk_token": "unknown_token_id",
+    "pad_token": "padding_token_id",
+}
+
+
+@dataclass(frozen=True)
+class _Pre:
+    """How a byte-level tokenizer cuts text into words before it merges within them."""
+
+    pattern: str | None = None  # None: GPT-2's own, built into `ByteLevel`
+    single_digits: bool = False  # every digit a word, before the pattern is applied
+    nfc: bool = False  # text is brought to Unicode's composed form first
+    whole_words: bool = False  # a word that is a token is taken whole, whatever the merges say
+    add_bos: bool = False  # where the file does not say
+
+
+# Llama 3 and Qwen differ in how many digits make a word.
+_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|DIGITS"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+# Mistral's Tekken has no contractions, and starts a word where lower case turns to upper case.
+_TEKKEN = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_LLAMA3 = _Pre(_WORDS.replace("DIGITS", r"\p{N}{1,3}"), whole_words=True, add_bos=True)
+
+_PRE = {
+    "gpt-2": _Pre(),
+    "llama-bpe": _LLAMA3,
+    "llama-v3": _LLAMA3,
+    "llama3": _LLAMA3,
+    "qwen2": _Pre(_WORDS.replace("DIGITS", r"\p{N}"), nfc=True),
+    "smollm": _Pre(single_digits=True),
+    "tekken": _Pre(_TEKKEN, whole_words=True, add_bos=True),
+}
+
+
+def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> transformers.PreTrainedTokenizerFast:
+    """Builds the tokenizer that a GGUF file describes.
+
+    Implemented are byte-level BPE (`tokenizer.ggml.model` "gpt2") and SentencePiece BPE with byte
+    fallback ("llama"). Token ids are the file's. Control and unknown tokens, and those that the
+    file names as BOS, EOS, unknown or padding, are special: parsed as one id, left out by
+    `skip_special_tokens`. User-defined tokens are parsed as one id too, and always decoded.
+
+    Decoding gives the text back, except where the published tokenizers do not either: a character
+    without tokens for its bytes is dropped (SmolLM2 lacks some control characters), Qwen's composes
+    characters (NFC), and SentencePiece's reads U+2581 as a space and, where it puts a space in
+    front of the text, also puts one behind every added token.
+
+    Args:
+        metadata: field name to Python value, as from
+            `{k: f.contents() for k, f in gguf.GGUFReader(path).fields.items()}`.
+
+    Returns:
+        A tokenizer with the file's chat template. It adds BOS and EOS as the file says; where it
+        does not say, as llama.cpp does: BOS for "llama", and for "gpt2" with the cuts of Llama 3
+        or Tekken; never EOS.
+
+    Raises:
+        ValueError: for a tokenizer or value that is not implemented, and for metadata that is
+            missing or contradicts itself.
+
+    Source: the GGUF specification (ggml-org/ggml, docs/gguf.md); llama.cpp, src/llama-vocab.cpp.
+    """
+    model = _field(metadata, "model", str)
+    if model not in ("gpt2", "llama"):
+        raise _error(
+            "model",
+            f"is {model!r}, which is not implemented",
+            "'gpt2' (byte-level BPE) or 'llama' (SentencePiece BPE)",
+        )
+    vocabulary = _read_vocabulary(metadata)
+    if model == "gpt2":
+        pre = _read_pre(metadata)
+        tokenizer, default_bos = _byte_level(metadata, vocabulary, pre), pre.add_bos
+    else:
+        tokenizer, default_bos = _sentencepiece(metadata, vocabulary), True
+    tokenizer.add_special_tokens(vocabulary.special)
+    tokenizer.add_tokens(vocabulary.user_defined)
+
+    adds = {
+        "add_bos_token": _field(metadata, "add_bos_token", bool, default_bos),
+        "add_eos_token": _field(metadata, "add_eos_token", bool, False),
+    }
+    for flag, role in (("add_bos_token", "bos_token"), ("add_eos_token", "eos_token")):
+        if adds[flag] and role not in vocabulary.roles:
+            raise _error(
+                _ROLES[role], "is missing", f"an id, since {flag} is true in the file or by default"
+            )
+    # From these flags the wrapper makes the template post-processor, and makes it anew when
+    # somebody changes them.
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        clean_up_tokenization_spaces=False,
+        chat_template=metadata.get("tokenizer.chat_template"),
+        **adds,
+        **vocabulary.roles,
+    )
+
+
+def _error(name: str, found: str, expected: str) -> ValueError:
+    return ValueError(
+        f"tokenizer.ggml.{name} {found}; expected {expected}. Load the tokenizer from a Hugging "
+        "Face directory instead, or convert the model to GGUF again."
+    )
+
+
+_REQUIRED: Any = object()
+
+
+def _field(metadata: Mapping[str, Any], name: str, kind: type, default: Any = _REQUIRED) -> Any:
+    value = metadata.get(f"tokenizer.ggml.{name}", default)
+    if value is _REQUIRED:
+        raise _error(name, "is missing", f"a value of type {kind.__name__}")
+    # By the exact type: to `isinstance` True is an int, and as an id it would be 1.
+    if value is not default and type(value) is not kind:
+        raise _error(name, f"is {value!r}", f"a value of type {kind.__name__}")
+    return value
+
+
+@dataclass(frozen=True)
+class _Vocabulary:
+    ids: dict[str, int]
+    """Every token's id, its index in the file; in that order."""
+    types: list[int]
+    roles: dict[str, str]
+    """bos_token and the like: those that the file names."""
+    special: list[AddedToken]
+    user_defined: list[AddedToken]
+
+
+def _read_vocabulary(metadata: Mapping[str, Any]) -> _Vocabulary:
+    tokens: list[str] = _field(metadata, "tokens", list)
+    types: list[int] = _field(metadata, "token_type", list)
+    if len(types) != len(tokens):
+        raise _error("token_type", f"has {len(types)} entries", f"{len(tokens)}, one per token")
+    ids: dict[str, int] = {}
+    for index, token in enumerate(tokens):
+        if types[index] not in range(_NORMAL, _BYTE + 1):
+            raise _error(
+                f"token_type[{index}]", f"({token!r}) is {types[index]}", "1 (normal) to 6 (byte)"
+            )
+        if token in ids:
+            raise _error(
+                f"tokens[{index}]", f"is {token!r}, as is tokens[{ids[token]}]", "distinct tokens"
+            )
+        ids[token] = index
+
+    roles: dict[str, str] = {}
+    for role, name in _ROLES.items():
+        index = _field(metadata, name, int, None)
+        if index is None:
+            continue
+        if not 0 <= index < len(tokens):
+            raise _error(name, f"is {index}", f"0 to {len(tokens) - 1}")
+        # Made special, an ordinary token would be cut out of every text it occurs in.
+        if types[index] not in (_UNKNOWN, _CONTROL, _USER_DEFINED):
+            raise _error(
+                name,
+                f"is {index}, {tokens[index]!r}, of token_type {types[index]}",
+                "a token of type 2 (unknown), 3 (control) or 4 (user defined)",
+            )
+        roles[role] = tokens[index]
+
+    named = set(roles.values())
+    special, user_defined = [], []
+    for token, kind in zip(tokens, types, strict=True):
+        if kind in (_UNKNOWN, _CONTROL) or token in named:
+            special.append(AddedToken(token, special=True, normalized=False))
+        elif kind == _USER_DEFINED:
+            user_defined.append(AddedToken(token, special=False, normalized=False))
+    return _Vocabulary(ids, types, roles, special, user_defined)
+
+
+def _read_merges(metadata: Mapping[str, Any], ids: Mapping[str, int]) -> list[tuple[str, str]]:
+    merges = []
+    for index, merge in enumerate(_field(metadata, "merges", list)):
+        parts = merge.split(" ")
+        if len(parts) != 2 or not all(parts):
+            raise _error(f"merges[{index}]", f"is {merge!r}", "two tokens with one space between")
+        for token in (*parts, "".join(parts)):
+            if token not in ids:
+                raise _error(
+                    f"merges[{index}]", f"is {merge!r}", f"{token!r} to be in tokenizer.ggml.tokens"
+                )
+        merges.append((parts[0], parts[1]))
+    return merges
+
+
+def _read_pre(metadata: Mapping[str, Any]) -> _Pre:
+    name = _field(metadata, "pre", str, None)
+    if name not in _PRE:
+        found = "is missing" if name is None else f"is {name!r}, which is not implemented"
+        raise _error("pre", found, f"one of {', '.join(map(repr, _PRE))}")
+    return _PRE[name]
+
+
+def _byte_level(metadata: Mapping[str, Any], vocabulary: _Vocabulary, pre: _Pre) -> Tokenizer:
+    if _field(metadata, "add_space_prefix", bool, False):
+        raise _error("add_space_prefix", "is true", "false where tokenizer.ggml.model is 'gpt2'")
+    merges = _read_merges(metadata, vocabulary.ids)
+    tokenizer = Tokenizer(BPE(vocabulary.ids, merges, ignore_merges=pre.whole_words))
+    if pre.nfc:
+        tokenizer.normalizer = normalizers.NFC()
+    steps: list[Any] = []
+    if pre.single_digits:
+        steps.append(pre_tokenizers.Digits(individual_digits=True))
+    if pre.pattern is not None:
+        steps.append(pre_tokenizers.Split(Regex(pre.pattern), behavior="isolated"))
+    steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pre.pattern is None))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
+
+    # The decoder reads every character as the byte it stands for, in added tokens too, though
+    # those are plain text: "é" would come out as the byte E9, not as its two bytes in UTF-8. So
+    # such tokens are first spelled in bytes. Tokens are distinct: a whole one matches no other.
+    alphabet = set(pre_tokenizers.ByteLevel.alphabet())
+    spell = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    respell = [
+        decoders.Replace(
+            Regex(rf"\A{re.escape(added.content)}\z"), spell.pre_tokenize_str(added.content)[0][0]
+        )
+        for added in (*vocabulary.special, *vocabulary.user_defined)
+        if set(added.content) <= alphabet and not added.content.isascii()
+    ]
+    tokenizer.decoder = decoders.Sequence([*respell, decoders.ByteLevel()])
+    return tokenizer
+
+
+def _sentencepiece(metadata: Mapping[str, Any], vocabulary: _Vocabulary) -> Tokenizer:
+    if _field(metadata, "remove_extra_whitespaces", bool, False):
+        raise _error(
+            "remove_extra_whitespaces", "is true", "false where tokenizer.ggml.model is 'llama'"
+        )
+    unknown = vocabulary.roles.get("unk_token")
+    missing = {f"<0x{byte:02X}>" for byte in range(256)} - vocabulary.ids.keys()
+    if missing and unknown is None:
+        raise _error(
+            "tokens",
+            f"lacks {len(missing)} byte tokens, {min(missing)!r} first",
+            "all 256 of them, or tokenizer.ggml.unknown_token_id for what has no tokens",
+        )
+    if "tokenizer.ggml.merges" in metadata:
+        merges = _read_merges(metadata, vocabulary.ids)
+    else:
+        merges = _merges_from_scores(_field(metadata, "scores", list), vocabulary)
+    tokenizer = Tokenizer(
+        BPE(vocabulary.ids, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True)
+    )
+    spaces = normalizers.Replace(" ", _SPACE)
+    unspaces = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    if _field(metadata, "add_space_prefix", bool, True):
+        # Not `Metaspace`, which puts no space in front of one: " a" and "a" would be the same.
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(_SPACE), spaces])
+        tokenizer.decoder = decoders.Sequence([*unspaces, decoders.Strip(" ", 1, 0)])
+    else:
+        tokenizer.normalizer = spaces
+        tokenizer.decoder = decoders.Sequence(unspaces)
+    return tokenizer
+
+
+def _merges_from_scores(scores: list[float], vocabulary: _Vocabulary) -> list[tuple[str, str]]:
+    # SentencePiece joins the neighbours whose joint token scores best. As a list of merges: every
+    # way to cut a token into two others, best token first; among equals, as transformers'
+    # conversion has it, longer left part first, then longer right part, then the file's order.
+    if len(scores) != len(vocabulary.ids):
+        raise _error("scores", f"has {len(scores)} entries", f"{len(vocabulary.ids)}, one a token")
+    ids = {t: i for t, i in vocabulary.ids.items() if vocabulary.types[i] == _NORMAL}
+    found = [
+        (scores[index], token[:cut], token[cut:])
+        for token, index in ids.items()
+        for cut in range(1, len(token))
+        if token[:cut] in ids and token[cut:] in ids
+    ]
+    formed = {left + right: score for score, left, right in found}
+    if len(formed) > 1 and len(set(formed.values())) == 1:
+        raise _error(
+            "scores",
+            f"gives all {len(formed)} tokens made by merging the same score, {found[0][0]}",
+            "scores that order them, or tokenizer.ggml.merges",
+        )
+    found.sort(key=lambda merge: (merge[0], len(merge[1]), len(merge[2])), reverse=True)
+    return [(left, right) for _, left, right in found]

