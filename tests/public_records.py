@@ -10,7 +10,6 @@ from types import ModuleType
 from typing import Any
 
 import negjax
-from experiments.pretrain_bert import recall
 from negjax import estimators
 from negjax.inputs import ranking, tables
 from negjax.measurements import answers, writes
@@ -19,7 +18,7 @@ from negjax.weights.formats import gguf_files
 
 # Beside the package and its public parts: modules whose functions the README, the notes and the
 # experiments use by their own names.
-MODULES = (negjax, answers, writes, store, tables, ranking, estimators, gguf_files, recall)
+MODULES = (negjax, answers, writes, store, tables, ranking, estimators, gguf_files)
 PARTS = ("negjax.mceval8k", "negjax.skills")
 
 

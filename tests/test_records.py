@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 
 import negjax
-from experiments.pretrain_bert.corpus import Statement
-from experiments.pretrain_bert.recall import Recall
 from negjax import checks as given
 from negjax import estimators, records, skills
 from negjax.control.outcome import Outcome
@@ -152,8 +150,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
             *("ner", "linguistic", ("a", "b"), items, items, items, items),
             *("ner 0", "disjoint", 1, 3, (LONG,), "0" * 64),
         ),
-        Statement(LONG, "b", "fact/myriadlama"),
-        Recall(np.zeros(5), np.zeros(5)),
         *(run, spec),
         GGUFFile(folder / "m.gguf", {str(i): LONG for i in range(30)}, {}),
         StoredTensor((4, 5), gguf.GGMLQuantizationType.F32, np.zeros(80, np.uint8)),
