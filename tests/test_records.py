@@ -276,7 +276,7 @@ def test_without_a_source_sizes_are_shown_alone(monkeypatch: pytest.MonkeyPatch)
         raise OSError("could not get source code")
 
     monkeypatch.setattr(inspect, "getsource", missing)
-    assert repr(Recall(np.zeros(5), np.zeros(5))) == "Recall\n  probability, first [5]"
+    assert repr(answers.Answers(np.zeros(5), np.zeros(5))) == "Answers\n  probability, first [5]"
 
 
 @pytest.mark.parametrize("parts", [1, 40])
