@@ -47,6 +47,8 @@ def document(*drawings: Drawing) -> report.Document:
 def test_a_figure_that_fails_is_named_and_the_rest_goes_on(
     folder: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (folder.path / store.FIGURES).mkdir()
+    (folder.path / store.FIGURES / "two.svg").write_text("of an earlier time")
     pictures = [Drawing("one", drawn), Drawing("two", mathematics), Drawing("three", drawn)]
     documents.write(folder, TABLES, {"a": 1}, lambda: document(*pictures))
     files = {path.name for path in (folder.path / store.FIGURES).iterdir()}
@@ -81,7 +83,9 @@ def test_interruptions_are_no_failures(folder: RunFolder) -> None:
     assert (folder.path / store.SUMMARY).is_file()
 
 
-def test_figures_of_the_summary_that_are_no_numbers_are_null_and_listed(folder: RunFolder) -> None:
+def test_figures_of_the_summary_that_are_no_numbers_are_null_and_listed(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     summary = {"a": {"b": [1.0, float("nan")]}, "c": np.float64("inf"), "d": ({"e": 0.5},)}
     documents.write(folder, {}, summary, document)
     assert read_json(folder.path / store.SUMMARY) == {
@@ -90,6 +94,8 @@ def test_figures_of_the_summary_that_are_no_numbers_are_null_and_listed(folder: 
         "d": [{"e": 0.5}],
         "not_finite": ["a.b[1]: nan", "c: inf"],
     }
+    said = capsys.readouterr().err
+    assert said == "null in summary.json, being no numbers: a.b[1]: nan; c: inf\n"
 
 
 def test_half_of_a_surrogate_pair_has_a_spelling_in_json(tmp_path: Path) -> None:

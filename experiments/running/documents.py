@@ -36,7 +36,12 @@ def write(
     """
     for name, table in tables.items():
         folder.write_table(name, table)
-    folder.write_json(store.SUMMARY, finite_json(summary))
+    finite = finite_json(summary)
+    folder.write_json(store.SUMMARY, finite)
+    if "not_finite" in finite:
+        terminal.note(
+            f"null in {store.SUMMARY}, being no numbers: {'; '.join(finite['not_finite'])}"
+        )
     made = document()
     drawn = {drawing.name: _drawn(folder, drawing) for drawing in made.drawings}
     failed = {name: found.reason for name, found in drawn.items() if isinstance(found, Failure)}
@@ -55,7 +60,15 @@ def _drawn(folder: RunFolder, drawing: report.Drawing) -> Picture | Failure:
             traceback.print_exc()
         reason = f"{type(error).__name__}: {error}"
         terminal.note(f"figure {drawing.name!r} could not be drawn and is left out: {reason}")
+        # Of an interrupted run that went on: an older picture would pass for today's.
+        for file in _files(drawing):
+            (folder.path / file).unlink(missing_ok=True)
         return Failure(reason)
-    folder.write_bytes(f"{store.FIGURES}/{drawing.name}.svg", picture.svg)
-    folder.write_bytes(f"{store.FIGURES}/{drawing.name}.png", picture.png)
+    for file, data in zip(_files(drawing), (picture.svg, picture.png), strict=True):
+        folder.write_bytes(file, data)
     return picture
+
+
+def _files(drawing: report.Drawing) -> tuple[str, str]:
+    """A picture's files in the run's folder, as SVG and as PNG."""
+    return f"{store.FIGURES}/{drawing.name}.svg", f"{store.FIGURES}/{drawing.name}.png"
