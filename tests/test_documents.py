@@ -107,7 +107,7 @@ def test_half_of_a_surrogate_pair_has_a_spelling_in_json(tmp_path: Path) -> None
 
 SAYING = """
 import sys
-from experiments import common, terminal
+from experiments.running import common, terminal
 
 def study():
     terminal.note("noted: ≥ 東 \\x1b[31m")

@@ -52,24 +52,24 @@ def test_a_neuron_is_not_clamped_to_two_values():
     ("sets", "message"),
     [
         ([], r"no sets of neurons: expected at least one"),
-        ([GOOD, (np.zeros((0, 2), int), [])], r"sets\[1\]: no neurons: expected at least one"),
-        ([GOOD, ([[3, 0]], 1.0)], r"sets\[1\]: neuron \(layer 3, index 0\) does not exist: .* 0…2"),
-        ([([[0, 20]], 1.0)], r"sets\[0\]: neuron \(layer 0, index 20\) does not exist"),
-        ([([[0, 1]] * 61, 1.0)], r"sets\[0\]: 61 neurons, more than the 60 that the model has"),
-        ([([[0.0, 1.0]], 1.0)], r"sets\[0\]: neurons: float64\[1, 2\] was given, expected int"),
-        ([([0, 1], 1.0)], r"sets\[0\]: neurons are \[2\], expected \[n, 2\]"),
-        ([([[[0, 1]]], 1.0)], r"sets\[0\]: neurons are \[1, 1, 2\], expected \[n, 2\]"),
+        ([GOOD, (np.zeros((0, 2), int), [])], r"set 1: no neurons: expected at least one"),
+        ([GOOD, ([[3, 0]], 1.0)], r"set 1: neuron \(layer 3, index 0\) does not exist: .* 0…2"),
+        ([([[0, 20]], 1.0)], r"set 0: neuron \(layer 0, index 20\) does not exist"),
+        ([([[0, 1]] * 61, 1.0)], r"set 0: 61 neurons, more than the 60 that the model has"),
+        ([([[0.0, 1.0]], 1.0)], r"set 0: neurons are float64\[1, 2\], expected int"),
+        ([([0, 1], 1.0)], r"set 0: neurons are \[2\], expected \[n, 2\]"),
+        ([([[[0, 1]]], 1.0)], r"set 0: neurons are \[1, 1, 2\], expected \[n, 2\]"),
         (
             [GOOD, ([[0, 1]], [1.0, 2.0])],
-            r"sets\[1\]: values are \[2\] for 1 neurons, expected one e",
+            r"set 1: values are \[2\] for 1 neurons, expected one e",
         ),
         (
             [([[0, 1], [2, 3]], [1.0, np.nan])],
-            r"sets\[0\]: value nan of neuron \(layer 2, index 3\)",
+            r"set 0: value nan of neuron \(layer 2, index 3\)",
         ),
         (
             [([[0, 1]], np.inf)],
-            r"sets\[0\]: value inf of neuron \(layer 0, index 1\), expected a fin",
+            r"set 0: value inf of neuron \(layer 0, index 1\), expected a fin",
         ),
     ],
 )
@@ -97,7 +97,7 @@ def test_sets_of_arrays_that_do_not_fit_are_refused():
         ({"neurons": np.asarray([[[9, 0]]])}, r"set 0 names neuron \(layer 9, index 0\)"),
         (
             {"neurons": np.asarray([[[0.0, 1.0]]])},
-            r"neurons: float64.* was given, expected an array of w",
+            r"neurons are float64.*, expected an array of whole",
         ),
         ({"values": np.asarray([[np.nan]])}, r"set 0 has the value nan, expected finite numbers"),
         ({"values": np.zeros((2, 1))}, r"neurons are \[1, 1, 2\], values \[2, 1\] and levels"),

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 import negjax
-from negjax import checks as given
-from negjax import estimators, records, skills
+from negjax import checks, estimators, records, skills
 from negjax.control.outcome import Outcome
 from negjax.mceval8k.catalogue import TASKS
 from negjax.mceval8k.files import Row
@@ -293,8 +292,8 @@ def test_what_there_is_no_room_for_is_counted(parts: int) -> None:
 
 def test_errors_show_no_more_than_a_few_words_of_a_wrong_value(made: dict[str, object]) -> None:
     for record in (*made.values(), [1.5] * 100_000, np.zeros((300, 300)), LONG):
-        text = given.shown(record)
-        assert len(text) <= given.SHOWN
+        text = checks.shown(record)
+        assert len(text) <= checks.SHOWN
         assert "\n" not in text
     lm = made["negjax.model.language_model.LanguageModel"]
     assert isinstance(lm, LanguageModel)

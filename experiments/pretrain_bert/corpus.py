@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from negjax import checks as given
+from negjax import checks
 from negjax.inputs.encoding import MASK_MARK
 from negjax.mceval8k.catalogue import HUB_ID
 from negjax.mceval8k.files import ROOT_VARIABLE
@@ -77,7 +77,7 @@ def read_mceval8k(root: str | Path | None = None) -> list[Statement]:
     found = []
     for task in MCEVAL8K_TASKS:
         for split in SPLITS:
-            file = given.path(root, "root") / task / f"{split}.json"
+            file = checks.path(root, "root") / task / f"{split}.json"
             if not file.is_file():
                 raise FileNotFoundError(
                     f"{file}: no such file; expected MCEval8K's folder, as root or the "

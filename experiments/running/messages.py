@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import flags
 
-from negjax import checks as given
+from negjax import checks
 
 INPUT, ENVIRONMENT = 2, 1
 """Exit statuses: what was given is at fault, or what the program runs on."""
@@ -78,7 +78,7 @@ def of_flag(flag: flags.FlagHolder[Any]) -> Iterator[None]:
 def path(flag: flags.FlagHolder[Any]) -> Path:
     """A flag's path, with the user's home folder in place of `~`."""
     with of_flag(flag):
-        return given.path(flag.value, "path")
+        return checks.path(flag.value, "path")
 
 
 def _same_kind(error: ValueError | OSError) -> type[ValueError | OSError]:

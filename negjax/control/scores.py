@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from negjax import checks as given
+from negjax import checks
 from negjax.checks import real_number, real_numbers
 from negjax.execution import batching
 from negjax.execution.batching import Split
@@ -167,7 +167,7 @@ def perplexity(
         ValueError: no texts, a text longer than the context or without a token to predict.
     """
     check_model(lm)
-    texts = given.texts(texts, "texts")
+    texts = checks.texts(texts, "texts")
     if not texts:
         raise ValueError("no texts: expected at least one")
     rows, targets, places = _prediction_rows(lm, texts)

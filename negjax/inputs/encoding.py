@@ -5,7 +5,7 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 
-from negjax import checks as given
+from negjax import checks
 from negjax.inputs.probes import Probes, TargetMode
 from negjax.inputs.token_ids import (
     PromptTokens,
@@ -50,10 +50,10 @@ def encode(
             `[MASK]` or several, a prompt longer than the context, an unknown token.
     """
     lm = check_model(lm)
-    given.one_of(target_mode, "target_mode", get_args(TargetMode))
-    prompts, many = given.texts(prompts, "prompts"), _target_rows(targets)
+    checks.one_of(target_mode, "target_mode", get_args(TargetMode))
+    prompts, many = checks.texts(prompts, "prompts"), _target_rows(targets)
     if separator is not None:
-        given.text(separator, "separator")
+        checks.text(separator, "separator")
     if len(prompts) == 0:
         raise ValueError("no prompts: expected at least one")
     if len(prompts) != len(many):
@@ -98,11 +98,11 @@ def encode(
 def _target_rows(targets: object) -> tuple[tuple[str, ...], ...]:
     """Each prompt's targets, of which one may stand alone."""
     expected = "a list of texts, or of lists of texts: one of one prompt is [target]"
-    rows = given.listed(targets, "targets", expected)
+    rows = checks.listed(targets, "targets", expected)
     return tuple(
-        (given.text(row, f"targets[{number}]"),)
+        (checks.text(row, f"targets[{number}]"),)
         if isinstance(row, str | bytes) or not hasattr(row, "__iter__")
-        else given.texts(row, f"targets[{number}]")
+        else checks.texts(row, f"targets[{number}]")
         for number, row in enumerate(rows)
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from negjax import checks as given
+from negjax import checks
 from negjax.records import readable
 from negjax.storage import given_files
 
@@ -69,7 +69,10 @@ def read_facts(
             missing, or there are several of its name; a prompt or an answer is null, not a string,
             or blank; `limit` is not between 1 and the number of rows.
     """
-    wanted = given.text(prompt_column, "prompt_column"), given.text(answer_column, "answer_column")
+    wanted = (
+        checks.text(prompt_column, "prompt_column"),
+        checks.text(answer_column, "answer_column"),
+    )
     data, suffix, source = _read_bytes(path)
     prompts, answers = _COLUMNS[suffix](data, wanted, source)
     rows = _choose_rows(len(prompts), limit, seed, source)
@@ -105,12 +108,12 @@ def _shipped(file: str) -> bytes:
 
 def _choose_rows(total: int, limit: int | None, seed: int | None, source: str) -> tuple[int, ...]:
     if seed is not None:
-        seed = given.whole_number(seed, "seed", 0)
+        seed = checks.whole_number(seed, "seed", 0)
     if limit is None:
         return tuple(range(total))
-    if not given.is_whole(limit) or not 1 <= limit <= total:
+    if not checks.is_whole(limit) or not 1 <= limit <= total:
         raise ValueError(
-            f"limit={given.shown(limit)}: {source} has {total} rows; pass 1 to {total}, or None"
+            f"limit={checks.shown(limit)}: {source} has {total} rows; pass 1 to {total}, or None"
         )
     if seed is None:
         return tuple(range(limit))
@@ -203,7 +206,7 @@ def _check_texts(values: Sequence[object], name: str, source: str) -> list[str]:
             raise ValueError(f"{source}: row {row}: {name} is {found}")
         if not value.strip():
             raise ValueError(f"{source}: row {row}: {name} is blank")
-        given.text(value, f"{source}: row {row}: {name}")
+        checks.text(value, f"{source}: row {row}: {name}")
         texts.append(value)
     return texts
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from negjax import checks as given
+from negjax import checks
 from negjax.model.language_model import LanguageModel
 
 
@@ -145,7 +145,7 @@ class _Encoding(NamedTuple):
 
 def _encoding(lm: LanguageModel, what: str, text: str, *, special: bool) -> _Encoding:
     # Half a surrogate pair, which the tokenizers package would refuse without a name.
-    given.text(text, what)
+    checks.text(text, what)
     found = lm.tokenizer.backend_tokenizer.encode(text, add_special_tokens=special)
     return _Encoding(found.ids, found.offsets, found.special_tokens_mask)
 

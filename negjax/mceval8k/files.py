@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from negjax import checks as given
+from negjax import checks
 from negjax.mceval8k.catalogue import (
     HUB_ID,
     LANGUAGES,
@@ -88,7 +88,7 @@ def _directory(root: str | Path | None, spec: TaskSpec) -> Path:
         root, origin = os.environ[ROOT_VARIABLE], f"environment variable {ROOT_VARIABLE}"
     if root is None:
         return hub.fetch(HUB_ID, [f"{spec.folder}/{part}.json" for part in PARTS], "dataset")
-    directory = given.path(root, origin)
+    directory = checks.path(root, origin)
     if not directory.is_dir():
         raise FileNotFoundError(
             f"{origin} {str(root)!r} is no directory; expected one that holds MCEval8K as "

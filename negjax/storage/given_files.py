@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from negjax import checks as given
+from negjax import checks
 
 POINTER = b"version https://git-lfs"
 """What the file begins with that Git keeps in place of a large one (Git Large File Storage)."""
@@ -25,7 +25,7 @@ def check_file(path: object, name: str, expected: str) -> Path:
         IsADirectoryError: it is a directory.
         ValueError: it is no path.
     """
-    found = given.path(path, name)
+    found = checks.path(path, name)
     if found.is_dir():
         raise IsADirectoryError(f"{name} {str(path)!r} is a directory, expected {expected}")
     if not found.is_file():

@@ -20,7 +20,7 @@ import pyarrow as pa
 import zarr
 from pyarrow import parquet
 
-from negjax import checks as given
+from negjax import checks
 from negjax.records import cut, readable
 from negjax.storage.locks import LOCK, lock_folder
 from negjax.storage.whole_files import explained, read_json, remove_partial, write_json, write_whole
@@ -203,7 +203,7 @@ def open_run(
         ValueError: the folder holds a run with other settings, files that no run wrote, or damaged
             files; or another process is using it.
     """
-    path = given.path(path, "path")
+    path = checks.path(path, "path")
     if path.is_file():
         raise ValueError(f"{path} is a file, expected a folder for the run; pass another folder")
     with explained(path, "the run could not be started"):
@@ -229,7 +229,7 @@ def open_finished(path: str | Path, settings: Mapping[str, Any]) -> RunFolder | 
         ValueError: the folder holds a run with other settings, or damaged files; or a process is
             writing it.
     """
-    path = given.path(path, "path")
+    path = checks.path(path, "path")
     if not (path / SUMMARY).is_file():
         return None
     lock = lock_folder(path, shared=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 import importlib.metadata
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from negjax import checks as given
-from negjax.checks import shown
+from negjax import checks
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
 from negjax.process import accelerators, memory
@@ -219,7 +218,7 @@ def _parameters(tensors: Tensors, config: ModelConfig, dtype: jnp.dtype, origin:
 
 
 def _weight_dtype(dtype: str) -> jnp.dtype:
-    given.one_of(dtype, "dtype", DTYPES)
+    checks.one_of(dtype, "dtype", DTYPES)
     if jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise ValueError(
             "dtype 'float64': JAX keeps 64-bit numbers only when told to; set the environment "
@@ -229,13 +228,10 @@ def _weight_dtype(dtype: str) -> jnp.dtype:
 
 
 def _setting_names(names: Sequence[str]) -> tuple[str, ...]:
-    listed = isinstance(names, Collection) and not isinstance(names, str)
-    if not listed or not all(isinstance(name, str) for name in names):
-        raise ValueError(
-            f"assume_harmless is {shown(names)}, expected a list of names of settings, such as "
-            "['transformers_weights']"
-        )
-    return tuple(sorted(set(names)))
+    """Sorted, each once."""
+    expected = "a list of names of settings, such as ['transformers_weights']"
+    listed = checks.listed(names, "assume_harmless", expected)
+    return tuple(sorted({checks.text(name, "assume_harmless") for name in listed}))
 
 
 def check_precision(precision: str) -> None:
@@ -244,7 +240,7 @@ def check_precision(precision: str) -> None:
     Raises:
         ValueError: naming the argument.
     """
-    given.text(precision, "precision")
+    checks.text(precision, "precision")
     try:
         with jax.default_matmul_precision(precision):
             pass

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from negjax import checks as given
+from negjax import checks
 from negjax.model.language_model import LanguageModel, check_model
 from negjax.weights.conversion import to_tensors
 from negjax.weights.families import family_of
@@ -25,7 +25,7 @@ def save_pretrained(lm: LanguageModel, directory: str | Path) -> Path:
             the directory holds sharded weights, which a reader would prefer.
     """
     check_model(lm)
-    directory = given.path(directory, "directory")
+    directory = checks.path(directory, "directory")
     family = family_of(lm.config.family, lm.name)
     settings = family.config_to_hf(lm.config) | {"dtype": lm.dtype.name}
     directory.mkdir(parents=True, exist_ok=True)

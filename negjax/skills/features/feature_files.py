@@ -24,7 +24,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import zarr
 
-from negjax import checks as given
+from negjax import checks
 from negjax.checks import is_whole, listed, one_of, shown, whole_number
 from negjax.records import readable
 from negjax.skills.features.feature_streams import Kind, Span, windows
@@ -214,7 +214,7 @@ def read_features(path: str | Path) -> Features:
         FileNotFoundError: there is no such folder.
         ValueError: it holds no features, they are not finished, or damaged.
     """
-    folder = given.path(path, "path")
+    folder = checks.path(path, "path")
     if not folder.is_dir():
         raise FileNotFoundError(f"path {str(path)!r}: no such directory; expected one of extract's")
     file = folder / store.SUMMARY

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from negjax import checks as given
+from negjax import checks
 from negjax.checks import flag, shown, whole_number
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.inputs.probes import Probes, check_asked, probes_key
@@ -106,7 +106,7 @@ def extract(
         raise ValueError(f"about is {shown(about)}, expected a mapping of JSON values by name")
     if progress is not None and not callable(progress):
         raise ValueError(f"progress is {shown(progress)}, expected a function of one number")
-    directory = given.path(root, "root")
+    directory = checks.path(root, "root")
     cut = layout(len(probes), window, counts)
     stream = FeatureStream(lm, probes, site, budget_bytes=budget_bytes)
     settings = {
@@ -209,7 +209,7 @@ def _check(
 ) -> tuple[np.ndarray, tuple[Kind, ...]]:
     """Gold as int32 [B], and the kinds."""
     known = get_args(Kind)
-    found = given.listed(kinds, "kinds", f"a list of some of {', '.join(known)}")
+    found = checks.listed(kinds, "kinds", f"a list of some of {', '.join(known)}")
     for kind in found:
         if not isinstance(kind, str) or kind not in known:
             raise ValueError(f"kinds hold {shown(kind)}, expected some of {known}")

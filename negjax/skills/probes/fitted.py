@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from negjax import checks as given
+from negjax import checks
 from negjax.checks import shown
 from negjax.records import readable
 from negjax.skills.checks import check_codes, check_scores
@@ -67,7 +67,7 @@ class FittedProbe(abc.ABC):
             "settings": {name: value for name, value in values.items() if name not in arrays},
         }
         data = save(arrays, metadata={HEADER: json.dumps(header, sort_keys=True)})
-        file = given.path(path, "path")
+        file = checks.path(path, "path")
         if file.is_dir():
             raise IsADirectoryError(f"path {str(path)!r} is a directory, expected a file to write")
         if not file.parent.is_dir():

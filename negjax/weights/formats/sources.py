@@ -4,7 +4,7 @@ called."""
 import re
 from pathlib import Path
 
-from negjax import checks as given
+from negjax import checks
 from negjax.storage import given_files
 
 _TOKENIZER_TEXTS = (
@@ -26,7 +26,7 @@ def on_disk(source: str | Path) -> Path | None:
         FileNotFoundError: it is written like a path, and nothing is there.
         ValueError: it is neither text nor a path.
     """
-    path = given.path(source, "source")
+    path = checks.path(source, "source")
     try:
         if path.is_dir() or path.is_file():
             return path
@@ -40,7 +40,7 @@ def on_disk(source: str | Path) -> Path | None:
         hint = "; write / instead of \\" if "\\" in str(source) else ""
         place = "" if path.is_absolute() else f" in {Path.cwd()}"
         raise FileNotFoundError(
-            f"source {given.shown(str(source))}: no such file or directory{place}; expected a "
+            f"source {checks.shown(str(source))}: no such file or directory{place}; expected a "
             f"directory in Hugging Face layout, a GGUF file, a hub id (owner/name) or a known "
             f"name{hint}"
         )
