@@ -13,6 +13,7 @@ import pytest
 from absl.testing import flagsaver
 
 import negjax.weights.loading
+from experiments.running import documents
 from negjax.model.language_model import LanguageModel
 from tests.shared_data import EXPECTED
 from tests.tiny_runs import undraw
@@ -29,6 +30,7 @@ hypothesis.settings.load_profile("unhurried")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "shared: reads what is delivered beside the repository")
+    config.addinivalue_line("markers", "lenient: figures may fail, as in programs")
     config.addinivalue_line("markers", "optimised: compiled as for a real model")
     # Most of the time goes into compiling, of which optimising tiny programs takes more than it
     # saves; processes that tests start are told as well, so that they round alike.
@@ -98,6 +100,17 @@ def _compiled(request: pytest.FixtureRequest) -> Iterator[None]:
 def _mapped_pieces() -> float:
     maps = Path("/proc/self/maps")
     return maps.read_bytes().count(b"\n") if maps.exists() else math.inf
+
+
+@pytest.fixture(autouse=True)
+def _strict_drawing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A figure that cannot be drawn is an error, unless a test is marked `lenient`."""
+    if request.node.get_closest_marker("lenient") is None:
+
+        def refuse(name: str, reason: str, error: Exception) -> None:
+            raise error
+
+        monkeypatch.setattr(documents, "say_failed", refuse)
 
 
 @pytest.fixture

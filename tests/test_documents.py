@@ -1,9 +1,6 @@
 """What was measured is written first; what shows it may fail, and printing never does."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +12,11 @@ from pyarrow import parquet
 from experiments.reporting import report
 from experiments.reporting.figures import Picture
 from experiments.reporting.report import Drawing, Figure, Section
-from experiments.running import documents, terminal
+from experiments.running import documents
 from negjax.storage import store
 from negjax.storage.store import RunFolder
 from negjax.storage.whole_files import read_json, write_json
-from tests.tiny_runs import PNG, ROOT
+from tests.tiny_runs import PNG
 
 TABLES = {store.NEURONS: pa.table({"x": [1]}), store.PROMPTS: pa.table({"y": ["a"]})}
 
@@ -44,6 +41,7 @@ def document(*drawings: Drawing) -> report.Document:
     return report.Document("title", "lead", [Section("heading", figures)])
 
 
+@pytest.mark.lenient
 def test_a_figure_that_fails_is_named_and_the_rest_goes_on(
     folder: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,59 +99,3 @@ def test_figures_of_the_summary_that_are_no_numbers_are_null_and_listed(
 def test_half_of_a_surrogate_pair_has_a_spelling_in_json(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {"text": "a\ud800東"})
     assert json.loads((tmp_path / "x.json").read_bytes()) == {"text": "a\ud800東"}
-
-
-# ---- Printing.
-
-SAYING = """
-import sys
-from experiments.running import common, terminal
-
-def study():
-    terminal.note("noted: ≥ 東 \\x1b[31m")
-    for _ in range(int(sys.argv[1])):
-        terminal.say("r ≥ 0.95 ± 東京 \\x1b[31mred")
-    return 0
-
-sys.argv, lines = sys.argv[:1], sys.argv[1]
-sys.argv.append(lines)
-common.run_on(lambda arguments: study())
-"""
-
-
-def saying(lines: int, encoding: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-c", SAYING, str(lines)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONIOENCODING": encoding, "JAX_PLATFORMS": "cpu"},
-    )
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_any_encoding_will_do(encoding: str) -> None:
-    process = saying(1, encoding)
-    out, error = process.communicate(timeout=120)
-    assert process.returncode == 0, error
-    expected = "r ≥ 0.95 ± 東京 \\x1b[31mred\n".encode(encoding, "backslashreplace")
-    assert out.replace(b"\r\n", b"\n") == expected
-    assert b"noted: \\u2265 \\u6771 \\x1b[31m" in error
-
-
-def test_a_reader_that_leaves_ends_nothing() -> None:
-    process = saying(20_000, "utf-8")
-    assert process.stdout is not None and process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.wait(timeout=120) == 0
-    assert b"Traceback" not in process.stderr.read()
-    process.stderr.close()
-
-
-def test_saying_without_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
-    with (ROOT / "README.md").open() as read_only:
-        monkeypatch.setattr(sys, "stdout", read_only)
-        terminal.say("nobody hears it")
-        assert sys.stdout is not read_only
-        sys.stdout.close()

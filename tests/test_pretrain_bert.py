@@ -15,6 +15,7 @@ from absl.testing import flagsaver
 from pyarrow import parquet
 
 import negjax
+from experiments.pretrain_bert import card as pretrain_card
 from experiments.pretrain_bert import page as pretrain_page
 from experiments.pretrain_bert import program as pretrain_bert
 from experiments.pretrain_bert import training
@@ -22,7 +23,11 @@ from experiments.pretrain_bert.corpus import Statement
 from experiments.pretrain_bert.job import read_job
 from experiments.pretrain_bert.recall import recall_of
 from experiments.pretrain_bert.saved_states import SavedStates
+from experiments.reporting.escaping import for_terminal
+from experiments.reporting.figures import Picture
+from experiments.reporting.report import Drawing, Failure, html_page
 from negjax.storage import store
+from tests.hostile_text import ALL_OF_THEM, HOSTILE, unseen
 from tests.made_up_facts import NAMES, facts
 from tests.test_report import Page
 from tests.tiny_runs import ROOT, parse
@@ -236,3 +241,20 @@ def test_divergence_is_named(text: Path, tmp_path: Path) -> None:
     parse(*arguments(text, tmp_path, "--learning_rate=1e30", "--warmup_steps=0"))
     with pytest.raises(ValueError, match=r"the loss of step \d+ is .*: the training diverged; low"):
         pretrain_bert.main()
+
+
+def test_the_card_names_texts_and_commands_of_any_kind(whole: Path) -> None:
+    about = json.loads((whole / store.SUMMARY).read_text())
+    about["command"] = ALL_OF_THEM
+    about["corpus"]["by_source"] = dict.fromkeys(HOSTILE, 1)
+    text = pretrain_card.model_card(about)
+    assert not unseen(text) - {"\n"}
+    assert text.count("\n## ") == 4
+    # As a code span, of which only a longer run of backticks than in it is the end.
+    assert f"- command: ````{for_terminal(ALL_OF_THEM)}````" in text
+    drawings = {name: Drawing(name, lambda: Picture(b"", b"")) for name in ("training", "recall")}
+    document = pretrain_page.document(about, drawings)
+    failed = dict.fromkeys(drawings, Failure(ALL_OF_THEM))
+    content = html_page(document, failed)
+    assert not unseen(content) - {"\n", "\t"} and "<script" not in content
+    Page(content)

@@ -1,5 +1,6 @@
 """Runs of a study of skills: what another run's folder refuses, what fails, what was damaged."""
 
+import dataclasses
 import gc
 import json
 import os
@@ -13,12 +14,13 @@ from absl.testing import flagsaver
 
 from experiments.reporting import skill_figures
 from experiments.reporting.figures import Picture
-from experiments.running import provenance
+from experiments.running import common, provenance, terminal
 from experiments.skill_studies import inputs as skills_inputs
 from experiments.skill_studies import probes as skills_probes
 from experiments.skills import program as experiment
 from negjax import mceval8k
 from negjax.storage import store
+from tests.hostile_text import ALL_OF_THEM, unseen
 from tests.made_up_mceval8k import write_task
 from tests.skills_runs import TASKS, parse, rows_of, write_inputs
 from tests.test_report import PNG, Page
@@ -256,3 +258,30 @@ def test_forests_grow_where_nobody_tells_a_process_its_processors(
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     assert provenance.cpus() == provenance.environment()["cpus"] == os.cpu_count()
     assert skills_probes.forest_of(1).jobs == os.cpu_count()
+
+
+def test_a_study_shows_names_and_errors_of_any_kind_as_text(
+    inputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    load, measure = common.load_model, skills_inputs.measure
+
+    def measured(lm: Any, task: mceval8k.Task, *rest: Any) -> skills_inputs.Measured:
+        if task.name == "ner":
+            raise ValueError(ALL_OF_THEM)
+        return measure(lm, task, *rest)
+
+    monkeypatch.setattr(skills_inputs, "measure", measured)
+    monkeypatch.setattr(common, "load_model", lambda: dataclasses.replace(load(), name=ALL_OF_THEM))
+    parse(inputs, tmp_path / "run", *FEW)
+    assert experiment.main() == 1
+    about = summary_of(tmp_path / "run")
+    assert about["failed"] == {"ner": ALL_OF_THEM} and about["model"]["name"] == ALL_OF_THEM
+    text = (tmp_path / "run" / store.REPORT).read_text("utf-8")
+    assert not unseen(text) - {"\n", "\t"} and "<script" not in text
+    assert any("<script>" in part for part in Page(text).text)
+    out, err = capsys.readouterr()
+    [said] = [line for line in err.splitlines() if line.startswith("ner could not be measured")]
+    assert not unseen(said) and not unseen(out) - {"\n"} and len(said) <= terminal.LONGEST_LINE

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.bench.cases import COMPILING, Case, arithmetic, judged
+from experiments.reporting.escaping import for_markdown
 from experiments.running import provenance
 from negjax.model.language_model import LanguageModel
 
@@ -104,7 +105,7 @@ def _machine() -> list[str]:
     """What computed: the accelerators, or the processor's cores."""
     found = provenance.environment()
     devices = [name for name in found["devices"] if not name.startswith("cpu")]
-    return devices or [f"{found['cpus']} cores"]
+    return [for_markdown(name) for name in devices] or [f"{found['cpus']} cores"]
 
 
 def _units(case: Case, arrays: dict[str, np.ndarray]) -> int:

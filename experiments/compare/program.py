@@ -95,11 +95,11 @@ def _read_json(folder: Path, name: str, without: str) -> dict[str, Any]:
 def markdown(runs: Sequence[Run]) -> str:
     """A heading, the table, and below it where its columns come from."""
     title, rows = KINDS[runs[0].kind]
-    table = [["", *_headings(runs), "the paper"], ["---", *["---:"] * len(runs), "---:"]]
+    table = [["", *_headings(runs), "the paper"]]
     for row in rows([run.summary for run in runs]):
-        cells = [row.name, *(_told(row.cell, run.summary) for run in runs), row.paper]
-        # A bar would end the cell.
-        table.append([cell.replace("|", "\\|") for cell in cells])
+        table.append([row.name, *(_told(row.cell, run.summary) for run in runs), row.paper])
+    table = [[for_markdown(cell) for cell in cells] for cells in table]
+    table.insert(1, ["---", *["---:"] * len(runs), "---:"])
     return "\n".join(
         [
             f"# {title}",
@@ -110,7 +110,7 @@ def markdown(runs: Sequence[Run]) -> str:
             "the figures may.",
             "",
             *(
-                f"- {head}: {code_span(run.summary['command'])}"
+                f"- {for_markdown(head)}: {code_span(run.summary['command'])}"
                 for head, run in zip(_headings(runs), runs, strict=True)
             ),
             "",
@@ -124,7 +124,7 @@ def _headings(runs: Sequence[Run]) -> list[str]:
     names = [f"{model}, {run.summary['site']}" for model, run in zip(models, runs, strict=True)]
     if len(set(names)) < len(names):
         names = [f"{name}, {run.folder}" for name, run in zip(names, runs, strict=True)]
-    return [for_markdown(name) for name in names]
+    return names
 
 
 def _told(cell: Cell, summary: Summary) -> str:
@@ -237,7 +237,7 @@ def _doses(summary: Summary) -> dict[float, Any]:
 def _hidden(dose: float) -> Cell:
     def cell(summary: Summary) -> str:
         found = _doses(summary)[dose]
-        return f"{found['hidden']:,} ({found['by_chance']:,.1f})"
+        return f"{found['hidden']:,} ({number(found['by_chance'], ',.1f')})"
 
     return cell
 

@@ -16,7 +16,7 @@ from experiments.estimators.results import CONVENTIONS
 from experiments.estimators.study import Found
 from experiments.inputs import facts, facts_page
 from experiments.linearity import results as linearity_results
-from experiments.reporting.page_parts import aligned, number, percent
+from experiments.reporting.page_parts import aligned, asked_in_short, number, percent
 from experiments.reporting.report import Drawing, drawings
 from experiments.running import documents
 from negjax.execution.conventions import Convention
@@ -257,7 +257,7 @@ def _printed_doses(inputs: facts.Inputs, found: Found) -> list[str]:
     lines = []
     for doses, entries in zip(found.doses, found.hidden, strict=True):
         prompt, target = inputs.probes.prompts[doses.prompt], inputs.probes.targets[doses.prompt][0]
-        lines.append(f"Dosed: “{prompt}” → “{target}”, {doses.layer.size:,} neurons")
+        lines.append(f"Dosed: {asked_in_short(prompt, target)}, {doses.layer.size:,} neurons")
         lines += [
             f"  layer {h.layer} neuron {h.neuron}: dose {h.dose:+g} moves P by {h.change:+.3g}, "
             f"KL {h.kl:.2g}; NeurGrad ranks at {percent(h.percentiles['neurgrad'])}"

@@ -143,7 +143,10 @@ def _ranges(
             ]
         )
     measured, granted = np.concatenate(parts, axis=1)
-    predicted = linear_range(first, second, tolerance)
+    # What was saved as no number has no range, and takes none from the others.
+    known = np.isfinite(first) & np.isfinite(second)
+    predicted = np.full(first.shape, np.nan)
+    predicted[known] = linear_range(first[known], second[known], tolerance)
     return check_ranges(radius, first, predicted, measured, granted, bound, tolerance)
 
 

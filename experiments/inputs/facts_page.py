@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from experiments.inputs import facts
 from experiments.reporting import page_parts, report
+from experiments.reporting.escaping import storable
 from experiments.running import provenance
 from negjax.storage.store import RunFolder
 
@@ -26,8 +27,8 @@ def prompt_table(inputs: facts.Inputs, probability: np.ndarray, noise: np.ndarra
         {
             "prompt": np.arange(len(probes)),
             "table_row": list(inputs.rows),
-            "text": list(probes.prompts),
-            "answer": [targets[0] for targets in probes.targets],
+            "text": list(map(storable, probes.prompts)),
+            "answer": [storable(targets[0]) for targets in probes.targets],
             "tokens": probes.mask.sum(1),
             "probability": probability,
             "noise": noise,

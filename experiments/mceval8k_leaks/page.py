@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from experiments.reporting import page_parts, report
+from experiments.reporting.escaping import for_markdown
 from experiments.reporting.report import Bullets, Facts, Paragraph, Section, Table
 from experiments.running import documents, provenance
 from negjax.storage import store
@@ -219,7 +220,7 @@ def markdown(leaks: Sequence[Leaks]) -> str:
         "on a second and they are tested on a third. In MCEval8K as it is published these parts "
         "overlap:",
         "",
-        *(f"- {line}" for line in _finding(leaks)[:-1]),
+        *(f"- {for_markdown(line)}" for line in _finding(leaks)[:-1]),
         "",
         "A random forest that remembers its training items is then right on the test items "
         "without any skill neuron. `negjax.mceval8k.load` therefore makes parts of its own by "
@@ -228,7 +229,7 @@ def markdown(leaks: Sequence[Leaks]) -> str:
         "",
         "| " + " | ".join(HEAD) + " |",
         "|---" + "|---:" * (len(HEAD) - 1) + "|",
-        *("| " + " | ".join(cells(task)) + " |" for task in leaks),
+        *("| " + " | ".join(map(for_markdown, cells(task))) + " |" for task in leaks),
         "",
         CAPTION,
     ]
@@ -240,7 +241,7 @@ def markdown(leaks: Sequence[Leaks]) -> str:
         lines += ["", f"## {heading}", "", *(f"- {item}" for item in items)]
     noted = [task for task in leaks if task.notes]
     lines += ["", "## What was left out, task by task", ""]
-    lines += [f"- {task.name}: {'; '.join(task.notes)}" for task in noted]
+    lines += [f"- {for_markdown(f'{task.name}: ' + '; '.join(task.notes))}" for task in noted]
     lines += [
         "",
         "## To count again",

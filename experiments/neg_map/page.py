@@ -10,7 +10,7 @@ import pyarrow as pa
 from experiments.inputs import facts, facts_page
 from experiments.neg_map import figures as map_figures
 from experiments.reporting import page_parts, report, study
-from experiments.reporting.page_parts import number, percent
+from experiments.reporting.page_parts import asked_in_short, number, percent
 from experiments.reporting.report import Drawing
 from experiments.running import documents
 from negjax.execution.conventions import sign
@@ -125,8 +125,10 @@ def printed(inputs: facts.Inputs, folder: RunFolder, maps: Sequence[Map]) -> str
         told = statistics.predictions["neurgrad" if name == "NeurGrad" else "computed"]
         strongest = _strongest(found, 3)
         lines += [
-            f"“{inputs.probes.prompts[found.prompt]}” → “{inputs.probes.targets[found.prompt][0]}”,"
-            f" P = {found.probability:.3g}",
+            asked_in_short(
+                inputs.probes.prompts[found.prompt], inputs.probes.targets[found.prompt][0]
+            )
+            + f", P = {found.probability:.3g}",
             f"  {found.slope.size:,} neurons (site {inputs.site}) in {len(found.layers)} layers",
             f"  NEG > 0: {percent(statistics.every.positive)}; within noise: "
             f"{statistics.within_noise / found.slope.size:.1%}; |r| ≥ {study.LINEAR:g}: "

@@ -13,10 +13,12 @@ MOST = 80
 MOST_OF_LABEL = 28
 """Characters of a label in a figure: names beside an axis leave room for what is drawn."""
 
-# What changes the direction of the text after it.
-_TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Control and format characters (marks of direction, zero widths), halves of surrogate pairs, what
+# is no character, separators of lines; joiners of letters and emoji are none of these.
+_HIDDEN = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
+_JOINERS = "\u200c\u200d"
 # Within a word an underscore means nothing.
-_MARKDOWN = re.compile(r"([\\`*{}\[\]<>()#|~!]|(?<![^\W_])_|_(?![^\W_]))")
+_MARKDOWN = re.compile(r"([\\`*{}\[\]>|~]|(?<![^\W_])_|_(?![^\W_]))")
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -35,15 +37,16 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def _is_hidden(letter: str) -> bool:
-    if letter.isascii():
-        return not letter.isprintable()
-    no_character = ord(letter) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(letter) <= 0xFDEF
-    hidden = unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
-    return hidden or no_character or _TURNS.match(letter) is not None
+    return unicodedata.category(letter) in _HIDDEN and letter not in _JOINERS
 
 
 def _written_out(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii")
+
+
+def storable(text: str) -> str:
+    """Text for a file in UTF-8, which has no bytes for half of a surrogate pair."""
+    return re.sub("[\ud800-\udfff]", lambda half: _written_out(half[0]), text)
 
 
 def shortened(text: str, most: int = MOST) -> str:
@@ -68,7 +71,8 @@ def for_html(text: str) -> str:
 
 def for_markdown(text: str) -> str:
     """Text for a line or a table cell of Markdown."""
-    return _MARKDOWN.sub(r"\\\1", visible(text))
+    shown = visible(text).replace("&", "&amp;").replace("<", "&lt;")
+    return _MARKDOWN.sub(r"\\\1", shown)
 
 
 def code_span(text: str) -> str:

@@ -6,6 +6,9 @@ from typing import Any
 from experiments.reporting import report
 from experiments.reporting.escaping import MOST, for_terminal
 
+LONGEST_PROMPT = 160
+"""Characters that the terminal shows of a prompt."""
+
 SITES = {
     "act": "act: after the activation function, the input of the down-projection",
     "up": "up: the up-projection's output, before it is multiplied by the activated gate",
@@ -65,6 +68,11 @@ def percent(share: float | None) -> str:
 def number(value: float | None, form: str) -> str:
     """A number for readers."""
     return "—" if value is None else format(value, form)
+
+
+def asked_in_short(prompt: str, answer: str) -> str:
+    """A prompt and its answer for a line of the terminal."""
+    return f"“{for_terminal(prompt, LONGEST_PROMPT)}” → “{for_terminal(answer, MOST)}”"
 
 
 def aligned(head: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> list[str]:

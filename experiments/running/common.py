@@ -16,7 +16,7 @@ from absl import app, flags, logging
 from tqdm import tqdm
 
 import negjax
-from experiments.running import command_line, messages, program_cache, terminal
+from experiments.running import command_line, messages, program_cache, streams, terminal
 from negjax.execution import batching
 from negjax.model.language_model import LanguageModel
 from negjax.process import accelerators
@@ -114,8 +114,8 @@ def run(experiment: Callable[[], int]) -> None:
 
 def run_on(program: Callable[[Sequence[str]], int]) -> None:
     """As `run`, of a program that takes arguments which are no flags."""
-    terminal.speak_any_encoding()
-    app.run(lambda argv: _guarded(program, argv[1:]), flags_parser=command_line.parse)
+    with streams.unfailing():
+        app.run(lambda argv: _guarded(program, argv[1:]), flags_parser=command_line.parse)
 
 
 def _guarded(program: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:

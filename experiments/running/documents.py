@@ -56,10 +56,8 @@ def _drawn(folder: RunFolder, drawing: report.Drawing) -> Picture | Failure:
         picture = drawing.draw()
     # Whatever a drawing library raises: the measurements are not to be lost to it.
     except Exception as error:
-        if common.wants_traceback():
-            traceback.print_exc()
         reason = f"{type(error).__name__}: {error}"
-        terminal.note(f"figure {drawing.name!r} could not be drawn and is left out: {reason}")
+        say_failed(drawing.name, reason, error)
         # Of an interrupted run that went on: an older picture would pass for today's.
         for file in _files(drawing):
             (folder.path / file).unlink(missing_ok=True)
@@ -67,6 +65,13 @@ def _drawn(folder: RunFolder, drawing: report.Drawing) -> Picture | Failure:
     for file, data in zip(_files(drawing), (picture.svg, picture.png), strict=True):
         folder.write_bytes(file, data)
     return picture
+
+
+def say_failed(name: str, reason: str, error: Exception) -> None:
+    """Names a figure that could not be drawn, on stderr."""
+    if common.wants_traceback():
+        traceback.print_exception(error)
+    terminal.note(f"figure {name!r} could not be drawn and is left out: {reason}")
 
 
 def _files(drawing: report.Drawing) -> tuple[str, str]:

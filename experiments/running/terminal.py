@@ -1,8 +1,6 @@
-"""What programs say: results on stdout, notes on stderr, in any encoding, whoever still listens."""
+"""What programs say: results on stdout, notes on stderr."""
 
 import contextlib
-import io
-import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,27 +11,18 @@ from tqdm import tqdm
 import negjax
 from experiments.reporting.escaping import for_terminal
 
+LONGEST_LINE = 4000
+"""Characters of a line that is printed; a longer one is cut."""
+
 
 def note(text: str) -> None:
-    """Says something on stderr, beside a progress bar."""
-    with contextlib.suppress(OSError, ValueError):
-        tqdm.write(for_terminal(text, keep="\n"), file=sys.stderr)
+    """Says something on stderr, in one line, beside a progress bar."""
+    tqdm.write(for_terminal(" ".join(text.splitlines()), LONGEST_LINE), file=sys.stderr)
 
 
 def say(text: str) -> None:
-    """Prints results, where anybody still reads them: what was measured is saved already."""
-    try:
-        print(for_terminal(text, keep="\n"), flush=True)
-    except (OSError, ValueError):
-        # A pipe that was closed, or no stdout at all: nor shall the interpreter's last flush fail.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
-
-
-def speak_any_encoding() -> None:
-    """What a terminal's encoding lacks is written out instead of ending the program."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    """Prints results, line by line; what text from outside stands in them ends no line."""
+    print("\n".join(for_terminal(line, LONGEST_LINE) for line in text.split("\n")), flush=True)
 
 
 @contextlib.contextmanager
