@@ -20,6 +20,7 @@ from experiments.reporting.escaping import (
     code_span,
     for_figure,
     for_html,
+    for_label,
     for_markdown,
     for_terminal,
     shortened,
@@ -69,6 +70,12 @@ def test_what_is_written_out_can_be_told() -> None:
     assert visible("a\nb\x00", keep="\n") == "a\nb\\x00"
     assert shortened("x" * 100, 10) == "xxxxxxxxx…"
     assert len(for_figure("x" * 10_000)) == len(for_terminal("x" * 10_000, 80)) == 80
+
+
+@pytest.mark.parametrize("label", ["", "_x", "_", "x"])
+def test_a_legend_leaves_no_label_out(label: str) -> None:
+    assert for_label(label).strip() == label and not for_label(label).startswith("_")
+    assert for_label(label)
 
 
 @settings(max_examples=60)

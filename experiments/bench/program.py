@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.util
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -24,7 +23,7 @@ from experiments.bench.table import Found
 from experiments.running import common, flag_lists, messages, provenance, terminal
 from negjax.model.language_model import LanguageModel
 from negjax.storage import given_files
-from negjax.storage.whole_files import write_whole
+from negjax.storage.whole_files import finite_json, write_json, write_whole
 from negjax.weights import saving as export
 
 _CASES = flags.DEFINE_list(
@@ -160,8 +159,7 @@ def _compare(cases: list[Case], output: Path, report: dict[str, Any]) -> list[st
 
 
 def _save(output: Path, report: dict[str, Any]) -> None:
-    text = json.dumps(report, indent=2) + "\n"
-    write_whole(output / "bench.json", lambda file: file.write(text.encode()))
+    write_json(output / "bench.json", finite_json(report))
 
 
 def _agreement(folder: Path, case: Case) -> dict[str, float]:

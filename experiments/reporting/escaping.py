@@ -60,8 +60,12 @@ def for_figure(text: str, most: int = MOST) -> str:
 
 
 def for_label(text: str) -> str:
-    """Text for a label of an axis, a tick or a legend, in matplotlib."""
-    return for_figure(text, MOST_OF_LABEL)
+    """Text for a label of an axis, a tick or a legend, in matplotlib.
+
+    A legend leaves out labels that are empty or begin with an underscore.
+    """
+    shown = for_figure(text, MOST_OF_LABEL)
+    return f" {shown}" if shown[:1] in ("", "_") else shown
 
 
 def for_html(text: str) -> str:
