@@ -263,7 +263,7 @@ PROGRAM = """
 import sys, warnings
 from pathlib import Path
 import jax, jax.numpy as jnp
-from experiments import program_cache
+from experiments.running import program_cache
 jax.config.update("jax_compilation_cache_dir", sys.argv[1])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 with program_cache.mended(Path(sys.argv[1])):
