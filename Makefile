@@ -1,7 +1,7 @@
 # make demo       environment, embedded model, the quickstart experiment and its report
 # make test       lint, format check, type check and tests, without PyTorch
 # make test-torch comparisons that run PyTorch itself
-# make bench      negjax against two PyTorch baselines, in one run; its table goes to BUILD_NOTES.md
+# make bench      negjax against two PyTorch baselines, in one run; its table goes to docs/benchmarks.md
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -22,7 +22,7 @@ test-torch: $(VENV)/.installed-torch
 	$(BIN)/python -m pytest tests/torch
 
 bench: $(VENV)/.installed-torch
-	$(BIN)/python -m experiments.bench --notes=BUILD_NOTES.md
+	$(BIN)/python -m experiments.bench --notes=docs/benchmarks.md
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
