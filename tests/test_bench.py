@@ -43,7 +43,10 @@ def arrays_of(case: Case, lm: LanguageModel) -> dict[str, np.ndarray]:
     return {
         "tokens": tokens,
         "mask": np.ones_like(tokens, bool),
-        "targets": generator.integers(2, 24, (case.prompts, case.targets)),
+        # No prompt is asked for a token twice.
+        "targets": np.asarray(
+            [generator.permutation(np.arange(2, 24))[: case.targets] for _ in range(case.prompts)]
+        ),
         "neurons": neurons,
         "shifts": negjax.paper_grid(1.0, 0.5) if case.neurons else np.ones(1),
     }

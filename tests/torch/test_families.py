@@ -22,6 +22,7 @@ from tests.tiny_models import tokenizer
 FOLDER = Path(__file__).parents[1] / "golden" / "families"
 CASES = sorted(path.name for path in FOLDER.iterdir())
 LENGTHS = (20, 9, 14)
+MASK_ID = 3
 TARGETS = np.asarray([[5, 9], [60, 2], [33, 34]])
 
 
@@ -50,7 +51,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[LanguageModel, Any]:
 
 
 def batch(lm: LanguageModel, left: bool) -> negjax.Probes:
-    """Random tokens, padded left or right; a masked LM reads the second token."""
+    """Random tokens, padded left or right; a masked LM reads the second, which is its mask."""
     generator = np.random.default_rng(1)
     width = max(LENGTHS)
     tokens = np.zeros((len(LENGTHS), width), np.int32)
@@ -61,6 +62,9 @@ def batch(lm: LanguageModel, left: bool) -> negjax.Probes:
         mask[row, place] = True
     first = mask.argmax(1)
     read = first + np.asarray(LENGTHS) - 1 if lm.config.causal else first + 1
+    if not lm.config.causal:
+        tokens[tokens == MASK_ID] += 1
+        tokens[np.arange(len(LENGTHS)), read] = MASK_ID
     target_ids = TARGETS[..., None].astype(np.int32)
     return negjax.Probes(
         prompts=("",) * len(LENGTHS),
@@ -70,6 +74,7 @@ def batch(lm: LanguageModel, left: bool) -> negjax.Probes:
         read=read,
         target_ids=target_ids,
         target_mask=np.ones(target_ids.shape, bool),
+        mask_id=None if lm.config.causal else MASK_ID,
     )
 
 
