@@ -15,7 +15,7 @@ from experiments.control import figures as control_figures
 from experiments.estimators import figures as estimator_figures
 from experiments.neg_map import figures as map_figures
 from experiments.pretrain_bert import figures as training_figures
-from experiments.reporting import figures, report, set_figures, skill_figures, study
+from experiments.reporting import figures, report, set_figures, skill_figures, statistics
 from experiments.reporting.escaping import (
     code_span,
     for_figure,
@@ -140,7 +140,7 @@ def test_a_terminal_gets_no_orders(text: str) -> None:
 
 X = np.linspace(-2, 2, 11)
 VALUES = np.random.default_rng(0).normal(size=40)
-AGREEMENT = study.agreement(VALUES, VALUES)
+AGREEMENT = statistics.agreement(VALUES, VALUES)
 SERIES = skill_figures.Series(HOSTILE, [1, 2], [0.5, 0.6], [0.4, 0.5], [0.6, 0.7])
 TRACE = Trace(HOSTILE, HOSTILE, X, X**2, (X[::2], X[::2] ** 2), 0.1, 0.01, 0.5)
 SQUARE = np.eye(2)

@@ -10,7 +10,7 @@ from pyarrow import parquet
 import negjax
 from experiments.multi_neuron import program as multi_neuron
 from experiments.multi_neuron.sets import CHOICES
-from experiments.reporting import study
+from experiments.reporting import statistics
 from negjax.storage import store
 from tests import tiny_runs
 from tests.block_shapes import tiny
@@ -85,7 +85,7 @@ def test_the_study_agrees_with_the_library(
         if a["magnitude"] is None
     }
     some = (sets["choice"] == "top") & (sets["size"] == 8)
-    r = study.correlation(sets["predicted_neg"][some], sets["change_clamped"][some])
+    r = statistics.correlation(sets["predicted_neg"][some], sets["change_clamped"][some])
     assert told["top", "clamped", 8]["predictions"]["neg"]["pearson"] == pytest.approx(r)
     assert told["top", "clamped", 8]["sets"] == some.sum()
     page = Page((tmp_path / store.REPORT).read_text(encoding="utf-8"))

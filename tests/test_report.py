@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments.neg_map import figures as map_figures
-from experiments.reporting import figures, report, study
+from experiments.reporting import figures, report, statistics
 from experiments.reporting.figures import Picture
 from experiments.reporting.report import Bullets, Code, Facts, Figure, Paragraph, Section, Table
 
@@ -87,10 +87,10 @@ ZERO = np.zeros((2, 1))
 PEARSON = GENERATOR.uniform(-1, 1, 60)
 
 
-def statistics(radius: float, slope: np.ndarray = SLOPE) -> study.RangeStatistics:
+def statistics(radius: float, slope: np.ndarray = SLOPE) -> statistics.RangeStatistics:
     predictions = {"neurgrad": slope * 1.01, "computed": -slope}
     pearson, bound = PEARSON[: slope.size], np.full(slope.size, 1e-4)
-    return study.range_statistics(radius, 20, slope, pearson, np.abs(slope), bound, predictions)
+    return statistics.range_statistics(radius, 20, slope, pearson, np.abs(slope), bound, predictions)
 
 
 def trace() -> figures.Trace:
@@ -118,7 +118,7 @@ FIGURES: dict[str, Callable[[], Picture]] = {
     "predictions": lambda: figures.predictions_figure(
         SLOPE,
         [("NeurGrad", SLOPE), ("CG", np.zeros(60))],
-        [study.agreement(SLOPE, SLOPE), study.agreement(np.zeros(60), SLOPE)],
+        [statistics.agreement(SLOPE, SLOPE), statistics.agreement(np.zeros(60), SLOPE)],
     ),
     "gallery": lambda: figures.gallery_figure([trace()] * 2, [trace()]),
     "gallery of nothing": lambda: figures.gallery_figure([], []),

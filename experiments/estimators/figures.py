@@ -16,11 +16,8 @@ from experiments.reporting.figures import (
     GREEN,
     GREY,
     ORANGE,
-    STYLE,
-    WIDTH,
-    Picture,
     Trace,
-    rendered,
+    drawing,
     scatter,
 )
 
@@ -42,28 +39,27 @@ class Panel:
     """Drawn as it is; others are scaled to the size of NEG."""
 
 
-def estimates_figure(slope: np.ndarray, panels: Sequence[Panel]) -> Picture:
+@drawing()
+def estimates_figure(figure: Figure, slope: np.ndarray, panels: Sequence[Panel]) -> None:
     """NEG [P] against each estimate, four panels a row."""
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.5 + 2.05 * rows), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False)
-        for axes in grid.flat[len(panels) :]:
-            axes.set_axis_off()
-        for number, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
-            found = np.isfinite(panel.values)
-            x, y = panel.values[found], slope[found]
-            factor = 1.0 if panel.slope_units else _scale(x, y)
-            scatter(axes, x * factor, y)
-            axes.tick_params(labelsize=5.5)
-            axes.tick_params(axis="x", labelrotation=45)
-            axes.set_title(f"{for_figure(panel.label)}\n{for_figure(panel.heading)}", fontsize=7)
-            units = "" if panel.slope_units else " (scaled)"
-            axes.set_xlabel(f"{for_label(panel.label)}{units}", fontsize=6.5)
-            if number % columns == 0:
-                axes.set_ylabel("NEG", fontsize=6.5)
-        return rendered(figure)
+    figure.set_figheight(0.5 + 2.05 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for number, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
+        found = np.isfinite(panel.values)
+        x, y = panel.values[found], slope[found]
+        factor = 1.0 if panel.slope_units else _scale(x, y)
+        scatter(axes, x * factor, y)
+        axes.tick_params(labelsize=5.5)
+        axes.tick_params(axis="x", labelrotation=45)
+        axes.set_title(f"{for_figure(panel.label)}\n{for_figure(panel.heading)}", fontsize=7)
+        units = "" if panel.slope_units else " (scaled)"
+        axes.set_xlabel(f"{for_label(panel.label)}{units}", fontsize=6.5)
+        if number % columns == 0:
+            axes.set_ylabel("NEG", fontsize=6.5)
 
 
 def _scale(x: np.ndarray, y: np.ndarray) -> float:
@@ -84,51 +80,49 @@ class Line:
     spearman: Sequence[float | None]
 
 
-def agreement_figure(ranges: Sequence[float], lines: Mapping[str, Sequence[Line]]) -> Picture:
+@drawing(height=4.6)
+def agreement_figure(
+    figure: Figure, ranges: Sequence[float], lines: Mapping[str, Sequence[Line]]
+) -> None:
     """Pearson r and rank correlation with NEG by shift range, a column for each convention."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
-        grid = figure.subplots(2, len(lines), sharex=True, sharey=True, squeeze=False)
-        drawn = [
-            v for some in lines.values() for one in some for v in (*one.pearson, *one.spearman)
-        ]
-        lowest = min([0.0, *(v for v in drawn if v is not None)])
-        for column, (convention, some) in enumerate(lines.items()):
-            for row, (field, name) in enumerate(
-                (("pearson", "Pearson r"), ("spearman", "Spearman correlation"))
-            ):
-                axes = grid[row, column]
-                axes.axhline(0, color=GREY, lw=0.4)
-                for line in some:
-                    values = [np.nan if v is None else v for v in getattr(line, field)]
-                    axes.plot(
-                        ranges,
-                        values,
-                        color=PALETTE[line.color % len(PALETTE)],
-                        ls=":" if line.dotted else "-",
-                        marker="o",
-                        ms=2.5,
-                        label=for_label(line.label),
-                    )
-                axes.set(xscale="log", ylim=(lowest - 0.04, 1.04))
-                axes.set_title(
-                    f"{'abcd'[2 * row + column]}   {name} with NEG, {for_label(convention)}"
+    grid = figure.subplots(2, len(lines), sharex=True, sharey=True, squeeze=False)
+    drawn = [v for some in lines.values() for one in some for v in (*one.pearson, *one.spearman)]
+    lowest = min([0.0, *(v for v in drawn if v is not None)])
+    for column, (convention, some) in enumerate(lines.items()):
+        for row, (field, name) in enumerate(
+            (("pearson", "Pearson r"), ("spearman", "Spearman correlation"))
+        ):
+            axes = grid[row, column]
+            axes.axhline(0, color=GREY, lw=0.4)
+            for line in some:
+                values = [np.nan if v is None else v for v in getattr(line, field)]
+                axes.plot(
+                    ranges,
+                    values,
+                    color=PALETTE[line.color % len(PALETTE)],
+                    ls=":" if line.dotted else "-",
+                    marker="o",
+                    ms=2.5,
+                    label=for_label(line.label),
                 )
-            grid[-1, column].set_xlabel("largest shift")
-            grid[-1, column].set_xticks(ranges, [f"±{r:g}" for r in ranges])
-            grid[-1, column].minorticks_off()
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=6)
-        return rendered(figure)
+            axes.set(xscale="log", ylim=(lowest - 0.04, 1.04))
+            axes.set_title(f"{'abcd'[2 * row + column]}   {name} with NEG, {for_label(convention)}")
+        grid[-1, column].set_xlabel("largest shift")
+        grid[-1, column].set_xticks(ranges, [f"±{r:g}" for r in ranges])
+        grid[-1, column].minorticks_off()
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6)
 
 
+@drawing(height=2.7)
 def ranges_figure(
+    figure: Figure,
     predicted: np.ndarray,
     measured: np.ndarray,
     checked: np.ndarray,
     radius: float,
     kinds: Mapping[float, Mapping[str, float | None]],
-) -> Picture:
+) -> None:
     """Predicted against measured linear range, their ratio, and the shapes of the curves.
 
     Args:
@@ -137,26 +131,23 @@ def ranges_figure(
         radius: of the sweep.
         kinds: shares of the curves by kind, by shift range.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.7), layout="constrained")
-        left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1))
-        _against(left, predicted[checked], measured[checked], radius)
-        ratio = np.sort(measured[checked] / predicted[checked])
-        if ratio.size:
-            middle.step(
-                np.clip(ratio, 1e-2, 1e2),
-                np.arange(1, ratio.size + 1) / ratio.size,
-                where="post",
-                color=BLUE,
-            )
-        for at in (0.5, 1.0, 2.0):
-            middle.axvline(at, color=GREY, lw=0.6, ls=DASHES, zorder=0)
-        middle.set(xscale="log", xlim=(0.05, 20), ylim=(0, 1), xlabel="measured ÷ predicted range")
-        middle.set_ylabel("share of neurons at most")
-        middle.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        middle.set_title("b   Their ratio")
-        _kinds(right, kinds)
-        return rendered(figure)
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1))
+    _against(left, predicted[checked], measured[checked], radius)
+    ratio = np.sort(measured[checked] / predicted[checked])
+    if ratio.size:
+        middle.step(
+            np.clip(ratio, 1e-2, 1e2),
+            np.arange(1, ratio.size + 1) / ratio.size,
+            where="post",
+            color=BLUE,
+        )
+    for at in (0.5, 1.0, 2.0):
+        middle.axvline(at, color=GREY, lw=0.6, ls=DASHES, zorder=0)
+    middle.set(xscale="log", xlim=(0.05, 20), ylim=(0, 1), xlabel="measured ÷ predicted range")
+    middle.set_ylabel("share of neurons at most")
+    middle.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    middle.set_title("b   Their ratio")
+    _kinds(right, kinds)
 
 
 def _against(axes: Axes, predicted: np.ndarray, measured: np.ndarray, radius: float) -> None:
@@ -197,25 +188,23 @@ def _kinds(axes: Axes, kinds: Mapping[float, Mapping[str, float | None]]) -> Non
     axes.legend(loc="lower left", fontsize=6, frameon=True, framealpha=0.9, edgecolor="none")
 
 
-def tangents_figure(traces: Sequence[Trace]) -> Picture:
+@drawing(height=2.0)
+def tangents_figure(figure: Figure, traces: Sequence[Trace]) -> None:
     """Curves on which the slope at 0 says least, each with its tangent."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.0), layout="constrained")
-        grid = figure.subplots(1, max(1, len(traces)), squeeze=False)[0]
-        for axes, trace in zip(grid, traces, strict=False):
-            axes.axhline(0, color=GREY, lw=0.4)
-            low, high = min(0.0, trace.changes.min()), max(0.0, trace.changes.max())
-            room = 0.1 * max(high - low, 1e-12)
-            axes.plot(trace.shifts, trace.slope * trace.shifts, color=BLACK, lw=0.7, ls=DASHES)
-            axes.plot(trace.shifts, trace.changes, color=ORANGE)
-            axes.plot(*trace.measured, ".", color=ORANGE, ms=3)
-            axes.set(xlabel="shift", ylim=(low - room, high + room))
-            axes.set_title(trace.heading, fontsize=6.5)
-            axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
-            axes.tick_params(labelsize=6)
-            axes.yaxis.get_offset_text().set_fontsize(6)
-        grid[0].set_ylabel("ΔP")
-        return rendered(figure)
+    grid = figure.subplots(1, max(1, len(traces)), squeeze=False)[0]
+    for axes, trace in zip(grid, traces, strict=False):
+        axes.axhline(0, color=GREY, lw=0.4)
+        low, high = min(0.0, trace.changes.min()), max(0.0, trace.changes.max())
+        room = 0.1 * max(high - low, 1e-12)
+        axes.plot(trace.shifts, trace.slope * trace.shifts, color=BLACK, lw=0.7, ls=DASHES)
+        axes.plot(trace.shifts, trace.changes, color=ORANGE)
+        axes.plot(*trace.measured, ".", color=ORANGE, ms=3)
+        axes.set(xlabel="shift", ylim=(low - room, high + room))
+        axes.set_title(trace.heading, fontsize=6.5)
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
+        axes.tick_params(labelsize=6)
+        axes.yaxis.get_offset_text().set_fontsize(6)
+    grid[0].set_ylabel("ΔP")
 
 
 @dataclass(frozen=True)
@@ -235,30 +224,28 @@ class Dosed:
     """Median percentile of the hidden controllers, by attribution."""
 
 
-def doses_figure(doses: Sequence[Dosed], layers: int) -> Picture:
+@drawing(height=5.0)
+def doses_figure(figure: Figure, doses: Sequence[Dosed], layers: int) -> None:
     """Collapse by dose; large effects by NeurGrad; hidden controllers by layer; who shows them."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
-        grid = figure.subplots(2, 2)
-        colors = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, len(doses)))
-        top = grid[0, 0]
-        sizes = [d.dose for d in doses]
-        for field, label, color, marker in (
-            ("flipped", "another token on top", BLUE, "o"),
-            ("collapsed", "output collapsed", ORANGE, "s"),
-        ):
-            shares = [np.nan if (v := getattr(d, field)) is None else v for d in doses]
-            top.plot(sizes, shares, color=color, marker=marker, ms=3.5, label=label)
-        top.set(xscale="log", ylim=(0, 1.02), xlabel="dose", ylabel="share of neurons")
-        top.set_xticks(sizes, [f"{dose:g}" for dose in sizes])
-        top.minorticks_off()
-        top.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        top.set_title("a   What a dose does, at either sign")
-        top.legend(loc="upper left")
-        _by_gradient(grid[0, 1], doses, colors)
-        _by_layer(grid[1, 0], doses, colors, layers)
-        _by_attribution(grid[1, 1], doses, colors)
-        return rendered(figure)
+    grid = figure.subplots(2, 2)
+    colors = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, len(doses)))
+    top = grid[0, 0]
+    sizes = [d.dose for d in doses]
+    for field, label, color, marker in (
+        ("flipped", "another token on top", BLUE, "o"),
+        ("collapsed", "output collapsed", ORANGE, "s"),
+    ):
+        shares = [np.nan if (v := getattr(d, field)) is None else v for d in doses]
+        top.plot(sizes, shares, color=color, marker=marker, ms=3.5, label=label)
+    top.set(xscale="log", ylim=(0, 1.02), xlabel="dose", ylabel="share of neurons")
+    top.set_xticks(sizes, [f"{dose:g}" for dose in sizes])
+    top.minorticks_off()
+    top.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    top.set_title("a   What a dose does, at either sign")
+    top.legend(loc="upper left")
+    _by_gradient(grid[0, 1], doses, colors)
+    _by_layer(grid[1, 0], doses, colors, layers)
+    _by_attribution(grid[1, 1], doses, colors)
 
 
 def _by_gradient(axes: Axes, doses: Sequence[Dosed], colors: np.ndarray) -> None:

@@ -17,7 +17,7 @@ from experiments.estimators.doses import (
     small,
     stronger_sign,
 )
-from experiments.reporting import study
+from experiments.reporting import statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,9 +111,9 @@ def statistics(found: Sequence[Doses], dose: float, thresholds: Thresholds) -> D
     return DoseStatistics(
         dose=dose,
         neurons=sum(len(p.layer) for p in found),
-        collapsed=study.share(np.concatenate(collapsed)),
-        flipped=study.share(np.concatenate(flipped)),
-        kl=study.quantiles(np.concatenate([c.divergence for c in each])),
+        collapsed=statistics.share(np.concatenate(collapsed)),
+        flipped=statistics.share(np.concatenate(flipped)),
+        kl=statistics.quantiles(np.concatenate([c.divergence for c in each])),
         large_effect=count([c.large_effect for c in each]),
         large_divergence=count([c.large_divergence for c in each]),
         large_both=count(both),
@@ -168,4 +168,6 @@ def _shown(parts: Sequence[np.ndarray]) -> Shown:
     found = np.concatenate(parts)
     if not found.size:
         return Shown(None, None, None)
-    return Shown(float(np.median(found)), study.share(found >= 0.9), study.share(found >= 0.99))
+    return Shown(
+        float(np.median(found)), statistics.share(found >= 0.9), statistics.share(found >= 0.99)
+    )

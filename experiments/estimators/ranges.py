@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-from experiments.reporting import study
+from experiments.reporting import statistics
 from experiments.reporting.rank_correlation import spearman
 
 # Distances from 0 at which a curve is compared with its tangent: from a thousandth of the range
@@ -124,10 +124,10 @@ def check_ranges(
         beyond_and_straight=int((measured[beyond] == radius).sum()),
         too_small=int(too_small.sum()),
         checked=int(checked.sum()),
-        holds=study.share(ratio * step > 1),
-        holds_at_twice=study.share(granted[checked] * step > predicted[checked]),
-        within_factor_2=study.share((ratio >= 0.5) & (ratio <= 2)),
-        ratio=study.quantiles(ratio),
+        holds=statistics.share(ratio * step > 1),
+        holds_at_twice=statistics.share(granted[checked] * step > predicted[checked]),
+        within_factor_2=statistics.share((ratio >= 0.5) & (ratio <= 2)),
+        ratio=statistics.quantiles(ratio),
         spearman=spearman(predicted[checked], measured[checked]),
     )
     return Ranges(predicted, measured, checked, radius, check)
@@ -147,4 +147,4 @@ def ratio_shares(ratio: np.ndarray) -> dict[str, float | None]:
     """Shares of the curves by `RATIOS`, of ratios [P] with NaN left out."""
     found = ratio[np.isfinite(ratio)]
     kind = np.searchsorted([0.0, *STRAIGHT], found, side="right")
-    return {name: study.share(kind == number) for number, name in enumerate(RATIOS)}
+    return {name: statistics.share(kind == number) for number, name in enumerate(RATIOS)}

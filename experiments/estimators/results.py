@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.linearity import results as linearity_results
-from experiments.reporting import study
+from experiments.reporting import statistics
 from experiments.reporting.rank_correlation import spearman
 from negjax.execution.conventions import Convention, sign
 from negjax.inputs.ranking import top_overlap
@@ -201,11 +201,11 @@ def judged(
     """
     kept = np.isfinite(estimate)
     estimate, slope, prompt, above = (x[kept] for x in (estimate, slope, prompt, above))
-    whole = study.agreement(estimate, slope)
+    whole = statistics.agreement(estimate, slope)
     within, overlaps = [], []
     for number in np.unique(prompt):
         own = prompt == number
-        r = study.correlation(estimate[own], slope[own])
+        r = statistics.correlation(estimate[own], slope[own])
         if r is not None:
             within.append(r)
         if own.sum() > top:
@@ -218,7 +218,7 @@ def judged(
         mae=whole.mae if slope_units else None,
         mean_size=whole.mean_size,
         same_sign=whole.same_sign,
-        same_sign_above_noise=study.agreement(estimate[above], slope[above]).same_sign,
+        same_sign_above_noise=statistics.agreement(estimate[above], slope[above]).same_sign,
         top_overlap=float(np.mean(overlaps)) if overlaps else None,
     )
 

@@ -21,7 +21,7 @@ from experiments.estimators.work import Asked, DosedLayer
 from experiments.inputs import facts
 from experiments.linearity import results as linearity_results
 from experiments.linearity.results import Curves
-from experiments.reporting import study
+from experiments.reporting import statistics
 from experiments.reporting.figures import Trace
 from negjax.execution.conventions import Convention
 from negjax.measurements.second_order import linear_range
@@ -254,7 +254,7 @@ def _doses(
                 baseline_entropy=float(folder.read("dose_baseline_entropy", before)),
                 baseline_top_token=int(folder.read("dose_baseline_top_token", before)),
                 vocabulary=inputs.lm.config.vocab_size,
-                bound=float(study.noise_bound(noise)),
+                bound=float(statistics.noise_bound(noise)),
                 estimates=estimates,
             )
         )

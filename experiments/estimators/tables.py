@@ -7,7 +7,7 @@ from experiments.estimators.doses import BY_DOSE
 from experiments.estimators.hidden import DoseStatistics, Hidden
 from experiments.estimators.results import Form, Told
 from experiments.estimators.study import THIRDS, Found
-from experiments.reporting import study
+from experiments.reporting import statistics
 from experiments.reporting.page_parts import number, percent
 from negjax.estimators import METHODS
 from negjax.execution.conventions import Convention
@@ -288,7 +288,7 @@ def noise_note(found: Found) -> str:
     """How many neurons are within the noise at the headline range."""
     columns = found.results.curves.neurons
     fit = found.results.curves.fits["response"][found.results.headline]
-    inside = study.share(fit.largest_change < columns["bound"])
+    inside = statistics.share(fit.largest_change < columns["bound"])
     return f"{percent(inside)} of the neurons stay within the rounding noise."
 
 

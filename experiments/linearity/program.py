@@ -4,64 +4,73 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-from absl import flags
 
 import negjax
 from experiments.inputs import curves, facts
 from experiments.inputs.curves import Plan
-from experiments.linearity import page as linearity_page
-from experiments.linearity import results as linearity_results
-from experiments.running import common, terminal
+from experiments.linearity import report as linearity_report
+from experiments.linearity.results import analyse
+from experiments.running import common
+from experiments.running.settings import define, recorded, setting
+from experiments.running.study import Findings, Finished, Study, measured
 from negjax.storage import store
+from negjax.storage.store import RunFolder
 
-_MEASURE = flags.DEFINE_enum(
-    "measure",
-    "response",
-    ["response", "grid", "both"],
-    "response: few replays a neuron, read off a series; grid: every shift is replayed; both: the "
-    "series is compared with the grid.",
-)
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is asked of this study alone."""
+
+    measure: str = setting(
+        "response",
+        "response: few replays a neuron, read off a series; grid: every shift is replayed; both: "
+        "the series is compared with the grid.",
+        choices=["response", "grid", "both"],
+    )
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Ways to measure, the first of which is reported."""
+        return ("response", "grid") if self.measure == "both" else (self.measure,)
+
+
+FLAGS = define(Settings)
 
 # Prompts whose gradients are taken and saved together, at least.
 GRADIENT_PROMPTS = 64
 
 
-def main() -> int:
-    """Runs the experiment; returns the exit status."""
-    plan, measures = curves.read_plan(), _measures()
+def prepare() -> Study:
+    """Reads the flags and loads what they name."""
+    plan, settings = curves.read_plan(), FLAGS.read()
+    measures = settings.measures
     inputs = facts.load_inputs(24)
     neurons = curves.choose_neurons(inputs, plan)
     group = curves.group_size(
         neurons.shape[1], plan.grid.size if "grid" in measures else plan.nodes
     )
-    settings = {
-        "experiment": "linearity",
-        **facts.input_settings(inputs),
-        **plan.settings,
-        "step": plan.step,
-        "measure": _MEASURE.value,
-        "group": group,
-    }
-    attributes = {"site": inputs.site, **plan.attributes}
-    specs = _specs(neurons.shape[0], neurons.shape[1], group, plan, measures)
-    with common.open_folder("linearity", settings, specs, attributes) as folder:
-        work = _work(inputs, plan, measures, neurons, group)
-        complete = common.measure_all(folder, work, "neuron")
-        if not complete:
-            common.say_interrupted(folder, work)
-        done = [item.prompts for item in work if item.name in folder.finished and item.prompts]
+
+    def results(folder: RunFolder, finished: Finished) -> Findings | None:
+        done = [item.prompts for item in finished.work if item.prompts]
         if not done:
-            return 130
-        results = linearity_results.analyse(
-            inputs, folder, done, radius=plan.radius, step=plan.step, measures=measures
-        )
-        linearity_page.write(inputs, folder, results, complete)
-    terminal.say(linearity_page.printed(inputs, folder, results))
-    return 0 if complete else 130
+            return None
+        found = analyse(inputs, folder, done, radius=plan.radius, step=plan.step, measures=measures)
+        return linearity_report.findings(inputs, folder, found, finished)
 
-
-def _measures() -> tuple[str, ...]:
-    return ("response", "grid") if _MEASURE.value == "both" else (_MEASURE.value,)
+    return Study(
+        name="linearity",
+        settings={
+            **facts.input_settings(inputs),
+            **plan.settings,
+            "step": plan.step,
+            **recorded(settings),
+            "group": group,
+        },
+        arrays=_specs(neurons.shape[0], neurons.shape[1], group, plan, measures),
+        attributes={"site": inputs.site, **plan.attributes},
+        measure=measured(lambda _: _work(inputs, plan, measures, neurons, group), "neuron"),
+        results=results,
+    )
 
 
 def _specs(

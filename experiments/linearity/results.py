@@ -9,7 +9,7 @@ import pyarrow as pa
 import negjax
 from experiments import paper
 from experiments.inputs import facts
-from experiments.reporting import study
+from experiments.reporting import statistics
 from experiments.reporting.figures import Trace
 from negjax.execution.conventions import sign
 from negjax.measurements.chebyshev import Response
@@ -49,9 +49,9 @@ class Results:
     """[P] each: prompt, layer, neuron, activation, computed, neurgrad, bound …"""
     fits: dict[str, dict[float, Fits]]
     """By measure and range."""
-    statistics: dict[str, list[study.RangeStatistics]]
-    """By measure."""
-    comparison: study.Comparison | None
+    by_range: dict[str, list[statistics.RangeStatistics]]
+    """By measure, a range each."""
+    comparison: statistics.Comparison | None
     """Series against grid, if both were measured."""
     most_linear: list[Trace]
     least_linear: list[Trace]
@@ -85,7 +85,7 @@ def analyse(
     grids = {
         measure: {
             r: _grid(folder, measure, r, step)
-            for r in study.ranges_within(radius)
+            for r in statistics.ranges_within(radius)
             if measure == "response" or r >= step * (1 - 1e-9)
         }
         for measure in measures
@@ -99,9 +99,9 @@ def analyse(
                 parts[measure][r].append(_fit(shifts, curves[measure].change(shifts)))
     fits = {m: {r: _joined_fits(some) for r, some in found.items()} for m, found in parts.items()}
     predictions = {"neurgrad": neurons["neurgrad"], "computed": neurons["computed"]}
-    statistics = {
+    by_range = {
         measure: [
-            study.range_statistics(
+            statistics.range_statistics(
                 r,
                 fit.points,
                 fit.slope,
@@ -116,7 +116,7 @@ def analyse(
         for measure, found in fits.items()
     }
     widest = fits[measures[0]][radius]
-    most, least = study.most_and_least_linear(
+    most, least = statistics.most_and_least_linear(
         widest.pearson,
         widest.largest_change,
         resolved(neurons, widest, measures[0]),
@@ -129,7 +129,7 @@ def analyse(
         noise=np.concatenate([folder.read("noise", (_at(p),)) for p in done]),
         neurons=neurons,
         fits=fits,
-        statistics=statistics,
+        by_range=by_range,
         comparison=_comparison(folder, done) if len(measures) > 1 else None,
         most_linear=[_curve(inputs, folder, neurons, widest, measures[0], radius, i) for i in most],
         least_linear=[
@@ -140,7 +140,7 @@ def analyse(
 
 def resolved(neurons: Mapping[str, np.ndarray], fit: Fits, measure: str) -> np.ndarray:
     """Where [P] neither rounding nor a series' error hides a neuron's change within a range."""
-    return study.is_resolved(fit.largest_change, neurons["bound"], _error(neurons, measure))
+    return statistics.is_resolved(fit.largest_change, neurons["bound"], _error(neurons, measure))
 
 
 def _error(neurons: Mapping[str, np.ndarray], measure: str) -> np.ndarray | None:
@@ -206,7 +206,7 @@ def neuron_table(results: Results) -> pa.Table:
 
 def _grid(folder: RunFolder, measure: str, radius: float, step: float) -> np.ndarray:
     if measure == "response":
-        return negjax.paper_grid(radius, study.reading_step(radius, step))
+        return negjax.paper_grid(radius, statistics.reading_step(radius, step))
     shifts = folder.read("shifts")
     return shifts[np.abs(shifts) <= radius * (1 + 1e-9)]
 
@@ -225,7 +225,7 @@ def _neurons(folder: RunFolder, prompts: range) -> dict[str, np.ndarray]:
         "computed": computed,
         "neurgrad": computed * sign(activation),
         "noise": noise,
-        "bound": study.noise_bound(noise),
+        "bound": statistics.noise_bound(noise),
     }
     for name in ("nodes", "error"):
         if name in folder.arrays:
@@ -252,7 +252,7 @@ def _joined_fits(parts: Sequence[Fits]) -> Fits:
     )
 
 
-def _comparison(folder: RunFolder, done: Sequence[range]) -> study.Comparison:
+def _comparison(folder: RunFolder, done: Sequence[range]) -> statistics.Comparison:
     shifts = folder.read("shifts")
     parts = []
     for prompts in done:
@@ -260,9 +260,9 @@ def _comparison(folder: RunFolder, done: Sequence[range]) -> study.Comparison:
             Curves(folder, measure, prompts).change(shifts).reshape(-1, shifts.size)
             for measure in ("response", "grid")
         )
-        parts.append(vars(study.pairs(shifts, first, second)))
+        parts.append(vars(statistics.pairs(shifts, first, second)))
     noise = np.concatenate([_neurons(folder, prompts)["noise"] for prompts in done])
-    return study.comparison(study.Pairs(**_joined(parts)), noise)
+    return statistics.comparison(statistics.Pairs(**_joined(parts)), noise)
 
 
 def _curve(

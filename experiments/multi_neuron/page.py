@@ -9,7 +9,7 @@ from experiments import paper
 from experiments.inputs import facts, facts_page
 from experiments.multi_neuron import report as multi_neuron_report
 from experiments.multi_neuron.results import VARIANTS, Results, neuron_table, set_table
-from experiments.reporting import set_figures, study
+from experiments.reporting import set_figures, statistics
 from experiments.reporting.page_parts import aligned
 from experiments.reporting.report import Drawing, drawings
 from experiments.reporting.set_figures import Line, Panel
@@ -42,7 +42,7 @@ def write(
         "prompts_measured": len(results.prompts),
         "neurons_measured": results.neurons,
         "sets_measured": len(results.sets["size"]),
-        "noise": study.quantiles(results.noise),
+        "noise": statistics.quantiles(results.noise),
         "additivity": [
             dataclasses.asdict(results.of(choice, variant, size, magnitude))
             for choice in results.choices

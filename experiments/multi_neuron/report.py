@@ -7,7 +7,7 @@ from experiments import paper
 from experiments.inputs import facts, facts_page
 from experiments.multi_neuron.results import VARIANTS, Additivity, Results
 from experiments.multi_neuron.sets import CHOICES, SIGNS
-from experiments.reporting import page_parts, report, study
+from experiments.reporting import page_parts, report, statistics
 from experiments.reporting.page_parts import number, percent
 from experiments.reporting.report import Document, Drawing, Figure, Paragraph, Section, Table
 
@@ -35,7 +35,7 @@ NOTES = (
     "which sets move them; the median of each prompt's own r is the second alone.",
     "Sets of one prompt and choice are taken from one pool of neurons, so they are not "
     "independent; of a draw that has used up the pool only other signs are new.",
-    f"Within the noise: |ΔP| below {study.NOISE_DEVIATIONS / 2**0.5:g} standard deviations of "
+    f"Within the noise: |ΔP| below {statistics.NOISE_DEVIATIONS / 2**0.5:g} standard deviations of "
     "what rounding does to a difference of two P.",
 )
 """To keep in mind."""
@@ -267,7 +267,7 @@ def _effects(pictures: Mapping[str, Drawing], count: str) -> list[report.Block]:
 
 
 def _measured(results: Results) -> list[tuple[str, str]]:
-    quantiles = study.quantiles(results.probability, (0.05, 0.5, 0.95)) or {}
+    quantiles = statistics.quantiles(results.probability, (0.05, 0.5, 0.95)) or {}
     told = ", ".join(f"{value:.3g}" for value in quantiles.values())
     return [
         ("P(answer)", f"5%, median, 95% of the prompts: {told}"),

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from experiments.multi_neuron.sets import Design
-from experiments.reporting import study
+from experiments.reporting import statistics
 from negjax.measurements.linearity import fit_changes
 from negjax.storage.store import RunFolder
 
@@ -128,8 +128,8 @@ class Results:
             change=_median(np.abs(change)),
             kl=_median(some[f"kl_{variant}"]),
             entropy=_median(some[f"entropy_{variant}"] - some["entropy_before"]),
-            kept_top=study.share(some[f"kept_top_{variant}"] == 1),
-            within_noise=study.share(np.abs(change) < some["bound"]),
+            kept_top=statistics.share(some[f"kept_top_{variant}"] == 1),
+            within_noise=statistics.share(np.abs(change) < some["bound"]),
         )
 
 
@@ -140,16 +140,16 @@ def prediction(
     found = []
     for prompt in np.unique(sets["prompt"]):
         own = sets["prompt"] == prompt
-        r = study.correlation(predicted[own], change[own])
+        r = statistics.correlation(predicted[own], change[own])
         found += [] if r is None else [r]
     slope = fit_changes(predicted, change)[0] if (predicted != 0).any() else None
     after = sets["baseline"] + predicted
     return Prediction(
-        pearson=study.correlation(predicted, change),
+        pearson=statistics.correlation(predicted, change),
         prompt_pearson=_median(np.asarray(found)),
-        explained=study.explained(predicted, change),
+        explained=statistics.explained(predicted, change),
         slope=None if slope is None else float(slope),
-        impossible=study.share((after < 0) | (after > 1)),
+        impossible=statistics.share((after < 0) | (after > 1)),
     )
 
 
@@ -192,7 +192,7 @@ def _sets(
         "shift": sets.shift,
         "magnitude": np.abs(sets.shift),
         "baseline": np.full(count, float(folder.read("baseline", (prompt,)))),
-        "bound": np.full(count, float(study.noise_bound(np.asarray(noise)))),
+        "bound": np.full(count, float(statistics.noise_bound(np.asarray(noise)))),
         "entropy_before": np.full(count, float(folder.read("entropy_before", at))),
     }
     for name in PREDICTIONS:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from experiments.inputs import facts, facts_page
 from experiments.neg_map import figures as map_figures
-from experiments.reporting import page_parts, report, study
+from experiments.reporting import page_parts, report, statistics
 from experiments.reporting.page_parts import asked_in_short, number, percent
 from experiments.reporting.report import Drawing
 from experiments.running import documents
@@ -51,15 +51,15 @@ class Map:
     @property
     def bound(self) -> float:
         """Largest |ΔP| that rounding alone explains."""
-        return float(study.noise_bound(np.asarray(self.noise)))
+        return float(statistics.noise_bound(np.asarray(self.noise)))
 
     def prediction(self, convention: str) -> tuple[str, np.ndarray]:
         """Name and values [l, F] of the slope at 0 under the shift convention."""
         return ("NeurGrad", self.neurgrad) if convention == "signed" else ("CG", self.computed)
 
-    def statistics(self) -> study.RangeStatistics:
+    def statistics(self) -> statistics.RangeStatistics:
         """Of all its neurons."""
-        return study.range_statistics(
+        return statistics.range_statistics(
             float(np.abs(self.shifts).max()),
             self.shifts.size,
             self.slope.reshape(-1),
@@ -131,7 +131,7 @@ def printed(inputs: facts.Inputs, folder: RunFolder, maps: Sequence[Map]) -> str
             + f", P = {found.probability:.3g}",
             f"  {found.slope.size:,} neurons (site {inputs.site}) in {len(found.layers)} layers",
             f"  NEG > 0: {percent(statistics.every.positive)}; within noise: "
-            f"{statistics.within_noise / found.slope.size:.1%}; |r| ≥ {study.LINEAR:g}: "
+            f"{statistics.within_noise / found.slope.size:.1%}; |r| ≥ {statistics.LINEAR:g}: "
             f"{percent(statistics.every.linear)}",
             f"  {name} against NEG: r = {number(told.pearson, '.4f')}, "
             f"MAE = {number(told.mae, '.1e')}, same sign {percent(told.same_sign)}",

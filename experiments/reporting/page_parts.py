@@ -16,6 +16,11 @@ SITES = {
 }
 
 
+UNFINISHED = report.Paragraph(
+    "This run was interrupted: the numbers are those of the part that was finished.", warning=True
+)
+
+
 def run_section(summary: Mapping[str, Any], rows: Sequence[tuple[str, str]]) -> report.Section:
     """The section that says what the numbers are about: `rows` between model and machine."""
     model, machine, seconds = (summary[name] for name in ("model", "environment", "seconds"))
@@ -50,14 +55,6 @@ def _assumed(model: Mapping[str, Any]) -> list[tuple[str, str]]:
 def reproduce(summary: Mapping[str, Any]) -> report.Section:
     """The section that gives the command."""
     return report.Section("To run it again", [report.Code(summary["command"])])
-
-
-def unfinished(complete: bool) -> list[report.Paragraph]:
-    """A warning, where there is reason for one."""
-    if complete:
-        return []
-    text = "This run was interrupted: the numbers are those of the part that was finished."
-    return [report.Paragraph(text, warning=True)]
 
 
 def percent(share: float | None) -> str:

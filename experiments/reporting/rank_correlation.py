@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.reporting.study import correlation
+from experiments.reporting.statistics import correlation
 
 
 def ranks(values: np.ndarray) -> np.ndarray:

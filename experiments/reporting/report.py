@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from experiments.reporting.escaping import for_html
 from experiments.reporting.figures import Picture
+from experiments.reporting.tables import Table
 
 STYLE = """
 :root { color-scheme: light; }
@@ -69,26 +70,12 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Numbers in columns."""
-
-    caption: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True)
 class Drawing:
     """A picture that is still to be drawn."""
 
     name: str
     """Of its files."""
     draw: Callable[[], Picture]
-
-
-def drawings(draws: Mapping[str, Callable[[], Picture]]) -> dict[str, Drawing]:
-    """Drawings by the names of their files."""
-    return {name: Drawing(name, draw) for name, draw in draws.items()}
 
 
 @dataclass(frozen=True)
@@ -195,9 +182,9 @@ def _fact(row: tuple[str, str]) -> str:
 
 
 def _table(table: Table, number: int) -> str:
-    head = "".join(f'<th scope="col">{for_html(name)}</th>' for name in table.head)
+    head = "".join(f'<th scope="col">{for_html(name)}</th>' for name in table.heads)
     rows = "\n".join(
-        f"<tr>{''.join(f'<td>{for_html(cell)}</td>' for cell in row)}</tr>" for row in table.rows
+        f"<tr>{''.join(f'<td>{for_html(cell)}</td>' for cell in row)}</tr>" for row in table.cells
     )
     caption = f"<caption><b>Table {number}.</b> {for_html(table.caption)}</caption>"
     return (

@@ -9,18 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.reporting.escaping import for_figure, for_label
-from experiments.reporting.figures import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    STYLE,
-    WIDTH,
-    Picture,
-    rendered,
-    scatter,
-)
+from experiments.reporting.figures import BLACK, BLUE, GREEN, GREY, ORANGE, drawing, scatter
 
 PALETTE = (BLUE, ORANGE, GREEN, BLACK)
 LETTERS = "abcdefghijklmnop"
@@ -54,7 +43,10 @@ class Panel:
     """(size, value, words) of a published figure."""
 
 
-def panels_figure(rows: Sequence[Sequence[Panel]], *, legend: str = "", scale: int = 0) -> Picture:
+@drawing()
+def panels_figure(
+    figure: Figure, rows: Sequence[Sequence[Panel]], *, legend: str = "", scale: int = 0
+) -> None:
     """Panels of lines over the number of neurons shifted together, with one legend.
 
     Args:
@@ -62,32 +54,30 @@ def panels_figure(rows: Sequence[Sequence[Panel]], *, legend: str = "", scale: i
         scale: that many steps of a color scale, instead of the palette.
     """
     columns = max(map(len, rows))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.6 + 2.1 * len(rows)), layout="constrained")
-        grid = figure.subplots(len(rows), columns, squeeze=False, sharex=True)
-        colors = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, max(scale, 1)))
-        for axes in grid.flat:
-            axes.set_axis_off()
-        letters = iter(LETTERS)
-        for row, panels in enumerate(rows):
-            for column, panel in enumerate(panels):
-                axes = grid[row, column]
-                axes.set_axis_on()
-                _panel(axes, panel, colors if scale else PALETTE)
-                axes.set_title(f"{next(letters)}   {for_figure(panel.title)}")
-                if column == 0 or panel.label != panels[column - 1].label:
-                    axes.set_ylabel(for_label(panel.label))
-        for axes in grid[-1]:
-            axes.set_xlabel("neurons shifted together" if columns < 3 else "neurons together")
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            title=for_label(legend) or None,
-            loc="outside lower center",
-            ncols=min(len(labels), 4),
-        )
-        return rendered(figure)
+    figure.set_figheight(0.6 + 2.1 * len(rows))
+    grid = figure.subplots(len(rows), columns, squeeze=False, sharex=True)
+    colors = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, max(scale, 1)))
+    for axes in grid.flat:
+        axes.set_axis_off()
+    letters = iter(LETTERS)
+    for row, panels in enumerate(rows):
+        for column, panel in enumerate(panels):
+            axes = grid[row, column]
+            axes.set_axis_on()
+            _panel(axes, panel, colors if scale else PALETTE)
+            axes.set_title(f"{next(letters)}   {for_figure(panel.title)}")
+            if column == 0 or panel.label != panels[column - 1].label:
+                axes.set_ylabel(for_label(panel.label))
+    for axes in grid[-1]:
+        axes.set_xlabel("neurons shifted together" if columns < 3 else "neurons together")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        title=for_label(legend) or None,
+        loc="outside lower center",
+        ncols=min(len(labels), 4),
+    )
 
 
 def _panel(axes: Axes, panel: Panel, colors: Sequence[str] | np.ndarray) -> None:
@@ -128,18 +118,16 @@ def _panel(axes: Axes, panel: Panel, colors: Sequence[str] | np.ndarray) -> None
         axes.set_yscale("log")
 
 
-def sums_figure(sums: Mapping[int, tuple[np.ndarray, np.ndarray]]) -> Picture:
+@drawing(height=2.7)
+def sums_figure(figure: Figure, sums: Mapping[int, tuple[np.ndarray, np.ndarray]]) -> None:
     """Predicted against measured changes, (predicted, measured) by number of neurons."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.7), layout="constrained")
-        panels = figure.subplots(1, len(sums), squeeze=False)[0]
-        for letter, axes, (size, (predicted, measured)) in zip(
-            LETTERS, panels, sums.items(), strict=False
-        ):
-            scatter(axes, predicted, measured)
-            axes.tick_params(labelsize=6)
-            axes.tick_params(axis="x", labelrotation=45)
-            axes.set_xlabel("Σ NEG x")
-            axes.set_title(f"{letter}   {size:,} neuron{'s' if size > 1 else ''}")
-        panels[0].set_ylabel("ΔP measured")
-        return rendered(figure)
+    panels = figure.subplots(1, len(sums), squeeze=False)[0]
+    for letter, axes, (size, (predicted, measured)) in zip(
+        LETTERS, panels, sums.items(), strict=False
+    ):
+        scatter(axes, predicted, measured)
+        axes.tick_params(labelsize=6)
+        axes.tick_params(axis="x", labelrotation=45)
+        axes.set_xlabel("Σ NEG x")
+        axes.set_title(f"{letter}   {size:,} neuron{'s' if size > 1 else ''}")
+    panels[0].set_ylabel("ΔP measured")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from experiments.reporting.escaping import for_figure, for_label
-from experiments.reporting.figures import BLACK, GREY, STYLE, WIDTH, Picture, rendered
+from experiments.reporting.figures import BLACK, GREY, STYLE, WIDTH, Picture, drawing, rendered
 
 # Okabe & Ito's eight, told apart with any colour vision.
 COLORS = (*("#0072B2", "#D55E00", "#009E73", "#CC79A7"), *("#E69F00", "#56B4E9", BLACK, GREY))
@@ -32,14 +32,16 @@ class Series:
     dashed: bool = False
 
 
+@drawing()
 def dots_figure(
+    figure: Figure,
     tasks: Sequence[str],
     series: Sequence[Series],
     chance: Sequence[float],
     *,
     across: str = "accuracy",
     limits: tuple[float, float] | None = (0, 1),
-) -> Picture:
+) -> None:
     """A line a task, a dot with its interval a probe.
 
     Args:
@@ -49,26 +51,24 @@ def dots_figure(
         across: what the dots are, where they are not accuracies.
         limits: of the horizontal axis; None: those of the dots.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 1.0 + 0.3 * len(tasks)), layout="constrained")
-        axes = figure.subplots()
-        step = 0.7 / max(len(series), 1)
-        for number, one in enumerate(series):
-            y = np.asarray(one.at) + (number - (len(series) - 1) / 2) * step
-            color = COLORS[number % len(COLORS)]
-            axes.hlines(y, one.low, one.high, color=color, lw=0.8)
-            marker = MARKERS[number % len(MARKERS)]
-            axes.plot(one.accuracy, y, marker, ms=3, color=color, label=for_label(one.label))
-        for task, share in enumerate(chance):
-            axes.vlines(share, task - 0.42, task + 0.42, color=GREY, lw=0.8, ls=(0, (2, 2)))
-        axes.set_yticks(range(len(tasks)), [for_label(task) for task in tasks])
-        axes.set_ylim(len(tasks) - 0.5, -0.5)
-        axes.set_xlim(limits)
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
-        axes.set_xlabel(for_label(across))
-        axes.grid(axis="y", lw=0.3, color=GREY, alpha=0.5)
-        figure.legend(loc="outside lower center", ncols=4)
-        return rendered(figure)
+    figure.set_figheight(1.0 + 0.3 * len(tasks))
+    axes = figure.subplots()
+    step = 0.7 / max(len(series), 1)
+    for number, one in enumerate(series):
+        y = np.asarray(one.at) + (number - (len(series) - 1) / 2) * step
+        color = COLORS[number % len(COLORS)]
+        axes.hlines(y, one.low, one.high, color=color, lw=0.8)
+        marker = MARKERS[number % len(MARKERS)]
+        axes.plot(one.accuracy, y, marker, ms=3, color=color, label=for_label(one.label))
+    for task, share in enumerate(chance):
+        axes.vlines(share, task - 0.42, task + 0.42, color=GREY, lw=0.8, ls=(0, (2, 2)))
+    axes.set_yticks(range(len(tasks)), [for_label(task) for task in tasks])
+    axes.set_ylim(len(tasks) - 0.5, -0.5)
+    axes.set_xlim(limits)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_xlabel(for_label(across))
+    axes.grid(axis="y", lw=0.3, color=GREY, alpha=0.5)
+    figure.legend(loc="outside lower center", ncols=4)
 
 
 def curves_figure(

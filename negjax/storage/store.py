@@ -31,12 +31,13 @@ FORMAT = 1
 SETTINGS, PROGRESS, ARRAYS = "settings.json", "progress.json", "measurements.zarr"
 DISCARDED = "settings.discarded.json"
 """A discarded run's settings, until all that it made is removed."""
-SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES = (
+SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES, TABLES = (
     "summary.json",
     "neurons.parquet",
     "prompts.parquet",
     "report.html",
     "figures",
+    "tables",
 )
 STATES, LOSSES, MODEL = "states", "losses.parquet", "model"
 """Of a training run: states to go on from, losses by step, the trained model."""
@@ -51,7 +52,7 @@ OVERLAPS = "overlaps.parquet"
 ACCURACIES, TASKS, SAVED_PROBES = "accuracies.parquet", "tasks", "probes"
 """Of a study of skills: every accuracy, what was found of each task, fitted probes."""
 OUTPUTS = (
-    *(SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES),
+    *(SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES, TABLES),
     *(STATES, LOSSES, MODEL, DOSES, SETS, *CONTROLS, OVERLAPS),
     *(ACCURACIES, TASKS, SAVED_PROBES),
 )
