@@ -8,9 +8,9 @@ from typing import Any
 from experiments import paper
 from experiments.estimators.results import CONVENTIONS, FORMS
 from experiments.estimators.tables import LABELS
-from experiments.linearity.results import headline
 from experiments.reporting.escaping import code_span, for_markdown
 from experiments.reporting.page_parts import number, percent
+from experiments.reporting.statistics import headline
 from experiments.running import common, terminal
 from negjax.storage import given_files, store
 from negjax.storage.whole_files import write_whole
