@@ -10,7 +10,9 @@ import matplotlib.figure
 import numpy as np
 import pytest
 
+from experiments.linearity import figures as linearity_figures
 from experiments.neg_map import figures as map_figures
+from experiments.neg_map.results import Named, strongest
 from experiments.reporting import figures, report, statistics
 from experiments.reporting.figures import Picture
 from experiments.reporting.report import Bullets, Code, Facts, Figure, Paragraph, Section, Table
@@ -87,10 +89,15 @@ ZERO = np.zeros((2, 1))
 PEARSON = GENERATOR.uniform(-1, 1, 60)
 
 
-def statistics(radius: float, slope: np.ndarray = SLOPE) -> statistics.RangeStatistics:
+def numbers(radius: float, slope: np.ndarray = SLOPE) -> statistics.RangeStatistics:
     predictions = {"neurgrad": slope * 1.01, "computed": -slope}
-    pearson, bound = PEARSON[: slope.size], np.full(slope.size, 1e-4)
-    return statistics.range_statistics(radius, 20, slope, pearson, np.abs(slope), bound, predictions)
+    fits = statistics.Fits(
+        points=20,
+        slope=slope,
+        pearson=PEARSON[: slope.size],
+        largest_change=np.abs(slope),
+    )
+    return statistics.range_statistics(radius, fits, np.full(slope.size, 1e-4), predictions)
 
 
 def trace() -> figures.Trace:
@@ -102,39 +109,41 @@ def trace() -> figures.Trace:
 
 def no_neurons() -> Picture:
     none = np.empty(0)
-    return figures.linearity_figure([2.0], [none], [none.astype(bool)], [statistics(2.0, none)])
+    return linearity_figures.linearity_figure(
+        [2.0], [none], [none.astype(bool)], [numbers(2.0, none)]
+    )
 
 
 FIGURES: dict[str, Callable[[], Picture]] = {
-    "linearity": lambda: figures.linearity_figure(
+    "linearity": lambda: linearity_figures.linearity_figure(
         [1.0, 2.0],
         [PEARSON, np.ones(60)],
         [SLOPE > 0, SLOPE < 0],
-        [statistics(1.0), statistics(2.0)],
+        [numbers(1.0), numbers(2.0)],
     ),
     "linearity of no neurons": no_neurons,
-    "layers": lambda: figures.layers_figure(LAYER, SLOPE, 4),
-    "layers without slopes": lambda: figures.layers_figure(LAYER, np.zeros(60), 3),
-    "predictions": lambda: figures.predictions_figure(
+    "layers": lambda: linearity_figures.layers_figure(LAYER, SLOPE, 4),
+    "layers without slopes": lambda: linearity_figures.layers_figure(LAYER, np.zeros(60), 3),
+    "predictions": lambda: linearity_figures.predictions_figure(
         SLOPE,
         [("NeurGrad", SLOPE), ("CG", np.zeros(60))],
         [statistics.agreement(SLOPE, SLOPE), statistics.agreement(np.zeros(60), SLOPE)],
     ),
-    "gallery": lambda: figures.gallery_figure([trace()] * 2, [trace()]),
-    "gallery of nothing": lambda: figures.gallery_figure([], []),
-    "noise": lambda: figures.noise_figure(
+    "gallery": lambda: linearity_figures.gallery_figure([trace()] * 2, [trace()]),
+    "gallery of nothing": lambda: linearity_figures.gallery_figure([], []),
+    "noise": lambda: linearity_figures.noise_figure(
         [1.0, 2.0], [np.abs(SLOPE), np.zeros(60)], np.full(60, 1e-4)
     ),
-    "noise of nothing": lambda: figures.noise_figure([1.0], [np.zeros(2)], np.zeros(2)),
+    "noise of nothing": lambda: linearity_figures.noise_figure([1.0], [np.zeros(2)], np.zeros(2)),
     "map": lambda: map_figures.map_figure(
         np.asarray([0, 5, 10]),
         SLOPE.reshape(3, 20),
         -SLOPE.reshape(3, 20),
         "CG",
-        [map_figures.Named(5, 3, 0.1)],
+        [Named(layer=5, neuron=3, value=0.1)],
     ),
     "scatter of nothing": lambda: map_figures.scatter_figure(
-        np.arange(2), ZERO, ZERO, ZERO, statistics(2.0, np.zeros(2))
+        np.arange(2), ZERO, ZERO, ZERO, numbers(2.0, np.zeros(2))
     ),
     "map of nothing": lambda: map_figures.map_figure(
         np.asarray([0]), np.zeros((1, 2)), np.zeros((1, 2)), "CG", []
@@ -144,7 +153,7 @@ FIGURES: dict[str, Callable[[], Picture]] = {
         SLOPE.reshape(3, 20),
         SLOPE.reshape(3, 20),
         -SLOPE.reshape(3, 20),
-        statistics(2.0),
+        numbers(2.0),
     ),
 }
 
@@ -192,5 +201,5 @@ def test_the_axis_of_a_map_is_symmetric_and_gives_the_extremes_room() -> None:
 
 def test_the_strongest_neurons_are_those_of_largest_size() -> None:
     slope = np.asarray([[0.1, -3.0, 2.0], [2.0, 0.0, -0.5]])
-    found = map_figures.strongest(slope, 3)
-    assert [(n.layer, n.neuron, n.value) for n in found] == [(0, 1, -3), (0, 2, 2), (1, 0, 2)]
+    found = strongest(np.asarray([0, 4]), slope, 3)
+    assert [(n.layer, n.neuron, n.value) for n in found] == [(0, 1, -3), (0, 2, 2), (4, 0, 2)]
