@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import paper
-from experiments.estimators.results import CONVENTIONS, FORMS
-from experiments.estimators.tables import LABELS
+from experiments.inputs.estimates import CONVENTIONS, FORMS, LABELS
 from experiments.reporting.escaping import code_span, for_markdown
 from experiments.reporting.page_parts import number, percent
 from experiments.reporting.statistics import headline
