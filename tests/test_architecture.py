@@ -158,7 +158,7 @@ def reached(name: str) -> set[str]:
 )
 def test_only_experiments_that_read_flags_know_them(defining, reading):
     """Elsewhere such a flag is unknown, not silently without effect."""
-    programs = [name for name, tree in LIBRARY.items() if "main" in public(tree)]
+    programs = [name for name, tree in LIBRARY.items() if {"main", "prepare"} & set(public(tree))]
     asking = {name for name in programs if f"experiments.{defining}" in reached(name)}
     assert asking == {f"experiments.{name}.program" for name in reading.split()}
 

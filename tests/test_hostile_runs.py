@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
@@ -25,14 +26,15 @@ from experiments.neg_map import program as neg_map
 from experiments.reporting import figures as pictures
 from experiments.reporting.escaping import storable
 from experiments.reporting.figures import Picture
+from experiments.running import study
 from negjax.storage import store
 from tests.hostile_text import ALL_OF_THEM, SHORT, unseen
 from tests.sharp_models import sharp
 from tests.test_report import PNG, Page
-from tests.tiny_runs import DRAWING, arguments, parse, summary, undraw, write_inputs
+from tests.tiny_runs import arguments, parse, summary, undraw, write_inputs
 
 EXPERIMENTS: dict[str, tuple[Callable[[], int], list[str]]] = {
-    "linearity": (linearity.main, ["--neurons=4", "--range=2"]),
+    "linearity": (functools.partial(study.run, linearity.prepare), ["--neurons=4", "--range=2"]),
     "neg_map": (neg_map.main, ["--shifts=-1,1"]),
     "estimators": (
         estimators.main,
@@ -109,8 +111,7 @@ def test_hostile_text_is_text_wherever_a_run_shows_it(
 ) -> None:
     # All is measured already.
     with started(inputs, run) as patch:
-        for module in DRAWING:
-            patch.setattr(module, "rendered", rendered)
+        patch.setattr(pictures, "rendered", rendered)
         assert EXPERIMENTS[run.name][0]() == 0
     printed = capsys.readouterr().out
     assert not unseen(printed) - {"\n"} and "oops" in printed

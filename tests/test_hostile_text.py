@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from experiments.control import figures as control_figures
 from experiments.estimators import figures as estimator_figures
+from experiments.linearity import figures as linearity_figures
 from experiments.neg_map import figures as map_figures
 from experiments.pretrain_bert import figures as training_figures
-from experiments.reporting import figures, report, set_figures, skill_figures, statistics
+from experiments.reporting import report, set_figures, skill_figures, statistics
 from experiments.reporting.escaping import (
     code_span,
     for_figure,
@@ -28,6 +29,7 @@ from experiments.reporting.escaping import (
 )
 from experiments.reporting.figures import Picture, Trace
 from experiments.reporting.page_parts import aligned
+from experiments.reporting.tables import Table, columns
 from tests.hostile_text import unseen
 
 PIECES = [
@@ -146,8 +148,10 @@ TRACE = Trace(HOSTILE, HOSTILE, X, X**2, (X[::2], X[::2] ** 2), 0.1, 0.01, 0.5)
 SQUARE = np.eye(2)
 
 FIGURES: dict[str, Callable[[], Picture]] = {
-    "predictions": lambda: figures.predictions_figure(VALUES, [(HOSTILE, VALUES)], [AGREEMENT]),
-    "gallery": lambda: figures.gallery_figure([TRACE], [TRACE]),
+    "predictions": lambda: linearity_figures.predictions_figure(
+        VALUES, [(HOSTILE, VALUES)], [AGREEMENT]
+    ),
+    "gallery": lambda: linearity_figures.gallery_figure([TRACE], [TRACE]),
     "map": lambda: map_figures.map_figure(
         np.arange(2), VALUES.reshape(2, -1), VALUES.reshape(2, -1), HOSTILE, []
     ),
@@ -204,7 +208,7 @@ def test_a_report_shows_it() -> None:
     blocks: list[report.Block] = [
         report.Paragraph(HOSTILE),
         report.Code(HOSTILE),
-        report.Table(HOSTILE, [HOSTILE], [[HOSTILE * 300]]),
+        Table(caption=HOSTILE, columns=columns(HOSTILE), rows=[[HOSTILE * 300]]),
         report.Facts([(HOSTILE, HOSTILE)]),
         report.Figure(report.Drawing("one", FIGURES["gallery"]), HOSTILE, HOSTILE),
     ]

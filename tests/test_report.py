@@ -10,10 +10,12 @@ import matplotlib.figure
 import numpy as np
 import pytest
 
+from experiments.linearity import figures as linearity_figures
 from experiments.neg_map import figures as map_figures
 from experiments.reporting import figures, report, statistics
 from experiments.reporting.figures import Picture
-from experiments.reporting.report import Bullets, Code, Facts, Figure, Paragraph, Section, Table
+from experiments.reporting.report import Bullets, Code, Facts, Figure, Paragraph, Section
+from experiments.reporting.tables import Table, columns
 
 PNG = b"\x89PNG\r\n\x1a\n"
 VOID = {"meta", "img", "br", "hr", "link"}
@@ -64,10 +66,10 @@ def test_a_page_is_one_file_in_which_text_stays_text() -> None:
         Bullets([hostile, "b"]),
         Code(hostile),
         Facts([(hostile, hostile)]),
-        Table(hostile, [hostile], [[hostile]]),
+        Table(caption=hostile, columns=columns(hostile), rows=[[hostile]]),
         Figure(report.Drawing("one", lambda: picture), hostile, hostile),
         Figure(report.Drawing("two", lambda: picture), hostile, hostile),
-        Table("second", ["a"], [["1"]]),
+        Table(caption="second", columns=columns("a"), rows=[["1"]]),
     ]
     document = report.Document(hostile, hostile, [Section(hostile, blocks)])
     assert [drawing.name for drawing in document.drawings] == ["one", "two"]
@@ -87,10 +89,12 @@ ZERO = np.zeros((2, 1))
 PEARSON = GENERATOR.uniform(-1, 1, 60)
 
 
-def statistics(radius: float, slope: np.ndarray = SLOPE) -> statistics.RangeStatistics:
+def of_range(radius: float, slope: np.ndarray = SLOPE) -> statistics.RangeStatistics:
     predictions = {"neurgrad": slope * 1.01, "computed": -slope}
     pearson, bound = PEARSON[: slope.size], np.full(slope.size, 1e-4)
-    return statistics.range_statistics(radius, 20, slope, pearson, np.abs(slope), bound, predictions)
+    return statistics.range_statistics(
+        radius, 20, slope, pearson, np.abs(slope), bound, predictions
+    )
 
 
 def trace() -> figures.Trace:
@@ -102,30 +106,32 @@ def trace() -> figures.Trace:
 
 def no_neurons() -> Picture:
     none = np.empty(0)
-    return figures.linearity_figure([2.0], [none], [none.astype(bool)], [statistics(2.0, none)])
+    return linearity_figures.linearity_figure(
+        [2.0], [none], [none.astype(bool)], [of_range(2.0, none)]
+    )
 
 
 FIGURES: dict[str, Callable[[], Picture]] = {
-    "linearity": lambda: figures.linearity_figure(
+    "linearity": lambda: linearity_figures.linearity_figure(
         [1.0, 2.0],
         [PEARSON, np.ones(60)],
         [SLOPE > 0, SLOPE < 0],
-        [statistics(1.0), statistics(2.0)],
+        [of_range(1.0), of_range(2.0)],
     ),
     "linearity of no neurons": no_neurons,
-    "layers": lambda: figures.layers_figure(LAYER, SLOPE, 4),
-    "layers without slopes": lambda: figures.layers_figure(LAYER, np.zeros(60), 3),
-    "predictions": lambda: figures.predictions_figure(
+    "layers": lambda: linearity_figures.layers_figure(LAYER, SLOPE, 4),
+    "layers without slopes": lambda: linearity_figures.layers_figure(LAYER, np.zeros(60), 3),
+    "predictions": lambda: linearity_figures.predictions_figure(
         SLOPE,
         [("NeurGrad", SLOPE), ("CG", np.zeros(60))],
         [statistics.agreement(SLOPE, SLOPE), statistics.agreement(np.zeros(60), SLOPE)],
     ),
-    "gallery": lambda: figures.gallery_figure([trace()] * 2, [trace()]),
-    "gallery of nothing": lambda: figures.gallery_figure([], []),
-    "noise": lambda: figures.noise_figure(
+    "gallery": lambda: linearity_figures.gallery_figure([trace()] * 2, [trace()]),
+    "gallery of nothing": lambda: linearity_figures.gallery_figure([], []),
+    "noise": lambda: linearity_figures.noise_figure(
         [1.0, 2.0], [np.abs(SLOPE), np.zeros(60)], np.full(60, 1e-4)
     ),
-    "noise of nothing": lambda: figures.noise_figure([1.0], [np.zeros(2)], np.zeros(2)),
+    "noise of nothing": lambda: linearity_figures.noise_figure([1.0], [np.zeros(2)], np.zeros(2)),
     "map": lambda: map_figures.map_figure(
         np.asarray([0, 5, 10]),
         SLOPE.reshape(3, 20),
@@ -134,7 +140,7 @@ FIGURES: dict[str, Callable[[], Picture]] = {
         [map_figures.Named(5, 3, 0.1)],
     ),
     "scatter of nothing": lambda: map_figures.scatter_figure(
-        np.arange(2), ZERO, ZERO, ZERO, statistics(2.0, np.zeros(2))
+        np.arange(2), ZERO, ZERO, ZERO, of_range(2.0, np.zeros(2))
     ),
     "map of nothing": lambda: map_figures.map_figure(
         np.asarray([0]), np.zeros((1, 2)), np.zeros((1, 2)), "CG", []
@@ -144,7 +150,7 @@ FIGURES: dict[str, Callable[[], Picture]] = {
         SLOPE.reshape(3, 20),
         SLOPE.reshape(3, 20),
         -SLOPE.reshape(3, 20),
-        statistics(2.0),
+        of_range(2.0),
     ),
 }
 
