@@ -48,7 +48,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # From records and arrays to what people see: no model, no inputs.
     "experiments.reporting": ("experiments.paper", "negjax.measurements", "negjax.storage"),
     "experiments.running": ("experiments.reporting", "negjax"),
-    "experiments.inputs": ("experiments.running", "experiments.reporting", "negjax"),
+    "experiments.inputs": (
+        *("experiments.paper", "experiments.running", "experiments.reporting", "negjax"),
+    ),
     "experiments.skill_studies": (
         *("experiments.inputs", "experiments.running", "experiments.reporting", "negjax"),
     ),
