@@ -68,11 +68,11 @@ def findings(leaks: Sequence[Leaks], seconds: float) -> Findings:
     return Findings(
         tables={store.OVERLAPS: overlap_table(leaks)},
         summary=summary,
-        report=lambda summary: report(leaks, summary),
+        report=lambda summary: make_report(leaks, summary),
     )
 
 
-def report(leaks: Sequence[Leaks], summary: Mapping[str, Any]) -> Report:
+def make_report(leaks: Sequence[Leaks], summary: Mapping[str, Any]) -> Report:
     """What is shown of the overlaps."""
     listed = {
         "test item is a training item": summary["test_is_training"],

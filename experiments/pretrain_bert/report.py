@@ -59,11 +59,11 @@ def findings(job: Job, folder: RunFolder, results: Results) -> Findings:
     return Findings(
         tables={store.LOSSES: loss_table(results)},
         summary=summary,
-        report=lambda summary: report(summary, _figures(results), job.recipe.steps, files),
+        report=lambda summary: make_report(summary, _figures(results), job.recipe.steps, files),
     )
 
 
-def report(
+def make_report(
     summary: Mapping[str, Any],
     draws: Mapping[str, Callable[[], Picture] | None],
     wanted: int,
