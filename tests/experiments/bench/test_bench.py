@@ -279,7 +279,7 @@ def start(*given: str) -> None:
     [
         (["--cases=sweep_32,sweep_33"], "--cases=sweep_32,sweep_33: expected some of"),
         (["--cases="], "--cases=: expected some of"),
-        (["--cases=sweep_32", "--notes=NOTES"], "lacks the lines"),
+        (["--cases=sweep_32", "--page=PAGE"], "--page=.*lacks the lines <!-- bench: start -->"),
         (["--dtype=float64"], "--dtype=float64 has no effect on bench, whose work is fixed"),
         (["--precision=default"], "--precision=default has no effect on bench"),
         (["--site=product"], "--site=product has no effect on bench"),
@@ -290,10 +290,10 @@ def start(*given: str) -> None:
 )
 @pytest.mark.usefixtures("restored_flags")
 def test_refused(tmp_path: Path, given: list[str], message: str) -> None:
-    notes = tmp_path / "notes.md"
-    notes.write_text("no marks\n")
+    page = tmp_path / "page.md"
+    page.write_text("no marks\n")
     with pytest.raises(ValueError, match=message):
-        start(*(flag.replace("NOTES", str(notes)) for flag in given))
+        start(*(flag.replace("PAGE", str(page)) for flag in given))
 
 
 @pytest.mark.usefixtures("restored_flags")
