@@ -32,10 +32,10 @@ def judged(goal: Goal | None, value: float, text: str) -> str:
     """A figure as it is printed, with its goal if it has one; bold where it misses that."""
     if goal is None:
         return text
-    told = f"{text} ({'at most ' if goal.at_most else ''}{goal.value:g})"
+    beside = f"{text} ({'at most ' if goal.at_most else ''}{goal.value:g})"
     # What is no number has reached nothing.
     reached = value <= goal.value if goal.at_most else value >= goal.value
-    return told if reached else f"**{told}**"
+    return beside if reached else f"**{beside}**"
 
 
 @dataclasses.dataclass(frozen=True)
