@@ -100,11 +100,11 @@ def findings(
             store.SETS: set_table(results),
         },
         summary=summary,
-        report=lambda summary: report(inputs, results, summary),
+        report=lambda summary: make_report(inputs, results, summary),
     )
 
 
-def report(inputs: facts.Inputs, results: Results, summary: Mapping[str, Any]) -> Report:
+def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, Any]) -> Report:
     """What is shown of the results."""
     prompts, sets = len(results.prompts), len(results.sets["size"])
     largest = {choice: max(results.sizes_of(choice)) for choice in results.choices}

@@ -30,6 +30,7 @@ MODULES = [
     "experiments.inputs.benchmark_flags",
     "experiments.running.common",
     "experiments.inputs.curves",
+    "experiments.inputs.facts",
     "experiments.pretrain_bert.job",
     "experiments.inputs.probe_flags",
     "experiments.skill_studies.inputs",
