@@ -1,4 +1,4 @@
-"""The program: its flags, what it measures, how it goes on after an interruption."""
+"""The program: its flags, what it measures, how it continues after an interruption."""
 
 import functools
 from dataclasses import dataclass
@@ -138,12 +138,16 @@ def _work(inputs: facts.Inputs, settings: Settings) -> list[_Group]:
     work = []
     for number in range(len(inputs.probes)):
         noise = functools.partial(_noise, inputs, number)
-        work.append(_Group(f"noise of prompt {number}", 0, noise, number, None))
+        name = f"noise of prompt {number}"
+        work.append(_Group(name=name, units=0, measure=noise, prompt=number, choice=None))
         for choice in settings.choices:
             rows = settings.pool_size(choice, config) * len(settings.neg_shifts)
             rows += len(VARIANTS) * len(settings.sets(choice, config))
             measure = functools.partial(_sets, inputs, settings, number, choice)
-            work.append(_Group(f"{choice} of prompt {number}", rows, measure, number, choice))
+            name = f"{choice} of prompt {number}"
+            work.append(
+                _Group(name=name, units=rows, measure=measure, prompt=number, choice=choice)
+            )
     return work
 
 

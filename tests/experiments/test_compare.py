@@ -34,7 +34,10 @@ EXPERIMENTS: dict[str, tuple[Callable[[], int], list[str]]] = {
         functools.partial(study.run, multi_neuron.prepare),
         ["--largest=4", "--magnitudes=1,2", "--choices=random,top", "--draws=1"],
     ),
-    "control": (control.main, ["--parts=turning", "--counts=2", "--volumes=1", "--ratios=1"]),
+    "control": (
+        functools.partial(study.run, control.prepare),
+        ["--parts=turning", "--counts=2", "--volumes=1", "--ratios=1"],
+    ),
 }
 
 

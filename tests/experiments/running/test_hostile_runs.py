@@ -45,7 +45,7 @@ EXPERIMENTS: dict[str, tuple[Callable[[], int], list[str]]] = {
         ["--largest=4", "--magnitudes=1,2", "--choices=random,top", "--draws=1"],
     ),
     "control": (
-        control.main,
+        functools.partial(study.run, control.prepare),
         ["--parts=turning", "--counts=2", "--volumes=1", "--ratios=1"],
     ),
 }
