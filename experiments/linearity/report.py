@@ -79,7 +79,6 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
     by_range = results.by_range[results.measure]
     headline = next(s for s in by_range if s.radius == results.headline)
     fits, neurons, prompts = results.fits[results.measure], results.neurons, len(results.prompts)
-    signed = summary["convention"] == "signed"
     count = f"{headline.every.neurons:,} neurons ({prompts} prompts)"
     ranges = [
         Table(
@@ -90,14 +89,15 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
         )
         for measure, every in results.by_range.items()
     ]
-    values = facts_page.values(inputs, summary) | {
+    values = facts_page.values(inputs, summary)
+    values |= {
         "headline": headline,
         "neurgrad": headline.predictions["neurgrad"],
         "resolved": headline.resolved_predictions["neurgrad"],
         "count": count,
         "neurons": headline.every.neurons,
-        "moved": "strengthened" if signed else "increased",
-        "slope": "NeurGrad" if signed else "CG",
+        "moved": "strengthened" if values["signed"] else "increased",
+        "slope": "NeurGrad" if values["signed"] else "CG",
         "curves": CURVES[results.measure],
         "series": results.measure == "response",
         "widest": results.ranges[-1],
@@ -184,12 +184,7 @@ def _paper(here: statistics.RangeStatistics) -> Table:
 
 
 def _measured(results: Results) -> list[tuple[str, str]]:
-    spread = statistics.quantiles(results.probability, (0.05, 0.5, 0.95)) or {}
-    shown = ", ".join(f"{value:.3g}" for value in spread.values())
-    rows = [
-        ("P(answer)", f"5%, median, 95% of the prompts: {shown}"),
-        ("Curves", CURVES[results.measure]),
-    ]
+    rows = [facts_page.probabilities(results.probability), ("Curves", CURVES[results.measure])]
     if "nodes" in results.neurons:
         nodes = results.neurons["nodes"]
         refined = written(statistics.share(nodes > nodes.min()), ".1%")

@@ -14,10 +14,11 @@ A template is a title (`# …`), a lead, and sections (`## …`) of blocks with 
 
     {blocks}, alone: what stands in `blocks`, a block or several.
 
-`?name ` before a block, an item or a part of the lead keeps it only where `name` is true, `?!name `
-where it is not. A table that is None is left out; of several under one name each is shown, and its
-caption may name it: `{table.title}`. What is left without text is left out, and so is a section
-without blocks. Numbers are put in after the template is taken apart: text from outside is text.
+`?name ` before a paragraph of the lead, a block or an item keeps it only where `name` is true,
+`?!name ` where it is not. A table that is None is left out; of several under one name each is
+shown, and its caption may name it: `{table.title}`. What is left without text is left out, and so
+is a section without blocks. Numbers are put in after the template is taken apart: text from outside
+is text.
 """
 
 import re
@@ -69,7 +70,7 @@ def document(template: str, contents: Contents) -> Document:
         blocks = list(_blocks(body, contents))
         if blocks:
             made.append(report.Section(_text(heading, contents.values), blocks))
-    parts = [_kept(" ".join(part.split()), contents.values) for part in _parts(lead)]
+    parts = (_kept(" ".join(part.split()), contents.values) for part in _parts(lead))
     lead = " ".join(_text(part, contents.values) for part in parts if part)
     return Document(_text(title.removeprefix("# "), contents.values), lead, made)
 
