@@ -11,7 +11,7 @@ import pytest
 
 import negjax
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 FILES = [
     path
     for folder in ("negjax", "experiments", "tests")
@@ -48,7 +48,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # From records and arrays to what people see: no model, no inputs.
     "experiments.reporting": ("experiments.paper", "negjax.measurements", "negjax.storage"),
     "experiments.running": ("experiments.reporting", "negjax"),
-    "experiments.inputs": ("experiments.running", "experiments.reporting", "negjax"),
+    "experiments.inputs": (
+        *("experiments.paper", "experiments.running", "experiments.reporting", "negjax"),
+    ),
     "experiments.skill_studies": (
         *("experiments.inputs", "experiments.running", "experiments.reporting", "negjax"),
     ),
@@ -158,7 +160,7 @@ def reached(name: str) -> set[str]:
 )
 def test_only_experiments_that_read_flags_know_them(defining, reading):
     """Elsewhere such a flag is unknown, not silently without effect."""
-    programs = [name for name, tree in LIBRARY.items() if "main" in public(tree)]
+    programs = [name for name, tree in LIBRARY.items() if {"main", "prepare"} & set(public(tree))]
     asking = {name for name in programs if f"experiments.{defining}" in reached(name)}
     assert asking == {f"experiments.{name}.program" for name in reading.split()}
 
@@ -189,7 +191,7 @@ def test_torch_is_imported_by_the_comparisons_alone():
     assert importers <= {
         name
         for name in SOURCES
-        if name.startswith(("experiments.bench.baselines.", "tests.torch.", "tests.make_"))
+        if name.startswith(("experiments.bench.baselines.", "tests.torch.", "tests.support.make_"))
     } | {"experiments.bench.child"}
 
 

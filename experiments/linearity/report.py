@@ -70,11 +70,11 @@ def findings(
             store.PROMPTS: facts_page.prompt_table(inputs, probability, noise),
         },
         summary=summary,
-        report=lambda summary: report(inputs, results, summary),
+        report=lambda summary: make_report(inputs, results, summary),
     )
 
 
-def report(inputs: facts.Inputs, results: Results, summary: Mapping[str, Any]) -> Report:
+def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, Any]) -> Report:
     """What is shown of the results."""
     by_range = results.by_range[results.measure]
     headline = next(s for s in by_range if s.radius == results.headline)

@@ -75,7 +75,7 @@ class Table:
 
 def terminal_lines(table: Table) -> list[str]:
     """The title, and below it right-aligned columns under heads of up to two lines."""
-    heads = [[column.head, column.under] for column in table.columns]
+    heads = [(column.head, column.under) for column in table.columns]
     short = [[line.replace(" ≥ ", "≥").replace("above ", "> ") for line in name] for name in heads]
     upper = [list(line) for line in zip(*short, strict=True) if any(line)]
     shown = [[for_terminal(cell, MOST) for cell in row] for row in (*upper, *table.cells)]

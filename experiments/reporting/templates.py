@@ -91,7 +91,7 @@ def _blocks(body: str, contents: Contents) -> Iterator[Block]:
 def _items(item: str, values: Mapping[str, Any]) -> list[str]:
     text = _kept(item, values)
     alone = _ALONE.fullmatch(text)
-    if alone and not isinstance(values[alone[1]], str):
+    if alone and isinstance(values[alone[1]], (list, tuple)):
         return [str(some) for some in values[alone[1]]]
     text = _text(text, values)
     return [text] if text else []
@@ -124,9 +124,9 @@ def _block(text: str, contents: Contents) -> Iterator[Block]:
             shown = _text(caption, {**values, "table": one}) or one.caption
             file = one.name or (name if len(several) == 1 else f"{name}_{number}")
             yield replace(one, name=file, caption=shown)
-    elif alone and not isinstance(values[alone[1]], str):
+    elif alone and isinstance(values[alone[1]], Block | list | tuple):
         found = values[alone[1]]
-        yield from found if isinstance(found, Sequence) else [found]
+        yield from [found] if isinstance(found, Block) else found
     elif text.startswith("! "):
         yield Paragraph(_text(text[2:], values), warning=True)
     elif shown := _text(text, values):

@@ -130,7 +130,7 @@ def run(prepare: Callable[[], Study]) -> int:
     return finished.status
 
 
-def program(prepare: Callable[[], Study]) -> None:
+def main(prepare: Callable[[], Study]) -> None:
     """The program of a study: parses the flags, runs it and ends with its status."""
     common.run(functools.partial(run, prepare))
 
