@@ -1,5 +1,6 @@
-"""Figures of the study of control: steered prompts and edited facts. Functions of arrays."""
+"""Figures of the study of control: turned neurons, steered prompts, edited facts."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -7,11 +8,42 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from experiments.control.results import Turning
+from experiments.control.settings import DIRECTIONS
 from experiments.reporting.escaping import for_figure, for_label
-from experiments.reporting.figures import BLACK, BLUE, GREEN, GREY, ORANGE, drawing
+from experiments.reporting.figures import BLACK, BLUE, GREEN, GREY, ORANGE, Picture, drawing
+from experiments.reporting.set_figures import Line, Panel, panels_figure
 
+TURNED = {"probability": ("median P(answer)", "plain"), "kl": ("median KL, nats", "log")}
+"""What turning does: label and kind of a panel."""
 QUARTILES = (0.25, 0.5, 0.75)
 COLORS = (BLUE, ORANGE, GREEN, BLACK)
+
+
+def turning_figure(turning: Sequence[Turning], amounts: Sequence[tuple[str, float]]) -> Picture:
+    """What turning does, by number of neurons and amount; a column a direction."""
+
+    def panel(field: str, direction: str) -> Panel:
+        seen = Counter[str]()
+        lines = []
+        for name, amount in amounts:
+            rows = [
+                row
+                for row in turning
+                if (row.direction, row.amount) == (direction, f"{name} {amount:g}")
+            ]
+            line = Line(
+                label=f"{name} {amount:g}",
+                points=[(row.count, getattr(row, field)) for row in rows],
+                color=seen[name],
+                dashed=name == "ratio",
+            )
+            seen[name] += 1
+            lines.append(line)
+        label, kind = TURNED[field]
+        return Panel(title=direction, label=label, lines=lines, kind=kind)
+
+    return panels_figure([[panel(field, way) for way in DIRECTIONS] for field in TURNED])
 
 
 @drawing(height=2.7)
@@ -50,18 +82,14 @@ def _quartiles(axes: Axes, wanted: np.ndarray, groups: Mapping[str, np.ndarray])
     for number, (name, values) in enumerate(groups.items()):
         # Zeros, of a shift that was not needed, have no place on a logarithmic axis.
         shown = np.where(values > 0, values, np.nan)
-        found = np.asarray(
-            [
-                np.quantile(own, QUARTILES)
-                if (own := column[np.isfinite(column)]).size
-                else np.full(3, np.nan)
-                for column in shown.T
-            ]
-        )
+        quartiles = np.full((len(wanted), 3), np.nan)
+        for row, column in enumerate(shown.T):
+            if np.isfinite(column).any():
+                quartiles[row] = np.quantile(column[np.isfinite(column)], QUARTILES)
         x = np.arange(len(wanted)) + 0.2 * (number - (len(groups) - 1) / 2)
         color = COLORS[number % len(COLORS)]
-        axes.vlines(x, found[:, 0], found[:, 2], color=color, lw=1.6, alpha=0.5)
-        axes.plot(x, found[:, 1], "o", color=color, ms=3, label=for_label(name))
+        axes.vlines(x, quartiles[:, 0], quartiles[:, 2], color=color, lw=1.6, alpha=0.5)
+        axes.plot(x, quartiles[:, 1], "o", color=color, ms=3, label=for_label(name))
     axes.set_xticks(np.arange(len(wanted)), [f"{p:g}" for p in wanted])
 
 

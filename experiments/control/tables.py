@@ -3,26 +3,27 @@
 import numpy as np
 import pyarrow as pa
 
-from experiments.control.work import DIRECTIONS, LINES, Asked
+from experiments.control.settings import DIRECTIONS, LINES, PARTS
+from experiments.control.work import Plan
 from negjax.storage.store import RunFolder
 
 TURNED = ("turned", "turned_rank", "turned_top_token", "turned_kl")
 """Arrays of what turning does: P, rank, most probable token, KL."""
 
 
-def turning_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table:
+def turning_table(folder: RunFolder, plan: Plan, done: list[int]) -> pa.Table:
     """One row a prompt, direction, amount and count."""
     p, rank, top, kl = (folder.read(name)[done] for name in TURNED)
     shape = p.shape
     at = np.indices(shape).reshape(4, -1)
-    names, sizes = zip(*asked.amounts, strict=True)
+    names, sizes = zip(*plan.settings.amounts, strict=True)
     return pa.table(
         {
             "prompt": np.asarray(done)[at[0]],
             "direction": np.asarray(DIRECTIONS)[at[1]],
             "amount": np.asarray(names)[at[2]],
             "size": np.asarray(sizes)[at[2]],
-            "count": asked.counts[at[3]],
+            "count": np.asarray(plan.settings.counts)[at[3]],
             "before": folder.read("baseline")[done][at[0]],
             "probability": p.ravel(),
             "rank_before": folder.read("rank")[done][at[0]],
@@ -34,7 +35,7 @@ def turning_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table:
     )
 
 
-def steering_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table:
+def steering_table(folder: RunFolder, plan: Plan, done: list[int]) -> pa.Table:
     """One row a prompt and wanted probability."""
     names = [
         "steered",
@@ -48,12 +49,12 @@ def steering_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table
         "unrelated_median",
         "unrelated_most",
     ]
-    row, column = np.indices((len(done), len(asked.wanted))).reshape(2, -1)
+    row, column = np.indices((len(done), len(plan.settings.wanted))).reshape(2, -1)
     line = folder.read("line")[done]
     return pa.table(
         {
             "prompt": np.asarray(done)[row],
-            "wanted": asked.wanted[column],
+            "wanted": np.asarray(plan.settings.wanted)[column],
             "before": folder.read("before")[done][row],
             "activation_norm": folder.read("size")[done][row],
             "reached": folder.read("reached")[done].ravel() > 0,
@@ -63,7 +64,7 @@ def steering_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table
     )
 
 
-def editing_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table:
+def editing_table(folder: RunFolder, plan: Plan, done: list[int]) -> pa.Table:
     """One row a fact, way and prompt about it."""
     columns: dict[str, list[object]] = {}
     plain = folder.read("plain_new"), folder.read("plain_own")
@@ -73,8 +74,8 @@ def editing_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table:
         for name in ("edit_norm", "edit_cosine", "edit_reached", "perplexity", "edit_kl")
     }
     for number in done:
-        fact = asked.facts[number]
-        for w, way in enumerate(asked.ways):
+        fact = plan.facts[number]
+        for w, way in enumerate(plan.settings.ways):
             for column, (prompt, answer, kind) in enumerate(
                 zip(fact.prompts, fact.answers, fact.kinds, strict=True)
             ):
@@ -94,3 +95,6 @@ def editing_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table:
                 for name, value in row.items():
                     columns.setdefault(name, []).append(value)
     return pa.table(columns)
+
+
+TIDY = dict(zip(PARTS, (turning_table, steering_table, editing_table), strict=True))

@@ -82,7 +82,6 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
     by_range = results.by_range[curves.measure]
     headline = next(s for s in by_range if s.radius == curves.headline)
     fits, neurons, prompts = curves.fits[curves.measure], curves.neurons, len(curves.prompts)
-    signed = summary["convention"] == "signed"
     count = f"{headline.every.neurons:,} neurons ({prompts} prompts)"
     ranges = [
         Table(
@@ -93,14 +92,15 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
         )
         for measure, every in results.by_range.items()
     ]
-    values = facts_page.values(inputs, summary) | {
+    values = facts_page.values(inputs, summary)
+    values |= {
         "headline": headline,
         "neurgrad": headline.predictions["neurgrad"],
         "resolved": headline.resolved_predictions["neurgrad"],
         "count": count,
         "neurons": headline.every.neurons,
-        "moved": "strengthened" if signed else "increased",
-        "slope": "NeurGrad" if signed else "CG",
+        "moved": "strengthened" if values["signed"] else "increased",
+        "slope": "NeurGrad" if values["signed"] else "CG",
         "curves": CURVES[curves.measure],
         "series": curves.measure == "response",
         "widest": curves.ranges[-1],
@@ -187,12 +187,7 @@ def _paper(here: statistics.RangeStatistics) -> Table:
 
 
 def _measured(curves: FittedCurves) -> list[tuple[str, str]]:
-    spread = statistics.quantiles(curves.probability, (0.05, 0.5, 0.95)) or {}
-    shown = ", ".join(f"{value:.3g}" for value in spread.values())
-    rows = [
-        ("P(answer)", f"5%, median, 95% of the prompts: {shown}"),
-        ("Curves", CURVES[curves.measure]),
-    ]
+    rows = [facts_page.probabilities(curves.probability), ("Curves", CURVES[curves.measure])]
     if "nodes" in curves.neurons:
         nodes = curves.neurons["nodes"]
         refined = written(statistics.share(nodes > nodes.min()), ".1%")

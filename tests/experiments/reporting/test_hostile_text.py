@@ -183,7 +183,10 @@ FIGURES: dict[str, Callable[[], Picture]] = {
         [
             [
                 set_figures.Panel(
-                    HOSTILE, HOSTILE, [set_figures.Line(HOSTILE, [1, 2], [0.1, 0.2], 0)], "plain"
+                    title=HOSTILE,
+                    label=HOSTILE,
+                    lines=[set_figures.Line(label=HOSTILE, points=[(1, 0.1), (2, 0.2)], color=0)],
+                    kind="plain",
                 )
             ]
         ],

@@ -29,6 +29,7 @@ MODULES = [
     "experiments.running.common",
     "experiments.inputs.curves",
     "experiments.running.pages",
+    "experiments.inputs.facts",
     "experiments.inputs.probe_flags",
     "experiments.skill_studies.inputs",
     "experiments.skill_studies.transfer",

@@ -41,11 +41,11 @@ EXPERIMENTS: dict[str, tuple[Callable[[], int], list[str]]] = {
         ["--neurons=4", "--range=2", "--doses=1", "--methods=cg,neurgrad", "--top=3"],
     ),
     "multi_neuron": (
-        multi_neuron.main,
+        functools.partial(study.run, multi_neuron.prepare),
         ["--largest=4", "--magnitudes=1,2", "--choices=random,top", "--draws=1"],
     ),
     "control": (
-        control.main,
+        functools.partial(study.run, control.prepare),
         ["--parts=turning", "--counts=2", "--volumes=1", "--ratios=1"],
     ),
 }

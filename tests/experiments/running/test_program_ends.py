@@ -157,7 +157,16 @@ def settings(lm: LanguageModel, prompt: str = "w3 w4") -> dict[str, Any]:
     if not flags.FLAGS.is_parsed():
         flags.FLAGS(["test"])
     probes = negjax.encode(lm, [prompt], ["w5"])
-    return facts.input_settings(facts.Inputs(lm, probes, (0,), "typed", "", (), 0.0))
+    inputs = facts.Inputs(
+        lm=lm,
+        probes=probes,
+        rows=(0,),
+        source="typed",
+        source_sha256="",
+        skipped=(),
+        seconds=0.0,
+    )
+    return facts.input_settings(inputs)
 
 
 def test_a_run_is_known_by_all_that_decides_what_is_computed() -> None:
