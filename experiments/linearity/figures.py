@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from experiments.reporting import statistics
-from experiments.reporting.escaping import for_figure
 from experiments.reporting.figures import (
     BLACK,
     BLUE,
@@ -19,9 +18,8 @@ from experiments.reporting.figures import (
     Trace,
     curve,
     drawing,
-    in_words,
     power,
-    scatter,
+    predictions,
 )
 
 
@@ -146,20 +144,12 @@ def layers_figure(figure: Figure, layer: np.ndarray, slope: np.ndarray, layers: 
 def predictions_figure(
     figure: Figure,
     slope: np.ndarray,
-    predictions: Sequence[tuple[str, np.ndarray]],
+    predicted: Sequence[tuple[str, np.ndarray]],
     agreements: Sequence[statistics.Agreement],
 ) -> None:
     """NEG [P] against predictions of it (name, [P]), each with its agreement."""
-    panels = figure.subplots(1, len(predictions), sharey=True, squeeze=False)[0]
-    for letter, axes, (name, value), found in zip(
-        "abc", panels, predictions, agreements, strict=False
-    ):
-        hexagons = scatter(axes, value, slope)
-        name = for_figure(name)
-        axes.set_xlabel(f"{name}   (P per unit of activation)")
-        axes.set_title(f"{letter}   NEG against {name}\n{in_words(found)}")
-    panels[0].set_ylabel("NEG   (P per unit of activation)")
-    figure.colorbar(hexagons, ax=panels, label="neurons", pad=0.01, aspect=30)
+    panels = figure.subplots(1, len(predicted), sharey=True, squeeze=False)[0]
+    predictions(figure, panels, slope, predicted, agreements)
 
 
 @drawing(height=3.7)

@@ -59,11 +59,11 @@ def findings(
             store.NEURONS: pa.concat_tables([neuron_table(drawn) for drawn in maps]),
         },
         summary=summary,
-        report=lambda summary: report(inputs, maps, shifts, summary),
+        report=lambda summary: make_report(inputs, maps, shifts, summary),
     )
 
 
-def report(
+def make_report(
     inputs: facts.Inputs, maps: Sequence[Map], shifts: np.ndarray, summary: Mapping[str, Any]
 ) -> Report:
     """Returns what is shown of the maps."""
@@ -120,7 +120,11 @@ def _part(inputs: facts.Inputs, drawn: Map) -> Contents:
                 drawn.layers, drawn.slope, predicted, name, drawn.strongest(TOP)
             ),
             "scatter": lambda: figures.scatter_figure(
-                drawn.layers, drawn.slope, drawn.neurgrad, drawn.computed, drawn.statistics
+                drawn.layers,
+                drawn.slope,
+                drawn.neurgrad,
+                drawn.computed,
+                drawn.statistics.predictions,
             ),
         },
         ending=f"_{drawn.prompt}",

@@ -144,7 +144,7 @@ FIGURES: dict[str, Callable[[], Picture]] = {
         [Named(layer=5, neuron=3, value=0.1)],
     ),
     "scatter of nothing": lambda: map_figures.scatter_figure(
-        np.arange(2), ZERO, ZERO, ZERO, of_range(2.0, np.zeros(2))
+        np.arange(2), ZERO, ZERO, ZERO, of_range(2.0, np.zeros(2)).predictions
     ),
     "map of nothing": lambda: map_figures.map_figure(
         np.asarray([0]), np.zeros((1, 2)), np.zeros((1, 2)), "CG", []
@@ -154,7 +154,7 @@ FIGURES: dict[str, Callable[[], Picture]] = {
         SLOPE.reshape(3, 20),
         SLOPE.reshape(3, 20),
         -SLOPE.reshape(3, 20),
-        of_range(2.0),
+        of_range(2.0).predictions,
     ),
 }
 
