@@ -59,13 +59,6 @@ ROOMS_OF_A_STUDY = (
     *("experiments.paper", "experiments.reporting", "experiments.running", "experiments.inputs"),
     *("experiments.skill_studies", "negjax"),
 )
-# Studies that read another study, until what they share stands in a room of its own: curves of
-# linearity are what estimators are compared on, and `compare` reads finished runs.
-CROSSINGS = {
-    ("experiments.estimators", "experiments.linearity"),
-    ("experiments.compare", "experiments.estimators"),
-    ("experiments.compare", "experiments.linearity"),
-}
 
 
 def module_name(path: Path) -> str:
@@ -122,7 +115,7 @@ def test_rooms_import_the_rooms_that_they_may(name):
             continue
         other = room_of(module)
         whole = other.startswith("negjax") and "negjax" in allowed
-        known = other in (room, *GROUND, *allowed) or whole or (room, other) in CROSSINGS
+        known = other in (room, *GROUND, *allowed) or whole
         assert known, f"{name} ({room}) imports {module} ({other})"
 
 
@@ -153,14 +146,15 @@ def reached(name: str) -> set[str]:
 @pytest.mark.parametrize(
     ("defining", "reading"),
     [
-        ("inputs.facts", "linearity neg_map estimators multi_neuron control compare"),
+        ("inputs.facts", "linearity neg_map estimators multi_neuron control"),
         ("inputs.probe_flags", "skills skills_robustness"),
         ("skill_studies.transfer", "skills_robustness skills_inclusivity"),
     ],
 )
 def test_only_experiments_that_read_flags_know_them(defining, reading):
     """Elsewhere such a flag is unknown, not silently without effect."""
-    programs = [name for name, tree in LIBRARY.items() if {"main", "prepare"} & set(public(tree))]
+    entries = {"main", "prepare"}
+    programs = [name for name, tree in LIBRARY.items() if entries.intersection(public(tree))]
     asking = {name for name in programs if f"experiments.{defining}" in reached(name)}
     assert asking == {f"experiments.{name}.program" for name in reading.split()}
 

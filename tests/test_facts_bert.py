@@ -120,6 +120,6 @@ def test_the_card_tells_what_is_recalled(facts_bert: LanguageModel) -> None:
     ],
 )
 def test_flag_files_are_understood(experiment: ModuleType, flagfile: str) -> None:
-    assert callable(experiment.main)
+    assert callable(experiment.prepare)
     parse(f"--flagfile={ROOT / 'experiments' / 'flagfiles' / flagfile}.flags")
     assert common.output_folder("x") == Path("runs") / flagfile

@@ -12,6 +12,7 @@ import pytest
 
 from experiments.linearity import figures as linearity_figures
 from experiments.neg_map import figures as map_figures
+from experiments.neg_map.results import Named, strongest
 from experiments.reporting import figures, report, statistics
 from experiments.reporting.figures import Picture
 from experiments.reporting.report import Bullets, Code, Facts, Figure, Paragraph, Section
@@ -89,12 +90,15 @@ ZERO = np.zeros((2, 1))
 PEARSON = GENERATOR.uniform(-1, 1, 60)
 
 
-def of_range(radius: float, slope: np.ndarray = SLOPE) -> statistics.RangeStatistics:
+def numbers(radius: float, slope: np.ndarray = SLOPE) -> statistics.RangeStatistics:
     predictions = {"neurgrad": slope * 1.01, "computed": -slope}
-    pearson, bound = PEARSON[: slope.size], np.full(slope.size, 1e-4)
-    return statistics.range_statistics(
-        radius, 20, slope, pearson, np.abs(slope), bound, predictions
+    fits = statistics.Fits(
+        points=20,
+        slope=slope,
+        pearson=PEARSON[: slope.size],
+        largest_change=np.abs(slope),
     )
+    return statistics.range_statistics(radius, fits, np.full(slope.size, 1e-4), predictions)
 
 
 def trace() -> figures.Trace:
@@ -107,7 +111,7 @@ def trace() -> figures.Trace:
 def no_neurons() -> Picture:
     none = np.empty(0)
     return linearity_figures.linearity_figure(
-        [2.0], [none], [none.astype(bool)], [of_range(2.0, none)]
+        [2.0], [none], [none.astype(bool)], [numbers(2.0, none)]
     )
 
 
@@ -116,7 +120,7 @@ FIGURES: dict[str, Callable[[], Picture]] = {
         [1.0, 2.0],
         [PEARSON, np.ones(60)],
         [SLOPE > 0, SLOPE < 0],
-        [of_range(1.0), of_range(2.0)],
+        [numbers(1.0), numbers(2.0)],
     ),
     "linearity of no neurons": no_neurons,
     "layers": lambda: linearity_figures.layers_figure(LAYER, SLOPE, 4),
@@ -137,10 +141,10 @@ FIGURES: dict[str, Callable[[], Picture]] = {
         SLOPE.reshape(3, 20),
         -SLOPE.reshape(3, 20),
         "CG",
-        [map_figures.Named(5, 3, 0.1)],
+        [Named(layer=5, neuron=3, value=0.1)],
     ),
     "scatter of nothing": lambda: map_figures.scatter_figure(
-        np.arange(2), ZERO, ZERO, ZERO, of_range(2.0, np.zeros(2))
+        np.arange(2), ZERO, ZERO, ZERO, numbers(2.0, np.zeros(2))
     ),
     "map of nothing": lambda: map_figures.map_figure(
         np.asarray([0]), np.zeros((1, 2)), np.zeros((1, 2)), "CG", []
@@ -150,7 +154,7 @@ FIGURES: dict[str, Callable[[], Picture]] = {
         SLOPE.reshape(3, 20),
         SLOPE.reshape(3, 20),
         -SLOPE.reshape(3, 20),
-        of_range(2.0),
+        numbers(2.0),
     ),
 }
 
@@ -198,5 +202,5 @@ def test_the_axis_of_a_map_is_symmetric_and_gives_the_extremes_room() -> None:
 
 def test_the_strongest_neurons_are_those_of_largest_size() -> None:
     slope = np.asarray([[0.1, -3.0, 2.0], [2.0, 0.0, -0.5]])
-    found = map_figures.strongest(slope, 3)
-    assert [(n.layer, n.neuron, n.value) for n in found] == [(0, 1, -3), (0, 2, 2), (1, 0, 2)]
+    found = strongest(np.asarray([0, 4]), slope, 3)
+    assert [(n.layer, n.neuron, n.value) for n in found] == [(0, 1, -3), (0, 2, 2), (4, 0, 2)]

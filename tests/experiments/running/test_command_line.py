@@ -43,7 +43,7 @@ def test_flag_files_of_whatever_editor(mark: bytes, line: str, first: str, tmp_p
     file = tmp_path / "run.flags"
     file.write_bytes(mark + line.join([first, "--nodes=5", "--model=a b", ""]).encode())
     assert command_line.parse(["program", f"--flagfile={file}"]) == ["program"]
-    assert curves._NODES.value == 5
+    assert curves.FLAGS["nodes"].value == 5
     assert flags.FLAGS["model"].value == "a b"
 
 

@@ -35,9 +35,9 @@ from tests.support.tiny_runs import arguments, parse, summary, undraw, write_inp
 
 EXPERIMENTS: dict[str, tuple[Callable[[], int], list[str]]] = {
     "linearity": (functools.partial(study.run, linearity.prepare), ["--neurons=4", "--range=2"]),
-    "neg_map": (neg_map.main, ["--shifts=-1,1"]),
+    "neg_map": (functools.partial(study.run, neg_map.prepare), ["--shifts=-1,1"]),
     "estimators": (
-        estimators.main,
+        functools.partial(study.run, estimators.prepare),
         ["--neurons=4", "--range=2", "--doses=1", "--methods=cg,neurgrad", "--top=3"],
     ),
     "multi_neuron": (
