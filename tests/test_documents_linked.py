@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.support.places import ROOT
+
 DOCUMENTS = sorted(
     path.relative_to(ROOT)
     for path in (

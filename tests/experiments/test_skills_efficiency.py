@@ -16,8 +16,8 @@ from experiments.skill_studies.page import select
 from experiments.skills_efficiency import page as skills_efficiency_page
 from experiments.skills_efficiency import program as skills_efficiency
 from negjax import skills
-from tests.experiments.reporting.test_report import PNG
 from tests.support.block_shapes import tiny
+from tests.support.pages import PNG
 from tests.support.tasks_in_memory import SIZES, Memory, measured_task
 
 Task = tuple[Measured, dict[str, Memory]]

@@ -26,8 +26,8 @@ from experiments.reporting import figures as pictures
 from experiments.reporting.escaping import storable
 from experiments.reporting.figures import Picture
 from negjax.storage import store
-from tests.experiments.reporting.test_report import PNG, Page
 from tests.support.hostile_text import ALL_OF_THEM, SHORT, unseen
+from tests.support.pages import PNG, Page
 from tests.support.sharp_models import sharp
 from tests.support.tiny_runs import DRAWING, arguments, parse, summary, undraw, write_inputs
 

@@ -18,8 +18,8 @@ from experiments.skills_flexibility import program as skills_flexibility
 from experiments.skills_interdependency import page as skills_interdependency_page
 from experiments.skills_interdependency import program as skills_interdependency
 from negjax import skills
-from tests.experiments.reporting.test_report import PNG
 from tests.support.block_shapes import tiny
+from tests.support.pages import PNG
 from tests.support.tasks_in_memory import SIZES, Memory, measured_task
 
 Task = tuple[Measured, dict[str, Memory]]
