@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import negjax
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 FILES = [
     path
     for folder in ("negjax", "experiments", "tests")

@@ -18,7 +18,7 @@ from experiments.inputs import benchmark_flags, curves
 from experiments.running import command_line, common, messages, program_cache
 from negjax.process import accelerators
 from negjax.storage import store, whole_files
-from tests.experiments.running.test_program_ends import ended, failing
+from tests.support.processes import ended, failing
 from tests.support.tiny_runs import parse
 
 SPECS = {"x": store.ArraySpec((1,), "float64", ("item",), "a number")}
