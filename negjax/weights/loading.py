@@ -14,7 +14,7 @@ from flax import nnx
 from negjax import checks
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
-from negjax.process import accelerators, memory
+from negjax.process import accelerators, configuration
 from negjax.process.quiet import transformers
 from negjax.storage import given_files
 from negjax.weights import hub
@@ -73,8 +73,8 @@ def load(
 ) -> LanguageModel:
     """A language model: parameters, tokenizer, and where they came from.
 
-    Nothing is unpickled and no code of a repository is run. With a GPU, load a model before JAX
-    computes anything else: only then are programs compiled in seconds (`process.accelerators`).
+    Nothing is unpickled and no code of a repository is run. With a GPU, call `configure_process`
+    first: programs are then compiled in seconds instead of minutes. Without it, that is said once.
 
     Args:
         source: a directory in Hugging Face layout (config.json, safetensors weights, tokenizer), a
@@ -93,11 +93,10 @@ def load(
         ValueError: an argument is wrong, a file is damaged, or the model is not one that negjax
             computes exactly; the message names what.
     """
-    accelerators.compile_quickly()
-    memory.give_back_after_compiling()
     weight_dtype = _weight_dtype(dtype)
     check_precision(precision)
     assumed = _setting_names(assume_harmless)
+    configuration.say_if_unconfigured()
     accelerators.check_started()
     path = sources.on_disk(source)
     if path is None:
