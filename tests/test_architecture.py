@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,15 +19,16 @@ FILES = [
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
 
-# Rooms of the library, from the ground up: what each may import besides itself, `checks` and
-# `records`, which know nothing of ours.
-GROUND = ("negjax.checks", "negjax.records")
+# Rooms of the library, from the ground up: what each may import besides itself, `checks`,
+# `errors` and `records`, which know nothing of ours.
+GROUND = ("negjax.checks", "negjax.errors", "negjax.records")
 BELOW_MEASUREMENTS = (
     *("negjax.process", "negjax.storage", "negjax.model", "negjax.replay", "negjax.weights"),
     *("negjax.inputs", "negjax.execution"),
 )
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "negjax.checks": (),
+    "negjax.errors": (),
     "negjax.records": (),
     "negjax.process": (),
     "negjax.storage": ("negjax.process",),
@@ -187,6 +189,35 @@ def test_torch_is_imported_by_the_comparisons_alone():
         for name in SOURCES
         if name.startswith(("experiments.bench.baselines.", "tests.torch.", "tests.support.make_"))
     } | {"experiments.bench.child"}
+
+
+FLAGS_OF_OTHERS = (
+    "--no-deps",  # pip's
+    "--bigendian",  # of the converter to GGUF
+    "--xla_gpu_enable_triton_gemm",  # in the environment variable that XLA reads
+)
+
+
+@pytest.mark.parametrize("name", [n for n in LIBRARY if n.partition(".")[0] == "negjax"])
+def test_the_library_has_no_command_line_and_draws_nothing(name):
+    """Its messages name arguments, which a command line spells as its flags (`errors.Message`)."""
+    above = {"absl", "argparse", "matplotlib", "tqdm", "experiments"}
+    assert not above.intersection(m.partition(".")[0] for m in imported(LIBRARY[name]))
+    for text in texts(LIBRARY[name]):
+        flags = re.findall(r"(?<![\w-])--?[a-z][\w-]+|python -m \w+", text)
+        assert set(flags) <= set(FLAGS_OF_OTHERS), text
+
+
+def texts(tree: ast.AST) -> Iterator[str]:
+    """What a user may read: all texts but those of documentation."""
+    documents = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and id(node) not in documents:
+            yield str(node.value)
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -56,6 +56,7 @@ def library() -> dict[str, Call]:
             {"seed": SEED},
         ),
         "neuron_sets": Call(negjax.neuron_sets, {"config": model.config, "sets": [(NEURONS, 1.0)]}),
+        "configure_process": Call(negjax.configure_process, {}, {}),
         "load": Call(
             negjax.load,
             {

@@ -13,8 +13,9 @@ import pytest
 from negjax.model.config import Rope
 from negjax.model.language_model import LanguageModel
 from negjax.weights import loading
+from negjax.weights.families import SHORT_NAMES
 from negjax.weights.formats import safetensors_files
-from negjax.weights.loading import SHORT_NAMES, fingerprint, load
+from negjax.weights.loading import fingerprint, load
 from negjax.weights.saving import save_pretrained
 from tests.support.hub_server import GATED, REPOSITORY, serving
 from tests.support.processes import run_python

@@ -108,7 +108,7 @@ def test_files_of_ones_own(tmp_path: Path) -> None:
             corpus.read_text(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"none.txt': no such file"):
         corpus.read_text(tmp_path / "none.txt")
-    with pytest.raises(FileNotFoundError, match=r"expected MCEval8K's folder, as root or"):
+    with pytest.raises(FileNotFoundError, match=r"expected MCEval8K's folder, as --corpus_dir or"):
         corpus.read_mceval8k(tmp_path)
 
 
