@@ -327,7 +327,7 @@ def test_the_cache_of_a_program_is_mended(
     entry.write_bytes(b"x")
     if not flags.FLAGS.is_parsed():
         flags.FLAGS(["test"])
-    before = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    before = jax.config.values["jax_compilation_cache_dir"]
     try:
         with flagsaver.flagsaver(compilation_cache=str(tmp_path)):
             assert common._guarded(program, []) == 0
