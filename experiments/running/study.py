@@ -18,7 +18,7 @@ from experiments.reporting import page_parts, templates
 from experiments.reporting.report import Document, Section
 from experiments.reporting.tables import Table, terminal_lines
 from experiments.reporting.templates import Contents
-from experiments.running import common, documents, terminal
+from experiments.running import common, documents, pages, terminal
 from experiments.running.common import Work
 from negjax.storage import store
 from negjax.storage.store import ArraySpec, RunFolder
@@ -55,6 +55,8 @@ class Report:
     """What the numbers are about, between model and machine; None: there is no model."""
     before: Sequence[Section] = ()
     """Sections that come first, whatever the template says."""
+    instead: str = ""
+    """Of all that the template says below its title, where there is nothing to show."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,7 @@ def run(prepare: Callable[[], Study]) -> int:
         OSError: the disk is full or failed; what was written before is kept.
     """
     study = prepare()
+    page = pages.page_file(study.name)
     settings = {"experiment": study.name, **study.settings}
     with common.open_folder(study.name, settings, study.arrays, study.attributes) as folder:
         finished = study.measure(folder)
@@ -123,8 +126,12 @@ def run(prepare: Callable[[], Study]) -> int:
         finite = documents.write_results(folder, results.tables, results.summary)
         report = results.report(results.summary)
         document = _document(study, report, results.summary, finished)
-        documents.write_report(folder, document, finite)
-    terminal.say("\n".join([*printed(report), "", f"report: {folder.path / store.REPORT}"]))
+        drawn = documents.write_report(folder, document, finite)
+    files = [f"report: {folder.path / store.REPORT}"]
+    if page is not None and finished.complete:
+        documents.write_page(page, study.name, document, drawn)
+        files.append(f"page: {page}")
+    terminal.say("\n".join([*printed(report), "", *files]))
     return finished.status
 
 
@@ -133,9 +140,9 @@ def main(prepare: Callable[[], Study]) -> None:
     common.run(functools.partial(run, prepare))
 
 
-def template(name: str) -> str:
-    """The template of a study's report."""
-    file = resources.files(f"experiments.{name}") / TEMPLATE
+def template(name: str, file_name: str = TEMPLATE) -> str:
+    """The template of a study's report, or of a part of it."""
+    file = resources.files(f"experiments.{name}") / file_name
     return file.read_text(encoding="utf-8")
 
 
@@ -151,6 +158,9 @@ def _document(
     study: Study, report: Report, summary: Mapping[str, Any], finished: Finished
 ) -> Document:
     text = study.template() if study.template is not None else template(study.name)
+    if report.instead:
+        title, _, _ = text.partition("\n")
+        text = f"{title}\n\n{report.instead}"
     made = templates.document(text, report.contents)
     sections = [*report.before, *made.sections]
     if finished.interrupted:

@@ -21,6 +21,7 @@ import zarr
 from pyarrow import parquet
 
 from negjax import checks
+from negjax.errors import Argument, ArgumentError
 from negjax.records import cut, readable
 from negjax.storage.locks import LOCK, lock_folder
 from negjax.storage.whole_files import explained, read_json, remove_partial, write_json, write_whole
@@ -206,7 +207,9 @@ def open_run(
     """
     path = checks.path(path, "path")
     if path.is_file():
-        raise ValueError(f"{path} is a file, expected a folder for the run; pass another folder")
+        raise ArgumentError(
+            f"{path} is a file, expected a folder for the run; pass another ", Argument("folder")
+        )
     with explained(path, "the run could not be started"):
         path.mkdir(parents=True, exist_ok=True)
         fresh = not (path / LOCK).exists()
@@ -307,18 +310,24 @@ def _refuse_strangers(path: Path) -> None:
         if file.name not in known and not file.name.endswith(".partial")
     )
     if strangers:
-        raise ValueError(
-            f"{path} holds files that no run wrote ({', '.join(strangers[:3])}); "
-            "pass another folder, or an empty one"
+        raise ArgumentError(
+            f"{path} holds files that no run wrote ({', '.join(strangers[:3])}); pass another ",
+            Argument("folder"),
+            ", or an empty one",
         )
+
+
+_ANOTHER_RUN = (
+    *("pass another ", Argument("folder"), ", or ", Argument("overwrite", True)),
+    " to discard it",
+)
 
 
 def _check_same(path: Path, asked: Mapping[str, Any]) -> None:
     found = read_json(path / SETTINGS)
     if found.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} was written in layout {found.get('format')}, this is {FORMAT}; "
-            "pass another folder, or overwrite=True to discard it"
+        raise ArgumentError(
+            f"{path} was written in layout {found.get('format')}, this is {FORMAT}; ", *_ANOTHER_RUN
         )
     if found.get("key") == asked["key"]:
         return
@@ -328,9 +337,8 @@ def _check_same(path: Path, asked: Mapping[str, Any]) -> None:
         for name in sorted({*before, *now})
         if before.get(name) != now.get(name)
     ]
-    raise ValueError(
-        f"{path} holds a run with other settings ({'; '.join(differing)}); "
-        "pass another folder, or overwrite=True to discard it"
+    raise ArgumentError(
+        f"{path} holds a run with other settings ({'; '.join(differing)}); ", *_ANOTHER_RUN
     )
 
 
@@ -338,7 +346,9 @@ def _progress(path: Path) -> dict[str, Any]:
     """Finished groups' seconds, and the digests of what they saved."""
     found = {"sha256": {}, **read_json(path / PROGRESS)}
     if not all(isinstance(found.get(name), dict) for name in ("seconds", "sha256")):
-        raise ValueError(f"{path / PROGRESS} is damaged; pass overwrite=True to measure anew")
+        raise ArgumentError(
+            f"{path / PROGRESS} is damaged; pass ", Argument("overwrite", True), " to measure anew"
+        )
     return found
 
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("restored_flags")
 EXPERIMENTS: dict[str, tuple[Callable[[], int], list[str]]] = {
     "linearity": (functools.partial(study.run, linearity.prepare), ["--neurons=4", "--range=2"]),
     "estimators": (
-        estimators.main,
+        functools.partial(study.run, estimators.prepare),
         ["--neurons=4", "--range=2", "--doses=1", "--methods=cg,neurgrad", "--top=3"],
     ),
     "multi_neuron": (

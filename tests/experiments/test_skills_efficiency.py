@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from experiments.skill_studies.page import select
 
 from experiments.reporting import skill_figures
 from experiments.reporting.figures import Picture
 from experiments.skill_studies import inputs as skills_inputs
 from experiments.skill_studies.inputs import Measured
 from experiments.skill_studies.jobs import Found, Row
-from experiments.skill_studies.page import select
 from experiments.skills_efficiency import page as skills_efficiency_page
 from experiments.skills_efficiency import program as skills_efficiency
 from negjax import skills
-from tests.experiments.reporting.test_report import PNG
 from tests.support.block_shapes import tiny
+from tests.support.pages import PNG
 from tests.support.tasks_in_memory import SIZES, Memory, measured_task
 
 Task = tuple[Measured, dict[str, Memory]]

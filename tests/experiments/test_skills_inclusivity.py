@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from experiments.skill_studies.page import RULES
 from pyarrow import parquet
 
 from experiments.inputs import benchmark_flags
@@ -19,7 +20,6 @@ from experiments.reporting.figures import Picture
 from experiments.skill_studies import inputs as skills_inputs
 from experiments.skill_studies import probes as skills_probes
 from experiments.skill_studies.jobs import Found, Row
-from experiments.skill_studies.page import RULES
 from experiments.skills_inclusivity import program as skills_inclusivity
 from experiments.skills_inclusivity.results import (
     RANDOM,
@@ -32,12 +32,12 @@ from negjax import mceval8k, skills
 from negjax.skills.features.feature_files import RuleName
 from negjax.storage import store
 from negjax.weights.saving import save_pretrained
-from tests.experiments.reporting.test_report import PNG, Page
 from tests.support.block_shapes import precision, tiny
 from tests.support.made_up_mceval8k import write_task
+from tests.support.pages import PNG, Page
+from tests.support.places import FLAGFILES
 from tests.support.tasks_in_memory import encode_as_tokens, made_up
 
-ROOT = Path(__file__).parents[2]
 NAMES = ("mnli", "stereoset", "xnli")
 K = 9
 PROBES = {"polar": skills.PolarProbe, "magn": skills.MagnProbe}
@@ -304,7 +304,7 @@ def test_no_neurons(benchmark, tmp_path):
 
 @pytest.mark.parametrize("name", ["quick", "full"])
 def test_flag_files(name):
-    file = ROOT / "experiments" / "flagfiles" / f"skills_inclusivity_{name}.flags"
+    file = FLAGFILES / f"skills_inclusivity_{name}.flags"
     flags.FLAGS(["experiment", f"--flagfile={file}"])
     assert benchmark_flags.tasks() == (
         ["ner", "agnews"] if name == "quick" else [*mceval8k.names()]

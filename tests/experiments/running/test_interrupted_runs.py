@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,9 @@ import negjax
 from experiments.linearity import program as linearity
 from negjax.storage import store
 from tests.support.block_shapes import tiny
-from tests.support.tiny_runs import ROOT, arguments, columns, parse, summary, write_inputs
+from tests.support.places import ROOT
+from tests.support.processes import command, started
+from tests.support.tiny_runs import arguments, columns, parse, summary, write_inputs
 
 pytestmark = pytest.mark.usefixtures("restored_flags")
 
@@ -26,10 +27,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model and a table, as a user has them."""
     path = tmp_path_factory.mktemp("inputs")
     return write_inputs(path, gated=tiny("gated"))
-
-
-def command(name: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", f"experiments.{name}", *arguments]
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -67,31 +64,20 @@ def test_finished_groups_are_not_measured_again(
         linearity.main()
 
 
-def started(folder: Path, output: Path) -> subprocess.Popen[str]:
+def many_groups(folder: Path, output: Path) -> subprocess.Popen[str]:
     """A run of many groups in a process of its own, some of them finished."""
     more = ("--prompts=12", "--neurons=30", "--group=1")
     # A shell's background jobs, and what they start, ignore SIGINT.
     heeding = "signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
     wrapper = [sys.executable, "-c", f"import os, signal, sys; {heeding}"]
-    process = subprocess.Popen(
-        [*wrapper, *command("linearity", *arguments(folder, output, *more))],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    return started(
+        [*wrapper, *command("linearity", *arguments(folder, output, *more))], output, groups=3
     )
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline and process.poll() is None:
-        progress = output / store.PROGRESS
-        if progress.exists() and len(json.loads(progress.read_text())["seconds"]) >= 3:
-            break
-        time.sleep(0.01)
-    return process
 
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_killed_run_is_continued(folder: Path, tmp_path: Path) -> None:
-    process = started(folder, tmp_path / "killed")
+    process = many_groups(folder, tmp_path / "killed")
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -110,7 +96,7 @@ def test_a_killed_run_is_continued(folder: Path, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_reports_what_it_has(folder: Path, tmp_path: Path) -> None:
-    process = started(folder, tmp_path)
+    process = many_groups(folder, tmp_path)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=600)
     assert process.returncode == 130, err

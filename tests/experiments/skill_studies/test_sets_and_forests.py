@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from experiments.skill_studies.page import select
 
 from experiments.reporting import report, skill_figures
 from experiments.reporting.figures import Picture
 from experiments.skill_studies.inputs import Measured
 from experiments.skill_studies.jobs import Found, Row
-from experiments.skill_studies.page import select
 from experiments.skills_flexibility import page as skills_flexibility_page
 from experiments.skills_flexibility import program as skills_flexibility
 from experiments.skills_interdependency import page as skills_interdependency_page
 from experiments.skills_interdependency import program as skills_interdependency
 from negjax import skills
-from tests.experiments.reporting.test_report import PNG
 from tests.support.block_shapes import tiny
+from tests.support.pages import PNG
 from tests.support.tasks_in_memory import SIZES, Memory, measured_task
 
 Task = tuple[Measured, dict[str, Memory]]

@@ -20,9 +20,9 @@ from experiments.skill_studies import probes as skills_probes
 from experiments.skills import program as experiment
 from negjax import mceval8k
 from negjax.storage import store
-from tests.experiments.reporting.test_report import PNG, Page
 from tests.support.hostile_text import ALL_OF_THEM, unseen
 from tests.support.made_up_mceval8k import write_task
+from tests.support.pages import PNG, Page
 from tests.support.skills_runs import TASKS, parse, rows_of, write_inputs
 
 FEW = ("--splits=disjoint", "--fitted=majority,polar")
