@@ -44,14 +44,12 @@ OVERLAP_ALONE = (
     Column("random", lambda c: c.overlap.chance.high, ".3f", under="to"),
     Column("above by luck", lambda c: c.overlap.by_luck, ".1f"),
     Column("halves", lambda c: c.overlap.halves, ".3f"),
-    Column("says", lambda c: c.overlap.verdict),
 )
 KNOWLEDGE = tuple(map(_share, ("own", "others", "random", "guess")))
 KNOWLEDGE_ALONE = (
     Column("tasks", lambda c: c.knowledge.tasks),
     Column("noise", lambda c: c.knowledge.noise, ".1%"),
     Column("kept", lambda c: c.knowledge.kept, ".0%"),
-    Column("says", lambda c: c.knowledge.verdict),
 )
 
 
@@ -79,6 +77,8 @@ def findings(results: Results, lm: LanguageModel) -> Findings:
                 "k": k,
                 "averages": " ".join(averages),
                 "several": bool(comparisons),
+                "shared": [f"{RULES[c.rule]}: {c.overlap.verdict}." for c in comparisons],
+                "known": [f"{RULES[c.rule]}: {c.knowledge.verdict}." for c in comparisons],
                 "band": by_chance(results).high,
             },
             tables={

@@ -51,8 +51,6 @@ TRANSFER_ALONE = (
     Column("pairs", lambda row: row[1].noise, ".1%", under="±"),
     Column("pairs", lambda row: f"{row[1].beyond} of {row[1].cells}", under="beyond"),
     Column("pairs", lambda row: row[1].by_luck, ".1f", under="by luck"),
-    Column("the loss is", lambda row: row[1].explanation),
-    Column("says", lambda row: row[1].verdict),
 )
 
 
@@ -110,6 +108,10 @@ def _section(
     shared = shared_neurons(tasks, axis)
     contents = Contents(
         values={
+            "verdicts": [
+                f"{PROBES[p]}: the loss is {t.explanation}: {t.verdict}."
+                for p, t in transfers.items()
+            ],
             "mean": f", mean over {len(tasks)} tasks, of the ways that all were asked in"
             if len(tasks) > 1
             else "",
