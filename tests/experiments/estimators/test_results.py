@@ -213,7 +213,9 @@ def test_figures_of_nothing_are_drawn():
     line = estimator_figures.Line(
         label="IG", color=9, dotted=True, pearson=[None] * 2, spearman=[0.1] * 2
     )
-    nothing = dict.fromkeys((field.name for field in dataclasses.fields(DoseStatistics)), None)
+    nothing: dict[str, Any] = dict.fromkeys(
+        (field.name for field in dataclasses.fields(DoseStatistics)), None
+    )
     shown = Shown(median=None, top_tenth=None, top_hundredth=None)
     dose = DoseStatistics(
         **nothing | {"dose": 1.0, "flipped": 0.5, "layers": {}, "shown": {"ig": shown}}

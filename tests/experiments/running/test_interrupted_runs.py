@@ -13,6 +13,7 @@ import pytest
 
 import negjax
 from experiments.linearity import program as linearity
+from experiments.running import study
 from negjax.storage import store
 from tests.support.block_shapes import tiny
 from tests.support.places import ROOT
@@ -35,7 +36,7 @@ def test_finished_groups_are_not_measured_again(
 ) -> None:
     more = ("--prompts=4", "--neurons=3", "--group=2", "--range=2")
     parse(*arguments(folder, tmp_path / "whole", *more))
-    assert linearity.main() == 0
+    assert study.run(linearity.prepare) == 0
     asked: list[int] = []
     measure = negjax.response
 
@@ -47,11 +48,11 @@ def test_finished_groups_are_not_measured_again(
 
     parse(*arguments(folder, tmp_path / "broken", *more))
     monkeypatch.setattr(negjax, "response", interrupted_response)
-    assert linearity.main() == 130
+    assert study.run(linearity.prepare) == 130
     partial = summary(tmp_path / "broken")
     assert (partial["complete"], partial["prompts_measured"]) == (False, 2)
     assert "was interrupted" in (tmp_path / "broken" / store.REPORT).read_text(encoding="utf-8")
-    assert linearity.main() == 0
+    assert study.run(linearity.prepare) == 0
     assert asked == [2, 2, 2]
     whole, broken = columns(tmp_path / "whole"), columns(tmp_path / "broken")
     assert whole.keys() == broken.keys()
@@ -61,7 +62,7 @@ def test_finished_groups_are_not_measured_again(
     with pytest.raises(
         ValueError, match=r"other settings \(.*seed was 0, now 1\); pass another folder"
     ):
-        linearity.main()
+        study.run(linearity.prepare)
 
 
 def many_groups(folder: Path, output: Path) -> subprocess.Popen[str]:
@@ -87,7 +88,7 @@ def test_a_killed_run_is_continued(folder: Path, tmp_path: Path) -> None:
     more = ("--prompts=12", "--neurons=30", "--group=1")
     for name in ("killed", "whole"):
         parse(*arguments(folder, tmp_path / name, *more))
-        assert linearity.main() == 0
+        assert study.run(linearity.prepare) == 0
     kept = summary(tmp_path / "killed")["seconds"]["measure"]
     assert {name: kept[name] for name in finished} == finished
     killed, whole = columns(tmp_path / "killed"), columns(tmp_path / "whole")
