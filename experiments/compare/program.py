@@ -12,7 +12,7 @@ from experiments.linearity.results import headline
 from experiments.reporting.escaping import code_span, for_markdown
 from experiments.reporting.page_parts import number, percent
 from experiments.running import common, terminal
-from negjax.storage import given_files, store
+from negjax.storage import given_files, run_settings, store
 from negjax.storage.whole_files import write_whole
 
 Summary = Mapping[str, Any]
@@ -71,7 +71,7 @@ def read_runs(folders: Sequence[str]) -> list[Run]:
 
 
 def _read_run(folder: Path) -> Run:
-    settings = _read_json(folder, store.SETTINGS, "is no folder of a run")
+    settings = _read_json(folder, run_settings.SETTINGS, "is no folder of a run")
     kind = str(settings["settings"].get("experiment"))
     if kind not in KINDS:
         raise ValueError(f"{folder} is a run of {kind}, expected one of {', '.join(KINDS)}")
