@@ -63,6 +63,9 @@ ROOMS_OF_A_STUDY = (
 )
 
 
+MOST_LINES, MOST_FLAT = 350, 6
+
+
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -106,6 +109,29 @@ def test_every_module_has_a_room():
         assert (room == "negjax") == (name == "negjax"), f"{name} is in no room"
         if is_study(room):
             assert (ROOT / room.replace(".", "/") / "__main__.py").is_file(), name
+
+
+def test_files_stay_short():
+    lengths = {module_name(path): len(path.read_bytes().splitlines()) for path in FILES}
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
+
+
+def test_files_stand_in_rooms():
+    assert len(list((ROOT / "negjax").glob("*.py"))) <= MOST_FLAT
+    flat = {path.name for path in (ROOT / "experiments").glob("*.py")}
+    assert flat == {"__init__.py", "paper.py"}
+
+
+def test_tests_stand_in_the_rooms_that_they_test():
+    """A package of tests has the name of a package of `negjax`, or of one of the experiments."""
+    packages = {
+        module_name(path).removeprefix("tests.")
+        for path in (ROOT / "tests").rglob("__init__.py")
+        if path.parent != ROOT / "tests"
+    }
+    for package in packages - {"support", "torch"}:
+        assert {package, f"negjax.{package}"} & LIBRARY.keys(), package
+    assert not list((ROOT / "tests" / "support").rglob("test_*.py"))
 
 
 @pytest.mark.parametrize("name", LIBRARY)
