@@ -15,8 +15,8 @@ from absl.testing import flagsaver
 import negjax.weights.loading
 from experiments.running import documents
 from negjax.model.language_model import LanguageModel
-from tests.shared_data import EXPECTED
-from tests.tiny_runs import undraw
+from tests.support.shared_data import EXPECTED
+from tests.support.tiny_runs import undraw
 
 # Of memory, after a file: a third of what Linux allows a process.
 MOST_PIECES = 20_000

@@ -11,7 +11,7 @@ import pytest
 
 import negjax
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 FILES = [
     path
     for folder in ("negjax", "experiments", "tests")
@@ -189,7 +189,7 @@ def test_torch_is_imported_by_the_comparisons_alone():
     assert importers <= {
         name
         for name in SOURCES
-        if name.startswith(("experiments.bench.baselines.", "tests.torch.", "tests.make_"))
+        if name.startswith(("experiments.bench.baselines.", "tests.torch.", "tests.support.make_"))
     } | {"experiments.bench.child"}
 
 

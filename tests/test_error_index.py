@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.error_cases import CASES
+from tests.support.error_cases import CASES
 
 INDEX = Path(__file__).parents[1] / "docs" / "errors.md"
 

@@ -1,6 +1,6 @@
 """The embedded model against float64 PyTorch: activations, gradients of every neuron, sweeps.
 
-A piece of the references lies in the repository; the whole beside it (`tests.shared_data`).
+A piece of the references lies in the repository; the whole beside it (`tests.support.shared_data`).
 Tolerances are in units of the largest value, for float32.
 """
 
@@ -16,8 +16,8 @@ from negjax.measurements.chebyshev import response
 from negjax.measurements.gradients import neurgrad
 from negjax.measurements.linearity import linear_fit
 from negjax.measurements.sweeps import sweep
-from tests.make_small_golden import SMALL
-from tests.shared_data import GOLDEN
+from tests.support.make_small_golden import SMALL
+from tests.support.shared_data import GOLDEN
 
 PROBABILITY, ACTIVATION, GRADIENT = 1e-5, 1e-5, 1e-4
 CASES = [

@@ -26,7 +26,7 @@ from negjax.measurements.gradients import effects, neurgrad
 from negjax.measurements.sweeps import sweep
 from negjax.model.language_model import LanguageModel
 from negjax.replay import readout, tails
-from tests.block_shapes import (
+from tests.support.block_shapes import (
     JOINT_TARGETS,
     SHAPES,
     VOCABULARY,

@@ -27,8 +27,8 @@ from negjax.storage import store
 from negjax.weights.conversion import LazyTensor
 from negjax.weights.formats.gguf_files import GGUFFile
 from negjax.weights.formats.gguf_header import StoredTensor
-from tests.block_shapes import tiny, tiny_probes
-from tests.public_records import every_module, is_record, public_records
+from tests.support.block_shapes import tiny, tiny_probes
+from tests.support.public_records import every_module, is_record, public_records
 
 MOST = 420  # characters: 400, and what says that something was left out
 LONG = "a very long text, " * 10_000

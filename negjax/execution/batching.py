@@ -152,8 +152,9 @@ def _positions(mask: np.ndarray) -> np.ndarray:
 class Sizes:
     """Bytes that a computation takes, per prompt and per row, for shapes as encoded.
 
-    What XLA reports for the programs is the measure (`tests/test_batching.py`). Not counted is what
-    does not grow with prompts and rows: the weights, and a working copy of a layer or two of them.
+    What XLA reports for the programs is the measure (`tests/execution/test_batching.py`). Not
+    counted is what does not grow with prompts and rows: the weights, and a working copy of a layer
+    or two of them.
     """
 
     config: ModelConfig

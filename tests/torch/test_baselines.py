@@ -11,7 +11,7 @@ import transformers
 
 from experiments.bench.baselines import torch_best, torch_forward, torch_model, torch_serial
 from negjax.weights import loading
-from tests.shared_data import GOLDEN
+from tests.support.shared_data import GOLDEN
 
 LENGTHS = (9, 2, 12)
 NAMES = {

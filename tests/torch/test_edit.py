@@ -11,9 +11,9 @@ import transformers
 from negjax.control import edit
 from negjax.inputs.encoding import encode
 from negjax.weights.saving import save_pretrained
-from tests.block_shapes import SHAPES, tiny_probes
-from tests.reference import reference_logits
-from tests.sharp_models import sharp
+from tests.support.block_shapes import SHAPES, tiny_probes
+from tests.support.reference import reference_logits
+from tests.support.sharp_models import sharp
 
 CLASSES = {
     "gated": transformers.LlamaForCausalLM,

@@ -16,8 +16,8 @@ from negjax.weights import saving as export
 from negjax.weights.conversion import abstract_model, to_parameters
 from negjax.weights.families import family_of
 from negjax.weights.formats.safetensors_files import read_directory, read_json
-from tests.reference import reference_logits
-from tests.tiny_models import tokenizer
+from tests.support.reference import reference_logits
+from tests.support.tiny_models import tokenizer
 
 FOLDER = Path(__file__).parents[1] / "golden" / "families"
 CASES = sorted(path.name for path in FOLDER.iterdir())

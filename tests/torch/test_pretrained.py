@@ -13,8 +13,8 @@ from experiments.pretrain_bert import batches, training, vocabulary
 from negjax.model.language_model import LanguageModel
 from negjax.weights import loading
 from negjax.weights.saving import save_pretrained
-from tests.made_up_facts import facts
-from tests.reference import reference_logits
+from tests.support.made_up_facts import facts
+from tests.support.reference import reference_logits
 
 
 @pytest.fixture(scope="module")

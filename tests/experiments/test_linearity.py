@@ -1,0 +1,159 @@
+"""The study of linearity, from flags to folder, on tiny models."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from pyarrow import parquet
+
+import negjax
+from experiments.linearity import program as linearity
+from negjax.inputs.encoding import encode
+from negjax.storage import store
+from tests.experiments.reporting.test_report import Page
+from tests.support.block_shapes import tiny
+from tests.support.tiny_runs import (
+    FLAGFILES,
+    PROMPTS,
+    arguments,
+    columns,
+    parse,
+    summary,
+    write_inputs,
+)
+
+pytestmark = pytest.mark.usefixtures("restored_flags")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models and tables, as a user has them."""
+    path = tmp_path_factory.mktemp("inputs")
+    mixed = ["prompt,answer", "w3 w4,w5 w6", "w3 w5,w7", "w3 w6,unknown", "w9 w2,w8"]
+    (path / "mixed.csv").write_text("\n".join(mixed))
+    return write_inputs(path, gated=tiny("gated"), bert=tiny("bert"))
+
+
+def test_linearity_agrees_with_the_library(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parse(*arguments(folder, tmp_path, "--prompts=4", "--neurons=5", "--measure=both", "--range=4"))
+    assert linearity.main() == 0
+    found, about = columns(tmp_path), summary(tmp_path)
+    chosen = parquet.read_table(tmp_path / store.PROMPTS).to_pydict()
+    assert chosen["text"] == [PROMPTS[row] for row in chosen["table_row"]]
+    lm = negjax.load(folder / "gated")
+    probes = encode(lm, chosen["text"], chosen["answer"])
+    neurons = np.stack([found["layer"], found["neuron"]], axis=-1).reshape(4, 5, 2)
+    curve = negjax.response(lm, probes, neurons, 4.0)
+    swept = negjax.sweep(lm, probes, neurons, negjax.paper_grid(4.0, 0.2))
+    gradients = negjax.neurgrad(lm, probes)
+    for name, fit in (
+        ("", negjax.linear_fit(curve, negjax.paper_grid(2.0, 0.2))),
+        ("grid_", negjax.linear_fit(swept, within=2.0)),
+    ):
+        np.testing.assert_allclose(found[f"{name}neg_2"], fit.slope.ravel(), rtol=1e-3, atol=1e-8)
+        np.testing.assert_allclose(found[f"{name}pearson_2"], fit.pearson.ravel(), atol=1e-3)
+    rows = np.arange(4)[:, None]
+    expected = gradients.neurgrad[rows, 0, neurons[..., 0], neurons[..., 1]]
+    np.testing.assert_allclose(found["neurgrad"], expected.ravel(), rtol=1e-5, atol=1e-9)
+    assert [s["radius"] for s in about["ranges"]["response"]] == [0.2, 0.5, 1, 2, 4]
+    assert about["ranges"]["grid"][0]["every"]["linear"] is None
+    assert about["series_against_grid"]["neurons"] == about["neurons_measured"] == 20
+    assert about["model"]["fingerprint"] == lm.fingerprint
+    assert about["complete"] is True
+    page = Page((tmp_path / store.REPORT).read_text(encoding="utf-8"))
+    assert len(page.images) == 5
+    assert {p.stem for p in (tmp_path / store.FIGURES).iterdir()} == {
+        "linearity",
+        "layers",
+        "predictions",
+        "gallery",
+        "noise",
+    }
+    printed = capsys.readouterr().out
+    assert "±2      20" in printed
+    assert printed.endswith(f"report: {tmp_path / store.REPORT}\n")
+
+
+def test_the_grid_alone_has_its_noise_measured_too(folder: Path, tmp_path: Path) -> None:
+    parse(
+        *arguments(folder, tmp_path, "--prompts=2", "--neurons=all", "--measure=grid"),
+        "--range=1",
+        "--step=0.5",
+        "--convention=additive",
+        "--site=product",
+    )
+    assert linearity.main() == 0
+    found, about = columns(tmp_path), summary(tmp_path)
+    assert len(found["layer"]) == 2 * 3 * 20
+    assert (found["noise"] > 0).all()
+    assert list(about["ranges"]) == ["grid"]
+    assert (about["site"], about["convention"]) == ("product", "additive")
+    # For small shifts the additive slope is CG.
+    told = about["ranges"]["grid"][0]["predictions"]
+    assert told["computed"]["mae"] < told["neurgrad"]["mae"]
+    group = zarr.open_group(tmp_path / store.ARRAYS, mode="r")
+    assert set(group.array_keys()) >= {"probability", "unshifted", "shifts"}
+    assert "coefficients" not in set(group.array_keys())
+
+
+def test_a_masked_model_is_asked_at_its_mask(folder: Path, tmp_path: Path) -> None:
+    parse(
+        f"--flagfile={FLAGFILES / 'linearity_masked.flags'}",
+        *arguments(folder, tmp_path, "--prompts=3", "--neurons=4", "--range=2"),
+        f"--model={folder / 'bert'}",
+    )
+    assert linearity.main() == 0
+    about = summary(tmp_path)
+    assert (about["site"], about["model"]["family"]) == ("act", "bert")
+    assert all(
+        "[MASK]" in text
+        for text in parquet.read_table(tmp_path / store.PROMPTS)["text"].to_pylist()
+    )
+
+
+def test_unusable_prompts_are_left_out_and_named(folder: Path, tmp_path: Path) -> None:
+    base = arguments(folder, tmp_path / "a", f"--probes={folder / 'mixed.csv'}", "--neurons=2")
+    parse(*base, "--prompts=0")
+    assert linearity.main() == 0
+    about = summary(tmp_path / "a")
+    assert about["prompts"]["asked"] == 2
+    reasons = {entry["row"]: entry["reason"] for entry in about["prompts"]["left_out"]}
+    assert "target 'w5 w6' of row 0 is 2 tokens" in reasons[0]
+    assert "target 'unknown' of row 2" in reasons[2]
+    report = (tmp_path / "a" / store.REPORT).read_text(encoding="utf-8")
+    assert "2 prompts of the table were left out" in report
+    parse(*base, "--prompts=0", "--noskip_unusable", f"--output={tmp_path / 'b'}")
+    with pytest.raises(ValueError, match=r"mixed.csv: target '.*' of row \d"):
+        linearity.main()
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--neurons=some"], r"--neurons=some: expected a number, or all"),
+        (["--neurons=61"], r"61 neurons a prompt: expected 1 to 60"),
+        (["--step=3", "--range=2"], r"step is 3 and radius 2: expected 0 < step"),
+        (["--range=inf"], r"--range=inf: expected a finite number"),
+        (["--prompts=13"], r"--prompts=13: facts.csv has 12; pass 1 to 12, or 0 for all"),
+        (["--prompt_column=text"], r"facts.csv: no column 'text'"),
+        (["--probes=none.csv"], r"--probes=none.csv: path 'none.csv': no such file"),
+        (["--site=act"], r"site 'act'"),
+        (["--answer_column=masked"], r"none of the 12 prompts of facts.csv can be asked"),
+        (["--model=BERT"], r"facts.csv can be asked .* \[MASK\].*; name their .*=masked, or other"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(
+    folder: Path, tmp_path: Path, more: list[str], message: str
+) -> None:
+    masked = f"--model={folder / 'bert'}"
+    parse(
+        *arguments(folder, tmp_path / "run"),
+        *(masked if flag == "--model=BERT" else flag for flag in more),
+    )
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        linearity.main()
+    assert not (tmp_path / "run").exists()

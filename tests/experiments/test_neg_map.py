@@ -1,0 +1,65 @@
+"""The map of every neuron, from flags to folder, on a tiny model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import negjax
+from experiments.neg_map import program as neg_map
+from negjax.inputs.encoding import encode
+from negjax.storage import store
+from tests.experiments.reporting.test_report import Page
+from tests.support.block_shapes import tiny
+from tests.support.tiny_runs import arguments, columns, parse, summary, write_inputs
+
+pytestmark = pytest.mark.usefixtures("restored_flags")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model and a table, as a user has them."""
+    path = tmp_path_factory.mktemp("inputs")
+    return write_inputs(path, gated=tiny("gated"))
+
+
+def test_every_neuron_is_mapped(folder: Path, tmp_path: Path) -> None:
+    parse(*arguments(folder, tmp_path, "--prompt=w3 w4", "--answer=w5"))
+    assert neg_map.main() == 0
+    found, about = columns(tmp_path), summary(tmp_path)
+    lm = negjax.load(folder / "gated")
+    probes = encode(lm, ["w3 w4"], ["w5"])
+    swept = negjax.sweep(lm, probes, negjax.all_neurons(lm.config), np.asarray([-2.0, -1, 1, 2]))
+    np.testing.assert_allclose(
+        found["neg"], negjax.linear_fit(swept).slope[0], rtol=1e-4, atol=1e-8
+    )
+    assert about["maps"][0]["layers"] == [0, 1, 2]
+    top = about["maps"][0]["strongest"][0]
+    at = np.argmax(np.abs(found["neg"]))
+    assert (top["layer"], top["neuron"]) == (found["layer"][at], found["neuron"][at])
+    assert len(Page((tmp_path / store.REPORT).read_text(encoding="utf-8")).images) == 2
+
+
+def test_some_layers_of_some_prompts_are_mapped(folder: Path, tmp_path: Path) -> None:
+    parse(*arguments(folder, tmp_path, "--prompts=2", "--every=2", "--shifts=1,-1"))
+    assert neg_map.main() == 0
+    found = columns(tmp_path)
+    assert sorted(set(found["layer"])) == [0, 2]
+    assert len(found["layer"]) == 2 * 2 * 20
+    assert summary(tmp_path)["shifts"] == [-1, 1]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--shifts=1,two"], r"--shifts=1,two: could not convert"),
+        (["--shifts=1,0"], r"--shifts=1,0: expected 2 or more different numbers, none 0"),
+        (["--shifts=1,1,2"], r"--shifts=1,1,2: a number is named twice"),
+        (["--prompt=w3"], r"--prompt and --answer belong together"),
+        (["--prompt=w3", "--answer=w4 w5"], r"target 'w4 w5' of row 0 is 2 tokens"),
+    ],
+)
+def test_bad_maps_are_refused(folder: Path, tmp_path: Path, more: list[str], message: str) -> None:
+    parse(*arguments(folder, tmp_path / "run"), *more)
+    with pytest.raises(ValueError, match=message):
+        neg_map.main()

@@ -1,0 +1,132 @@
+"""Writes `tests/golden/families`: tiny random models and the logits PyTorch computes from them.
+
+    python -m tests.support.make_family_goldens
+
+It needs PyTorch and transformers, which negjax and its tests do not: run it only to add a case. The
+weights are stored in float16, and PyTorch computes in float64 from exactly those values.
+"""
+
+import copy
+import unittest.mock
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+
+FOLDER = Path(__file__).parents[1] / "golden" / "families"
+VOCABULARY, WIDTH, LAYERS, NEURONS, HEADS = 64, 32, 2, 48, 4
+TOKENS = 24
+
+LLAMA_SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": WIDTH,
+    "num_hidden_layers": LAYERS,
+    "intermediate_size": NEURONS,
+    "num_attention_heads": HEADS,
+    "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-5,
+}
+LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 100.0,
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+
+CASES = {
+    "llama2_mha": transformers.LlamaConfig(**LLAMA_SIZES, num_key_value_heads=HEADS),
+    "llama3_gqa": transformers.LlamaConfig(
+        **LLAMA_SIZES, num_key_value_heads=2, rope_parameters=LLAMA3_ROPE
+    ),
+    "llama_mqa": transformers.LlamaConfig(
+        **LLAMA_SIZES, num_key_value_heads=1, attention_bias=True, mlp_bias=True
+    ),
+    "llama_linear_rope": transformers.LlamaConfig(
+        **LLAMA_SIZES,
+        num_key_value_heads=2,
+        rope_parameters={"rope_type": "linear", "rope_theta": 1000.0, "factor": 2.0},
+    ),
+    "smollm2": transformers.LlamaConfig(
+        **LLAMA_SIZES,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
+    ),
+    "mistral": transformers.MistralConfig(**LLAMA_SIZES, num_key_value_heads=2, sliding_window=32),
+    "qwen2": transformers.Qwen2Config(
+        **LLAMA_SIZES, num_key_value_heads=2, tie_word_embeddings=True
+    ),
+    "qwen3": transformers.Qwen3Config(
+        **LLAMA_SIZES, num_key_value_heads=2, head_dim=16, tie_word_embeddings=True
+    ),
+    "gpt2": transformers.GPT2Config(
+        vocab_size=VOCABULARY,
+        n_embd=WIDTH,
+        n_layer=LAYERS,
+        n_head=HEADS,
+        n_inner=NEURONS,
+        n_positions=32,
+        bos_token_id=0,
+        eos_token_id=0,
+    ),
+    "bert": transformers.BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=NEURONS,
+        max_position_embeddings=32,
+    ),
+}
+
+
+def randomise(model: torch.nn.Module) -> None:
+    """Every parameter random, biases and norm scales too, so that a mix-up shows in the logits."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            scale = 0.3 if parameter.ndim == 1 else 1.5 * parameter.shape[-1] ** -0.5
+            centre = 1.0 if "norm" in name.lower() and name.endswith("weight") else 0.0
+            parameter.normal_(centre, scale)
+            parameter.copy_(parameter.half().to(parameter.dtype))
+
+
+def logits_in_float64(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    """Logits, with norms and softmax in float64 too, which transformers casts down to float32.
+
+    RoPE's frequencies and angles stay float32: so they are defined.
+    """
+    frequencies = {name: buffer for name, buffer in model.named_buffers() if "inv_freq" in name}
+    model.double()
+    for name, buffer in frequencies.items():
+        owner, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(owner), attribute, buffer)
+    with torch.no_grad(), unittest.mock.patch.object(torch, "float32", torch.float64):
+        return model(input_ids=tokens).logits
+
+
+def make(name: str, config: transformers.PreTrainedConfig) -> None:
+    torch.manual_seed(sum(map(ord, name)))
+    config._attn_implementation = "eager"
+    masked = config.model_type == "bert"
+    automatic = transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM
+    model = automatic.from_config(config, dtype=torch.float32).eval()
+    randomise(model)
+    folder = FOLDER / name
+    copy.deepcopy(model).half().save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    (folder / "model.safetensors").chmod(0o644)
+    tokens = torch.randint(VOCABULARY, (2, TOKENS))
+    logits = logits_in_float64(model, tokens)
+    assert logits.dtype == torch.float64
+    np.savez_compressed(
+        folder / "logits.npz", tokens=tokens.numpy().astype(np.int32), logits=logits.numpy()
+    )
+    print(f"{name}: logits {tuple(logits.shape)}, standard deviation {logits.std():.3f}")
+
+
+if __name__ == "__main__":
+    for case, settings in CASES.items():
+        make(case, settings)

@@ -1,0 +1,354 @@
+"""Every function of `negjax` and `negjax.control`, with arguments that it takes."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+import negjax
+from negjax import control
+from tests.support.block_shapes import TARGETS, tiny, tiny_probes
+from tests.support.odd_values import Takes, these
+
+NEURONS = np.asarray([[0, 1], [2, 5]])
+
+NONE = these("None")
+SEED = these("huge")
+TRUTH = these("True")
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A function, arguments that it takes, and the odd values that some of them take, too."""
+
+    function: Callable[..., Any]
+    given: Mapping[str, Any]
+    takes: Mapping[str, Takes] = dataclasses.field(default_factory=dict)
+    blames: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Another name by which errors may call an argument: one that it does not agree with, or what
+    its members are."""
+
+
+@functools.cache
+def lm() -> negjax.LanguageModel:
+    return tiny("gated")
+
+
+@functools.cache
+def probes() -> negjax.Probes:
+    return tiny_probes(lm(), tuple((row[0],) for row in TARGETS))
+
+
+def library() -> dict[str, Call]:
+    """Of `negjax`."""
+    model, asked = lm(), probes()
+    base = {"lm": model, "probes": asked}
+    budget = {"budget_bytes": 2**30}
+    sites = {"site": NONE}
+    measured = {**base, "neurons": NEURONS, "site": None}
+    sets = negjax.neuron_sets(model.config, [(NEURONS, 1.0)])
+    return {
+        "all_neurons": Call(negjax.all_neurons, {"config": model.config}),
+        "random_neurons": Call(
+            negjax.random_neurons,
+            {"config": model.config, "count": 2, "prompts": 1, "seed": 0},
+            {"seed": SEED},
+        ),
+        "neuron_sets": Call(negjax.neuron_sets, {"config": model.config, "sets": [(NEURONS, 1.0)]}),
+        "load": Call(
+            negjax.load,
+            {
+                "source": "nowhere",
+                "dtype": "float32",
+                "precision": "highest",
+                "assume_harmless": ["quirk"],
+            },
+            {"assume_harmless": these("empty list", "list of text", "array of text")},
+        ),
+        "encode": Call(
+            negjax.encode,
+            {
+                "lm": model,
+                "prompts": ["w3"],
+                "targets": ["w4"],
+                "target_mode": "single",
+                "separator": None,
+            },
+            {"separator": these("None", "empty text")},
+        ),
+        "neurgrad": Call(
+            negjax.neurgrad, {**base, "site": None, "output": "logit", **budget}, sites
+        ),
+        "gradient_batches": Call(
+            negjax.gradient_batches,
+            {
+                **base,
+                "site": None,
+                "output": "logit",
+                "linearised": False,
+                "groups": None,
+                "few_shapes": False,
+                **budget,
+            },
+            # Groups are gone through when their turn comes: of none there is none.
+            {
+                "site": NONE,
+                "linearised": TRUTH,
+                "few_shapes": TRUTH,
+                "groups": these("None", "empty list", "mapping"),
+            },
+        ),
+        "effects": Call(negjax.effects, {**measured, **budget}, sites),
+        "curvature": Call(
+            negjax.curvature,
+            {**measured, "output": "logit", "target": None, **budget},
+            {"site": NONE, "target": NONE},
+        ),
+        "sweep": Call(
+            negjax.sweep,
+            {
+                **measured,
+                "shifts": [1.0],
+                "convention": "signed",
+                "target": None,
+                "spread": False,
+                **budget,
+            },
+            {"site": NONE, "target": NONE, "spread": TRUTH},
+        ),
+        "response": Call(
+            negjax.response,
+            {
+                **measured,
+                "radius": 1.0,
+                "nodes": 4,
+                "convention": "signed",
+                "output": "probability",
+                "target": None,
+                "tolerance": 0.1,
+                "max_nodes": 4,
+                "seed": 0,
+                **budget,
+            },
+            {
+                "site": NONE,
+                "target": NONE,
+                "max_nodes": NONE,
+                "seed": SEED,
+                "radius": these("half", "array without axes"),
+                "tolerance": these("half", "huge", "array without axes"),
+            },
+        ),
+        "joint": Call(
+            negjax.joint,
+            {
+                **base,
+                "sets": sets,
+                "convention": "signed",
+                "site": None,
+                "clamp": False,
+                "target": None,
+                "spread": False,
+                **budget,
+            },
+            {"site": NONE, "target": NONE, "clamp": TRUTH, "spread": TRUTH},
+        ),
+        "estimate": Call(
+            negjax.estimate,
+            {
+                **base,
+                "method": "ablation",
+                "site": None,
+                "output": None,
+                "steps": 2,
+                "reference": None,
+                **budget,
+            },
+            {"site": NONE, "output": NONE, "reference": NONE},
+        ),
+        "linear_range": Call(
+            negjax.linear_range,
+            {"first": np.ones(2), "second": np.ones(2), "tolerance": 0.1},
+            {"tolerance": these("half", "array without axes")},
+        ),
+        "paper_grid": Call(
+            negjax.paper_grid,
+            {"radius": 2.0, "step": 0.5},
+            {
+                "radius": these("half", "array without axes"),
+                "step": these("half", "array without axes"),
+            },
+        ),
+        "linear_fit of a sweep": Call(
+            negjax.linear_fit,
+            {
+                "measured": negjax.sweep(model, asked, NEURONS, np.asarray([-1.0, 1.0])),
+                "shifts": None,
+                "within": None,
+                "output": None,
+            },
+            {
+                "shifts": NONE,
+                "within": these("None", "half", "array without axes"),
+                "output": NONE,
+            },
+        ),
+        "linear_fit of a response": Call(
+            negjax.linear_fit,
+            {
+                "measured": curve(),
+                "shifts": [-1.0, 1.0],
+                "within": None,
+                "output": None,
+            },
+            {
+                "within": these("None", "half", "array without axes"),
+                "output": NONE,
+            },
+        ),
+        "read_facts": Call(
+            negjax.read_facts,
+            {
+                "path": None,
+                "prompt_column": "prompt",
+                "answer_column": "answer",
+                "limit": 3,
+                "seed": 0,
+            },
+            {"path": NONE, "limit": NONE, "seed": these("None", "huge")},
+        ),
+        "enhance": Call(negjax.enhance, turned(), TURNED),
+        "suppress": Call(negjax.suppress, turned(), TURNED),
+        "steer": Call(
+            negjax.steer,
+            {
+                "lm": model,
+                "prompt": "w3 w5",
+                "target": "w7",
+                "probability": 0.5,
+                "site": None,
+                "neurons": None,
+                "layers": None,
+                "turns": 0,
+                "unrelated": asked,
+                "target_mode": "single",
+                **budget,
+            },
+            STEERED,
+        ),
+        "edit": Call(
+            negjax.edit,
+            {
+                "lm": model,
+                "facts": asked,
+                "probability": 0.5,
+                "site": "product",
+                "neurons": None,
+                "layers": None,
+                "preserve": None,
+                "turns": 0,
+                **budget,
+            },
+            STEERED | {"preserve": NONE},
+        ),
+    }
+
+
+# Without the model's vocabulary of shipped facts, no unrelated prompts are found by themselves.
+STEERED: dict[str, Takes] = {
+    "site": NONE,
+    "neurons": NONE,
+    "layers": these("None"),
+    "turns": these("huge"),
+}
+TURNED: dict[str, Takes] = {
+    "site": NONE,
+    "target": NONE,
+    "volume": these("half", "array without axes"),
+    "ratio": NONE,
+}
+
+
+def turned() -> dict[str, Any]:
+    return {
+        "lm": lm(),
+        "probes": probes(),
+        "k": 2,
+        "volume": 1.0,
+        "ratio": None,
+        "polarity": "both",
+        "site": None,
+        "target": None,
+        "budget_bytes": 2**30,
+    }
+
+
+@functools.cache
+def curve() -> negjax.Response:
+    return negjax.response(lm(), probes(), NEURONS, 2.0, 4, max_nodes=4)
+
+
+def records() -> dict[str, Call]:
+    """Methods of what `negjax` returns."""
+    found, swept = curve(), negjax.sweep(lm(), probes(), NEURONS, np.asarray([-1.0, 1.0]))
+    numbers = these("half", "minus one", "array without axes")
+    return {
+        "Probes.select": Call(probes().select, {"index": [0]}),
+        "Probes.select_target": Call(probes().select_target, {"number": 0}),
+        "Response.__call__": Call(found, {"shifts": [1.0]}, {"shifts": numbers}),
+        "Response.change": Call(found.change, {"shifts": [1.0]}, {"shifts": numbers}),
+        "Response.derivative": Call(
+            found.derivative,
+            {"shifts": [1.0], "order": 1},
+            {"shifts": numbers},
+        ),
+        "ShiftedOutputs.values": Call(swept.values, {"output": "logit"}),
+        "ShiftedOutputs.change": Call(swept.change, {"output": "logit"}),
+    }
+
+
+def controls() -> dict[str, Call]:
+    """Of `negjax.control`."""
+    base = {"lm": lm(), "probes": probes(), "budget_bytes": 2**30}
+    plan = {k: v for k, v in turned().items() if k in ("k", "volume", "ratio", "polarity")}
+    return {
+        "steer_probes": Call(
+            control.steer_probes,
+            {
+                **base,
+                "probability": 0.5,
+                "site": None,
+                "neurons": None,
+                "layers": None,
+                "turns": 0,
+                "unrelated": probes(),
+            },
+            STEERED,
+        ),
+        "turn": Call(
+            control.turn,
+            {**base, "neurons": NEURONS, "shifts": [1.0, 1.0], "site": None, "target": None},
+            {"site": NONE, "target": NONE},
+        ),
+        "strongest_shifts": Call(
+            control.strongest_shifts,
+            {"gradients": negjax.neurgrad(lm(), probes()), **plan},
+            TURNED,
+        ),
+        "target_probabilities": Call(control.target_probabilities, base),
+        "unrelated_facts": Call(control.unrelated_facts, {"lm": lm(), "probes": probes()}),
+        "next_token_kl": Call(
+            control.next_token_kl,
+            {"before": lm(), "after": lm(), "probes": probes(), "budget_bytes": 2**30},
+        ),
+        "perplexity": Call(
+            control.perplexity, {"lm": lm(), "texts": ["w3 w4"], "budget_bytes": 2**30}
+        ),
+        "success": Call(control.success, {"first": [0.5], "second": [0.5]}),
+        "overall": Call(
+            control.overall,
+            {"efficacy": 0.5, "paraphrase": 0.5, "neighbourhood": 0.5},
+        ),
+    }

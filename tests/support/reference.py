@@ -1,0 +1,217 @@
+"""Forward passes over whole sequences: what the library's own are tested against."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from negjax.inputs.probes import Probes
+from negjax.model.config import ModelConfig
+from negjax.model.language_model import LanguageModel
+from negjax.model.transformer import Transformer, Where
+from tests.support.tiny_models import leaves
+
+
+def reference_logits(
+    graphdef: nnx.GraphDef[Transformer], params: nnx.State, tokens: jax.Array, mask: jax.Array
+) -> jax.Array:
+    """Logits [P, S, V] of tokens [P, S] that count where mask [P, S] is True."""
+    model = nnx.merge(graphdef, params)
+    positions = jnp.maximum(jnp.cumsum(mask, -1) - 1, 0)
+    where = Where(positions, mask, None)
+    resid = model.embedding(tokens, positions)
+    block_def, blocks = nnx.split(model.blocks)
+    for layer in range(jax.tree.leaves(blocks)[0].shape[0]):
+        block = nnx.merge(block_def, jax.tree.map(lambda leaf, at=layer: leaf[at], blocks))
+        resid = block(resid[:, None], where, None)[:, 0]
+    return model.logits(resid)
+
+
+def full_forward(
+    lm: LanguageModel,
+    tokens: np.ndarray,
+    *,
+    site: str = "",
+    shift: np.ndarray | None = None,
+    held: np.ndarray | None = None,
+    read: int = 0,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Logits [T, V] and activations [L, T, F] by site of one sequence [T], in float64 NumPy.
+
+    Beside the sites there is `mid` [L, T, D], the residual that enters the feed-forward layer.
+
+    Written out plainly, over all tokens in all layers, sharing nothing with `negjax.model` but the
+    config and RoPE's frequencies. `shift` [L, F] is added at `site`, at token `read`; where `held`
+    [L, F] is True it takes the activation's place.
+    """
+    c = lm.config
+    weights = float64_weights(lm)
+    x = weights["embedding.token"][tokens]
+    if c.rope is None:
+        x = x + weights["embedding.position"][: len(tokens)]
+    if c.token_types:
+        x = x + weights["embedding.token_type"][0]
+    post = c.norm_placement == "post"
+    if post:
+        x = normed(c, weights, x, "embedding.norm")
+    activations: dict[str, list[np.ndarray]] = {name: [] for name in (*c.sites, "mid")}
+    for layer in range(c.layers):
+        block = {
+            name.removeprefix("blocks."): array[layer]
+            for name, array in weights.items()
+            if name.startswith("blocks.")
+        }
+
+        def linear(x: np.ndarray, name: str, block: dict[str, np.ndarray] = block) -> np.ndarray:
+            kernel = block[f"{name}.kernel"].reshape(x.shape[-1], -1)
+            return x @ kernel + block.get(f"{name}.bias", np.zeros(1)).reshape(-1)
+
+        def layer_norm(x: np.ndarray, name: str, layer: int = layer) -> np.ndarray:
+            return normed(c, weights, x, f"blocks.{name}", layer)
+
+        def shifted(x: np.ndarray, name: str, layer: int = layer) -> np.ndarray:
+            x = x.copy()
+            if name == site and shift is not None:
+                if held is not None:
+                    x[read, held[layer]] = 0
+                x[read] += shift[layer]
+            activations[name].append(x)
+            return x
+
+        inner = x if post else layer_norm(x, "attention_norm")
+        projected = [linear(inner, f"attention.{name}") for name in ("query", "key", "value")]
+        x = x + linear(_attention(c, *projected), "attention.out")
+        x = layer_norm(x, "attention_norm") if post else x
+        activations["mid"].append(x)
+        inner = x if post else layer_norm(x, "ffn_norm")
+        up = linear(inner, "ffn.up")
+        if c.gated:
+            gate = _activation(c, linear(inner, "ffn.gate"))
+            hidden = shifted(gate * shifted(up, "up"), "product")
+        else:
+            hidden = shifted(_activation(c, up), "act")
+        x = x + linear(hidden, "ffn.down")
+        x = layer_norm(x, "ffn_norm") if post else x
+    found = {name: np.stack(layers) for name, layers in activations.items()}
+    return read_out(c, weights, x), found
+
+
+def float64_weights(lm: LanguageModel) -> dict[str, np.ndarray]:
+    """Parameters by dotted path."""
+    return {name: np.asarray(leaf, np.float64) for name, leaf in leaves(lm.params).items()}
+
+
+def normed(
+    c: ModelConfig,
+    weights: dict[str, np.ndarray],
+    x: np.ndarray,
+    name: str,
+    layer: int | None = None,
+) -> np.ndarray:
+    """x [..., D] through the norm of that name; of a block's, in that layer."""
+    scale, bias = weights[f"{name}.scale"], weights.get(f"{name}.bias")
+    if layer is not None:
+        scale, bias = scale[layer], bias if bias is None else bias[layer]
+    if c.norm == "layer":
+        x = x - x.mean(-1, keepdims=True)
+    x = x / np.sqrt((x**2).mean(-1, keepdims=True) + c.norm_eps) * scale
+    return x if bias is None else x + bias
+
+
+def read_out(c: ModelConfig, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Logits [..., V] of last residuals [..., D]."""
+    if c.mlm_head:
+        x = _activation(c, x @ weights["head.dense.kernel"] + weights["head.dense.bias"])
+    embedding = weights["embedding.token" if c.tied else "head.output"]
+    return normed(c, weights, x, "head.norm") @ embedding.T + weights.get("head.bias", np.zeros(1))
+
+
+def _attention(c: ModelConfig, query: np.ndarray, key: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Head by head: [T, H · C] of queries [T, H · C], keys and values [T, G · C]."""
+    t = len(query)
+    query = query.reshape(t, c.heads, c.head_width)
+    key, value = (x.reshape(t, c.kv_heads, c.head_width) for x in (key, value))
+    if c.rope is not None:
+        query, key = (_rotated(c, x) for x in (query, key))
+    heads = []
+    for head in range(c.heads):
+        shared = head // (c.heads // c.kv_heads)
+        scores = query[:, head] @ key[:, shared].T / np.sqrt(c.head_width)
+        if c.causal:
+            scores[np.triu_indices(t, 1)] = -np.inf
+        heads.append(softmax(scores) @ value[:, shared])
+    return np.concatenate(heads, axis=1)
+
+
+def _rotated(c: ModelConfig, x: np.ndarray) -> np.ndarray:
+    """RoPE, its angles and their sines in float32 as checkpoints define them."""
+    assert c.rope is not None
+    angle = np.arange(len(x), dtype=np.float32)[:, None] * c.rope.frequencies(c.head_width)
+    cos, sin = (np.asarray(f(jnp.asarray(angle)), np.float64)[:, None] for f in (jnp.cos, jnp.sin))
+    half = c.head_width // 2
+    turned = np.concatenate([-x[..., half:], x[..., :half]], axis=-1)
+    return x * np.tile(cos, 2) + turned * np.tile(sin, 2)
+
+
+def _activation(c: ModelConfig, x: np.ndarray) -> np.ndarray:
+    if c.activation == "silu":
+        return x / (1 + np.exp(-x))
+    if c.activation == "relu":
+        return np.maximum(x, 0)
+    if c.activation == "gelu":
+        return x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+    return x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Over the last axis."""
+    weight = np.exp(scores - scores.max(-1, keepdims=True))
+    return weight / weight.sum(-1, keepdims=True)
+
+
+def joint_scores(
+    lm: LanguageModel,
+    probes: Probes,
+    prompt: int,
+    target: int,
+    site: str = "",
+    shift: np.ndarray | None = None,
+    held: np.ndarray | None = None,
+) -> tuple[float, float]:
+    """Log-probability and summed logits of a target's tokens, one after another, by full forwards.
+
+    Each of its tokens is predicted by a forward of its own, over the prompt and those before it.
+    """
+    tokens, read = _unpadded(probes, prompt)
+    ids = probes.target_ids[prompt, target, probes.target_mask[prompt, target]]
+    log_probability = logit = 0.0
+    for step, index in enumerate(ids):
+        given = np.concatenate([tokens, ids[:step]])
+        at = read if step == 0 else len(given) - 1
+        logits, _ = full_forward(lm, given, site=site, shift=shift, held=held, read=read)
+        log_probability += float(np.log(softmax(logits[at])[index]))
+        logit += float(logits[at, index])
+    return log_probability, logit
+
+
+def read_states(lm: LanguageModel, probes: Probes, prompt: int) -> dict[str, np.ndarray]:
+    """What `full_forward` finds at a prompt's read position: [L, F] by site, and `mid` [L, D]."""
+    tokens, read = _unpadded(probes, prompt)
+    return {name: layers[:, read] for name, layers in full_forward(lm, tokens)[1].items()}
+
+
+def shifted_probabilities(
+    lm: LanguageModel, probes: Probes, prompt: int, site: str, shift: np.ndarray
+) -> np.ndarray:
+    """[K], of a prompt's one-token targets with its activations shifted by [L, F]."""
+    tokens, read = _unpadded(probes, prompt)
+    logits, _ = full_forward(lm, tokens, site=site, shift=shift, read=read)
+    return softmax(logits[read])[probes.target_ids[prompt, :, 0]]
+
+
+def _unpadded(probes: Probes, prompt: int) -> tuple[np.ndarray, int]:
+    """Tokens of a prompt, and the read position among them."""
+    read = int(probes.mask[prompt, : probes.read[prompt]].sum())
+    return probes.tokens[prompt, probes.mask[prompt]], read

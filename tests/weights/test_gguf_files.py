@@ -1,0 +1,318 @@
+"""GGUF files."""
+
+import dataclasses
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+from flax import nnx
+
+from negjax.model.config import ModelConfig, Rope
+from negjax.weights.formats import gguf_files
+from negjax.weights.loading import embedded_file
+from tests.support.tiny_models import (
+    LLAMA,
+    as_source,
+    assert_equal,
+    convert,
+    leaves,
+    tensors_of,
+    truncate,
+)
+
+# Wide enough for blocks of 32 values a row, and of 256 in the feed-forward layer.
+WIDE = dataclasses.replace(LLAMA, width=32, neurons=256, head_width=16, heads=4, kv_heads=2)
+
+GGUF_NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "model.layers": "blk",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "transformer.wte": "token_embd",
+    "transformer.wpe": "position_embd",
+    "transformer.ln_f": "output_norm",
+    "transformer.h": "blk",
+    "ln_1": "attn_norm",
+    "ln_2": "ffn_norm",
+    "attn.c_attn": "attn_qkv",
+    "attn.c_proj": "attn_output",
+    "mlp.c_fc": "ffn_up",
+    "mlp.c_proj": "ffn_down",
+}
+
+
+def gguf_name(name: str) -> str:
+    for theirs, ours in GGUF_NAMES.items():
+        name = name.replace(theirs, ours)
+    return name
+
+
+def interleaved(rows: np.ndarray, heads: int) -> np.ndarray:
+    """Rows as llama.cpp's converter orders them for the architecture `llama`."""
+    halves = rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])
+    return halves.swapaxes(1, 2).reshape(rows.shape)
+
+
+def write_gguf(
+    path: Path,
+    config: ModelConfig,
+    tensors: dict[str, np.ndarray],
+    kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
+    **fields: str | int | float,
+) -> dict[str, np.ndarray]:
+    """Writes what llama.cpp's converter would write of Hugging Face tensors.
+
+    Returns:
+        The tensors, Hugging Face names and layouts, with the values that the file holds.
+    """
+    arch = {"mistral": "llama"}.get(config.family, config.family)
+    writer = gguf.GGUFWriter(path, arch)
+    writer.add_block_count(config.layers)
+    writer.add_context_length(config.context_length)
+    writer.add_embedding_length(config.width)
+    writer.add_feed_forward_length(config.neurons)
+    writer.add_head_count(config.heads)
+    if arch == "gpt2":
+        writer.add_layer_norm_eps(config.norm_eps)
+    else:
+        writer.add_head_count_kv(config.kv_heads)
+        writer.add_key_length(config.head_width)
+        writer.add_value_length(config.head_width)
+        writer.add_layer_norm_rms_eps(config.norm_eps)
+        writer.add_rope_freq_base(10000.0)
+        writer.add_rope_dimension_count(config.head_width)
+    writer.add_array("tokenizer.ggml.tokens", ["a", "b", "ü"])
+    for key, value in fields.items():
+        key = key.replace("__", ".")
+        if isinstance(value, str):
+            writer.add_string(key, value)
+        elif isinstance(value, int):
+            writer.add_uint32(key, value)
+        else:
+            writer.add_float32(key, value)
+    stored = {}
+    for name, values in tensors.items():
+        linear = values.ndim == 2 and ".h." in name
+        laid_out = np.ascontiguousarray(values.T) if linear else values
+        heads = {"q_proj": config.heads, "k_proj": config.kv_heads}.get(name.split(".")[-2])
+        if arch == "llama" and heads is not None:
+            laid_out = interleaved(laid_out, heads)
+        own = kind if values.ndim == 2 else gguf.GGMLQuantizationType.F32
+        raw = gguf.quantize(laid_out, own)
+        writer.add_tensor(gguf_name(name), raw, raw_dtype=own)
+        kept = gguf.dequantize(gguf.quantize(values.T if linear else values, own), own)
+        stored[name] = kept.T if linear else kept
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return stored
+
+
+def read_gguf(path: Path) -> tuple[ModelConfig, nnx.State]:
+    file = gguf_files.open_file(path)
+    config = gguf_files.read_config(file)
+    return config, convert(gguf_files.read_tensors(file, config), config, str(path))
+
+
+@pytest.mark.parametrize("kind", ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"])
+def test_gguf_types_are_decoded_and_heads_put_back(tmp_path: Path, kind: str) -> None:
+    quantised = gguf.GGMLQuantizationType[kind]
+    stored = write_gguf(tmp_path / "m.gguf", WIDE, tensors_of(WIDE), quantised)
+    config, params = read_gguf(tmp_path / "m.gguf")
+    assert config == dataclasses.replace(WIDE, norm_eps=float(np.float32(WIDE.norm_eps)))
+    assert_equal(params, convert(as_source(stored), WIDE))
+
+
+def test_gguf_blocks_of_256_are_decoded(tmp_path: Path) -> None:
+    """Q4_K has no encoder in Python: blocks of zeros but for their scales and minima decode to
+    minus the smallest value."""
+    tensors = tensors_of(WIDE)
+    path = tmp_path / "m.gguf"
+    down = "model.layers.0.mlp.down_proj.weight"
+    block = struct.pack("<ee", 0.5, 0.25) + bytes([1] * 4 + [2] * 4 + [0x21] * 4) + bytes(128)
+    write_gguf(path, WIDE, {name: values for name, values in tensors.items() if name != down})
+    raw = np.frombuffer(block * 32, np.uint8).reshape(32, -1)
+    decoded = gguf.dequantize(raw, gguf.GGMLQuantizationType.Q4_K)
+    assert decoded.shape == (32, 256)
+    assert set(decoded.flat) == {-0.5}
+    file = gguf_files.open_file(path)
+    stored = dataclasses.replace(
+        file.tensors["blk.1.ffn_down.weight"], kind=gguf.GGMLQuantizationType.Q4_K, data=raw
+    )
+    file.tensors["blk.0.ffn_down.weight"] = stored
+    config = gguf_files.read_config(file)
+    params = leaves(convert(gguf_files.read_tensors(file, config), config))
+    assert set(params["blocks.ffn.down.kernel"][0].flat) == {-0.5}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        dataclasses.replace(WIDE, tied=True),
+        dataclasses.replace(WIDE, family="qwen2", qkv_bias=True),
+        dataclasses.replace(WIDE, family="qwen3", qk_norm=True, tied=True),
+        dataclasses.replace(
+            WIDE,
+            family="gpt2",
+            kv_heads=4,
+            width=64,
+            activation="gelu_tanh",
+            gated=False,
+            norm="layer",
+            rope=None,
+            qkv_bias=True,
+            out_bias=True,
+            ffn_bias=True,
+            tied=True,
+        ),
+    ],
+    ids=lambda config: config.family,
+)
+def test_gguf_architectures(tmp_path: Path, config: ModelConfig) -> None:
+    tensors = tensors_of(config)
+    write_gguf(tmp_path / "m.gguf", config, tensors)
+    found, params = read_gguf(tmp_path / "m.gguf")
+    assert found == dataclasses.replace(config, norm_eps=float(np.float32(config.norm_eps)))
+    assert_equal(params, convert(as_source(tensors), config))
+
+
+def test_gguf_rope_scaling(tmp_path: Path) -> None:
+    fields: dict[str, Any] = {
+        "llama__rope__scaling__type": "linear",
+        "llama__rope__scaling__factor": 4.0,
+    }
+    write_gguf(tmp_path / "m.gguf", WIDE, tensors_of(WIDE), **fields)
+    assert read_gguf(tmp_path / "m.gguf")[0].rope == Rope(theta=10000.0, linear_factor=4.0)
+    fields["llama__rope__scaling__type"] = "yarn"
+    write_gguf(tmp_path / "m.gguf", WIDE, tensors_of(WIDE), **fields)
+    with pytest.raises(ValueError, match=r"rope.scaling.type is 'yarn'"):
+        read_gguf(tmp_path / "m.gguf")
+
+
+def test_gguf_rope_factors_are_a_tensor(tmp_path: Path) -> None:
+    factors = np.arange(1.0, 9.0, dtype=np.float32)
+    tensors = tensors_of(WIDE)
+    write_gguf(tmp_path / "m.gguf", WIDE, tensors | {"rope_freqs.weight": factors})
+    config, params = read_gguf(tmp_path / "m.gguf")
+    assert config.rope == Rope(theta=10000.0, factors=tuple(factors.tolist()))
+    assert_equal(params, convert(as_source(tensors), WIDE))
+    write_gguf(tmp_path / "m.gguf", WIDE, tensors | {"rope_freqs.weight": factors[:3]})
+    with pytest.raises(
+        ValueError, match=r"rope_freqs.weight has 3 factors, expected half the head"
+    ):
+        read_gguf(tmp_path / "m.gguf")
+
+
+def test_gguf_windows_shorten_the_context(tmp_path: Path) -> None:
+    window = {"llama__attention__sliding_window": 8}
+    write_gguf(tmp_path / "m.gguf", WIDE, tensors_of(WIDE), **window)
+    assert read_gguf(tmp_path / "m.gguf")[0].context_length == 8
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"llama__expert_count": 8}, r"llama.expert_count = 8"),
+        ({"split__count": 2}, r"one of 2 parts"),
+        ({"llama__logit_scale": 2.0}, r"llama.logit_scale = 2.0"),
+        ({"llama__rope__scaling__attn_factor": 2.0}, r"llama.rope.scaling.attn_factor = 2.0"),
+    ],
+)
+def test_gguf_settings_that_are_not_implemented_are_named(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    write_gguf(tmp_path / "m.gguf", WIDE, tensors_of(WIDE), **fields)
+    with pytest.raises(ValueError, match=message):
+        read_gguf(tmp_path / "m.gguf")
+
+
+def test_unknown_gguf_settings_are_named_at_once_and_can_be_assumed_harmless(
+    tmp_path: Path,
+) -> None:
+    fields = {"llama__quirk": 1.0, "llama__rope__scaling__attn_factor": 2.0}
+    write_gguf(tmp_path / "m.gguf", WIDE, tensors_of(WIDE), **fields)
+    file = gguf_files.open_file(tmp_path / "m.gguf")
+    names = ["llama.quirk", "llama.rope.scaling.attn_factor"]
+    with pytest.raises(ValueError, match=re.escape(f"pass assume_harmless={names}")):
+        gguf_files.read_config(file)
+    write_gguf(tmp_path / "plain.gguf", WIDE, tensors_of(WIDE))
+    plain = gguf_files.read_config(gguf_files.open_file(tmp_path / "plain.gguf"))
+    assert gguf_files.read_config(file, names) == plain
+
+
+@pytest.mark.parametrize("size", [0, 3, 20, 300, -1, -5000])
+def test_truncated_gguf_files_are_named(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "m.gguf"
+    write_gguf(path, WIDE, tensors_of(WIDE))
+    truncate(path, size)
+    with pytest.raises(ValueError, match=r"m.gguf: truncated, or not a GGUF file"):
+        gguf_files.open_file(path)
+
+
+def test_what_is_no_gguf_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(
+        ValueError, match=r"not a GGUF file \(it starts with 0x4034b50, version 0\)"
+    ):
+        gguf_files.open_file(tmp_path / "m.gguf")
+
+
+@pytest.mark.parametrize("arch", ["bert", "mamba"])
+def test_other_gguf_architectures_are_refused(tmp_path: Path, arch: str) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", arch)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(ValueError, match=f"general.architecture is '{arch}'.*reads GGUF files of"):
+        gguf_files.read_config(gguf_files.open_file(tmp_path / "m.gguf"))
+
+
+def test_gguf_tensors_left_over_or_missing_are_named(tmp_path: Path) -> None:
+    tensors = tensors_of(WIDE)
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    write_gguf(tmp_path / "m.gguf", WIDE, tensors | {"blk.0.extra.weight": np.zeros(2, np.float32)})
+    expected = (
+        r"missing \(1\):\n  model.layers.1.mlp.up_proj.weight\nleft over \(1\):\n  blk.0.extra"
+    )
+    with pytest.raises(ValueError, match=expected):
+        read_gguf(tmp_path / "m.gguf")
+
+
+def test_gguf_types_without_a_decoder_are_named(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "m.gguf", WIDE, tensors_of(WIDE))
+    file = gguf_files.open_file(tmp_path / "m.gguf")
+    name = "blk.0.ffn_up.weight"
+    kind = gguf.GGMLQuantizationType.F64
+    file.tensors[name] = dataclasses.replace(file.tensors[name], kind=kind)
+    with pytest.raises(
+        ValueError, match=r"tensor 'blk.0.ffn_up.weight' has type F64, which the gguf"
+    ):
+        file.read(name)
+
+
+def test_headers_are_read_as_the_gguf_package_reads_them() -> None:
+    path = embedded_file()
+    file = gguf_files.open_file(path)
+    reader = gguf.GGUFReader(path)
+    theirs = {key: field.contents() for key, field in reader.fields.items()}
+    assert file.metadata == {k: v for k, v in theirs.items() if not k.startswith("GGUF.")}
+    assert list(file.tensors) == [tensor.name for tensor in reader.tensors]
+    for tensor in reader.tensors[:12]:
+        values = gguf.dequantize(tensor.data, tensor.tensor_type)
+        np.testing.assert_array_equal(file.read(tensor.name), values)
