@@ -22,9 +22,8 @@ from experiments.pretrain_bert.recall import fact_probes, recall_of, single_toke
 from experiments.running import common
 from negjax.model.language_model import LanguageModel
 from negjax.weights import loading
+from tests.support.places import ROOT
 from tests.support.shared_data import MCEVAL8K
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Figures of the study of control: turned neurons, steered prompts, edited facts."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,10 +12,13 @@ from experiments.control.results import Turning
 from experiments.control.settings import DIRECTIONS
 from experiments.reporting.escaping import for_figure, for_label
 from experiments.reporting.figures import BLACK, BLUE, GREEN, GREY, ORANGE, Picture, drawing
-from experiments.reporting.set_figures import Line, Panel, panels_figure
+from experiments.reporting.set_figures import Panel, line, panels_figure
 
-TURNED = {"probability": ("median P(answer)", "plain"), "kl": ("median KL, nats", "log")}
-"""What turning does: label and kind of a panel."""
+TURNED: Mapping[str, Mapping[str, Any]] = {
+    "probability": {"label": "median P(answer)", "kind": "plain"},
+    "kl": {"label": "median KL, nats", "kind": "log"},
+}
+"""What turning does: panels."""
 QUARTILES = (0.25, 0.5, 0.75)
 COLORS = (BLUE, ORANGE, GREEN, BLACK)
 
@@ -23,25 +26,17 @@ COLORS = (BLUE, ORANGE, GREEN, BLACK)
 def turning_figure(turning: Sequence[Turning], amounts: Sequence[tuple[str, float]]) -> Picture:
     """What turning does, by number of neurons and amount; a column a direction."""
 
+    numbers = [
+        sum(name == other for other, _ in amounts[:i]) for i, (name, _) in enumerate(amounts)
+    ]
+
     def panel(field: str, direction: str) -> Panel:
-        seen = Counter[str]()
         lines = []
-        for name, amount in amounts:
-            rows = [
-                row
-                for row in turning
-                if (row.direction, row.amount) == (direction, f"{name} {amount:g}")
-            ]
-            line = Line(
-                label=f"{name} {amount:g}",
-                points=[(row.count, getattr(row, field)) for row in rows],
-                color=seen[name],
-                dashed=name == "ratio",
-            )
-            seen[name] += 1
-            lines.append(line)
-        label, kind = TURNED[field]
-        return Panel(title=direction, label=label, lines=lines, kind=kind)
+        for color, (name, amount) in zip(numbers, amounts, strict=True):
+            label = f"{name} {amount:g}"
+            rows = [r for r in turning if (r.direction, r.amount) == (direction, label)]
+            lines.append(line(label, color, rows, field, size="count", dashed=name == "ratio"))
+        return Panel(title=direction, lines=lines, **TURNED[field])
 
     return panels_figure([[panel(field, way) for way in DIRECTIONS] for field in TURNED])
 

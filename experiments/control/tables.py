@@ -37,18 +37,10 @@ def turning_table(folder: RunFolder, plan: Plan, done: list[int]) -> pa.Table:
 
 def steering_table(folder: RunFolder, plan: Plan, done: list[int]) -> pa.Table:
     """One row a prompt and wanted probability."""
-    names = [
-        "steered",
-        "cosine",
-        "norm",
-        "straight_norm",
-        "predicted_norm",
-        "turns",
-        "kl",
-        "unrelated_mean",
-        "unrelated_median",
-        "unrelated_most",
-    ]
+    names = (
+        *("steered", "cosine", "norm", "straight_norm", "predicted_norm", "turns", "kl"),
+        *("unrelated_mean", "unrelated_median", "unrelated_most"),
+    )
     row, column = np.indices((len(done), len(plan.settings.wanted))).reshape(2, -1)
     line = folder.read("line")[done]
     return pa.table(
@@ -66,35 +58,31 @@ def steering_table(folder: RunFolder, plan: Plan, done: list[int]) -> pa.Table:
 
 def editing_table(folder: RunFolder, plan: Plan, done: list[int]) -> pa.Table:
     """One row a fact, way and prompt about it."""
-    columns: dict[str, list[object]] = {}
-    plain = folder.read("plain_new"), folder.read("plain_own")
-    new, own = folder.read("edited_new"), folder.read("edited_own")
-    of_edit = {
-        name: folder.read(name)
-        for name in ("edit_norm", "edit_cosine", "edit_reached", "perplexity", "edit_kl")
-    }
-    for number in done:
-        fact = plan.facts[number]
-        for w, way in enumerate(plan.settings.ways):
-            for column, (prompt, answer, kind) in enumerate(
-                zip(fact.prompts, fact.answers, fact.kinds, strict=True)
-            ):
-                row = {
-                    "fact": fact.name,
-                    "way": way,
-                    "kind": kind,
-                    "prompt": prompt,
-                    "own_answer": answer,
-                    "new_answer": fact.new,
-                    "new_before": float(plain[0][number, column]),
-                    "own_before": float(plain[1][number, column]),
-                    "new": float(new[number, w, column]),
-                    "own": float(own[number, w, column]),
-                    **{name: float(values[number, w]) for name, values in of_edit.items()},
-                }
-                for name, value in row.items():
-                    columns.setdefault(name, []).append(value)
-    return pa.table(columns)
+    prompt_arrays = ("plain_new", "plain_own", "edited_new", "edited_own")
+    plain_new, plain_own, new, own = (folder.read(name) for name in prompt_arrays)
+    edit_arrays = ("edit_norm", "edit_cosine", "edit_reached", "perplexity", "edit_kl")
+    of_edit = {name: folder.read(name) for name in edit_arrays}
+    rows = [
+        {
+            "fact": fact.name,
+            "way": way,
+            "kind": kind,
+            "prompt": prompt,
+            "own_answer": answer,
+            "new_answer": fact.new,
+            "new_before": float(plain_new[number, column]),
+            "own_before": float(plain_own[number, column]),
+            "new": float(new[number, w, column]),
+            "own": float(own[number, w, column]),
+            **{name: float(values[number, w]) for name, values in of_edit.items()},
+        }
+        for number, fact in ((number, plan.facts[number]) for number in done)
+        for w, way in enumerate(plan.settings.ways)
+        for column, (prompt, answer, kind) in enumerate(
+            zip(fact.prompts, fact.answers, fact.kinds, strict=True)
+        )
+    ]
+    return pa.Table.from_pylist(rows)
 
 
 TIDY = dict(zip(PARTS, (turning_table, steering_table, editing_table), strict=True))

@@ -278,7 +278,7 @@ def _editing(inputs: facts.Inputs, plan: Plan, number: int, fact: EditedFact) ->
             constant_values=np.nan,
         )
         measured = others.select(range(1, len(others), 2))
-        values = {
+        values: dict[str, np.ndarray | float] = {
             "edited_new": after[:, 0],
             "edited_own": after[:, 1],
             "edit_norm": edited.norm,

@@ -187,4 +187,4 @@ def deciles(swept: Doses, chosen: np.ndarray, name: str = "neurgrad") -> np.ndar
     """Share [10] of the chosen neurons in each tenth of |attribution|, the smallest first."""
     place = np.minimum((10 * percentiles(attributions(swept)[name])).astype(int), 9)
     counts = np.bincount(place[chosen], minlength=10)
-    return counts / max(1, counts.sum())
+    return counts / max(1, int(counts.sum()))

@@ -1,6 +1,7 @@
 """Figures of the study of many neurons at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,19 +9,22 @@ from matplotlib.figure import Figure
 from experiments import paper
 from experiments.multi_neuron.results import VARIANTS, Results
 from experiments.reporting.figures import Picture, drawing, scatter
-from experiments.reporting.set_figures import LETTERS, Line, Panel, panels_figure
+from experiments.reporting.set_figures import LETTERS, Panel, line, panels_figure
 
 LABELS = {"neg": "Σ NEG x", "gradient": "Σ gradient x"}
 PAPER = (paper.TOGETHER, paper.TOGETHER_PEARSON, f"paper: r ≥ {paper.TOGETHER_PEARSON:g}")
-AGREEMENT = {"pearson": ("Pearson r", "r"), "explained": ("share of variance explained", "share")}
-"""Of sums with what was measured: label and kind of a panel."""
-EFFECTS = {
-    "change": ("median |ΔP|", "log"),
-    "kl": ("median KL, nats", "log"),
-    "kept_top": ("likeliest token kept", "plain"),
-    "entropy": ("median change of entropy, nats", "plain"),
+AGREEMENT: Mapping[str, Mapping[str, Any]] = {
+    "pearson": {"label": "Pearson r", "kind": "r"},
+    "explained": {"label": "share of variance explained", "kind": "share"},
 }
-"""Of the shifts: title and kind of a panel."""
+"""Of sums with what was measured: panels."""
+EFFECTS: Mapping[str, Mapping[str, Any]] = {
+    "change": {"title": "median |ΔP|", "kind": "log"},
+    "kl": {"title": "median KL, nats", "kind": "log"},
+    "kept_top": {"title": "likeliest token kept", "kind": "plain"},
+    "entropy": {"title": "median change of entropy, nats", "kind": "plain"},
+}
+"""Of the shifts: panels."""
 
 
 def additivity_figure(results: Results) -> Picture:
@@ -28,18 +32,13 @@ def additivity_figure(results: Results) -> Picture:
 
     def panel(field: str, variant: str) -> Panel:
         lines = [
-            Line(
-                label=f"{choice}, {label}",
-                points=[(row.size, getattr(row.predictions[name], field)) for row in rows],
-                color=color,
-                dashed=name == "gradient",
-            )
+            line(f"{choice}, {label}", color, rows, f"{name}.{field}", dashed=name == "gradient")
             for color, choice in enumerate(results.choices)
             for rows in [results.by_size(choice, variant)]
             for name, label in LABELS.items()
         ]
         mark = PAPER if (field, variant) == ("pearson", "added") else None
-        return _agreement(field, variant, lines, mark)
+        return Panel(title=variant, lines=lines, mark=mark, **AGREEMENT[field])
 
     return panels_figure([[panel(field, variant) for variant in VARIANTS] for field in AGREEMENT])
 
@@ -49,52 +48,28 @@ def magnitudes_figure(results: Results) -> Picture:
 
     def panel(field: str, choice: str) -> Panel:
         lines = [
-            Line(
-                label=f"±{magnitude:g}",
-                points=[
-                    (row.size, getattr(row.neg, field))
-                    for row in results.by_size(choice, "added", magnitude)
-                ],
-                color=color,
-            )
-            for color, magnitude in enumerate(results.magnitudes)
+            line(f"±{m:g}", color, results.by_size(choice, "added", m), f"neg.{field}")
+            for color, m in enumerate(results.magnitudes)
         ]
-        return _agreement(field, choice, lines)
+        return Panel(title=choice, lines=lines, **AGREEMENT[field])
 
-    return panels_figure(
-        [[panel(field, choice) for choice in results.choices] for field in AGREEMENT],
-        legend="size of every shift",
-        scale=len(results.magnitudes),
-    )
+    rows = [[panel(field, choice) for choice in results.choices] for field in AGREEMENT]
+    return panels_figure(rows, legend="size of every shift", scale=len(results.magnitudes))
 
 
 def effects_figure(results: Results) -> Picture:
     """What the shifts do to the answer and to the next token's distribution, by size."""
 
-    def panel(field: str, title: str, kind: str) -> Panel:
+    def panel(field: str) -> Panel:
         lines = [
-            Line(
-                label=f"{choice}, {variant}",
-                points=[
-                    (row.size, getattr(row, field)) for row in results.by_size(choice, variant)
-                ],
-                color=color,
-                dashed=variant == "clamped",
-            )
+            line(f"{choice}, {variant}", color, rows, field, dashed=variant == "clamped")
             for color, choice in enumerate(results.choices)
             for variant in VARIANTS
+            for rows in [results.by_size(choice, variant)]
         ]
-        return Panel(title=title, lines=lines, kind=kind)
+        return Panel(lines=lines, **EFFECTS[field])
 
-    panels = [panel(field, *how) for field, how in EFFECTS.items()]
-    return panels_figure([panels[:2], panels[2:]])
-
-
-def _agreement(
-    field: str, title: str, lines: Sequence[Line], mark: tuple[int, float, str] | None = None
-) -> Panel:
-    label, kind = AGREEMENT[field]
-    return Panel(title=title, label=label, lines=lines, kind=kind, mark=mark)
+    return panels_figure([[panel("change"), panel("kl")], [panel("kept_top"), panel("entropy")]])
 
 
 @drawing(height=2.7)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -27,6 +29,20 @@ class Line:
     color: int
     """Number in the palette, or of a step of a scale."""
     dashed: bool = False
+
+
+def line(
+    label: str,
+    color: int,
+    rows: Sequence[Any],
+    value: str,
+    *,
+    size: str = "size",
+    dashed: bool = False,
+) -> Line:
+    """A line of records, whose `size` and `value` are named as of `attrgetter`."""
+    points = [(attrgetter(size)(row), attrgetter(value)(row)) for row in rows]
+    return Line(label=label, points=points, color=color, dashed=dashed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +116,9 @@ def _panel(axes: Axes, panel: Panel, colors: Sequence[str] | np.ndarray) -> None
     if panel.mark is not None:
         size, value, words = panel.mark
         axes.plot([size], [value], marker="D", ms=4, color=GREY, ls="")
+        at = (4, 6)
         axes.annotate(
-            words,
-            (size, value),
-            xytext=(4, 6),
-            textcoords="offset points",
-            ha="right",
-            fontsize=6.5,
+            words, (size, value), xytext=at, textcoords="offset points", ha="right", fontsize=6.5
         )
     axes.set_xscale("log", base=2)
     if panel.kind == "r":

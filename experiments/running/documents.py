@@ -21,7 +21,7 @@ from experiments.reporting.tables import Table, csv_bytes
 from experiments.running import common, pages, terminal
 from negjax.storage import store
 from negjax.storage.store import RunFolder
-from negjax.storage.whole_files import finite_json, write_whole
+from negjax.storage.whole_files import finite_json, write_bytes
 
 
 def write_results(
@@ -85,8 +85,7 @@ def write_page(file: Path, name: str, document: report.Document, drawn: report.D
             links[figure] = picture
             continue
         folder.mkdir(exist_ok=True)
-        svg = picture.svg
-        write_whole(folder / f"{figure}.svg", lambda out, svg=svg: out.write(svg))
+        write_bytes(folder / f"{figure}.svg", picture.svg)
         links[figure] = f"{quote(folder.name)}/{figure}.svg"
     note = f"Written {time.strftime('%Y-%m-%d')} by the command at the end of this part."
     pages.write_part(file, name, markdown_page(document, links, note))

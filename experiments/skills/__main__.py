@@ -19,4 +19,4 @@ from experiments.skills import program
 
 if __name__ == "__main__":
     flags.adopt_module_key_flags(program)
-    study.program(program.prepare)
+    study.main(program.prepare)

@@ -20,4 +20,4 @@ from experiments.skills_efficiency import program
 
 if __name__ == "__main__":
     flags.adopt_module_key_flags(program)
-    study.program(program.prepare)
+    study.main(program.prepare)

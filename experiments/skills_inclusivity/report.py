@@ -1,9 +1,9 @@
 """What the study of inclusivity shows: maps of overlaps, layers, and what neurons know."""
 
-import dataclasses
 import functools
 import statistics
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 import numpy as np
 
@@ -19,33 +19,56 @@ from experiments.skill_studies.study import findings_of
 from experiments.skills_inclusivity.results import (
     RANDOM,
     Kinship,
-    Knowledge,
-    Overlap,
     by_chance,
     cells_of,
+    compared,
     kinships_of,
-    knowledge_of,
-    overlap_of,
     shared_of,
 )
 from negjax.model.language_model import LanguageModel
 
-UNLIKELY = 0.05
-ALONE = "one task, nothing to compare."
+
+def _share(name: str) -> Column:
+    return Column(name, lambda c: getattr(c.knowledge, name), ".1%")
+
+
+RULE = Column("", lambda c: RULES[c.rule])
+OVERLAP = (
+    Column("Jaccard", lambda c: c.overlap.mean, ".3f"),
+    Column("chance", lambda c: c.overlap.chance.expected, ".3f"),
+    Column("above", lambda c: f"{c.overlap.above}/{c.overlap.pairs}"),
+)
+OVERLAP_ALONE = (
+    Column("times chance", lambda c: c.overlap.mean / c.overlap.chance.expected, ".1f"),
+    Column("random", lambda c: c.overlap.chance.low, ".3f", under="from"),
+    Column("random", lambda c: c.overlap.chance.high, ".3f", under="to"),
+    Column("above by luck", lambda c: c.overlap.by_luck, ".1f"),
+    Column("halves", lambda c: c.overlap.halves, ".3f"),
+)
+KNOWLEDGE = tuple(map(_share, ("own", "others", "random", "guess")))
+KNOWLEDGE_ALONE = (
+    Column("tasks", lambda c: c.knowledge.tasks),
+    Column("noise", lambda c: c.knowledge.noise, ".1%"),
+    Column("kept", lambda c: c.knowledge.kept, ".0%"),
+)
 
 
 def findings(results: Results, lm: LanguageModel) -> Findings:
     """Tables, figures and summary of the finished tasks."""
-    overlaps = {rule: overlap_of(results, rule) for rule in RULES}
+    comparisons = compared(results)
     kinships = {rule: kinships_of(results, rule, common.seed()) for rule in RULES}
-    knowledge = {rule: knowledge_of(results, rule) for rule in RULES}
-    k = int(next(iter(results.values())).more["k"])
-    several = {r: (o, knowledge[r]) for r, o in overlaps.items() if o is not None}
+    by_rule = {comparison.rule: comparison for comparison in comparisons}
     averages = [
-        f"{RULES[rule]}: Jaccard index {o.mean:.3f} on average, {o.chance.expected:.3f} by chance; "
-        f"{o.above} of {o.pairs} pairs above the band of random ones."
-        for rule, (o, _) in several.items()
+        f"{RULES[c.rule]}: Jaccard index {c.overlap.mean:.3f} on average, "
+        f"{c.overlap.chance.expected:.3f} by chance; {c.overlap.above} of {c.overlap.pairs} pairs "
+        "above the band of random ones."
+        for c in comparisons
     ]
+
+    def shown(*columns: Column) -> Table | None:
+        return Table(columns=[RULE, *columns], rows=comparisons) if comparisons else None
+
+    k = int(next(iter(results.values())).more["k"])
     return findings_of(
         results,
         lm,
@@ -53,79 +76,36 @@ def findings(results: Results, lm: LanguageModel) -> Findings:
             values={
                 "k": k,
                 "averages": " ".join(averages),
-                "overlaps": [_overlap(RULES[r], overlaps[r], kinships[r]) for r in RULES],
-                "knowledge": [_knowledge(RULES[r], knowledge[r]) for r in RULES],
+                "several": bool(comparisons),
+                "shared": [f"{RULES[c.rule]}: {c.overlap.verdict}." for c in comparisons],
+                "known": [f"{RULES[c.rule]}: {c.knowledge.verdict}." for c in comparisons],
                 "band": by_chance(results).high,
             },
             tables={
+                "overlaps": shown(*OVERLAP, *OVERLAP_ALONE),
                 "kinships": _kinships(kinships),
+                "knowledge": shown(*KNOWLEDGE, *KNOWLEDGE_ALONE),
                 "known": [_known(results, rule) for rule in RULES],
             },
             figures=_figures(results),
         ),
-        printed=_printed(several),
+        printed=Table(columns=[RULE, *OVERLAP, *KNOWLEDGE], rows=comparisons),
         summary={
             "k": k,
             "chance": by_chance(results)._asdict(),
-            "overlap": {r: o and dataclasses.asdict(o) for r, o in overlaps.items()},
+            "overlap": {r: asdict(by_rule[r].overlap) if by_rule else None for r in RULES},
             "kinship": {
-                r: {group: kin and dataclasses.asdict(kin) for group, kin in some.items()}
+                r: {group: kin and asdict(kin) for group, kin in some.items()}
                 for r, some in kinships.items()
             },
             "knowledge": {
-                r: known and dataclasses.asdict(known) | {"kept": known.kept}
-                for r, known in knowledge.items()
+                r: asdict(by_rule[r].knowledge) | {"kept": by_rule[r].knowledge.kept}
+                if by_rule
+                else None
+                for r in RULES
             },
             "shared": {rule: shared_of(results, rule).tolist() for rule in RULES},
         },
-    )
-
-
-def _overlap(name: str, o: Overlap | None, kinships: Mapping[str, Kinship | None]) -> str:
-    if o is None:
-        return f"{name}: {ALONE}"
-    sentences = [
-        f"{name}: a pair of tasks shares {o.mean:.3f} on average, {o.mean / o.chance.expected:.1f} "
-        f"times what random neurons do ({o.chance.expected:.3f}, 95% of random pairs within "
-        f"{o.chance.low:.3f} to {o.chance.high:.3f}). {o.above} of {o.pairs} pairs lie above that "
-        f"band, at most {o.by_luck:.1f} would by chance: {o.verdict}. Two halves of one task's own "
-        f"training prompts share {o.halves:.3f}."
-    ]
-    for group, kin in kinships.items():
-        if kin is not None:
-            more = "no more" if kin.chance >= UNLIKELY else "more"
-            p = _probability(kin)
-            sentences.append(
-                f"Same {group}: {kin.mean:.3f}, otherwise {kin.others:.3f}, {more} than chance "
-                f"explains (p {p if p.startswith('<') else f'= {p}'})."
-            )
-    return " ".join(sentences)
-
-
-def _probability(kin: Kinship) -> str:
-    return "< 0.001" if kin.chance < 0.001 else f"{kin.chance:.3f}"
-
-
-def _knowledge(name: str, known: Knowledge | None) -> str:
-    if known is None:
-        return f"{name}: {ALONE}"
-    shares = (
-        f"{name}, mean over {known.tasks} tasks: own neurons {known.own:.1%}, other tasks' "
-        f"{known.others:.1%}, random ones {known.random:.1%}, a guess {known.guess:.1%}; "
-        f"differences below {known.noise:.1%} may be the test prompts' chance. "
-    )
-    if known.own - known.guess <= known.noise:
-        return shares + "Own neurons are too close to a guess for others' to be compared with them."
-    if known.kept is None:
-        return shares + (
-            "A task's own neurons cannot be distinguished from random ones with the same task's "
-            "polarities: how neurons are made to vote matters, not which they are."
-        )
-    above = known.others - known.random > known.noise
-    return shares + (
-        f"Other tasks' neurons keep {known.kept:.0%} of the lead of own ones over random ones, "
-        f"{'more' if above else 'not more'} than chance explains: tasks "
-        f"{'share' if above else 'do not visibly share'} what their neurons know."
     )
 
 
@@ -137,7 +117,8 @@ def _kinships(kinships: Mapping[str, Mapping[str, Kinship | None]]) -> Table:
             Column("pairs", lambda row: row[2].pairs),
             Column("alike", lambda row: row[2].mean, ".3f"),
             Column("others", lambda row: row[2].others, ".3f"),
-            Column("p", lambda row: _probability(row[2])),
+            Column("p", lambda row: "< 0.001" if row[2].chance < 0.001 else f"{row[2].chance:.3f}"),
+            Column("says", lambda row: row[2].verdict),
         ],
         rows=[
             (rule, group, kin)
@@ -176,23 +157,6 @@ def _known(results: Results, rule: str) -> Table:
         ],
         rows=list(results),
     )
-
-
-def _printed(several: Mapping[str, tuple[Overlap, Knowledge | None]]) -> Table:
-    return Table(
-        columns=[
-            Column("", lambda row: RULES[row[0]]),
-            Column("Jaccard", lambda row: row[1].mean, ".3f"),
-            Column("chance", lambda row: row[1].chance.expected, ".3f"),
-            Column("above", lambda row: f"{row[1].above}/{row[1].pairs}"),
-            *(_share(name) for name in ("own", "others", "random", "guess")),
-        ],
-        rows=[(rule, *pair) for rule, pair in several.items()],
-    )
-
-
-def _share(name: str) -> Column:
-    return Column(name, lambda row: getattr(row[2], name), ".1%")
 
 
 def _figures(results: Results) -> dict[str, Callable[[], Picture] | None]:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.skill_studies.accuracies import chance
+from experiments.skill_studies.accuracies import RULES, chance
 from experiments.skill_studies.jobs import Results, Row
 from negjax import skills
 from negjax.skills import Chance
 
 OWN, RANDOM = "own neurons", "random neurons"
 SHUFFLES = 10_000
+UNLIKELY = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,11 @@ class Kinship:
     """Share of random assignments of the tasks to groups, of the same sizes, with a difference as
     large or larger."""
 
+    @property
+    def verdict(self) -> str:
+        """Whether it may be chance."""
+        return f"{'no more' if self.chance >= UNLIKELY else 'more'} than chance explains"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Knowledge:
@@ -79,6 +85,39 @@ class Knowledge:
         lead = self.own - self.random
         return (self.others - self.random) / lead if lead > self.noise else None
 
+    @property
+    def verdict(self) -> str:
+        """What it says of what neurons know."""
+        if self.own - self.guess <= self.noise:
+            return "own neurons are too close to a guess for others' to be compared with them"
+        if self.kept is None:
+            return (
+                "own neurons cannot be distinguished from random ones with the same task's "
+                "polarities: how neurons are made to vote matters, not which they are"
+            )
+        if self.others - self.random > self.noise:
+            return "more than chance explains: tasks share what their neurons know"
+        return "not more than chance explains: tasks do not visibly share what their neurons know"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Of tasks, two or more, by one rule."""
+
+    rule: str
+    overlap: Overlap
+    knowledge: Knowledge
+
+
+def compared(results: Results) -> list[Comparison]:
+    """By rule; nothing with one task."""
+    if len(results) < 2:
+        return []
+    return [
+        Comparison(rule=r, overlap=overlap_of(results, r), knowledge=knowledge_of(results, r))
+        for r in RULES
+    ]
+
 
 def shared_of(results: Results, rule: str) -> np.ndarray:
     """Jaccard indices [tasks, tasks]; on the diagonal those of each task's halves."""
@@ -95,12 +134,10 @@ def by_chance(results: Results) -> Chance:
     return skills.chance_jaccard(more["k"], more["total"])
 
 
-def overlap_of(results: Results, rule: str) -> Overlap | None:
-    """All pairs beside chance; None with one task."""
+def overlap_of(results: Results, rule: str) -> Overlap:
+    """All pairs of tasks, two or more, beside chance."""
     matrix, random = shared_of(results, rule), by_chance(results)
     pairs = matrix[np.triu_indices(len(matrix), 1)]
-    if not pairs.size:
-        return None
     above = int((pairs > random.high).sum())
     return Overlap(
         pairs=pairs.size,
@@ -165,11 +202,9 @@ def cells_of(results: Results, rule: str) -> dict[tuple[str, str], Row]:
     return {(str(row.source), row.task): row for row in rows}
 
 
-def knowledge_of(results: Results, rule: str) -> Knowledge | None:
-    """Own, others' and random neurons, over tasks; None with one task."""
+def knowledge_of(results: Results, rule: str) -> Knowledge:
+    """Own, others' and random neurons, over tasks, two or more."""
     cells, tasks = cells_of(results, rule), list(results)
-    if len(tasks) < 2:
-        return None
     own = [cells[task, task] for task in tasks]
     others = [[cells[s, t] for s in tasks if s != t] for t in tasks]
     random = [cells[RANDOM, task] for task in tasks]

@@ -21,4 +21,4 @@ from experiments.skills_robustness import program
 
 if __name__ == "__main__":
     flags.adopt_module_key_flags(program)
-    study.program(program.prepare)
+    study.main(program.prepare)

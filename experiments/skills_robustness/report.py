@@ -36,6 +36,22 @@ from negjax.model.language_model import LanguageModel
 
 AXIS = "axis.md"
 """Of a section's text, in this package."""
+# Of a probe and its transfer.
+TRANSFER = (
+    Column("probe", lambda row: PROBES[row[0]]),
+    Column("own", lambda row: row[1].own, ".1%"),
+    Column("other", lambda row: row[1].other, ".1%"),
+    Column("loss", lambda row: row[1].loss, "+.1%"),
+    Column("95%", lambda row: f"{row[1].low:+.1%} to {row[1].high:+.1%}"),
+    Column("kept", lambda row: row[1].kept, ".1%"),
+)
+TRANSFER_ALONE = (
+    Column("tasks", lambda row: row[1].tasks),
+    Column("from a guess", lambda row: f"{row[1].lead:+.1%} (± {row[1].lead_noise:.1%})"),
+    Column("pairs", lambda row: row[1].noise, ".1%", under="±"),
+    Column("pairs", lambda row: f"{row[1].beyond} of {row[1].cells}", under="beyond"),
+    Column("pairs", lambda row: row[1].by_luck, ".1f", under="by luck"),
+)
 
 
 def findings(results: Results, lm: LanguageModel) -> Findings:
@@ -69,16 +85,8 @@ def findings(results: Results, lm: LanguageModel) -> Findings:
             }
         ),
         printed=Table(
-            columns=[
-                Column("axis", lambda row: row[0]),
-                Column("probe", lambda row: PROBES[row[1]]),
-                Column("own", lambda row: row[2].own, ".1%"),
-                Column("other", lambda row: row[2].other, ".1%"),
-                Column("loss", lambda row: row[2].loss, "+.1%"),
-                Column("95%", lambda row: row[2].interval),
-                Column("kept", lambda row: row[2].kept, ".1%"),
-            ],
-            rows=[(axis, p, t) for axis, some in transfers.items() for p, t in some.items()],
+            columns=[Column("axis", lambda row: row[2]), *TRANSFER],
+            rows=[(p, t, axis) for axis, some in transfers.items() for p, t in some.items()],
         ),
         summary={
             "transfer": {
@@ -100,36 +108,28 @@ def _section(
     shared = shared_neurons(tasks, axis)
     contents = Contents(
         values={
-            "readings": [_reading(PROBES[probe], t) for probe, t in transfers.items()],
+            "verdicts": [
+                f"{PROBES[p]}: the loss is {t.explanation}: {t.verdict}."
+                for p, t in transfers.items()
+            ],
             "mean": f", mean over {len(tasks)} tasks, of the ways that all were asked in"
             if len(tasks) > 1
             else "",
             "shared": shared,
         },
-        tables={f"losses_{axis}": _losses(tasks, axis, fitted), f"common_{axis}": _common(shared)},
+        tables={
+            f"transfer_{axis}": Table(
+                columns=[*TRANSFER, *TRANSFER_ALONE], rows=list(transfers.items())
+            ),
+            f"losses_{axis}": _losses(tasks, axis, fitted),
+            f"common_{axis}": _common(shared),
+        },
         figures=_figures(tasks, axis, list(transfers)),
     )
     # Names of figures and tables hold the axis, too.
     text = study.template("skills_robustness", AXIS).replace("{axis}", axis)
     [section] = templates.document(text, contents).sections
     return section.blocks
-
-
-def _reading(name: str, t: Transfer) -> str:
-    if t.low > 0:
-        lost = "more than the choice of test prompts explains"
-    elif t.high < 0:
-        lost = "a gain that the choice of test prompts does not explain"
-    else:
-        lost = "not distinguishable from no loss"
-    kept = "" if t.kept is None else f", and keeps {t.kept:.0%} of its lead over a guess"
-    return (
-        f"{name}, mean over {t.tasks} {'task' if t.tasks == 1 else 'tasks'}: {t.own:.1%} as it was "
-        f"taught, {t.lead:+.1%} (± {t.lead_noise:.1%}) from a guess. Asked otherwise it loses "
-        f"{t.loss:+.1%} ({t.interval}), {lost}{kept}: {t.verdict}. The intervals of single "
-        f"accuracies allow a pair to differ by ± {t.noise:.1%}: {t.beyond} of {t.cells} pairs lose "
-        f"more, where at most {0.025 * t.cells:.1f} would without any effect."
-    )
 
 
 def _losses(tasks: Results, axis: str, fitted: Sequence[str]) -> Table:

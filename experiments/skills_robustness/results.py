@@ -50,9 +50,18 @@ class Transfer:
         return 1 - self.loss / self.lead if self.lead > self.lead_noise else None
 
     @property
-    def interval(self) -> str:
-        """Of the loss, for readers."""
-        return f"{self.low:+.1%} to {self.high:+.1%}"
+    def by_luck(self) -> float:
+        """Pairs that would lose more than theirs without any effect, at most, on average."""
+        return 0.025 * self.cells
+
+    @property
+    def explanation(self) -> str:
+        """Whether the choice of test prompts explains the loss."""
+        if self.low > 0:
+            return "more than the choice of test prompts explains"
+        if self.high < 0:
+            return "a gain that the choice of test prompts does not explain"
+        return "not distinguishable from no loss"
 
     @property
     def verdict(self) -> str:

@@ -24,9 +24,9 @@ from negjax.control import (
 from negjax.inputs.encoding import encode
 from negjax.model.language_model import LanguageModel
 from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
 from tests.support import tiny_runs
 from tests.support.block_shapes import tiny
+from tests.support.pages import Page
 from tests.support.sharp_models import sharp
 from tests.support.tiny_runs import ANSWERS, PROMPTS, arguments, summary, write_inputs
 

@@ -10,8 +10,8 @@ from experiments.neg_map import program as neg_map
 from experiments.running import study
 from negjax.inputs.encoding import encode
 from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
 from tests.support.block_shapes import tiny
+from tests.support.pages import Page
 from tests.support.tiny_runs import arguments, columns, parse, summary, write_inputs
 
 pytestmark = pytest.mark.usefixtures("restored_flags")

@@ -17,9 +17,9 @@ from negjax.inputs.encoding import encode
 from negjax.measurements.linearity import paper_grid
 from negjax.measurements.writes import write_norms
 from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
 from tests.support import tiny_runs
 from tests.support.block_shapes import error, tiny
+from tests.support.pages import Page
 from tests.support.tiny_runs import arguments, columns, summary, write_inputs
 
 # All runs have groups of one shape, and what they are compared with is computed prompt by prompt:

@@ -20,7 +20,6 @@ from experiments.estimators.ranges import (
 from experiments.inputs.estimates import FORMS
 from negjax.measurements.linearity import fit_changes, paper_grid
 from tests.experiments.estimators.test_doses import LIMITS, dosed
-from tests.experiments.reporting.test_report import PNG
 from tests.support.block_shapes import (
     SHAPES,
     error,
@@ -29,6 +28,7 @@ from tests.support.block_shapes import (
     tiny,
     tiny_probes,
 )
+from tests.support.pages import PNG
 
 FORM = {form.name: form for form in FORMS}
 

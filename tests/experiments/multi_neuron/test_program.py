@@ -13,10 +13,11 @@ from experiments.multi_neuron.sets import CHOICES
 from experiments.reporting import statistics
 from experiments.running import study
 from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
 from tests.support import tiny_runs
 from tests.support.block_shapes import tiny
-from tests.support.tiny_runs import FLAGFILES, arguments, columns, summary, write_inputs
+from tests.support.pages import Page
+from tests.support.places import FLAGFILES
+from tests.support.tiny_runs import arguments, columns, summary, write_inputs
 
 pytestmark = pytest.mark.usefixtures("restored_flags")
 

@@ -146,7 +146,9 @@ def test_a_terminal_gets_no_orders(text: str) -> None:
 X = np.linspace(-2, 2, 11)
 VALUES = np.random.default_rng(0).normal(size=40)
 AGREEMENT = statistics.agreement(VALUES, VALUES)
-SERIES = skill_figures.Series(HOSTILE, [1, 2], [0.5, 0.6], [0.4, 0.5], [0.6, 0.7])
+SERIES = skill_figures.Series(
+    label=HOSTILE, at=[1, 2], accuracy=[0.5, 0.6], low=[0.4, 0.5], high=[0.6, 0.7]
+)
 TRACE = Trace(HOSTILE, HOSTILE, X, X**2, (X[::2], X[::2] ** 2), 0.1, 0.01, 0.5)
 SQUARE = np.eye(2)
 
@@ -201,7 +203,7 @@ FIGURES: dict[str, Callable[[], Picture]] = {
     "dots": lambda: skill_figures.dots_figure([HOSTILE, "b"], [SERIES], [0.5, 0.5], across=HOSTILE),
     "curves": lambda: skill_figures.curves_figure([(HOSTILE, [SERIES], 0.5)], HOSTILE),
     "matrix": lambda: skill_figures.matrix_figure(
-        [(HOSTILE, SQUARE)], [HOSTILE] * 2, [HOSTILE] * 2, HOSTILE
+        [(HOSTILE, SQUARE)], [HOSTILE] * 2, [HOSTILE] * 2, HOSTILE, limits=(0, 1)
     ),
     "layers": lambda: skill_figures.layers_figure([(HOSTILE, [HOSTILE], [[1, 2]])]),
     "training": lambda: training_figures.training_figure(

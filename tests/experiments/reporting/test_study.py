@@ -1,7 +1,7 @@
 """Statistics of a study, against slow versions written out by hand."""
 
 import math
-import statistics as reference
+import statistics as plain
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_agreement_is_what_its_words_say(pairs: list[tuple[float, float]]) -> No
     if size < 2 or len(set(prediction)) == 1 or len(set(slope)) == 1:
         assert found.pearson is None
     else:
-        expected = reference.correlation(prediction.tolist(), slope.tolist())
+        expected = plain.correlation(prediction.tolist(), slope.tolist())
         assert found.pearson == pytest.approx(expected, abs=1e-9)
 
 
@@ -50,7 +50,7 @@ def test_shares_count_neurons(slope: np.ndarray, seed: int) -> None:
     assert found.positive == pytest.approx(sum(s > 0 for s in slope) / slope.size)
     assert found.negative == pytest.approx(sum(s < 0 for s in slope) / slope.size)
     assert found.pearson is not None
-    assert found.pearson["0.5"] == pytest.approx(reference.median(map(abs, pearson)))
+    assert found.pearson["0.5"] == pytest.approx(plain.median(map(abs, pearson)))
 
 
 def test_two_points_have_no_linearity_to_tell() -> None:
@@ -158,7 +158,7 @@ def test_layers_are_taken_apart(values: np.ndarray, seed: int) -> None:
             assert np.isnan(bands[number]).all()
             assert math.isnan(positive[number])
             continue
-        assert bands[number] == pytest.approx([min(own), reference.median(own), max(own)])
+        assert bands[number] == pytest.approx([min(own), plain.median(own), max(own)])
         assert positive[number] == pytest.approx(sum(v > 0 for v in own) / len(own))
 
 

@@ -28,8 +28,8 @@ from experiments.reporting.escaping import storable
 from experiments.reporting.figures import Picture
 from experiments.running import study
 from negjax.storage import store
-from tests.experiments.reporting.test_report import PNG, Page
 from tests.support.hostile_text import ALL_OF_THEM, SHORT, unseen
+from tests.support.pages import PNG, Page
 from tests.support.sharp_models import sharp
 from tests.support.tiny_runs import arguments, parse, summary, undraw, write_inputs
 
