@@ -11,7 +11,6 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
-from experiments.neg_map.results import Named
 from experiments.reporting.escaping import for_label
 from experiments.reporting.figures import BLACK, BLUE, GREY, ORANGE, drawing, predictions
 from experiments.reporting.statistics import Agreement
@@ -31,14 +30,15 @@ def map_figure(
     slope: np.ndarray,
     predicted: np.ndarray,
     name: str,
-    top: Sequence[Named],
+    top: Sequence[tuple[int, int]],
 ) -> None:
     """NEG of every neuron of some layers, and the prediction `name` of it in the same order.
 
     Within a layer the neurons stand in order of their NEG, on an axis that gives the extremes room;
     a prediction that is right repeats the picture.
 
-    layer [l]: numbers of the layers; slope, predicted [l, F].
+    layer [l]: numbers of the layers; slope, predicted [l, F]; top: neurons to point at, by layer
+    and index.
     """
     layers, neurons = slope.shape
     order = np.argsort(slope, axis=1, kind="stable")
@@ -102,14 +102,14 @@ def _ticks(axes: Axes, layer: np.ndarray, neurons: int) -> None:
     axes.set_ylabel("layer")
 
 
-def _mark(axes: Axes, layer: np.ndarray, order: np.ndarray, top: Sequence[Named]) -> None:
+def _mark(axes: Axes, layer: np.ndarray, order: np.ndarray, top: Sequence[tuple[int, int]]) -> None:
     """Circles on the strongest neurons, and beside them their numbers within the layer."""
     neurons = order.shape[1]
     marked: dict[tuple[int, bool], list[tuple[int, int]]] = {}
-    for named in top:
-        row = int(np.flatnonzero(layer == named.layer)[0])
-        rank = int(np.flatnonzero(order[row] == named.neuron)[0])
-        marked.setdefault((row, rank > neurons // 2), []).append((rank, named.neuron))
+    for number, neuron in top:
+        row = int(np.flatnonzero(layer == number)[0])
+        rank = int(np.flatnonzero(order[row] == neuron)[0])
+        marked.setdefault((row, rank > neurons // 2), []).append((rank, neuron))
     for (row, right), of_row in marked.items():
         of_row.sort()
         x = places(np.asarray([rank + 0.5 for rank, _ in of_row]), neurons)
