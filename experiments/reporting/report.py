@@ -5,7 +5,8 @@ is escaped; markup comes from this module alone.
 """
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from experiments.reporting.escaping import for_html
@@ -125,16 +126,24 @@ Drawn = Mapping[str, Picture | Failure]
 """Of a document, by the names of its drawings."""
 
 
+def numbered(document: Document) -> Iterator[tuple[Section, list[int]]]:
+    """Sections, with the number of each block: of a figure or a table among its kind, else 0."""
+    seen: Counter[type] = Counter()
+    for section in document.sections:
+        numbers = []
+        for block in section.blocks:
+            seen[type(block)] += isinstance(block, Figure | Table)
+            numbers.append(seen[type(block)])
+        yield section, numbers
+
+
 def html_page(document: Document, drawn: Drawn) -> str:
     """The page; figures and tables are numbered in the order they come."""
-    numbers = {Figure: 0, Table: 0}
     parts = []
-    for section in document.sections:
+    for section, numbers in numbered(document):
         parts.append(f"<h2>{for_html(section.heading)}</h2>")
-        for block in section.blocks:
-            if isinstance(block, (Figure, Table)):
-                numbers[type(block)] += 1
-            parts.append(_block(block, numbers.get(type(block), 0), drawn))
+        blocks = zip(section.blocks, numbers, strict=True)
+        parts += [_block(block, number, drawn) for block, number in blocks]
     body = "\n".join(parts)
     title = for_html(document.title)
     return f"""<!DOCTYPE html>

@@ -34,6 +34,8 @@ class Column:
     """Format of its values, as of `format`."""
     under: str = ""
     """Second line of its head: what tells it from columns with the same first one."""
+    marked: bool = False
+    """Whether its values are Markdown, made by us: they are not escaped there."""
 
     @property
     def name(self) -> str:
@@ -86,8 +88,15 @@ def terminal_lines(table: Table) -> list[str]:
 
 def markdown_lines(table: Table) -> list[str]:
     """A table of Markdown, the first column left-aligned."""
-    rows = [table.heads, *table.cells]
-    lines = [f"| {' | '.join(map(for_markdown, row))} |" for row in rows]
+    heads = [for_markdown(head) for head in table.heads]
+    rows = [
+        [
+            cell if column.marked else for_markdown(cell)
+            for column, cell in zip(table.columns, row, strict=True)
+        ]
+        for row in table.cells
+    ]
+    lines = [f"| {' | '.join(row)} |" for row in (heads, *rows)]
     return [lines[0], "|---" + "|---:" * (len(table.columns) - 1) + "|", *lines[1:]]
 
 

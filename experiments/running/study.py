@@ -18,7 +18,7 @@ from experiments.reporting import page_parts, templates
 from experiments.reporting.report import Document, Section
 from experiments.reporting.tables import Table, terminal_lines
 from experiments.reporting.templates import Contents
-from experiments.running import common, documents, terminal
+from experiments.running import common, documents, pages, terminal
 from experiments.running.common import Work
 from negjax.storage import store
 from negjax.storage.store import ArraySpec, RunFolder
@@ -116,6 +116,7 @@ def run(prepare: Callable[[], Study]) -> int:
         OSError: the disk is full or failed; what was written before is kept.
     """
     study = prepare()
+    page = pages.page_file(study.name)
     settings = {"experiment": study.name, **study.settings}
     with common.open_folder(study.name, settings, study.arrays, study.attributes) as folder:
         finished = study.measure(folder)
@@ -125,8 +126,12 @@ def run(prepare: Callable[[], Study]) -> int:
         finite = documents.write_results(folder, results.tables, results.summary)
         report = results.report(results.summary)
         document = _document(study, report, results.summary, finished)
-        documents.write_report(folder, document, finite)
-    terminal.say("\n".join([*printed(report), "", f"report: {folder.path / store.REPORT}"]))
+        drawn = documents.write_report(folder, document, finite)
+    files = [f"report: {folder.path / store.REPORT}"]
+    if page is not None and finished.complete:
+        documents.write_page(page, study.name, document, drawn)
+        files.append(f"page: {page}")
+    terminal.say("\n".join([*printed(report), "", *files]))
     return finished.status
 
 

@@ -18,7 +18,7 @@ from experiments.running import common, terminal
 from experiments.running.study import Finished
 from experiments.skill_studies.inputs import Progress
 from negjax.model.language_model import LanguageModel
-from negjax.storage import store
+from negjax.storage import run_settings, store
 from negjax.storage.store import RunFolder
 from negjax.storage.whole_files import read_json
 
@@ -179,7 +179,7 @@ def _measure(folder: RunFolder, lm: LanguageModel, job: Job, progress: Progress)
     }
     # As it will be read: what is shown does not depend on whether a run was interrupted.
     value = json.loads(json.dumps(value))
-    folder.write_json(_file(job), {**value, DIGEST: store.settings_key(value)})
+    folder.write_json(_file(job), {**value, DIGEST: run_settings.settings_key(value)})
     folder.save(job.group, (), {}, time.perf_counter() - start)
     return _result(value)
 
@@ -201,7 +201,7 @@ def _read(folder: RunFolder, job: Job) -> TaskResult | None:
     file = folder.path / _file(job)
     try:
         value = read_json(file)
-        whole = value.pop(DIGEST, None) == store.settings_key(value)
+        whole = value.pop(DIGEST, None) == run_settings.settings_key(value)
     except ValueError:
         whole = False
     if whole and value["group"] == job.group:

@@ -33,13 +33,13 @@ from negjax import mceval8k, skills
 from negjax.skills.features.feature_files import RuleName
 from negjax.storage import store
 from negjax.weights.saving import save_pretrained
-from tests.experiments.reporting.test_report import Page
 from tests.support.block_shapes import precision, tiny
 from tests.support.made_up_mceval8k import write_task
+from tests.support.pages import Page
+from tests.support.places import FLAGFILES
 from tests.support.tasks_in_memory import encode_as_tokens, made_up
 from tests.support.tiny_runs import undraw
 
-ROOT = Path(__file__).parents[2]
 NAMES = ("mnli", "stereoset", "xnli")
 K = 9
 PROBES = {"polar": skills.PolarProbe, "magn": skills.MagnProbe}
@@ -318,7 +318,7 @@ def test_no_neurons(benchmark, tmp_path):
 
 @pytest.mark.parametrize("name", ["quick", "full"])
 def test_flag_files(name):
-    file = ROOT / "experiments" / "flagfiles" / f"skills_inclusivity_{name}.flags"
+    file = FLAGFILES / f"skills_inclusivity_{name}.flags"
     flags.FLAGS(["experiment", f"--flagfile={file}"])
     assert benchmark_flags.tasks() == (
         ["ner", "agnews"] if name == "quick" else [*mceval8k.names()]

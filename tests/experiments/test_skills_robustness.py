@@ -21,13 +21,12 @@ from experiments.skills_robustness.results import FITTED, common_names, mean_mat
 from negjax import mceval8k, skills
 from negjax.storage import store
 from negjax.weights.saving import save_pretrained
-from tests.experiments.reporting.test_report import Page
 from tests.support.block_shapes import precision, tiny
 from tests.support.made_up_mceval8k import write_task
+from tests.support.pages import Page
+from tests.support.places import FLAGFILES
 from tests.support.tasks_in_memory import Memory, encode_as_tokens, made_up
 from tests.support.tiny_runs import undraw
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -282,6 +281,6 @@ def test_tasks_that_no_axis_concerns(benchmark, tmp_path):
 
 @pytest.mark.parametrize("name", ["quick", "full"])
 def test_flag_files(name):
-    file = ROOT / "experiments" / "flagfiles" / f"skills_robustness_{name}.flags"
+    file = FLAGFILES / f"skills_robustness_{name}.flags"
     flags.FLAGS(["experiment", f"--flagfile={file}"])
     assert benchmark_flags.tasks() == (["agnews"] if name == "quick" else list(mceval8k.names()))

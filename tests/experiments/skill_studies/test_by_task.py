@@ -23,8 +23,9 @@ from experiments.skills_interdependency import program as skills_interdependency
 from negjax import mceval8k
 from negjax.storage import store
 from negjax.weights.saving import save_pretrained
-from tests.experiments.reporting.test_report import Page
 from tests.support.block_shapes import tiny
+from tests.support.pages import Page
+from tests.support.places import FLAGFILES
 from tests.support.tasks_in_memory import SIZES, TASKS, measured_task
 from tests.support.tiny_runs import undraw
 
@@ -38,7 +39,6 @@ OWN = {
     "skills_flexibility": ["--set_size=5", "--disjoint_sets=0"],
     "skills_interdependency": ["--depths=1,2", "--tree_counts=1,3"],
 }
-FLAGFILES = Path(__file__).parents[3] / "experiments" / "flagfiles"
 
 
 @pytest.fixture(autouse=True)

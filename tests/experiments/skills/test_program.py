@@ -18,7 +18,8 @@ from experiments.skill_studies.accuracies import PROBES
 from experiments.skills import program as experiment
 from negjax import mceval8k, skills
 from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
+from tests.support.pages import Page
+from tests.support.places import FLAGFILES
 from tests.support.skills_runs import TASKS, TEST, TRAIN, VALID, parse, rows_of, write_inputs
 
 
@@ -189,7 +190,7 @@ def test_refused(inputs: Path, tmp_path: Path, flag: str, message: str) -> None:
 
 @pytest.mark.parametrize("name", ["skills_quick", "skills_full"])
 def test_flag_files(name: str) -> None:
-    file = Path(__file__).parents[3] / "experiments/flagfiles" / f"{name}.flags"
+    file = FLAGFILES / f"{name}.flags"
     flags.FLAGS(["skills", f"--flagfile={file}"])
     assert flags.FLAGS["output"].value == f"runs/{name}"
     assert set(benchmark_flags.tasks()) <= set(mceval8k.names())

@@ -17,10 +17,10 @@ from experiments.skill_studies import inputs as skills_inputs
 from experiments.skill_studies import probes as skills_probes
 from experiments.skills import program as experiment
 from negjax import mceval8k
-from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
+from negjax.storage import run_settings, store
 from tests.support.hostile_text import ALL_OF_THEM, unseen
 from tests.support.made_up_mceval8k import write_task
+from tests.support.pages import Page
 from tests.support.skills_runs import TASKS, parse, rows_of, write_inputs
 from tests.support.tiny_runs import undraw
 
@@ -195,7 +195,7 @@ def test_a_folder_of_features_in_use(inputs: Path, tmp_path: Path) -> None:
     parse(inputs, tmp_path / "first", *FEW, "--tasks=mnli", features)
     assert study.run(experiment.prepare) == 0
     used = sorted((tmp_path / "features").iterdir())[0]
-    settings = json.loads((used / store.SETTINGS).read_text("utf-8"))["settings"]
+    settings = json.loads((used / run_settings.SETTINGS).read_text("utf-8"))["settings"]
     parse(inputs, tmp_path / "second", *FEW, features)
     with store.open_run(used, settings, {}, attributes={}):
         assert study.run(experiment.prepare) == 1
@@ -213,13 +213,13 @@ def test_damaged_features_can_be_got_out_of(inputs: Path, tmp_path: Path) -> Non
     parse(inputs, tmp_path / "first", *FEW, "--tasks=ner", features)
     assert study.run(experiment.prepare) == 0
     damaged = sorted((tmp_path / "features").iterdir())[0]
-    (damaged / store.SETTINGS).write_text("{")
+    (damaged / run_settings.SETTINGS).write_text("{")
     parse(inputs, tmp_path / "second", *FEW, "--tasks=ner", features)
     assert study.run(experiment.prepare) == 1
     [told] = summary_of(tmp_path / "second")["failed"].values()
     assert told.endswith(
-        f"{damaged / store.SETTINGS} is missing or damaged; delete {damaged}, and its prompts are "
-        "measured again"
+        f"{damaged / run_settings.SETTINGS} is missing or damaged; delete {damaged}, and its "
+        "prompts are measured again"
     )
     shutil.rmtree(damaged)
     assert study.run(experiment.prepare) == 0
