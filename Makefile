@@ -1,13 +1,14 @@
 # make demo       environment, embedded model, the quickstart experiment and its report
 # make test       lint, format check, type check and tests, without PyTorch
 # make test-torch comparisons that run PyTorch itself
+# make results    the quick studies of facts; each writes its part of its page in docs/results
 # make bench      negjax against two PyTorch baselines, in one run; its table goes to docs/benchmarks.md
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-torch bench format clean
+.PHONY: demo test test-torch results bench format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.linearity --flagfile=experiments/flagfiles/quickstart.flags
@@ -20,6 +21,13 @@ test: $(VENV)/.installed-test
 
 test-torch: $(VENV)/.installed-torch
 	$(BIN)/python -m pytest tests/torch
+
+results: $(VENV)/.installed
+	$(BIN)/python -m experiments.linearity --flagfile=experiments/flagfiles/quickstart.flags --page=docs/results/linearity.md
+	for study in neg_map estimators multi_neuron control; do \
+		$(BIN)/python -m experiments.$$study --flagfile=experiments/flagfiles/$${study}_quick.flags \
+			--page=docs/results/$$study.md || exit 1; \
+	done
 
 bench: $(VENV)/.installed-torch
 	$(BIN)/python -m experiments.bench --page=docs/benchmarks.md
