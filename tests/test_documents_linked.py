@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.make_reference import PAGE, reference
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     path.relative_to(ROOT)
     for path in (

@@ -30,8 +30,7 @@ def test_the_table_names_functions() -> None:
     names = [name for row in rows for name in re.findall(r"`([\w.]+)`", row)]
     assert len(names) > 15
     for name in names:
-        parts, found = name.split("."), negjax
-        if not hasattr(found, parts[0]):
-            found = negjax.control
+        parts = name.split(".")
+        member: object = negjax if hasattr(negjax, parts[0]) else negjax.control
         for part in parts:
-            found = getattr(found, part)
+            member = getattr(member, part)

@@ -6,8 +6,8 @@ from typing import Any
 
 from experiments.compare.report import KINDS, Run, comparison
 from experiments.running import common, terminal
-from negjax.storage import given_files, store
-from negjax.storage.whole_files import write_whole
+from negjax.storage import given_files, run_settings, store
+from negjax.storage.whole_files import write_bytes
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -15,7 +15,7 @@ def main(arguments: Sequence[str]) -> int:
     text = comparison(read_runs(arguments))
     file = common.output_file()
     if file is not None:
-        write_whole(file, lambda out: out.write(text.encode()))
+        write_bytes(file, text.encode())
     terminal.say(text.rstrip("\n"))
     return 0
 
@@ -42,7 +42,7 @@ def read_runs(folders: Sequence[str]) -> list[Run]:
 
 
 def _read_run(folder: Path) -> Run:
-    settings = _read_json(folder, store.SETTINGS, "is no folder of a run")
+    settings = _read_json(folder, run_settings.SETTINGS, "is no folder of a run")
     kind = str(settings["settings"].get("experiment"))
     if kind not in KINDS:
         raise ValueError(f"{folder} is a run of {kind}, expected one of {', '.join(KINDS)}")

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments import paper
-from experiments.estimators.results import CONVENTIONS, FORMS
-from experiments.estimators.tables import LABELS
-from experiments.linearity.results import headline
+from experiments.inputs.estimates import CONVENTIONS, FORMS, LABELS
 from experiments.reporting.escaping import code_span, for_markdown
+from experiments.reporting.statistics import headline
 from experiments.reporting.tables import NOTHING, Column, Table, markdown_lines, written
 
 Summary = Mapping[str, Any]

@@ -1,17 +1,44 @@
-"""Figures of the study of control: steered prompts and edited facts. Functions of arrays."""
+"""Figures of the study of control: turned neurons, steered prompts, edited facts."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from experiments.control.results import Turning
+from experiments.control.settings import DIRECTIONS
 from experiments.reporting.escaping import for_figure, for_label
-from experiments.reporting.figures import BLACK, BLUE, GREEN, GREY, ORANGE, drawing
+from experiments.reporting.figures import BLACK, BLUE, GREEN, GREY, ORANGE, Picture, drawing
+from experiments.reporting.set_figures import Panel, line, panels_figure
 
+TURNED: Mapping[str, Mapping[str, Any]] = {
+    "probability": {"label": "median P(answer)", "kind": "plain"},
+    "kl": {"label": "median KL, nats", "kind": "log"},
+}
+"""What turning does: panels."""
 QUARTILES = (0.25, 0.5, 0.75)
 COLORS = (BLUE, ORANGE, GREEN, BLACK)
+
+
+def turning_figure(turning: Sequence[Turning], amounts: Sequence[tuple[str, float]]) -> Picture:
+    """What turning does, by number of neurons and amount; a column a direction."""
+
+    numbers = [
+        sum(name == other for other, _ in amounts[:i]) for i, (name, _) in enumerate(amounts)
+    ]
+
+    def panel(field: str, direction: str) -> Panel:
+        lines = []
+        for color, (name, amount) in zip(numbers, amounts, strict=True):
+            label = f"{name} {amount:g}"
+            rows = [r for r in turning if (r.direction, r.amount) == (direction, label)]
+            lines.append(line(label, color, rows, field, size="count", dashed=name == "ratio"))
+        return Panel(title=direction, lines=lines, **TURNED[field])
+
+    return panels_figure([[panel(field, way) for way in DIRECTIONS] for field in TURNED])
 
 
 @drawing(height=2.7)
@@ -50,18 +77,14 @@ def _quartiles(axes: Axes, wanted: np.ndarray, groups: Mapping[str, np.ndarray])
     for number, (name, values) in enumerate(groups.items()):
         # Zeros, of a shift that was not needed, have no place on a logarithmic axis.
         shown = np.where(values > 0, values, np.nan)
-        found = np.asarray(
-            [
-                np.quantile(own, QUARTILES)
-                if (own := column[np.isfinite(column)]).size
-                else np.full(3, np.nan)
-                for column in shown.T
-            ]
-        )
+        quartiles = np.full((len(wanted), 3), np.nan)
+        for row, column in enumerate(shown.T):
+            if np.isfinite(column).any():
+                quartiles[row] = np.quantile(column[np.isfinite(column)], QUARTILES)
         x = np.arange(len(wanted)) + 0.2 * (number - (len(groups) - 1) / 2)
         color = COLORS[number % len(COLORS)]
-        axes.vlines(x, found[:, 0], found[:, 2], color=color, lw=1.6, alpha=0.5)
-        axes.plot(x, found[:, 1], "o", color=color, ms=3, label=for_label(name))
+        axes.vlines(x, quartiles[:, 0], quartiles[:, 2], color=color, lw=1.6, alpha=0.5)
+        axes.plot(x, quartiles[:, 1], "o", color=color, ms=3, label=for_label(name))
     axes.set_xticks(np.arange(len(wanted)), [f"{p:g}" for p in wanted])
 
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from experiments.estimators.hidden import DoseStatistics
 from experiments.reporting.escaping import for_figure, for_label
 from experiments.reporting.figures import (
     BLACK,
@@ -27,7 +28,7 @@ PALETTE = (ORANGE, BLUE, GREEN, PURPLE, YELLOW, SKY, BLACK)
 DASHES = (0, (4, 3))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Panel:
     """An estimate [P] to be drawn against NEG."""
 
@@ -49,8 +50,8 @@ def estimates_figure(figure: Figure, slope: np.ndarray, panels: Sequence[Panel])
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
     for number, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
-        found = np.isfinite(panel.values)
-        x, y = panel.values[found], slope[found]
+        known = np.isfinite(panel.values)
+        x, y = panel.values[known], slope[known]
         factor = 1.0 if panel.slope_units else _scale(x, y)
         scatter(axes, x * factor, y)
         axes.tick_params(labelsize=5.5)
@@ -68,7 +69,7 @@ def _scale(x: np.ndarray, y: np.ndarray) -> float:
     return sizes[1] / sizes[0] if sizes[0] > 0 else 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Line:
     """An estimator's agreement with NEG by shift range."""
 
@@ -86,7 +87,12 @@ def agreement_figure(
 ) -> None:
     """Pearson r and rank correlation with NEG by shift range, a column for each convention."""
     grid = figure.subplots(2, len(lines), sharex=True, sharey=True, squeeze=False)
-    drawn = [v for some in lines.values() for one in some for v in (*one.pearson, *one.spearman)]
+    drawn = [
+        value
+        for some in lines.values()
+        for line in some
+        for value in (*line.pearson, *line.spearman)
+    ]
     lowest = min([0.0, *(v for v in drawn if v is not None)])
     for column, (convention, some) in enumerate(lines.items()):
         for row, (field, name) in enumerate(
@@ -135,12 +141,8 @@ def ranges_figure(
     _against(left, predicted[checked], measured[checked], radius)
     ratio = np.sort(measured[checked] / predicted[checked])
     if ratio.size:
-        middle.step(
-            np.clip(ratio, 1e-2, 1e2),
-            np.arange(1, ratio.size + 1) / ratio.size,
-            where="post",
-            color=BLUE,
-        )
+        share = np.arange(1, ratio.size + 1) / ratio.size
+        middle.step(np.clip(ratio, 1e-2, 1e2), share, where="post", color=BLUE)
     for at in (0.5, 1.0, 2.0):
         middle.axvline(at, color=GREY, lw=0.6, ls=DASHES, zorder=0)
     middle.set(xscale="log", xlim=(0.05, 20), ylim=(0, 1), xlabel="measured ÷ predicted range")
@@ -171,7 +173,7 @@ def _against(axes: Axes, predicted: np.ndarray, measured: np.ndarray, radius: fl
         axes.plot(ends, factor * ends, color=BLACK, lw=0.6, ls=style)
     axes.set(xlim=(smallest, radius * 1.1), ylim=(smallest, radius * 1.1))
     axes.set(xlabel="predicted linear range", ylabel="measured linear range")
-    axes.set_title("a   Foretold and found")
+    axes.set_title("a   Predicted and measured")
 
 
 def _kinds(axes: Axes, kinds: Mapping[float, Mapping[str, float | None]]) -> None:
@@ -207,29 +209,24 @@ def tangents_figure(figure: Figure, traces: Sequence[Trace]) -> None:
     grid[0].set_ylabel("ΔP")
 
 
-@dataclass(frozen=True)
-class Dosed:
-    """What is drawn of one dose."""
-
-    dose: float
-    collapsed: float | None
-    """Share of the neurons under which the output has collapsed."""
-    flipped: float | None
-    """Share that change the most probable token."""
-    deciles: np.ndarray
-    """[10], neurons of large effect by tenths of |NeurGrad|, the smallest first."""
-    layers: Mapping[int, int]
-    """Hidden controllers by layer."""
-    shown: Mapping[str, float | None]
-    """Median percentile of the hidden controllers, by attribution."""
-
-
 @drawing(height=5.0)
-def doses_figure(figure: Figure, doses: Sequence[Dosed], layers: int) -> None:
-    """Collapse by dose; large effects by NeurGrad; hidden controllers by layer; who shows them."""
-    grid = figure.subplots(2, 2)
+def doses_figure(
+    figure: Figure,
+    doses: Sequence[DoseStatistics],
+    deciles: Sequence[np.ndarray],
+    layers: int,
+    labels: Mapping[str, str],
+) -> None:
+    """Collapse by dose; large effects by NeurGrad; hidden controllers by layer; who shows them.
+
+    Args:
+        deciles: [10] of each dose, neurons of large effect by tenths of |NeurGrad|, the smallest
+            first.
+        layers: of the model.
+        labels: of attributions, by name.
+    """
+    (top, by_gradient), (by_layer, by_attribution) = figure.subplots(2, 2)
     colors = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, len(doses)))
-    top = grid[0, 0]
     sizes = [d.dose for d in doses]
     for field, label, color, marker in (
         ("flipped", "another token on top", BLUE, "o"),
@@ -243,41 +240,39 @@ def doses_figure(figure: Figure, doses: Sequence[Dosed], layers: int) -> None:
     top.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     top.set_title("a   What a dose does, at either sign")
     top.legend(loc="upper left")
-    _by_gradient(grid[0, 1], doses, colors)
-    _by_layer(grid[1, 0], doses, colors, layers)
-    _by_attribution(grid[1, 1], doses, colors)
+    by_gradient.axhline(0.1, color=GREY, lw=0.6, ls=DASHES)
+    for tenths, color in zip(deciles, colors, strict=True):
+        by_gradient.plot(range(1, 11), tenths, color=color, marker="o", ms=2.5)
+    by_gradient.set(xlabel="tenth of |NeurGrad|, smallest first", ylabel="share of large effects")
+    by_gradient.set(xlim=(0.5, 10.5), ylim=(0, None))
+    by_gradient.set_xticks(range(1, 11))
+    by_gradient.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    by_gradient.set_title("b   Neurons of large |ΔP|, by gradient")
+    _by_layer(by_layer, doses, colors, layers)
+    _by_attribution(by_attribution, doses, colors, labels)
 
 
-def _by_gradient(axes: Axes, doses: Sequence[Dosed], colors: np.ndarray) -> None:
-    axes.axhline(0.1, color=GREY, lw=0.6, ls=DASHES)
-    for found, color in zip(doses, colors, strict=True):
-        axes.plot(range(1, 11), found.deciles, color=color, marker="o", ms=2.5)
-    axes.set(xlabel="tenth of |NeurGrad|, smallest first", ylabel="share of large effects")
-    axes.set(xlim=(0.5, 10.5), ylim=(0, None))
-    axes.set_xticks(range(1, 11))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_title("b   Neurons of large |ΔP|, by gradient")
-
-
-def _by_layer(axes: Axes, doses: Sequence[Dosed], colors: np.ndarray, layers: int) -> None:
+def _by_layer(axes: Axes, doses: Sequence[DoseStatistics], colors: np.ndarray, layers: int) -> None:
     width = 0.8 / max(1, len(doses))
-    for number, (found, color) in enumerate(zip(doses, colors, strict=True)):
-        at = np.asarray([*found.layers], float) + (number + 0.5) * width - 0.4
-        axes.bar(at, [*found.layers.values()], width=width, color=color, label=f"{found.dose:g}")
+    for number, (dose, color) in enumerate(zip(doses, colors, strict=True)):
+        at = np.asarray([*dose.layers], float) + (number + 0.5) * width - 0.4
+        axes.bar(at, [*dose.layers.values()], width=width, color=color, label=f"{dose.dose:g}")
     axes.set(xlabel="layer", ylabel="hidden controllers", xlim=(-0.6, layers - 0.4))
     axes.set_title("c   Hidden controllers, by layer and dose")
     axes.legend(title="dose", ncols=2, loc="upper right")
 
 
-def _by_attribution(axes: Axes, doses: Sequence[Dosed], colors: np.ndarray) -> None:
+def _by_attribution(
+    axes: Axes, doses: Sequence[DoseStatistics], colors: np.ndarray, labels: Mapping[str, str]
+) -> None:
     names = list(doses[0].shown) if doses else []
-    for found, color in zip(doses, colors, strict=True):
-        shown = [found.shown[name] for name in names]
-        places = [(value, row) for row, value in enumerate(shown) if value is not None]
+    for dose, color in zip(doses, colors, strict=True):
+        medians = [dose.shown[name].median for name in names]
+        places = [(value, row) for row, value in enumerate(medians) if value is not None]
         if places:
             axes.plot(*zip(*places, strict=True), "o", color=color, ms=3.5)
     axes.axvline(0.5, color=GREY, lw=0.6, ls=DASHES)
-    axes.set_yticks(range(len(names)), [for_label(name) for name in names])
+    axes.set_yticks(range(len(names)), [for_label(labels[name]) for name in names])
     axes.set(xlim=(-0.02, 1.02), ylim=(len(names) - 0.5, -0.5))
     axes.set_xlabel("median rank of hidden controllers (1: the largest)")
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))

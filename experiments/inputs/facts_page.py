@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from experiments import paper
 from experiments.inputs import facts
-from experiments.reporting import page_parts
+from experiments.reporting import page_parts, statistics
 from experiments.reporting.escaping import storable
 from experiments.running import provenance
 from negjax.storage.store import RunFolder
@@ -57,6 +57,7 @@ def values(inputs: facts.Inputs, summary: Mapping[str, Any]) -> dict[str, Any]:
         "model": inputs.lm.name,
         "dtype": inputs.lm.dtype.name,
         "convention": summary["convention"],
+        "signed": summary["convention"] == "signed",
         "selection_notes": selection_notes(summary),
         "paper": paper,
     }
@@ -70,6 +71,13 @@ def measured(inputs: facts.Inputs, summary: Mapping[str, Any]) -> list[tuple[str
         ("Site", page_parts.SITES[inputs.site]),
         ("Shifts", CONVENTIONS[summary["convention"]]),
     ]
+
+
+def probabilities(probability: np.ndarray) -> tuple[str, str]:
+    """How P(answer) [b], unperturbed, spreads over the prompts, as a row of what was measured."""
+    spread = statistics.quantiles(probability, (0.05, 0.5, 0.95)) or {}
+    shown = ", ".join(f"{value:.3g}" for value in spread.values())
+    return "P(answer)", f"5%, median, 95% of the prompts: {shown}"
 
 
 def selection_notes(summary: Mapping[str, Any]) -> list[str]:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from experiments import paper
-from experiments.inputs import facts, facts_page
+from experiments.inputs import facts, facts_page, fitted_curves
+from experiments.inputs.fitted_curves import FittedCurves
 from experiments.linearity import figures
-from experiments.linearity.results import Results, neuron_table, resolved
+from experiments.linearity.results import Results
 from experiments.reporting import statistics
 from experiments.reporting.figures import Picture
 from experiments.reporting.tables import Column, Table, columns, written
@@ -51,12 +52,13 @@ def findings(
 ) -> Findings:
     """Tables and summary of the run, and its report."""
     probability, noise = (np.full(len(inputs.probes), np.nan) for _ in range(2))
-    probability[results.prompts], noise[results.prompts] = results.probability, results.noise
+    curves = results.curves
+    probability[curves.prompts], noise[curves.prompts] = curves.probability, curves.noise
     summary = facts_page.about_run(inputs, folder, finished.complete) | {
-        "neurons_measured": len(results.neurons["layer"]),
-        "prompts_measured": len(results.prompts),
-        "measure": results.measure,
-        "noise": statistics.quantiles(results.noise),
+        "neurons_measured": len(curves.neurons["layer"]),
+        "prompts_measured": len(curves.prompts),
+        "measure": curves.measure,
+        "noise": statistics.quantiles(curves.noise),
         "thresholds": {"linear": statistics.LINEAR, "very_linear": statistics.VERY_LINEAR},
         "ranges": {
             measure: [dataclasses.asdict(s) for s in every]
@@ -66,7 +68,7 @@ def findings(
     }
     return Findings(
         tables={
-            store.NEURONS: neuron_table(results),
+            store.NEURONS: fitted_curves.neuron_table(curves),
             store.PROMPTS: facts_page.prompt_table(inputs, probability, noise),
         },
         summary=summary,
@@ -76,10 +78,10 @@ def findings(
 
 def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, Any]) -> Report:
     """What is shown of the results."""
-    by_range = results.by_range[results.measure]
-    headline = next(s for s in by_range if s.radius == results.headline)
-    fits, neurons, prompts = results.fits[results.measure], results.neurons, len(results.prompts)
-    signed = summary["convention"] == "signed"
+    curves = results.curves
+    by_range = results.by_range[curves.measure]
+    headline = next(s for s in by_range if s.radius == curves.headline)
+    fits, neurons, prompts = curves.fits[curves.measure], curves.neurons, len(curves.prompts)
     count = f"{headline.every.neurons:,} neurons ({prompts} prompts)"
     ranges = [
         Table(
@@ -90,19 +92,20 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
         )
         for measure, every in results.by_range.items()
     ]
-    values = facts_page.values(inputs, summary) | {
+    values = facts_page.values(inputs, summary)
+    values |= {
         "headline": headline,
         "neurgrad": headline.predictions["neurgrad"],
         "resolved": headline.resolved_predictions["neurgrad"],
         "count": count,
         "neurons": headline.every.neurons,
-        "moved": "strengthened" if signed else "increased",
-        "slope": "NeurGrad" if signed else "CG",
-        "curves": CURVES[results.measure],
-        "series": results.measure == "response",
-        "widest": results.ranges[-1],
-        "zeros": int((fits[results.headline].slope == 0).sum()),
-        "noise": np.median(results.noise),
+        "moved": "strengthened" if values["signed"] else "increased",
+        "slope": "NeurGrad" if values["signed"] else "CG",
+        "curves": CURVES[curves.measure],
+        "series": curves.measure == "response",
+        "widest": curves.ranges[-1],
+        "zeros": int((fits[curves.headline].slope == 0).sum()),
+        "noise": np.median(curves.noise),
     }
     straight = [s.radius for s in by_range if s.every.linear is not None]
     predicted = {"NeurGrad": "neurgrad", "CG": "computed"}
@@ -110,20 +113,20 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
         "linearity": lambda: figures.linearity_figure(
             straight,
             [fits[r].pearson for r in straight],
-            [resolved(neurons, fits[r], results.measure) for r in straight],
+            [curves.resolved(fits[r], curves.measure) for r in straight],
             by_range,
         ),
         "gallery": lambda: figures.gallery_figure(results.most_linear, results.least_linear),
         "layers": lambda: figures.layers_figure(
-            neurons["layer"], fits[results.headline].slope, inputs.lm.config.layers
+            neurons["layer"], fits[curves.headline].slope, inputs.lm.config.layers
         ),
         "predictions": lambda: figures.predictions_figure(
-            fits[results.headline].slope,
+            fits[curves.headline].slope,
             [(name, neurons[key]) for name, key in predicted.items()],
             [headline.predictions[key] for key in predicted.values()],
         ),
         "noise": lambda: figures.noise_figure(
-            results.ranges, [fits[r].largest_change for r in results.ranges], neurons["bound"]
+            curves.ranges, [fits[r].largest_change for r in curves.ranges], neurons["bound"]
         ),
     }
     return Report(
@@ -139,7 +142,7 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
         headline=f"{inputs.lm.name}: {prompts} prompts, {headline.every.neurons:,} neurons (site "
         f"{inputs.site}), shifts {summary['convention']}",
         printed=[*ranges, *_agreement(results.comparison)],
-        measured=[*facts_page.measured(inputs, summary), *_measured(results)],
+        measured=[*facts_page.measured(inputs, summary), *_measured(curves)],
     )
 
 
@@ -183,15 +186,10 @@ def _paper(here: statistics.RangeStatistics) -> Table:
     return Table(columns=columns("", "paper", "here"), rows=rows)
 
 
-def _measured(results: Results) -> list[tuple[str, str]]:
-    spread = statistics.quantiles(results.probability, (0.05, 0.5, 0.95)) or {}
-    shown = ", ".join(f"{value:.3g}" for value in spread.values())
-    rows = [
-        ("P(answer)", f"5%, median, 95% of the prompts: {shown}"),
-        ("Curves", CURVES[results.measure]),
-    ]
-    if "nodes" in results.neurons:
-        nodes = results.neurons["nodes"]
+def _measured(curves: FittedCurves) -> list[tuple[str, str]]:
+    rows = [facts_page.probabilities(curves.probability), ("Curves", CURVES[curves.measure])]
+    if "nodes" in curves.neurons:
+        nodes = curves.neurons["nodes"]
         refined = written(statistics.share(nodes > nodes.min()), ".1%")
         rows.append(
             ("Interventions", f"{int(nodes.sum()):,}; {refined} of the curves were refined")

@@ -1,7 +1,6 @@
 """Figures of the NEG of every neuron of a model: layer × neuron maps. Functions of arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +11,7 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
+from experiments.neg_map.results import Named
 from experiments.reporting import statistics
 from experiments.reporting.escaping import for_label
 from experiments.reporting.figures import BLACK, BLUE, GREY, ORANGE, drawing, in_words, scatter
@@ -22,16 +22,6 @@ DIVERGING = "RdBu_r"
 
 # Neurons' worth of axis before the first: more of it gives the extremes less room.
 END_ROOM = 2.0
-
-
-@dataclass(frozen=True)
-class Named:
-    """A neuron to point at."""
-
-    layer: int
-    neuron: int
-    value: float
-    """NEG."""
 
 
 @drawing(height=7.6)
@@ -120,12 +110,12 @@ def _mark(axes: Axes, layer: np.ndarray, order: np.ndarray, top: Sequence[Named]
         row = int(np.flatnonzero(layer == named.layer)[0])
         rank = int(np.flatnonzero(order[row] == named.neuron)[0])
         marked.setdefault((row, rank > neurons // 2), []).append((rank, named.neuron))
-    for (row, right), found in marked.items():
-        found.sort()
-        x = places(np.asarray([rank + 0.5 for rank, _ in found]), neurons)
-        axes.plot(x, np.full(len(found), row), "o", ms=3.5, mfc="none", mec="white", mew=0.9)
+    for (row, right), of_row in marked.items():
+        of_row.sort()
+        x = places(np.asarray([rank + 0.5 for rank, _ in of_row]), neurons)
+        axes.plot(x, np.full(len(of_row), row), "o", ms=3.5, mfc="none", mec="white", mew=0.9)
         axes.annotate(
-            ", ".join(str(neuron) for _, neuron in found),
+            ", ".join(str(neuron) for _, neuron in of_row),
             (x[0] if right else x[-1], row),
             xytext=(-6 if right else 6, 0),
             textcoords="offset points",
@@ -192,23 +182,8 @@ def scatter_figure(
         (slope - computed, "mean |NEG − CG|", ORANGE),
     ):
         size = np.abs(values).mean(1)
-        below.plot(
-            layer,
-            np.where(size > 0, size, np.nan),
-            color=color,
-            marker="o",
-            ms=2.5,
-            label=label,
-        )
+        shown = np.where(size > 0, size, np.nan)
+        below.plot(layer, shown, color=color, marker="o", ms=2.5, label=label)
     below.set(yscale="log", xlabel="layer", ylabel="P per unit\nof activation")
     below.set_title("c   Size and error, by layer")
     below.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.3))
-
-
-def strongest(slope: np.ndarray, count: int) -> list[Named]:
-    """The `count` neurons of largest |NEG| [L, F]; the lowest flat index first among equals."""
-    flat = np.argsort(-np.abs(slope).reshape(-1), kind="stable")[:count]
-    layer, neuron = np.divmod(flat, slope.shape[1])
-    return [
-        Named(int(at), int(i), float(slope[at, i])) for at, i in zip(layer, neuron, strict=True)
-    ]

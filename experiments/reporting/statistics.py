@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from experiments import paper
 from negjax.measurements.linearity import fit_changes
 
 RANGES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -25,7 +26,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # 100 gets over the bound at any of the paper's 100 shifts.
 NOISE_DEVIATIONS = 4 * math.sqrt(2)
 
-# A change that a series tells to less than half of it says little of slope or r.
+# A change of which a series' error may be half says little of slope or r.
 ERROR_SHARE = 0.5
 
 # Two points always lie on a line, and four say little: a series is read at no fewer on each side.
@@ -34,7 +35,32 @@ LEAST_POINTS_A_SIDE = 5
 LEAST_POINTS = 4
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fits:
+    """Lines through the changes of P neurons within one range."""
+
+    points: int
+    """Shifts that the lines were fitted to."""
+    slope: np.ndarray
+    """[P], NEG."""
+    pearson: np.ndarray
+    """[P]."""
+    largest_change: np.ndarray
+    """[P], largest |ΔP|."""
+
+
+def fit(shifts: np.ndarray, changes: np.ndarray) -> Fits:
+    """Fits lines to changes [..., X] at shifts [X]; P counts their leading axes, flat."""
+    slope, pearson = fit_changes(shifts, changes)
+    return Fits(
+        points=shifts.size,
+        slope=slope.reshape(-1),
+        pearson=pearson.reshape(-1),
+        largest_change=np.abs(changes).max(-1).reshape(-1),
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Shares:
     """How linear some neurons are, and which way they push."""
 
@@ -50,9 +76,9 @@ class Shares:
     negative: float | None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How well a prediction tells NEG."""
+    """How close a prediction comes to NEG."""
 
     neurons: int
     pearson: float | None
@@ -64,7 +90,7 @@ class Agreement:
     """Share with the sign of NEG."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RangeStatistics:
     """A study's numbers for one shift range."""
 
@@ -110,6 +136,11 @@ def ranges_within(radius: float) -> list[float]:
     return [*below, radius]
 
 
+def headline(ranges: Sequence[float]) -> float:
+    """Returns the range that figures of one range show: the paper's, if it was swept."""
+    return max(r for r in ranges if r <= paper.RADIUS or r == min(ranges))
+
+
 def reading_step(radius: float, step: float) -> float:
     """Step at which a series is read over ±radius: `step`, finer where few points would be left."""
     return min(step, radius / LEAST_POINTS_A_SIDE)
@@ -117,35 +148,30 @@ def reading_step(radius: float, step: float) -> float:
 
 def range_statistics(
     radius: float,
-    points: int,
-    slope: np.ndarray,
-    pearson: np.ndarray,
-    largest_change: np.ndarray,
+    fits: Fits,
     bound: np.ndarray,
     predictions: Mapping[str, np.ndarray],
     error: np.ndarray | None = None,
 ) -> RangeStatistics:
-    """Numbers of one shift range.
+    """Returns the numbers of one shift range.
 
     Args:
         radius: the range is ±radius.
-        points: how many shifts the lines were fitted to.
-        slope: [P], NEG.
-        pearson: [P].
-        largest_change: [P], largest |ΔP|.
+        fits: of P neurons.
         bound: [P], `noise_bound`.
         predictions: [P] each, of NEG.
         error: [P], of the curves, as `is_resolved` takes it.
     """
-    above = largest_change >= bound
-    resolved = is_resolved(largest_change, bound, error)
+    above = fits.largest_change >= bound
+    resolved = is_resolved(fits.largest_change, bound, error)
+    slope, pearson = fits.slope, fits.pearson
     return RangeStatistics(
         radius=radius,
-        points=points,
+        points=fits.points,
         within_noise=int((~above).sum()),
         within_error=int((above & ~resolved).sum()),
-        every=shares(slope, pearson, points),
-        resolved=shares(slope[resolved], pearson[resolved], points),
+        every=shares(slope, pearson, fits.points),
+        resolved=shares(slope[resolved], pearson[resolved], fits.points),
         predictions={name: agreement(value, slope) for name, value in predictions.items()},
         resolved_predictions={
             name: agreement(value[resolved], slope[resolved]) for name, value in predictions.items()
@@ -154,21 +180,21 @@ def range_statistics(
 
 
 def shares(slope: np.ndarray, pearson: np.ndarray, points: int) -> Shares:
-    """Shares of linear and of positive neurons, of slopes and r [P] of lines through `points`."""
+    """Returns shares of linear and of positive neurons; slope, pearson [P] of `points` shifts."""
     size = np.abs(pearson)
-    told = points >= LEAST_POINTS
+    enough = points >= LEAST_POINTS
     return Shares(
         neurons=len(slope),
-        linear=share(size >= LINEAR) if told else None,
-        very_linear=share(size >= VERY_LINEAR) if told else None,
-        pearson=quantiles(size) if told else None,
+        linear=share(size >= LINEAR) if enough else None,
+        very_linear=share(size >= VERY_LINEAR) if enough else None,
+        pearson=quantiles(size) if enough else None,
         positive=share(slope > 0),
         negative=share(slope < 0),
     )
 
 
 def agreement(prediction: np.ndarray, slope: np.ndarray) -> Agreement:
-    """How well predictions [P] tell slopes [P]."""
+    """Returns how close predictions [P] come to slopes [P]."""
     prediction, slope = (np.asarray(a, np.float64) for a in (prediction, slope))
     return Agreement(
         neurons=len(slope),
@@ -210,8 +236,8 @@ def quantiles(
     """Quantiles of [P], by their probability as text."""
     if not len(values):
         return None
-    found = np.quantile(np.asarray(values, np.float64), probabilities)
-    return {f"{p:g}": float(q) for p, q in zip(probabilities, found, strict=True)}
+    points = np.quantile(np.asarray(values, np.float64), probabilities)
+    return {f"{p:g}": float(q) for p, q in zip(probabilities, points, strict=True)}
 
 
 def layer_quantiles(
@@ -220,9 +246,9 @@ def layer_quantiles(
     """Quantiles [L, Q] of values [P] in each layer; NaN for a layer without any."""
     result = np.full((layers, len(probabilities)), np.nan)
     for number in range(layers):
-        own = values[layer == number]
-        if len(own):
-            result[number] = np.quantile(own, probabilities)
+        inside = values[layer == number]
+        if len(inside):
+            result[number] = np.quantile(inside, probabilities)
     return result
 
 
@@ -247,7 +273,7 @@ def most_and_least_linear(
     return most, least[~np.isin(least, most)][:count]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Two ways of measuring the same curves, at the same shifts."""
 
@@ -262,7 +288,7 @@ class Comparison:
     """Quantiles of the difference of |r|, above the noise."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Pairs:
     """P curves measured in two ways at the same shifts."""
 
@@ -278,27 +304,27 @@ class Pairs:
     """[P, 2]."""
 
 
-def pairs(shifts: np.ndarray, first: np.ndarray, second: np.ndarray) -> Pairs:
+def paired(shifts: np.ndarray, first: np.ndarray, second: np.ndarray) -> Pairs:
     """Sums up changes [P, X] at shifts [X], measured in two ways; the second judges the first."""
-    fits = [fit_changes(shifts, changes) for changes in (first, second)]
+    fits = [fit(shifts, changes) for changes in (first, second)]
     return Pairs(
-        np.abs(first - second).max(-1),
-        np.ptp(second, axis=-1),
-        np.abs(second).max(-1),
-        np.stack([slope for slope, _ in fits], axis=-1),
-        np.stack([pearson for _, pearson in fits], axis=-1),
+        difference=np.abs(first - second).max(-1),
+        extent=np.ptp(second, axis=-1),
+        largest_change=fits[1].largest_change,
+        slope=np.stack([of.slope for of in fits], axis=-1),
+        pearson=np.stack([of.pearson for of in fits], axis=-1),
     )
 
 
-def comparison(found: Pairs, noise: np.ndarray) -> Comparison:
+def comparison(pairs: Pairs, noise: np.ndarray) -> Comparison:
     """How far two ways of measuring differ, with rounding noise [P] of an output."""
-    above = found.largest_change >= noise_bound(noise)
+    above = pairs.largest_change >= noise_bound(noise)
     positive = noise > 0
-    slope, pearson = found.slope[above], np.abs(found.pearson[above])
+    slope, pearson = pairs.slope[above], np.abs(pairs.pearson[above])
     return Comparison(
         neurons=len(noise),
-        curve=quantiles(found.difference[positive] / (math.sqrt(2) * noise[positive])),
-        curve_relative=quantiles(found.difference[above] / found.extent[above]),
+        curve=quantiles(pairs.difference[positive] / (math.sqrt(2) * noise[positive])),
+        curve_relative=quantiles(pairs.difference[above] / pairs.extent[above]),
         slope=quantiles(np.abs(slope[:, 0] - slope[:, 1]) / np.abs(slope[:, 1])),
         pearson=quantiles(np.abs(pearson[:, 0] - pearson[:, 1])),
     )

@@ -14,10 +14,12 @@ A template is a title (`# …`), a lead, and sections (`## …`) of blocks with 
 
     {blocks}, alone: what stands in `blocks`, a block or several.
 
-`?name ` before a block, an item or a part of the lead keeps it only where `name` is true, `?!name `
-where it is not. A table that is None is left out; of several under one name each is shown, and its
-caption may name it: `{table.title}`. What is left without text is left out, and so is a section
-without blocks. Numbers are put in after the template is taken apart: text from outside is text.
+A section `## *parts …` comes once for each of the contents called `parts`, with what they hold in
+addition. `?name ` before a block, an item or a paragraph of the lead keeps it only where `name` is
+true, `?!name ` where it is not. A table that is None is left out; of several under one name each is
+shown, and its caption may name it: `{table.title}`. What is left without text is left out, and so
+is a section without blocks. Numbers are put in after the template is taken apart: text from outside
+is text.
 """
 
 import re
@@ -34,6 +36,7 @@ from experiments.reporting.tables import Table, written
 _FIGURE = re.compile(r"!\[(.*?)\]\((\w+)\)\s*(.*)")
 _TABLE = re.compile(r"\|(\w+)\|\s*(.*)")
 _ALONE = re.compile(r"\{(\w+)\}")
+_REPEATED = re.compile(r"\*(\w+) (.*)")
 _CONDITION = re.compile(r"\?(!?)(\w+) (.*)")
 
 
@@ -46,6 +49,10 @@ class Contents:
     tables: Mapping[str, Table | Sequence[Table] | None] = field(default_factory=dict)
     figures: Mapping[str, Callable[[], Picture] | None] = field(default_factory=dict)
     """Draw them."""
+    parts: Mapping[str, Sequence["Contents"]] = field(default_factory=dict)
+    """Of sections that are repeated."""
+    ending: str = ""
+    """Of the names of a part's files."""
 
 
 class _Formatter(string.Formatter):
@@ -66,11 +73,15 @@ def document(template: str, contents: Contents) -> Document:
     made = []
     for section in sections:
         heading, _, body = section.partition("\n")
-        blocks = list(_blocks(body, contents))
-        if blocks:
-            made.append(report.Section(_text(heading, contents.values), blocks))
-    parts = [_kept(" ".join(part.split()), contents.values) for part in _parts(lead)]
-    lead = " ".join(_text(part, contents.values) for part in parts if part)
+        repeated = _REPEATED.fullmatch(heading)
+        heading = repeated[2] if repeated else heading
+        for part in contents.parts[repeated[1]] if repeated else (contents,):
+            of_part = replace(part, values={**contents.values, **part.values})
+            blocks = list(_blocks(body, of_part))
+            if blocks:
+                made.append(report.Section(_text(heading, of_part.values), blocks))
+    texts = [_kept(" ".join(part.split()), contents.values) for part in _parts(lead)]
+    lead = " ".join(_text(text, contents.values) for text in texts if text)
     return Document(_text(title.removeprefix("# "), contents.values), lead, made)
 
 
@@ -116,7 +127,7 @@ def _block(text: str, contents: Contents) -> Iterator[Block]:
         draw = contents.figures[name]
         if draw is not None:
             texts = _text(caption, values), _text(alternative, values)
-            yield Figure(Drawing(name, draw), *texts)
+            yield Figure(Drawing(f"{name}{contents.ending}", draw), *texts)
     elif table:
         name, caption = table.groups()
         found = contents.tables[name]
@@ -124,7 +135,7 @@ def _block(text: str, contents: Contents) -> Iterator[Block]:
         for number, one in enumerate(several, 1):
             shown = _text(caption, {**values, "table": one}) or one.caption
             file = one.name or (name if len(several) == 1 else f"{name}_{number}")
-            yield replace(one, name=file, caption=shown)
+            yield replace(one, name=f"{file}{contents.ending}", caption=shown)
     elif alone and isinstance(values[alone[1]], Block | list | tuple):
         found = values[alone[1]]
         yield from [found] if isinstance(found, Block) else found

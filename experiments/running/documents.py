@@ -21,7 +21,7 @@ from experiments.reporting.tables import Table, csv_bytes
 from experiments.running import common, pages, terminal
 from negjax.storage import store
 from negjax.storage.store import RunFolder
-from negjax.storage.whole_files import finite_json, write_whole
+from negjax.storage.whole_files import finite_json, write_bytes
 
 
 def write_results(
@@ -79,19 +79,16 @@ def write_page(file: Path, name: str, document: report.Document, drawn: report.D
         drawn: the document's pictures.
     """
     folder = file.with_name(f"{file.stem}_figures")
-    links = {
-        figure: picture if isinstance(picture, Failure) else _linked(folder, figure, picture)
-        for figure, picture in drawn.items()
-    }
+    links: dict[str, str | Failure] = {}
+    for figure, picture in drawn.items():
+        if isinstance(picture, Failure):
+            links[figure] = picture
+            continue
+        folder.mkdir(exist_ok=True)
+        write_bytes(folder / f"{figure}.svg", picture.svg)
+        links[figure] = f"{quote(folder.name)}/{figure}.svg"
     note = f"Written {time.strftime('%Y-%m-%d')} by the command at the end of this part."
     pages.write_part(file, name, markdown_page(document, links, note))
-
-
-def _linked(folder: Path, figure: str, picture: Picture) -> str:
-    """Writes a picture; returns its path from the folder's own."""
-    folder.mkdir(exist_ok=True)
-    write_whole(folder / f"{figure}.svg", lambda out: out.write(picture.svg))
-    return f"{quote(folder.name)}/{figure}.svg"
 
 
 def _drawn(folder: RunFolder, drawing: report.Drawing) -> Picture | Failure:

@@ -9,7 +9,7 @@ from absl import flags
 
 from experiments.running import messages
 from negjax.storage import given_files
-from negjax.storage.whole_files import write_whole
+from negjax.storage.whole_files import write_bytes
 
 _PAGE = flags.DEFINE_string(
     "page",
@@ -46,7 +46,7 @@ def write_part(file: Path, name: str, text: str) -> None:
     before, after = _around(file, name) if file.exists() else ("", "\n")
     start, stop = _marks(name)
     whole = f"{before}{start}\n{text.strip()}\n{stop}{after}"
-    write_whole(file, lambda out: out.write(whole.encode()))
+    write_bytes(file, whole.encode())
 
 
 def _marks(name: str) -> tuple[str, str]:

@@ -161,8 +161,10 @@ def _check(flag: flags.FlagHolder[Any], rule: _Rule, value: float, expected: str
         ("above", rule.above, np.greater),
         ("below", rule.below, np.less),
     )
-    told = " and ".join(f"{word} {bound:g}" for word, bound, _ in bounds if bound is not None)
+    words = " and ".join(f"{word} {bound:g}" for word, bound, _ in bounds if bound is not None)
     holds = all(test(value, bound) for _, bound, test in bounds if bound is not None)
-    if not (np.isfinite(value) and holds):
-        with messages.of_flag(flag):
-            raise ValueError(f"{expected} {told}".strip() if told else "expected a finite number")
+    with messages.of_flag(flag):
+        if not np.isfinite(value):
+            raise ValueError("expected a finite number")
+        if not holds:
+            raise ValueError(f"{expected} {words}")

@@ -55,6 +55,8 @@ class Report:
     """What the numbers are about, between model and machine; None: there is no model."""
     before: Sequence[Section] = ()
     """Sections that come first, whatever the template says."""
+    instead: str = ""
+    """Of all that the template says below its title, where there is nothing to show."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,9 +140,9 @@ def main(prepare: Callable[[], Study]) -> None:
     common.run(functools.partial(run, prepare))
 
 
-def template(name: str) -> str:
-    """The template of a study's report."""
-    file = resources.files(f"experiments.{name}") / TEMPLATE
+def template(name: str, file_name: str = TEMPLATE) -> str:
+    """The template of a study's report, or of a part of it."""
+    file = resources.files(f"experiments.{name}") / file_name
     return file.read_text(encoding="utf-8")
 
 
@@ -156,6 +158,9 @@ def _document(
     study: Study, report: Report, summary: Mapping[str, Any], finished: Finished
 ) -> Document:
     text = study.template() if study.template is not None else template(study.name)
+    if report.instead:
+        title, _, _ = text.partition("\n")
+        text = f"{title}\n\n{report.instead}"
     made = templates.document(text, report.contents)
     sections = [*report.before, *made.sections]
     if finished.interrupted:

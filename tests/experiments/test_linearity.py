@@ -12,17 +12,10 @@ from experiments.linearity import program as linearity
 from experiments.running import study
 from negjax.inputs.encoding import encode
 from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
 from tests.support.block_shapes import tiny
-from tests.support.tiny_runs import (
-    FLAGFILES,
-    PROMPTS,
-    arguments,
-    columns,
-    parse,
-    summary,
-    write_inputs,
-)
+from tests.support.pages import Page
+from tests.support.places import FLAGFILES
+from tests.support.tiny_runs import PROMPTS, arguments, columns, parse, summary, write_inputs
 
 pytestmark = pytest.mark.usefixtures("restored_flags")
 

@@ -18,11 +18,12 @@ from negjax import mceval8k
 from negjax.mceval8k.files import Row
 from negjax.mceval8k.identity import LEVELS, overlap
 from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
 from tests.support.made_up_mceval8k import write_benchmark
+from tests.support.pages import Page
+from tests.support.places import ROOT
 from tests.support.shared_data import MCEVAL8K
 
-DOCS = Path(__file__).parents[2] / "docs" / "mceval8k_leaks.md"
+DOCS = ROOT / "docs" / "mceval8k_leaks.md"
 
 
 TITLE = "How much of MCEval8K's test a probe has already seen"

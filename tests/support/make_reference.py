@@ -1,4 +1,4 @@
-"""The page of all public names: `python -m tests.support.make_reference` writes docs/reference.md."""
+"""Makes docs/reference.md, all public names: `python -m tests.support.make_reference`."""
 
 import inspect
 import re
@@ -12,8 +12,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference.md"
 PACKAGES = (negjax, control, mceval8k, skills)
 HEAD = """# Reference
 
-Every public name, with the first sentence of its documentation; `help(name)` says the rest: shapes, units, errors, sources.
-`python -m tests.support.make_reference` writes this page.
+Every public name, with the first sentence of its documentation; `help(name)` says the rest: shapes,
+units, errors, sources. `python -m tests.support.make_reference` writes this page.
 """
 
 
@@ -32,7 +32,9 @@ def _section(package: ModuleType) -> str:
 def _row(name: str, member: object) -> str:
     shown = f"{name}({_arguments(member)})" if callable(member) else name
     told = inspect.getdoc(member) if callable(member) or inspect.ismodule(member) else None
-    sentence = re.split(r"(?<=[.])\s|\n\n", (told or f"A constant of type {type(member).__name__}.").strip())[0].replace("\n", " ")
+    sentence = re.split(
+        r"(?<=[.])\s|\n\n", (told or f"A constant of type {type(member).__name__}.").strip()
+    )[0].replace("\n", " ")
     return f"| `{shown}` | {sentence.replace('|', chr(92) + '|')} |"
 
 

@@ -14,13 +14,10 @@ from experiments.reporting.figures import Picture
 from negjax.model.language_model import LanguageModel
 from negjax.storage import store
 from negjax.weights.saving import save_pretrained
+from tests.support.pages import PNG
 
-ROOT = Path(__file__).parents[2]
-FLAGFILES = ROOT / "experiments" / "flagfiles"
 PROMPTS = [f"w{i} w{i + 1} w{i + 2}" for i in range(2, 14)]
 ANSWERS = [f"w{i}" for i in range(5, 17)]
-
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def undraw(patch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,6 @@
 import csv
 import json
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +26,11 @@ from experiments.reporting.figures import Picture
 from experiments.reporting.report import Failure, html_page
 from experiments.running import study
 from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
 from tests.support.hostile_text import ALL_OF_THEM, HOSTILE, unseen
 from tests.support.made_up_facts import NAMES, facts
-from tests.support.tiny_runs import ROOT, parse
+from tests.support.pages import Page
+from tests.support.processes import command, started
+from tests.support.tiny_runs import parse
 
 pytestmark = pytest.mark.usefixtures("restored_flags")
 
@@ -141,19 +139,8 @@ def trained_statements(output: Path) -> list[Statement]:
 
 
 def test_a_killed_run_continues_to_the_same_losses(text: Path, whole: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.pretrain_bert", *arguments(text, tmp_path)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 400
-    while time.monotonic() < deadline and process.poll() is None:
-        progress = tmp_path / store.PROGRESS
-        if progress.exists() and len(json.loads(progress.read_text())["seconds"]) >= 2:
-            break
-        time.sleep(0.005)
+    run = command("pretrain_bert", *arguments(text, tmp_path))
+    process = started(run, tmp_path, groups=2)
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL

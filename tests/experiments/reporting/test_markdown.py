@@ -21,8 +21,8 @@ from experiments.reporting.report import (
     html_page,
 )
 from experiments.reporting.tables import Table, columns
-from tests.experiments.reporting.test_report import Page
 from tests.support.hostile_text import ALL_OF_THEM, HOSTILE, unseen
+from tests.support.pages import Page
 
 PICTURE = Picture(b"<svg/>", b"")
 

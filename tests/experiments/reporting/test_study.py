@@ -1,7 +1,7 @@
 """Statistics of a study, against slow versions written out by hand."""
 
 import math
-import statistics as reference
+import statistics as plain
 
 import numpy as np
 import pytest
@@ -17,6 +17,11 @@ sixteenths = st.integers(-160, 160).map(lambda k: k / 16)
 vectors = st.lists(sixteenths, min_size=1, max_size=30).map(np.asarray)
 
 
+def fits(slope: np.ndarray, pearson: np.ndarray, largest_change: np.ndarray) -> statistics.Fits:
+    """Lines through 20 points."""
+    return statistics.Fits(points=20, slope=slope, pearson=pearson, largest_change=largest_change)
+
+
 @given(st.lists(st.tuples(sixteenths, sixteenths), min_size=1, max_size=30))
 def test_agreement_is_what_its_words_say(pairs: list[tuple[float, float]]) -> None:
     prediction, slope = (np.asarray(side) for side in zip(*pairs, strict=True))
@@ -30,7 +35,7 @@ def test_agreement_is_what_its_words_say(pairs: list[tuple[float, float]]) -> No
     if size < 2 or len(set(prediction)) == 1 or len(set(slope)) == 1:
         assert found.pearson is None
     else:
-        expected = reference.correlation(prediction.tolist(), slope.tolist())
+        expected = plain.correlation(prediction.tolist(), slope.tolist())
         assert found.pearson == pytest.approx(expected, abs=1e-9)
 
 
@@ -45,7 +50,7 @@ def test_shares_count_neurons(slope: np.ndarray, seed: int) -> None:
     assert found.positive == pytest.approx(sum(s > 0 for s in slope) / slope.size)
     assert found.negative == pytest.approx(sum(s < 0 for s in slope) / slope.size)
     assert found.pearson is not None
-    assert found.pearson["0.5"] == pytest.approx(reference.median(map(abs, pearson)))
+    assert found.pearson["0.5"] == pytest.approx(plain.median(map(abs, pearson)))
 
 
 def test_two_points_have_no_linearity_to_tell() -> None:
@@ -56,19 +61,16 @@ def test_two_points_have_no_linearity_to_tell() -> None:
 
 def test_no_neurons_have_no_shares() -> None:
     empty = np.empty(0)
-    found = statistics.range_statistics(2.0, 20, empty, empty, empty, empty, {"cg": empty})
-    assert found.every == statistics.Shares(0, None, None, None, None, None)
-    assert found.predictions["cg"] == statistics.Agreement(0, None, None, None, None)
+    found = statistics.range_statistics(2.0, fits(empty, empty, empty), empty, {"cg": empty})
+    assert list(vars(found.every).values()) == [0, *[None] * 5]
+    assert list(vars(found.predictions["cg"]).values()) == [0, *[None] * 4]
 
 
 def test_neurons_within_the_noise_are_left_out_of_the_second_shares_alone() -> None:
     change = np.asarray([1.0, 2.0, 3.0, 4.0])
     found = statistics.range_statistics(
         2.0,
-        20,
-        np.asarray([1.0, -1.0, 1.0, 1.0]),
-        np.asarray([0.2, 0.96, 0.999, -0.96]),
-        change,
+        fits(np.asarray([1.0, -1.0, 1.0, 1.0]), np.asarray([0.2, 0.96, 0.999, -0.96]), change),
         np.asarray([1.5, 1.5, 3.0, 4.5]),
         {"cg": np.asarray([1.0, 1.0, 1.0, 1.0])},
     )
@@ -87,7 +89,7 @@ def test_one_unresolved_neuron_does_not_rule_the_resolved_ones_agreement() -> No
     change = np.abs(slope)
     error = np.asarray([0.0, 0.0, 0.0, 40.0])
     found = statistics.range_statistics(
-        2.0, 20, slope, np.ones(4), change, np.zeros(4), told, error=error
+        2.0, fits(slope, np.ones(4), change), np.zeros(4), told, error=error
     )
     assert (found.within_noise, found.within_error) == (0, 1)
     every, resolved = found.predictions["neurgrad"], found.resolved_predictions["neurgrad"]
@@ -111,7 +113,7 @@ def test_a_series_of_a_wide_range_does_not_resolve_a_narrow_one_where_the_curve_
     noise = np.full(2, 1e-9)
     for r, hidden in ((0.5, 1), (10.0, 0)):
         change = np.asarray([largest[r], 1e-3 * r])
-        found = statistics.range_statistics(r, 20, change, np.ones(2), change, noise, {}, error)
+        found = statistics.range_statistics(r, fits(change, np.ones(2), change), noise, {}, error)
         assert (found.within_noise, found.within_error) == (0, hidden)
         assert found.resolved.neurons == 2 - hidden
 
@@ -156,7 +158,7 @@ def test_layers_are_taken_apart(values: np.ndarray, seed: int) -> None:
             assert np.isnan(bands[number]).all()
             assert math.isnan(positive[number])
             continue
-        assert bands[number] == pytest.approx([min(own), reference.median(own), max(own)])
+        assert bands[number] == pytest.approx([min(own), plain.median(own), max(own)])
         assert positive[number] == pytest.approx(sum(v > 0 for v in own) / len(own))
 
 
@@ -174,7 +176,7 @@ def test_two_measurements_are_compared_neuron_by_neuron() -> None:
     shifts = np.asarray([-2.0, -1.0, 1.0, 2.0])
     second = np.asarray([2.0, 1.0, 1e-9])[:, None] * shifts
     first = second + np.asarray([0.1, 0.0, 0.0])[:, None] * np.asarray([0, 0, 1, 0])
-    found = statistics.pairs(shifts, first, second)
+    found = statistics.paired(shifts, first, second)
     np.testing.assert_allclose(found.difference, [0.1, 0, 0], atol=1e-12)
     np.testing.assert_allclose(found.extent, [8, 4, 4e-9])
     compared = statistics.comparison(found, np.full(3, 1e-3))

@@ -97,6 +97,8 @@ def test_conditions() -> None:
     yes, items, table = blocks(body, a=True, b=False, n=1)
     assert (yes, items) == (Paragraph("Yes 1."), Bullets(["yes"])) and isinstance(table, Table)
     assert blocks(body, a=False, b=True, n=1) == [Paragraph("No."), Bullets(["no"])]
+    lead = "# Title\n\n?a First {n}.\n\n?!a {missing}.\n\n?a Last."
+    assert templates.document(lead, Contents(values={"a": True, "n": 1})).lead == "First 1. Last."
 
 
 STUDIES = sorted(Path("experiments").glob("*/report.md"))

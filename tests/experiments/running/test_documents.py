@@ -19,7 +19,7 @@ from experiments.running import documents, study
 from negjax.storage import store
 from negjax.storage.store import RunFolder
 from negjax.storage.whole_files import read_json, write_json
-from tests.support.tiny_runs import PNG
+from tests.support.pages import PNG
 
 TABLES = {store.NEURONS: pa.table({"x": [1]}), store.PROMPTS: pa.table({"y": ["a"]})}
 

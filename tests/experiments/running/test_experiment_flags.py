@@ -18,7 +18,8 @@ from experiments.skills_efficiency import program as skills_efficiency
 from experiments.skills_flexibility import program as skills_flexibility
 from experiments.skills_interdependency import program as skills_interdependency
 from experiments.skills_robustness import program as skills_robustness
-from tests.support.tiny_runs import FLAGFILES, parse
+from tests.support.places import FLAGFILES
+from tests.support.tiny_runs import parse
 
 EXPERIMENTS = (
     *(linearity, neg_map, estimators, multi_neuron, control, pretrain_bert_job),
@@ -29,6 +30,7 @@ MODULES = [
     "experiments.running.common",
     "experiments.inputs.curves",
     "experiments.running.pages",
+    "experiments.inputs.facts",
     "experiments.inputs.probe_flags",
     "experiments.skill_studies.inputs",
     "experiments.skill_studies.transfer",

@@ -17,6 +17,7 @@ from matplotlib.text import Text
 from pyarrow import parquet
 
 from experiments.compare import program as compare
+from experiments.compare import report as compare_report
 from experiments.control import program as control
 from experiments.estimators import program as estimators
 from experiments.inputs import facts
@@ -28,24 +29,24 @@ from experiments.reporting.escaping import storable
 from experiments.reporting.figures import Picture
 from experiments.running import study
 from negjax.storage import store
-from tests.experiments.reporting.test_report import PNG, Page
 from tests.support.hostile_text import ALL_OF_THEM, SHORT, unseen
+from tests.support.pages import PNG, Page
 from tests.support.sharp_models import sharp
 from tests.support.tiny_runs import arguments, parse, summary, undraw, write_inputs
 
 EXPERIMENTS: dict[str, tuple[Callable[[], int], list[str]]] = {
     "linearity": (functools.partial(study.run, linearity.prepare), ["--neurons=4", "--range=2"]),
-    "neg_map": (neg_map.main, ["--shifts=-1,1"]),
+    "neg_map": (functools.partial(study.run, neg_map.prepare), ["--shifts=-1,1"]),
     "estimators": (
-        estimators.main,
+        functools.partial(study.run, estimators.prepare),
         ["--neurons=4", "--range=2", "--doses=1", "--methods=cg,neurgrad", "--top=3"],
     ),
     "multi_neuron": (
-        multi_neuron.main,
+        functools.partial(study.run, multi_neuron.prepare),
         ["--largest=4", "--magnitudes=1,2", "--choices=random,top", "--draws=1"],
     ),
     "control": (
-        control.main,
+        functools.partial(study.run, control.prepare),
         ["--parts=turning", "--counts=2", "--volumes=1", "--ratios=1"],
     ),
 }
@@ -154,9 +155,9 @@ def test_numbers_that_are_none_lose_no_run(
     for name, why in about.get("figures_not_drawn", {}).items():
         assert f"figure {name!r} could not be drawn" in said
         assert f"This figure could not be drawn: {why}" in page.text
-    if run.name in compare.KINDS:
+    if run.name in compare_report.KINDS:
         # What is null there is no figure.
-        assert "None" not in compare.markdown(compare.read_runs([str(run)]))
+        assert "None" not in compare_report.comparison(compare.read_runs([str(run)]))
 
 
 def _array(arrays: zarr.Group, name: str) -> zarr.Array:

@@ -11,7 +11,8 @@ from experiments.reporting.figures import Picture
 from experiments.reporting.templates import Contents
 from experiments.running import pages, study
 from experiments.running.study import Findings, Finished, Report, Study
-from tests.support.tiny_runs import PNG, parse
+from tests.support.pages import PNG
+from tests.support.tiny_runs import parse
 
 pytestmark = pytest.mark.usefixtures("restored_flags")
 
