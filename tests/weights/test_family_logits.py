@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from negjax.storage.given_files import read_json
 from negjax.weights.conversion import abstract_model, to_parameters
 from negjax.weights.families import family_of
-from negjax.weights.formats.safetensors_files import read_directory, read_json
+from negjax.weights.formats.safetensors_files import read_directory
 from tests.support.reference import reference_logits
 
 FOLDER = Path(__file__).parents[1] / "golden" / "families"
