@@ -81,7 +81,8 @@ def of_flag(flag: flags.FlagHolder[Any]) -> Iterator[None]:
         said = told(error)
         if isinstance(error, OSError) and error.strerror and error.filename is None:
             said = error.strerror
-        text = f"{name}={flag.value}: {said}" if flag.present else said
+        value = ",".join(flag.value) if isinstance(flag.value, list) else flag.value
+        text = f"{name}={value}: {said}" if flag.present else said
         raise _same_kind(error)(text) from error
 
 

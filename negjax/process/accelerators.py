@@ -37,7 +37,7 @@ def check_started() -> None:
     except (RuntimeError, AssertionError) as error:
         # Of a platform that has a name and no plugin, JAX fails an assertion without a word.
         told = str(error).strip().partition("\n")[0] or "no such device was found"
-        asked = os.environ.get("JAX_PLATFORMS") or jax.config.jax_platforms  # type: ignore[attr-defined]
+        asked = os.environ.get("JAX_PLATFORMS") or jax.config.values["jax_platforms"]
         if asked:
             remedy = (
                 f"JAX_PLATFORMS is {asked!r}: set JAX_PLATFORMS=cpu or unset it, or install the "

@@ -26,6 +26,11 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         partial.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file of these bytes, as `write_whole` does."""
+    write_whole(path, lambda out: out.write(data))
+
+
 def remove_partial(path: Path, arrays: str) -> None:
     """Removes what killed processes left of files that they were writing in a run's folder.
 
@@ -41,7 +46,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
     # Halves of surrogate pairs have no bytes in UTF-8, but a spelling in JSON.
     text = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
-    write_whole(path, lambda out: out.write(f"{text}\n".encode()))
+    write_bytes(path, f"{text}\n".encode())
 
 
 def finite_json(value: Mapping[str, Any]) -> dict[str, Any]:

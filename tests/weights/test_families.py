@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -18,6 +17,7 @@ from negjax.weights.conversion import parameter_shapes, to_parameters, to_tensor
 from negjax.weights.families import FAMILIES, family_of
 from negjax.weights.families.llama_variants import VARIANTS
 from negjax.weights.formats.safetensors_files import read_directory
+from tests.support.places import STORED
 from tests.support.published_configs import (
     BERT,
     GPT2,
@@ -29,7 +29,7 @@ from tests.support.published_configs import (
 from tests.support.tiny_models import LLAMA, as_source, assert_equal, leaves, random_parameters
 
 FLOAT32 = jnp.dtype("float32")
-GOLDEN = Path(__file__).parents[1] / "golden" / "families"
+GOLDEN = STORED / "families"
 CASES = sorted(path.name for path in GOLDEN.iterdir())
 
 

@@ -16,9 +16,8 @@ from negjax.mceval8k.catalogue import HUB_ID
 from negjax.mceval8k.files import ROOT_VARIABLE
 from negjax.process.quiet import transformers
 from tests.support.made_up_facts import NAMES, PLACES, facts
+from tests.support.places import ROOT
 from tests.support.shared_data import MCEVAL8K
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from experiments.running import command_line, common, messages, program_cache
 from negjax.errors import Argument, ArgumentError, Message
 from negjax.process import accelerators
 from negjax.storage import store, whole_files
-from tests.experiments.running.test_program_ends import ended, failing
+from tests.support.processes import ended, failing
 from tests.support.tiny_runs import parse
 
 SPECS = {"x": store.ArraySpec((1,), "float64", ("item",), "a number")}
@@ -44,7 +44,7 @@ def test_flag_files_of_whatever_editor(mark: bytes, line: str, first: str, tmp_p
     file = tmp_path / "run.flags"
     file.write_bytes(mark + line.join([first, "--nodes=5", "--model=a b", ""]).encode())
     assert command_line.parse(["program", f"--flagfile={file}"]) == ["program"]
-    assert curves._NODES.value == 5
+    assert curves.FLAGS["nodes"].value == 5
     assert flags.FLAGS["model"].value == "a b"
 
 
@@ -327,7 +327,7 @@ def test_the_cache_of_a_program_is_mended(
     entry.write_bytes(b"x")
     if not flags.FLAGS.is_parsed():
         flags.FLAGS(["test"])
-    before = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    before = jax.config.values["jax_compilation_cache_dir"]
     try:
         with flagsaver.flagsaver(compilation_cache=str(tmp_path)):
             assert common._guarded(program, []) == 0
