@@ -73,8 +73,8 @@ def integrated_gradients(
             scales = _buffers(scale, plan.buffer, 0)
             return run.split, passed, layers, scales, output, plan.chunk
 
-        fitting = run.fitting(_integrated, plan.smaller(), arguments)
-        return np.asarray(run(_integrated, *arguments(fitting))) / steps
+        smaller = run.largest_fitting(_integrated, plan.smaller(), arguments)
+        return np.asarray(run(_integrated, *arguments(smaller))) / steps
 
     batches = run_batches(lm, probes, plan.batches, kernel, steps=STEPS, budget_bytes=budget_bytes)
     result: np.ndarray = in_order(lm, len(probes), batches, ["an integrated gradient"])

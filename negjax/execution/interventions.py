@@ -270,7 +270,7 @@ def _run_rows(
         padded = [np.pad(f, fill, constant_values=v) for f, v in zip(fields, padding, strict=True)]
         return run.split, passed, Rows(*map(jnp.asarray, padded)), site, plan.chunk
 
-    plan = run.fitting(kernel.measure, plan.smaller(), arguments)
+    plan = run.largest_fitting(kernel.measure, plan.smaller(), arguments)
     parts = []
     for start in range(0, order.shape[1], plan.buffer):
         found = run(kernel.measure, *arguments(plan, start))

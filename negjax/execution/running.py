@@ -91,7 +91,7 @@ class Run:
         with self.lm.numerics():
             return program(self.lm.graphdef, self.lm.params, *arguments)
 
-    def fitting(
+    def largest_fitting(
         self, program: Program, sizes: Iterable[Size], arguments: Callable[[Size], Sequence[Any]]
     ) -> Size:
         """The first of some sizes with which a program keeps to the budget; or the last.

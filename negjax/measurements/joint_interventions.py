@@ -128,7 +128,7 @@ def joint(
         def largest(most: int) -> _Call:
             return max(calls(most), key=lambda call: call.rows)
 
-        most = run.fitting(_replay, plan.smaller(), lambda most: arguments(largest(most)))
+        most = run.largest_fitting(_replay, plan.smaller(), lambda most: arguments(largest(most)))
         found: list[np.ndarray] = []
         for call in calls(most):
             leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(run(_replay, *arguments(call)))]

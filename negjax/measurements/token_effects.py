@@ -70,7 +70,7 @@ def effects(
             rows = batching.bucket_count(len(some))
             return split.suffix, prefix, filled_up(some, rows), chosen
 
-        chunk = run.fitting(_effects, batching.smaller_buckets(largest), arguments)
+        chunk = run.largest_fitting(_effects, batching.smaller_buckets(largest), arguments)
         parts = [
             np.asarray(run(_effects, *arguments(chunk, start)))[: len(own) - start]
             for start in range(0, len(own), chunk)

@@ -248,5 +248,5 @@ def test_sizes_are_tried_until_one_fits(each, fixed, chosen):
     split = split_probes(lm.config, tokens_of(lm, 1, 4), np.asarray([0]))
     run = Run(lm=lm, batch=Planned(np.arange(1), 1, 60), split=split, budget_bytes=100)
     program = Pretended(each, fixed)
-    found = run.fitting(program, smaller_buckets(8), lambda rows: (np.zeros(rows),))
+    found = run.largest_fitting(program, smaller_buckets(8), lambda rows: (np.zeros(rows),))
     assert found == chosen and program.ran == []

@@ -252,8 +252,8 @@ def test_chunks_and_batches(shape, clamp, monkeypatch):
         assert np.abs(turned - values[[2, 0]]).max() < 5e-6 * np.abs(values).max()
     sizes = sizes_of(lm, probes, steps=STEPS)
     small = max(2 * sizes.prefix_bytes, 8 * sizes.active_row_bytes, 24 * 4 * 60)
-    tight = joint_interventions._plan(lm, probes, 11, small)
-    assert tight.most < 12 and len(tight.batches) == 3
+    plan = joint_interventions._plan(lm, probes, 11, small)
+    assert plan.most < 12 and len(plan.batches) == 3
     for values, tight in zip(expected, found(budget_bytes=small), strict=True):
         assert error(tight, values) < 5e-6
     monkeypatch.setattr("negjax.execution.interventions.CHUNK_TOKENS", 3 * sizes.suffix)
