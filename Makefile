@@ -33,7 +33,7 @@ test-torch: $(VENV)/.installed-torch
 	$(BIN)/python -m pytest tests/torch
 
 bench: $(VENV)/.installed-torch
-	$(BIN)/python -m experiments.bench --notes=docs/benchmarks.md
+	$(BIN)/python -m experiments.bench --page=docs/benchmarks.md
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .

@@ -23,16 +23,8 @@ from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.model.transformer import linearise
 from negjax.records import readable
-from negjax.replay.suffixes import (
-    CommonHead,
-    Prefix,
-    Suffix,
-    no_shift,
-    pull_back,
-    replay_suffix,
-    run,
-    take_scored,
-)
+from negjax.replay.shifted_suffixes import no_shift, pull_back, replay_suffix
+from negjax.replay.suffixes import CommonHead, Prefix, Suffix, run, take_scored
 from negjax.replay.targets import Output, target_derivatives
 
 # Where few programs are wanted: length buckets an octave, and tokens of a batch. More would fill
