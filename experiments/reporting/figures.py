@@ -120,7 +120,8 @@ def scatter(axes: Axes, x: np.ndarray, y: np.ndarray) -> matplotlib.collections.
         gridsize=46,
         extent=(-edge, edge, -edge, edge),
         mincnt=1,
-        norm=LogNorm(vmin=1),
+        # Of no point the highest count would be 0, below the lowest.
+        norm=LogNorm(vmin=1, vmax=None if x.size else 1),
         linewidths=0.1,
         cmap="viridis_r",
     )
