@@ -154,7 +154,8 @@ class NeuronSets:
     @property
     def sizes(self) -> np.ndarray:
         """[R], neurons of each set."""
-        return self.used.sum(1)
+        result: np.ndarray = self.used.sum(1)
+        return result
 
     def dense(self) -> np.ndarray:
         """The values as [R, L, F], 0 elsewhere."""

@@ -212,7 +212,7 @@ def _language(where: str, spec: TaskSpec, record: Mapping[str, Any]) -> str | No
         raise ValueError(
             f"{where}: {spec.language} is {_short(value)}; expected one of {', '.join(LANGUAGES)}"
         )
-    return value
+    return str(value)
 
 
 def _short(value: object) -> str:

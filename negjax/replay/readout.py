@@ -147,9 +147,11 @@ def read_rows(
                     sums, logits[:, :, 0], higher[:, :, 0], own._replace(mean_change=mean), start
                 )
             new = _Sums(higher, total, jnp.where(inside, found, sums.picked), spread)
-            return jax.tree.map(lambda old, x: put(old, x, i * chunk, 1), every, new)
+            result: _Sums = jax.tree.map(lambda old, x: put(old, x, i * chunk, 1), every, new)
+            return result
 
-        return jax.lax.fori_loop(0, chunks, add_chunk, sums)
+        result: _Sums = jax.lax.fori_loop(0, chunks, add_chunk, sums)
+        return result
 
     zeros = jnp.zeros((p, r, m), resid.dtype)
     picked = jnp.zeros((p, r, m, targets.shape[1]), resid.dtype)

@@ -81,14 +81,15 @@ class Pass(NamedTuple):
     """[P, 1, S, D], last residuals of the suffix."""
 
 
-def stacked_blocks(model: Transformer) -> tuple[nnx.GraphDef, nnx.State]:
+def stacked_blocks(model: Transformer) -> tuple[nnx.GraphDef[Any], nnx.State[Any, Any]]:
     """Structure of one block, and all layers' parameters with a leading axis L."""
     return nnx.split(model.blocks)
 
 
-def block_at(graphdef: nnx.GraphDef, params: nnx.State, layer: Any) -> Block:
+def block_at(graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], layer: Any) -> Block:
     """Block number `layer`, which may be traced."""
-    return nnx.merge(graphdef, jax.tree.map(lambda leaf: leaf[layer], params))
+    result: Block = nnx.merge(graphdef, jax.tree.map(lambda leaf: leaf[layer], params))
+    return result
 
 
 def run_head(model: Transformer, tokens: jax.Array, mask: jax.Array) -> CommonHead:
@@ -100,7 +101,7 @@ def run_head(model: Transformer, tokens: jax.Array, mask: jax.Array) -> CommonHe
     graphdef, params = stacked_blocks(model)
     where = Where(jnp.arange(len(tokens))[None], mask[None], None)
 
-    def step(resid: jax.Array, layer_params: nnx.State) -> tuple[jax.Array, KeysValues]:
+    def step(resid: jax.Array, layer_params: nnx.State[Any, Any]) -> tuple[jax.Array, KeysValues]:
         block = nnx.merge(graphdef, layer_params)
         mid, own = block.attend(resid, where, None)
         after = block.finish(mid, block.feed_forward(mid)[0])

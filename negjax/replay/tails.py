@@ -77,7 +77,7 @@ def held_bytes(config: ModelConfig, dtype: jnp.dtype) -> int:
     entries = 2 * len(_starts(config.vocab_size)) * config.width**2
     if dtype != jnp.float32:
         entries += config.vocab_size * config.width  # of the embedding, in float32
-    return entries * jnp.dtype(jnp.float32).itemsize
+    return int(entries * jnp.dtype(jnp.float32).itemsize)
 
 
 def _starts(vocab: int) -> list[int]:

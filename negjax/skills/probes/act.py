@@ -99,7 +99,8 @@ class ActProbe(FittedProbe):
         for node, (left, right) in enumerate(zip(*halve(self.labels), strict=True)):
             here = (possible == (left | right)).all(1)
             possible[here] = np.where(to_right[here, node, None], right, left)
-        return possible.argmax(1)
+        result: np.ndarray = possible.argmax(1)
+        return result
 
     def _rightward(self, activations: ArrayLike) -> np.ndarray:
         """[B, nodes · k], +1 for a vote for the right half, −1 for the left."""

@@ -40,7 +40,8 @@ class LMProbProbe(FittedProbe):
         if not np.isfinite(array).all():
             row = np.argwhere(~np.isfinite(array))[0, 0]
             raise ValueError(f"probabilities of prompt {row} are {array[row].tolist()}")
-        return array.argmax(1)
+        result: np.ndarray = array.argmax(1)
+        return result
 
 
 @readable

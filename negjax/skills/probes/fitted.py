@@ -166,4 +166,5 @@ class ScoreProbe(FittedProbe):
         """[B, K, k], of the probe's own neurons' scores [B, K, k]."""
 
     def _decide(self, votes: np.ndarray) -> np.ndarray:
-        return votes.sum(-1).argmax(1)
+        result: np.ndarray = votes.sum(-1).argmax(1)
+        return result

@@ -101,7 +101,8 @@ class ForestProbe(FittedProbe):
             # What scikit-learn compares: features as float32, thresholds as float64.
             smaller = answer_bt.astype(np.float32) <= self.threshold[node_bt]
             node_bt = np.where(smaller, self.left[node_bt], self.right[node_bt])
-        return self.share[node_bt].transpose(0, 2, 1)
+        result: np.ndarray = self.share[node_bt].transpose(0, 2, 1)
+        return result
 
 
 @readable
@@ -187,7 +188,8 @@ def score_features(scores: np.ndarray) -> np.ndarray:
         )
     if scores.shape[1] == 2:
         return (scores[:, 0] > scores[:, 1]).astype(np.uint8)
-    return scores.argmax(1).astype(np.uint8)
+    result: np.ndarray = scores.argmax(1).astype(np.uint8)
+    return result
 
 
 def _decide(votes: np.ndarray) -> np.ndarray:
@@ -196,7 +198,8 @@ def _decide(votes: np.ndarray) -> np.ndarray:
     # Tree by tree, as scikit-learn adds them in one thread: the order decides the last bit.
     for tree in range(votes.shape[2]):
         total += votes[..., tree]
-    return (total / votes.shape[2]).argmax(1)
+    result: np.ndarray = (total / votes.shape[2]).argmax(1)
+    return result
 
 
 def _as_arrays(forest: Any, labels: int, total: int, of_scores: bool) -> ForestProbe:

@@ -42,10 +42,14 @@ class LinearProbe(ScoreProbe):
     of the penalty's strength: at most `Linear.tolerance`, unless the solver stopped before."""
 
     def _label_votes(self, chosen: np.ndarray) -> np.ndarray:
-        return np.einsum("bjn,kjn->bkn", np.sign(chosen).astype(np.float32), self.weight)
+        result: np.ndarray = np.einsum(
+            "bjn,kjn->bkn", np.sign(chosen).astype(np.float32), self.weight
+        )
+        return result
 
     def _decide(self, votes: np.ndarray) -> np.ndarray:
-        return (votes.sum(-1) + self.bias).argmax(1)
+        result: np.ndarray = (votes.sum(-1) + self.bias).argmax(1)
+        return result
 
 
 MOST_STAGES = 10_000

@@ -51,7 +51,8 @@ class MagnProbe(ScoreProbe):
         It adds scores up, so their codes do not give it.
         """
         array = check_scores(scores, labels=self.labels, total=self.total)[..., self.neurons]
-        return (array.astype(np.float64) * self.polarity).sum(-1).argmax(1)
+        result: np.ndarray = (array.astype(np.float64) * self.polarity).sum(-1).argmax(1)
+        return result
 
 
 Made = TypeVar("Made", PolarProbe, MagnProbe)

@@ -114,11 +114,13 @@ def solve(
 
     def loss(weights: Weights) -> jax.Array:
         z = x @ weights.weight.T + weights.bias
-        return optax.losses.softmax_cross_entropy_with_integer_labels(z, gold).mean()
+        result: jax.Array = optax.losses.softmax_cross_entropy_with_integer_labels(z, gold).mean()
+        return result
 
     def gradient(weights: Weights) -> Weights:
         found = jax.grad(loss)(weights)
-        return found._replace(weight=found.weight + penalty.l2 * weights.weight)
+        result: Weights = found._replace(weight=found.weight + penalty.l2 * weights.weight)
+        return result
 
     def proximal(weights: Weights) -> Weights:
         size = jnp.maximum(jnp.abs(weights.weight) - step * penalty.l1, 0)
