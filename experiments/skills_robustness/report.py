@@ -109,7 +109,7 @@ def _section(
     contents = Contents(
         values={
             "verdicts": [
-                f"{PROBES[p]}: the loss is {t.explanation}: {t.verdict}."
+                f"{PROBES[p]}: the loss is {t.explanation}; {t.verdict}."
                 for p, t in transfers.items()
             ],
             "mean": f", mean over {len(tasks)} tasks, of the ways that all were asked in"
