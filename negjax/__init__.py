@@ -3,6 +3,7 @@
 Neuron empirical gradients (NEG) and NeurGrad of language models (Zhao, Jiang, Yoshinaga; ACL 2025;
 arXiv 2412.18053) in JAX: exact interventions and gradients for every neuron.
 
+    negjax.configure_process()                                   # first, where there is a GPU
     lm = negjax.load("smollm2-135m-instruct")
     probes = negjax.encode(lm, ["The capital of France is"], ["Paris"])
     gradients = negjax.neurgrad(lm, probes)                      # every neuron, one pass
@@ -25,6 +26,7 @@ from negjax.measurements.second_order import Curvature, curvature, linear_range
 from negjax.measurements.sweeps import Sweep, sweep
 from negjax.measurements.token_effects import effects
 from negjax.model.language_model import LanguageModel
+from negjax.process.configuration import configure_process
 from negjax.process.notices import Notice
 from negjax.weights.loading import load
 
@@ -46,6 +48,7 @@ __all__ = [
     "Sweep",
     "Turned",
     "all_neurons",
+    "configure_process",
     "curvature",
     "edit",
     "effects",

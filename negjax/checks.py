@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from negjax.errors import Argument, ArgumentError
+
 Kind = TypeVar("Kind")
 
 # Characters of a wrong value that an error shows.
@@ -24,11 +26,13 @@ def real_numbers(value: object, name: str) -> np.ndarray:
     """A number or an array of numbers, as float64 of the same shape.
 
     Raises:
-        ValueError: it is something else: text, None, truth values, complex or ragged numbers.
+        ArgumentError: it is something else: text, None, truth values, complex or ragged numbers.
     """
     array = as_array(value)
     if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
-        raise ValueError(f"{name} is {shown(value)}, expected a number or an array of numbers")
+        raise ArgumentError(
+            Argument(name), f" is {shown(value)}, expected a number or an array of numbers"
+        )
     return array.astype(np.float64)
 
 
@@ -44,7 +48,7 @@ def real_number(
     """One finite number within bounds; `above` and `below` are excluded, the others included.
 
     Raises:
-        ValueError: it is something else, several, not finite, or out of bounds.
+        ArgumentError: it is something else, several, not finite, or out of bounds.
     """
     array = as_array(value)
     is_number = jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(
@@ -66,7 +70,7 @@ def real_number(
             expected = "a positive number, and a finite one"
         if told == ["above 0", "below 1"]:
             expected = "a share between 0 and 1"
-        raise ValueError(f"{name} is {shown(value)}, expected {expected}")
+        raise ArgumentError(Argument(name), f" is {shown(value)}, expected {expected}")
     return found
 
 
@@ -74,7 +78,7 @@ def finite_in(values: object, name: str, dtype: jnp.dtype) -> np.ndarray:
     """Numbers of any shape in a floating dtype, all of them finite there.
 
     Raises:
-        ValueError: what is no number, is not finite, or is too large for the dtype.
+        ArgumentError: what is no number, is not finite, or is too large for the dtype.
     """
     given = real_numbers(values, name)
     with np.errstate(over="ignore"):
@@ -82,7 +86,7 @@ def finite_in(values: object, name: str, dtype: jnp.dtype) -> np.ndarray:
     wrong = given[~np.isfinite(found)]
     if wrong.size:
         why = f", which {np.dtype(dtype).name} cannot hold" if np.isfinite(wrong[0]) else ""
-        raise ValueError(f"{name} holds {wrong[0]:g}{why}: expected finite numbers")
+        raise ArgumentError(Argument(name), f" holds {wrong[0]:g}{why}: expected finite numbers")
     return found
 
 
@@ -90,12 +94,13 @@ def shift_list(value: object, name: str, dtype: jnp.dtype) -> np.ndarray:
     """Shifts [X], X ≥ 1, in a model's compute dtype.
 
     Raises:
-        ValueError: no numbers, not one axis of them, or one that is not finite in the dtype.
+        ArgumentError: no numbers, not one axis of them, or one that is not finite in the dtype.
     """
     given = real_numbers(value, name)
     if given.ndim != 1 or not given.size:
-        raise ValueError(
-            f"{name} is {shown(value)}, expected a list of finite numbers [X], one or more"
+        raise ArgumentError(
+            Argument(name),
+            f" is {shown(value)}, expected a list of finite numbers [X], one or more",
         )
     return finite_in(value, name, dtype)
 
@@ -104,12 +109,12 @@ def whole_number(value: object, name: str, least: int, most: int = MOST_WHOLE) -
     """A whole number from `least` to `most`.
 
     Raises:
-        ValueError: it is something else, or out of bounds.
+        ArgumentError: it is something else, or out of bounds.
     """
     if not is_whole(value) or not least <= value <= most:
         limit = "" if most == MOST_WHOLE else f", {most} at most"
-        raise ValueError(
-            f"{name} is {shown(value)}, expected a whole number, {least} or more{limit}"
+        raise ArgumentError(
+            Argument(name), f" is {shown(value)}, expected a whole number, {least} or more{limit}"
         )
     return int(value)
 
@@ -126,11 +131,11 @@ def integers(value: object, name: str, expected: str) -> np.ndarray:
         expected: what the error says should have been given.
 
     Raises:
-        ValueError: anything else: floats, truth values, text, None, ragged lists.
+        ArgumentError: anything else: floats, truth values, text, None, ragged lists.
     """
     array = as_array(value)
     if not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"{name} are {described(value)}, expected {expected}")
+        raise ArgumentError(Argument(name), f" are {described(value)}, expected {expected}")
     return array
 
 
@@ -138,11 +143,13 @@ def truths(value: object, name: str) -> np.ndarray:
     """An array of truth values.
 
     Raises:
-        ValueError: it is something else.
+        ArgumentError: it is something else.
     """
     array = as_array(value)
     if array.dtype != bool:
-        raise ValueError(f"{name} is {shown(value)}, expected an array of truth values")
+        raise ArgumentError(
+            Argument(name), f" is {shown(value)}, expected an array of truth values"
+        )
     return array
 
 
@@ -150,10 +157,10 @@ def flag(value: object, name: str) -> bool:
     """True or False.
 
     Raises:
-        ValueError: anything else.
+        ArgumentError: anything else.
     """
     if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} is {shown(value)}, expected True or False")
+        raise ArgumentError(Argument(name), f" is {shown(value)}, expected True or False")
     return bool(value)
 
 
@@ -161,11 +168,13 @@ def one_of(value: object, name: str, known: Iterable[str]) -> str:
     """One of some words.
 
     Raises:
-        ValueError: anything else, of whatever type.
+        ArgumentError: anything else, of whatever type.
     """
     words = tuple(known)
     if not isinstance(value, str) or value not in words:
-        raise ValueError(f"{name} is {shown(value)}, expected one of {', '.join(words)}")
+        raise ArgumentError(
+            Argument(name), f" is {shown(value)}, expected one of {', '.join(words)}"
+        )
     return value
 
 
@@ -173,17 +182,20 @@ def text(value: object, name: str) -> str:
     """A string.
 
     Raises:
-        ValueError: anything else, bytes too; or a string with half a surrogate pair, which no file
-            and no vocabulary holds.
+        ArgumentError: anything else, bytes too; or a string with half a surrogate pair, which no
+            file and no vocabulary holds.
     """
     if isinstance(value, bytes | bytearray):
-        raise ValueError(f"{name} is {shown(value)}, expected text: decode the bytes first")
+        raise ArgumentError(
+            Argument(name), f" is {shown(value)}, expected text: decode the bytes first"
+        )
     if not isinstance(value, str):
-        raise ValueError(f"{name} is {shown(value)}, expected text")
+        raise ArgumentError(Argument(name), f" is {shown(value)}, expected text")
     if any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise ValueError(
-            f"{name} is {shown(value)}, which holds half a surrogate pair: expected text that can "
-            "be written as UTF-8"
+        raise ArgumentError(
+            Argument(name),
+            f" is {shown(value)}, which holds half a surrogate pair: expected text that can "
+            "be written as UTF-8",
         )
     return value
 
@@ -195,13 +207,13 @@ def listed(value: object, name: str, expected: str) -> list[object]:
         expected: what the error says should have been given.
 
     Raises:
-        ValueError: it is text, bytes, a mapping, a set, or cannot be gone through.
+        ArgumentError: it is text, bytes, a mapping, a set, or cannot be gone through.
     """
     alone = isinstance(value, str | bytes | bytearray | Mapping | AbstractSet)
     # An array without axes has the methods of what can be gone through, and cannot.
     no_axes = isinstance(value, np.ndarray | jax.Array) and not value.ndim
     if alone or no_axes or not isinstance(value, Iterable):
-        raise ValueError(f"{name} is {shown(value)}, expected {expected}")
+        raise ArgumentError(Argument(name), f" is {shown(value)}, expected {expected}")
     return list(value)
 
 
@@ -209,7 +221,7 @@ def texts(value: object, name: str) -> tuple[str, ...]:
     """The strings of a list; it may be empty.
 
     Raises:
-        ValueError: it is no list, a single text among others, or holds what is no text.
+        ArgumentError: it is no list, a single text among others, or holds what is no text.
     """
     members = listed(value, name, f"a list of texts (one is [{name.rstrip('s')}])")
     return tuple(text(member, f"{name}[{number}]") for number, member in enumerate(members))
@@ -222,11 +234,13 @@ def instance(value: object, name: str, kind: type[Kind], made_by: str) -> Kind:
         made_by: the call that makes one.
 
     Raises:
-        ValueError: anything else.
+        ArgumentError: anything else.
     """
     if not isinstance(value, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
-        raise ValueError(f"{name} is {shown(value)}, expected {article} {kind.__name__}: {made_by}")
+        raise ArgumentError(
+            Argument(name), f" is {shown(value)}, expected {article} {kind.__name__}: {made_by}"
+        )
     return value
 
 
@@ -234,22 +248,26 @@ def path(value: object, name: str) -> Path:
     """A path with the user's home folder in place of `~`.
 
     Raises:
-        ValueError: it is no string and no path, or empty, or holds a character that no path has.
+        ArgumentError: it is no string and no path, or empty, or holds a character that no path has.
     """
     if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
-        raise ValueError(f"{name} is {shown(value)}, expected a path: text or pathlib.Path")
+        raise ArgumentError(
+            Argument(name), f" is {shown(value)}, expected a path: text or pathlib.Path"
+        )
     given = os.fspath(value)
     try:
         os.fsencode(given)
     except UnicodeEncodeError:
-        raise ValueError(f"{name} is {shown(value)}, which no file system takes") from None
+        raise ArgumentError(
+            Argument(name), f" is {shown(value)}, which no file system takes"
+        ) from None
     if not given or "\0" in given:
-        raise ValueError(f"{name} is {shown(value)}, expected a path")
+        raise ArgumentError(Argument(name), f" is {shown(value)}, expected a path")
     try:
         return Path(given).expanduser()
     except RuntimeError as error:
-        raise ValueError(
-            f"{name} is {shown(value)}: {error}; write the folder out instead of ~"
+        raise ArgumentError(
+            Argument(name), f" is {shown(value)}: {error}; write the folder out instead of ~"
         ) from error
 
 

@@ -29,9 +29,6 @@ hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "shared: reads what is delivered beside the repository")
-    config.addinivalue_line("markers", "lenient: figures may fail, as in programs")
-    config.addinivalue_line("markers", "optimised: compiled as for a real model")
     # Most of the time goes into compiling, of which optimising tiny programs takes more than it
     # saves; processes that tests start are told as well, so that they round alike.
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"

@@ -4,29 +4,31 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 import negjax
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 FILES = [
     path
     for folder in ("negjax", "experiments", "tests")
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
 
-# Rooms of the library, from the ground up: what each may import besides itself, `checks` and
-# `records`, which know nothing of ours.
-GROUND = ("negjax.checks", "negjax.records")
+# Rooms of the library, from the ground up: what each may import besides itself, `checks`,
+# `errors` and `records`, which know nothing of ours.
+GROUND = ("negjax.checks", "negjax.errors", "negjax.records")
 BELOW_MEASUREMENTS = (
     *("negjax.process", "negjax.storage", "negjax.model", "negjax.replay", "negjax.weights"),
     *("negjax.inputs", "negjax.execution"),
 )
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "negjax.checks": (),
+    "negjax.errors": (),
     "negjax.records": (),
     "negjax.process": (),
     "negjax.storage": ("negjax.process",),
@@ -48,7 +50,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # From records and arrays to what people see: no model, no inputs.
     "experiments.reporting": ("experiments.paper", "negjax.measurements", "negjax.storage"),
     "experiments.running": ("experiments.reporting", "negjax"),
-    "experiments.inputs": ("experiments.running", "experiments.reporting", "negjax"),
+    "experiments.inputs": (
+        *("experiments.paper", "experiments.running", "experiments.reporting", "negjax"),
+    ),
     "experiments.skill_studies": (
         *("experiments.inputs", "experiments.running", "experiments.reporting", "negjax"),
     ),
@@ -57,13 +61,9 @@ ROOMS_OF_A_STUDY = (
     *("experiments.paper", "experiments.reporting", "experiments.running", "experiments.inputs"),
     *("experiments.skill_studies", "negjax"),
 )
-# Studies that read another study, until what they share stands in a room of its own: curves of
-# linearity are what estimators are compared on, and `compare` reads finished runs.
-CROSSINGS = {
-    ("experiments.estimators", "experiments.linearity"),
-    ("experiments.compare", "experiments.estimators"),
-    ("experiments.compare", "experiments.linearity"),
-}
+
+
+MOST_LINES, MOST_FLAT = 350, 6
 
 
 def module_name(path: Path) -> str:
@@ -111,6 +111,29 @@ def test_every_module_has_a_room():
             assert (ROOT / room.replace(".", "/") / "__main__.py").is_file(), name
 
 
+def test_files_stay_short():
+    lengths = {module_name(path): len(path.read_bytes().splitlines()) for path in FILES}
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
+
+
+def test_files_stand_in_rooms():
+    assert len(list((ROOT / "negjax").glob("*.py"))) <= MOST_FLAT
+    flat = {path.name for path in (ROOT / "experiments").glob("*.py")}
+    assert flat == {"__init__.py", "paper.py"}
+
+
+def test_tests_stand_in_the_rooms_that_they_test():
+    """A package of tests has the name of a package of `negjax`, or of one of the experiments."""
+    packages = {
+        module_name(path).removeprefix("tests.")
+        for path in (ROOT / "tests").rglob("__init__.py")
+        if path.parent != ROOT / "tests"
+    }
+    for package in packages - {"support", "torch"}:
+        assert {package, f"negjax.{package}"} & LIBRARY.keys(), package
+    assert not list((ROOT / "tests" / "support").rglob("test_*.py"))
+
+
 @pytest.mark.parametrize("name", LIBRARY)
 def test_rooms_import_the_rooms_that_they_may(name):
     room = room_of(name)
@@ -120,7 +143,7 @@ def test_rooms_import_the_rooms_that_they_may(name):
             continue
         other = room_of(module)
         whole = other.startswith("negjax") and "negjax" in allowed
-        known = other in (room, *GROUND, *allowed) or whole or (room, other) in CROSSINGS
+        known = other in (room, *GROUND, *allowed) or whole
         assert known, f"{name} ({room}) imports {module} ({other})"
 
 
@@ -151,14 +174,15 @@ def reached(name: str) -> set[str]:
 @pytest.mark.parametrize(
     ("defining", "reading"),
     [
-        ("inputs.facts", "linearity neg_map estimators multi_neuron control compare"),
+        ("inputs.facts", "linearity neg_map estimators multi_neuron control"),
         ("inputs.probe_flags", "skills skills_robustness"),
         ("skill_studies.transfer", "skills_robustness skills_inclusivity"),
     ],
 )
 def test_only_experiments_that_read_flags_know_them(defining, reading):
     """Elsewhere such a flag is unknown, not silently without effect."""
-    programs = [name for name, tree in LIBRARY.items() if "main" in public(tree)]
+    entries = {"main", "prepare"}
+    programs = [name for name, tree in LIBRARY.items() if entries.intersection(public(tree))]
     asking = {name for name in programs if f"experiments.{defining}" in reached(name)}
     assert asking == {f"experiments.{name}.program" for name in reading.split()}
 
@@ -191,6 +215,35 @@ def test_torch_is_imported_by_the_comparisons_alone():
         for name in SOURCES
         if name.startswith(("experiments.bench.baselines.", "tests.torch.", "tests.support.make_"))
     } | {"experiments.bench.child"}
+
+
+FLAGS_OF_OTHERS = (
+    "--no-deps",  # pip's
+    "--bigendian",  # of the converter to GGUF
+    "--xla_gpu_enable_triton_gemm",  # in the environment variable that XLA reads
+)
+
+
+@pytest.mark.parametrize("name", [n for n in LIBRARY if n.partition(".")[0] == "negjax"])
+def test_the_library_has_no_command_line_and_draws_nothing(name):
+    """Its messages name arguments, which a command line spells as its flags (`errors.Message`)."""
+    above = {"absl", "argparse", "matplotlib", "tqdm", "experiments"}
+    assert not above.intersection(m.partition(".")[0] for m in imported(LIBRARY[name]))
+    for text in texts(LIBRARY[name]):
+        flags = re.findall(r"(?<![\w-])--?[a-z][\w-]+|python -m \w+", text)
+        assert set(flags) <= set(FLAGS_OF_OTHERS), text
+
+
+def texts(tree: ast.AST) -> Iterator[str]:
+    """What a user may read: all texts but those of documentation."""
+    documents = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and id(node) not in documents:
+            yield str(node.value)
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.error_cases import CASES
+from tests.support.places import ROOT
 
-INDEX = Path(__file__).parents[1] / "docs" / "errors.md"
+INDEX = ROOT / "docs" / "errors.md"
 
 
 def rows() -> dict[str, tuple[str, ...]]:

@@ -22,9 +22,8 @@ from experiments.pretrain_bert.recall import fact_probes, recall_of, single_toke
 from experiments.running import common
 from negjax.model.language_model import LanguageModel
 from negjax.weights import loading
+from tests.support.places import ROOT
 from tests.support.shared_data import MCEVAL8K
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +119,6 @@ def test_the_card_tells_what_is_recalled(facts_bert: LanguageModel) -> None:
     ],
 )
 def test_flag_files_are_understood(experiment: ModuleType, flagfile: str) -> None:
-    assert callable(experiment.main)
+    assert callable(experiment.prepare)
     parse(f"--flagfile={ROOT / 'experiments' / 'flagfiles' / flagfile}.flags")
     assert common.output_folder("x") == Path("runs") / flagfile

@@ -10,7 +10,8 @@ import pytest
 import negjax
 from negjax import control, mceval8k, skills
 from tests.support.odd_values import ODD, nothing
-from tests.support.public_calls import Call, controls, library, records
+from tests.support.public_calls import Call, library, records
+from tests.support.public_control_calls import controls
 from tests.support.public_skill_calls import benchmark, probe_calls, stored
 
 GROUPS: dict[str, Callable[[Path], dict[str, Call]]] = {

@@ -251,7 +251,7 @@ def test_weights_in_bfloat16(shape, tailed, monkeypatch):
         graphdef=tiny(shape).graphdef,
         params=jax.tree.map(lambda leaf: leaf.astype(jnp.float32), short.params),
     )
-    assert (short.dtype, long.dtype) == (jnp.bfloat16, jnp.float32)
+    assert short.dtype == jnp.bfloat16 and long.dtype == jnp.float32
     probes = tiny_probes(short).select([2])
     unrounded = neurgrad(tiny(shape), probes)
     taken = mock.Mock(wraps=tails.tails_of)

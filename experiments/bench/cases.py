@@ -32,10 +32,10 @@ def judged(goal: Goal | None, value: float, text: str) -> str:
     """A figure as it is printed, with its goal if it has one; bold where it misses that."""
     if goal is None:
         return text
-    told = f"{text} ({'at most ' if goal.at_most else ''}{goal.value:g})"
+    beside = f"{text} ({'at most ' if goal.at_most else ''}{goal.value:g})"
     # What is no number has reached nothing.
     reached = value <= goal.value if goal.at_most else value >= goal.value
-    return told if reached else f"**{told}**"
+    return beside if reached else f"**{beside}**"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,35 +74,26 @@ COMPILING: dict[str, Goal] = {
 """What a first call may take beyond a later one, by kind."""
 
 
+def _sweep(tokens: int, times_serial: float) -> Case:
+    return Case(
+        f"sweep_{tokens}",
+        f"a neuron and shift, T ≈ {tokens}",
+        "sweep",
+        tokens=tokens,
+        neurons=128,
+        shifts=(10.0, 0.2),
+        serial_part=2,
+        wanted=(
+            Goal("× serial", times_serial),
+            Goal("of the product rate", 0.70),
+            Goal("× best", 0.90),
+        ),
+    )
+
+
 CASES = (
-    Case(
-        "sweep_32",
-        "a neuron and shift, T ≈ 32",
-        "sweep",
-        tokens=32,
-        neurons=128,
-        shifts=(10.0, 0.2),
-        serial_part=2,
-        wanted=(
-            Goal("× serial", 250.0),
-            Goal("of the product rate", 0.70),
-            Goal("× best", 0.90),
-        ),
-    ),
-    Case(
-        "sweep_440",
-        "a neuron and shift, T ≈ 440",
-        "sweep",
-        tokens=440,
-        neurons=128,
-        shifts=(10.0, 0.2),
-        serial_part=2,
-        wanted=(
-            Goal("× serial", 1200.0),
-            Goal("of the product rate", 0.70),
-            Goal("× best", 0.90),
-        ),
-    ),
+    _sweep(32, 250.0),
+    _sweep(440, 1200.0),
     Case(
         "response_32",
         "a neuron and shift of the paper's 100, through response, T ≈ 32",

@@ -93,6 +93,7 @@ def _negjax(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
     from negjax import skills
     from negjax.skills.features.feature_streams import FeatureStream, scores_of
 
+    negjax.configure_process()
     lm = negjax.load(folder / "model")
     mask, target_ids = arrays["mask"], arrays["targets"][..., None]
     blank = tuple("" for _ in mask)

@@ -1,4 +1,4 @@
-"""The program: its flags, what it measures, how it goes on after an interruption."""
+"""The program: its flags, its cases, the figures and where they are written."""
 
 import dataclasses
 import importlib.util
@@ -19,11 +19,10 @@ from experiments.bench import table as bench_table
 from experiments.bench.cases import BASELINES, CASES, Case, case_arrays
 from experiments.bench.processes import measure
 from experiments.bench.study import STUDIES
-from experiments.bench.table import Found
-from experiments.running import common, flag_lists, messages, provenance, terminal
+from experiments.bench.table import Runs
+from experiments.running import common, flag_lists, pages, provenance, terminal
 from negjax.model.language_model import LanguageModel
-from negjax.storage import given_files
-from negjax.storage.whole_files import finite_json, write_json, write_whole
+from negjax.storage.whole_files import finite_json, write_json
 from negjax.weights import saving as export
 
 _CASES = flags.DEFINE_list(
@@ -39,29 +38,24 @@ _REPEATS = flags.DEFINE_integer(
     "counts.",
     lower_bound=1,
 )
-_NOTES = flags.DEFINE_string(
-    "notes", "", "Markdown file whose part between the bench marks is replaced by the table."
-)
-
 # Of all experiments, but not of this one: it measures fixed work in float32.
 UNREAD = ("dtype", "precision", "site", "budget_mib", "seed", "overwrite")
 # That a case's measurements take at least.
 SECONDS = 30.0
-START, STOP = "<!-- bench: start -->", "<!-- bench: stop -->"
 
 
 def main() -> int:
     """Measures, prints the table, writes it as JSON and Markdown.
 
     Raises:
-        ValueError: flags that mean nothing here; notes without the marks; baselines that cannot be
+        ValueError: flags that mean nothing here; a page without the marks; baselines that cannot be
             run, for want of PyTorch or of a Llama.
     """
     # A case's processes share an accelerator, whose memory JAX would take beforehand.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     common.refuse_unread("bench", UNREAD, "whose work is fixed")
     named = flag_lists.names(_CASES, [case.name for case in (*CASES, *STUDIES)])
-    notes = _notes()
+    page = pages.page_file("bench")
     cases = [case for case in CASES if case.name in named]
     if any(set(BASELINES) & set(case.tools) for case in cases):
         _need_torch()
@@ -78,25 +72,10 @@ def main() -> int:
         lines.append(bench_study.line(study, found))
         _save(output, report)
     terminal.say("\n".join(lines))
-    if notes is not None:
-        before, _, rest = notes.read_text("utf-8").partition(START)
-        after = rest.partition(STOP)[2]
-        body = "\n".join([START, *lines, STOP])
-        write_whole(notes, lambda file: file.write((before + body + after).encode()))
+    if page is not None:
+        pages.write_part(page, "bench", "\n".join(lines))
     terminal.say(f"\nall figures: {output / 'bench.json'}")
     return 0
-
-
-def _notes() -> Path | None:
-    """The file whose table is to be replaced, if one is named."""
-    if not _NOTES.value:
-        return None
-    with messages.of_flag(_NOTES):
-        file = given_files.check_file(_NOTES.value, "notes", "a Markdown file")
-        text = given_files.decoded(file.read_bytes(), file)
-        if not all(mark in text for mark in (START, STOP)):
-            raise ValueError(f"{file} lacks the lines {START} and {STOP}")
-    return file
 
 
 def device() -> str:
@@ -143,10 +122,10 @@ def _compare(cases: list[Case], output: Path, report: dict[str, Any]) -> list[st
         arrays = {case.name: case_arrays(lm, case) for case in cases}
         for name, values in arrays.items():
             save_file(values, folder / f"{name}.safetensors")
-        found: dict[str, Found] = {}
-        report["cases"] = found
+        runs: dict[str, Runs] = {}
+        report["cases"] = runs
         for case in tqdm(cases, unit="case", disable=None):
-            found[case.name] = measure(
+            runs[case.name] = measure(
                 folder, case, case.tools, _REPEATS.value, SECONDS, device=device()
             )
             _save(output, report)
@@ -155,7 +134,7 @@ def _compare(cases: list[Case], output: Path, report: dict[str, Any]) -> list[st
         slopes = _slopes(lm, folder, arrays)
     report |= {"agreement": agreement, "compile": compile_times, "slopes": slopes}
     _save(output, report)
-    return bench_table.markdown_table(lm, cases, arrays, found, agreement, compile_times, slopes)
+    return bench_table.markdown_table(lm, cases, arrays, runs, agreement, compile_times, slopes)
 
 
 def _save(output: Path, report: dict[str, Any]) -> None:
@@ -164,10 +143,10 @@ def _save(output: Path, report: dict[str, Any]) -> None:
 
 def _agreement(folder: Path, case: Case) -> dict[str, float]:
     """Largest difference of each baseline's answers from negjax's, over the largest answer."""
-    found: dict[str, float] = {}
+    differences: dict[str, float] = {}
     if case.kind == "response":
         # Its slopes are compared with the grid's, in `_slopes`.
-        return found
+        return differences
     key = "computed" if case.kind in ("neurgrad", "features") else "probability"
     for tool in case.tools:
         if tool == "negjax":
@@ -179,24 +158,24 @@ def _agreement(folder: Path, case: Case) -> dict[str, float]:
             ours = ours[answer["prompts"]]
         if "neurons" in answer:
             ours = ours[np.ix_(answer["neurons"], answer["shifts"])]
-        found[tool] = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
-    return found
+        differences[tool] = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+    return differences
 
 
 def _compile_times(folder: Path, cases: list[Case]) -> dict[str, dict[str, float]]:
     """Seconds that the first call takes beyond a later one: cold, then from the cache on disk."""
-    found: dict[str, dict[str, float]] = {}
-    told = ("sweep", "neurgrad", "ig")
-    chosen = {case.kind: case for case in reversed(cases) if case.kind in told}
+    seconds: dict[str, dict[str, float]] = {}
+    shown = ("sweep", "neurgrad", "ig")
+    chosen = {case.kind: case for case in reversed(cases) if case.kind in shown}
     for kind, case in chosen.items():
         cache = str(folder / f"cache_{kind}")
         cold, warm = (measure(folder, case, ["negjax"], 1, cache=cache)["negjax"] for _ in range(2))
-        found[kind] = {
+        seconds[kind] = {
             # Of long work the difference may be less than what the machine's speed varies by.
             name: max(run["first"] - run["seconds"], 0.0)
             for name, run in (("cold", cold), ("cached", warm))
         }
-    return found
+    return seconds
 
 
 def _slopes(

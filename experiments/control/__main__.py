@@ -18,8 +18,8 @@ biases, in several ways, each judged on the prompt, its paraphrases, its neighbo
 from absl import flags
 
 from experiments.control import program
-from experiments.running import common
+from experiments.running import study
 
 if __name__ == "__main__":
     flags.adopt_module_key_flags(program)
-    common.run(program.main)
+    study.main(program.prepare)

@@ -18,7 +18,7 @@ SHIPPED = "data/edits.csv"
 TEXTS = "data/sentences.csv"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class EditedFact:
     """A fact, the answer that it shall have, and the prompts by which an edit is judged."""
 
@@ -41,7 +41,7 @@ class EditedFact:
         return encode(lm, prompts, [self.new] * len(prompts))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class EditTable:
     """The edits that a model can be asked to make."""
 
@@ -83,10 +83,10 @@ def read_edits(lm: LanguageModel, path: str | None, count: int) -> EditTable:
         fact = _fact(
             table.source,
             name,
-            [columns["kind"].answers[row] for row in rows],
-            [table.prompts[row] for row in rows],
-            [table.answers[row] for row in rows],
-            {columns["new"].answers[row] for row in rows},
+            kinds=[columns["kind"].answers[row] for row in rows],
+            prompts=[table.prompts[row] for row in rows],
+            answers=[table.answers[row] for row in rows],
+            new={columns["new"].answers[row] for row in rows},
         )
         if count and len(usable) == count:
             break
@@ -101,12 +101,15 @@ def read_edits(lm: LanguageModel, path: str | None, count: int) -> EditTable:
             f"--edits={count}: {table.source} has {len(usable)} facts that this model can be asked"
             + (f"; the first it cannot: {skipped[0][0]}, {skipped[0][1]}" if skipped else "")
         )
-    return EditTable(tuple(usable), table.source, table.sha256, tuple(skipped))
+    return EditTable(
+        facts=tuple(usable), source=table.source, sha256=table.sha256, skipped=tuple(skipped)
+    )
 
 
 def _fact(
     source: str,
     name: str,
+    *,
     kinds: Sequence[str],
     prompts: Sequence[str],
     answers: Sequence[str],
@@ -122,8 +125,13 @@ def _fact(
             f"neighbours and {len(new)} new answers; expected 1, some, some and 1"
         )
     order = sorted(range(len(kinds)), key=lambda row: KINDS.index(kinds[row]))
-    prompts, answers, kinds = ([column[i] for i in order] for column in (prompts, answers, kinds))
-    return EditedFact(name, new.pop(), tuple(prompts), tuple(answers), tuple(kinds))
+    return EditedFact(
+        name=name,
+        new=new.pop(),
+        prompts=tuple(prompts[i] for i in order),
+        answers=tuple(answers[i] for i in order),
+        kinds=tuple(kinds[i] for i in order),
+    )
 
 
 def plain_texts() -> tuple[str, ...]:

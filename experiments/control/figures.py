@@ -1,36 +1,54 @@
-"""Figures of the study of control: steered prompts and edited facts. Functions of arrays."""
+"""Figures of the study of control: turned neurons, steered prompts, edited facts."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from experiments.control.results import Turning
+from experiments.control.settings import DIRECTIONS
 from experiments.reporting.escaping import for_figure, for_label
-from experiments.reporting.figures import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    STYLE,
-    WIDTH,
-    Picture,
-    rendered,
-)
+from experiments.reporting.figures import BLACK, BLUE, GREEN, GREY, ORANGE, Picture, drawing
+from experiments.reporting.set_figures import Panel, line, panels_figure
 
+TURNED: Mapping[str, Mapping[str, Any]] = {
+    "probability": {"label": "median P(answer)", "kind": "plain"},
+    "kl": {"label": "median KL, nats", "kind": "log"},
+}
+"""What turning does: panels."""
 QUARTILES = (0.25, 0.5, 0.75)
 COLORS = (BLUE, ORANGE, GREEN, BLACK)
 
 
+def turning_figure(turning: Sequence[Turning], amounts: Sequence[tuple[str, float]]) -> Picture:
+    """What turning does, by number of neurons and amount; a column a direction."""
+
+    numbers = [
+        sum(name == other for other, _ in amounts[:i]) for i, (name, _) in enumerate(amounts)
+    ]
+
+    def panel(field: str, direction: str) -> Panel:
+        lines = []
+        for color, (name, amount) in zip(numbers, amounts, strict=True):
+            label = f"{name} {amount:g}"
+            rows = [r for r in turning if (r.direction, r.amount) == (direction, label)]
+            lines.append(line(label, color, rows, field, size="count", dashed=name == "ratio"))
+        return Panel(title=direction, lines=lines, **TURNED[field])
+
+    return panels_figure([[panel(field, way) for way in DIRECTIONS] for field in TURNED])
+
+
+@drawing(height=2.7)
 def steering_figure(
+    figure: Figure,
     wanted: np.ndarray,
     missed: Mapping[str, np.ndarray],
     norms: Mapping[str, np.ndarray],
     divergences: Mapping[str, np.ndarray],
-) -> Picture:
+) -> None:
     """How far lines miss, how long shifts are and what else they do, by wanted probability.
 
     Args:
@@ -39,22 +57,19 @@ def steering_figure(
         norms: [B, W] of shifts, over the norm of the activations.
         divergences: [B, W], KL in nats.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.7), layout="constrained")
-        panels = figure.subplots(1, 3)
-        for axes, letter, title, label, groups in zip(
-            panels,
-            "abc",
-            ("Where a straight line ends", "Length of the shift", "What it does"),
-            ("|P − wanted|", "‖shift‖ / ‖activations‖", "KL from the unshifted model, nats"),
-            (missed, norms, divergences),
-            strict=True,
-        ):
-            _quartiles(axes, wanted, groups)
-            axes.set(yscale="log", xlabel="wanted P(answer)", ylabel=for_label(label))
-            axes.set_title(f"{letter}   {for_figure(title)}")
-            axes.legend(loc="best", handlelength=1.2)
-        return rendered(figure)
+    panels = figure.subplots(1, 3)
+    for axes, letter, title, label, groups in zip(
+        panels,
+        "abc",
+        ("Where a straight line ends", "Length of the shift", "What it does"),
+        ("|P − wanted|", "‖shift‖ / ‖activations‖", "KL from the unshifted model, nats"),
+        (missed, norms, divergences),
+        strict=True,
+    ):
+        _quartiles(axes, wanted, groups)
+        axes.set(yscale="log", xlabel="wanted P(answer)", ylabel=for_label(label))
+        axes.set_title(f"{letter}   {for_figure(title)}")
+        axes.legend(loc="best", handlelength=1.2)
 
 
 def _quartiles(axes: Axes, wanted: np.ndarray, groups: Mapping[str, np.ndarray]) -> None:
@@ -62,27 +77,25 @@ def _quartiles(axes: Axes, wanted: np.ndarray, groups: Mapping[str, np.ndarray])
     for number, (name, values) in enumerate(groups.items()):
         # Zeros, of a shift that was not needed, have no place on a logarithmic axis.
         shown = np.where(values > 0, values, np.nan)
-        found = np.asarray(
-            [
-                np.quantile(own, QUARTILES)
-                if (own := column[np.isfinite(column)]).size
-                else np.full(3, np.nan)
-                for column in shown.T
-            ]
-        )
+        quartiles = np.full((len(wanted), 3), np.nan)
+        for row, column in enumerate(shown.T):
+            if np.isfinite(column).any():
+                quartiles[row] = np.quantile(column[np.isfinite(column)], QUARTILES)
         x = np.arange(len(wanted)) + 0.2 * (number - (len(groups) - 1) / 2)
         color = COLORS[number % len(COLORS)]
-        axes.vlines(x, found[:, 0], found[:, 2], color=color, lw=1.6, alpha=0.5)
-        axes.plot(x, found[:, 1], "o", color=color, ms=3, label=for_label(name))
+        axes.vlines(x, quartiles[:, 0], quartiles[:, 2], color=color, lw=1.6, alpha=0.5)
+        axes.plot(x, quartiles[:, 1], "o", color=color, ms=3, label=for_label(name))
     axes.set_xticks(np.arange(len(wanted)), [f"{p:g}" for p in wanted])
 
 
+@drawing(height=2.8)
 def editing_figure(
+    figure: Figure,
     ways: Sequence[str],
     scores: Mapping[str, np.ndarray],
     perplexity: np.ndarray,
     divergence: np.ndarray,
-) -> Picture:
+) -> None:
     """The measures of each way to edit, the unedited model first.
 
     Args:
@@ -91,27 +104,24 @@ def editing_figure(
         perplexity: [V], of plain text; the first is the unedited model's.
         divergence: [V], KL at unrelated prompts, NaN for the first.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
-        left, middle, right = figure.subplots(1, 3, width_ratios=(2.2, 1, 1))
-        width = 0.8 / len(scores)
-        x = np.arange(len(ways))
-        for number, (name, values) in enumerate(scores.items()):
-            at = x + width * (number - (len(scores) - 1) / 2)
-            left.bar(
-                at, values, 0.92 * width, color=COLORS[number % len(COLORS)], label=for_label(name)
-            )
-        left.set(ylim=(0, 1.02), ylabel="share of the prompts")
-        left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        left.set_title("a   Does the edit take, carry over and keep to itself?", pad=22)
-        left.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(scores))
-        middle.bar(x, perplexity / perplexity[0], color=[GREY, *[BLUE] * (len(ways) - 1)])
-        middle.axhline(1, color=BLACK, lw=0.6, ls=(0, (4, 3)))
-        middle.set(ylabel="perplexity ÷ unedited")
-        middle.set_title("b   Plain text", pad=22)
-        right.bar(x, divergence, color=BLUE)
-        right.set(ylabel="KL, nats")
-        right.set_title("c   Unrelated prompts", pad=22)
-        for axes in (left, middle, right):
-            axes.set_xticks(x, [for_label(way) for way in ways], rotation=35, ha="right")
-        return rendered(figure)
+    left, middle, right = figure.subplots(1, 3, width_ratios=(2.2, 1, 1))
+    width = 0.8 / len(scores)
+    x = np.arange(len(ways))
+    for number, (name, values) in enumerate(scores.items()):
+        at = x + width * (number - (len(scores) - 1) / 2)
+        left.bar(
+            at, values, 0.92 * width, color=COLORS[number % len(COLORS)], label=for_label(name)
+        )
+    left.set(ylim=(0, 1.02), ylabel="share of the prompts")
+    left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    left.set_title("a   Does the edit take, carry over and keep to itself?", pad=22)
+    left.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(scores))
+    middle.bar(x, perplexity / perplexity[0], color=[GREY, *[BLUE] * (len(ways) - 1)])
+    middle.axhline(1, color=BLACK, lw=0.6, ls=(0, (4, 3)))
+    middle.set(ylabel="perplexity ÷ unedited")
+    middle.set_title("b   Plain text", pad=22)
+    right.bar(x, divergence, color=BLUE)
+    right.set(ylabel="KL, nats")
+    right.set_title("c   Unrelated prompts", pad=22)
+    for axes in (left, middle, right):
+        axes.set_xticks(x, [for_label(way) for way in ways], rotation=35, ha="right")

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from experiments.control.edits import KINDS
-from experiments.control.tables import TURNED, editing_table, steering_table, turning_table
-from experiments.control.work import DIRECTIONS, LINES, WAYS, Asked, Group
+from experiments.control.settings import DIRECTIONS, LINES, PARTS, WAYS, Settings
+from experiments.control.tables import TIDY, TURNED
+from experiments.control.work import Group, Plan
 from negjax.control import Success, overall, success
 from negjax.control.steering import PARALLEL
 from negjax.storage.store import RunFolder
@@ -17,7 +18,7 @@ NEAR = 1e-3
 """Distance in P within which the wanted probability counts as hit, if its log-odds are met too."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Turning:
     """Neurons turned by one amount, of one count; over prompts."""
 
@@ -44,7 +45,7 @@ class Turning:
     """Median, nats."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Steering:
     """Prompts steered to one probability."""
 
@@ -72,7 +73,7 @@ class Steering:
     """Median |P − wanted| where each line predicts the wanted P."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Editing:
     """Facts edited in one way, or not at all; over facts."""
 
@@ -88,17 +89,17 @@ class Editing:
     """ROME's: the harmonic mean of the three."""
     perplexity: float
     """Median, of plain sentences."""
-    kl: float | None
+    kl: float | None = None
     """Median of the mean over unrelated prompts, nats."""
-    norm: float | None
+    norm: float | None = None
     """Median."""
-    reached: float | None
+    reached: float | None = None
     """Share that reached the wanted probability."""
-    shortest: float | None
+    shortest: float | None = None
     """Share of those made as short as they can be that are parallel to the gradient."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Results:
     """Everything the report shows."""
 
@@ -114,139 +115,120 @@ class Results:
     """Every measurement, tidy."""
 
 
-def analyse(folder: RunFolder, work: Sequence[Group], asked: Asked, prompts: int) -> Results:
-    """Statistics of the groups that are finished."""
-    done: dict[str, list[int]] = {part: [] for part in asked.parts}
+def analyse(folder: RunFolder, work: Sequence[Group], plan: Plan, prompts: int) -> Results:
+    """Statistics of finished work."""
+    done: dict[str, list[int]] = {part: [] for part in plan.settings.parts}
     for group in work:
-        if group.name in folder.finished:
-            done[group.part] += group.rows
+        done[group.part] += group.rows
     probability = np.full(prompts, np.nan)
     for part, name in (("steering", "before"), ("turning", "baseline")):
         if done.get(part):
             probability[done[part]] = folder.read(name)[done[part]]
-    turned, steered, edited = (done.get(part, []) for part in ("turning", "steering", "editing"))
+    turned, steered, edited = (done.get(part, []) for part in PARTS)
     return Results(
-        done,
-        probability,
-        _turning(folder, asked, turned) if turned else [],
-        _steering(folder, asked, steered) if steered else [],
-        _editing(folder, asked, edited) if edited else [],
-        {
-            **({"turning": turning_table(folder, asked, turned)} if turned else {}),
-            **({"steering": steering_table(folder, asked, steered)} if steered else {}),
-            **({"editing": editing_table(folder, asked, edited)} if edited else {}),
-        },
+        prompts=done,
+        probability=probability,
+        turning=_turning(folder, plan.settings, turned) if turned else [],
+        steering=_steering(folder, plan.settings, steered) if steered else [],
+        editing=_editing(folder, plan, edited) if edited else [],
+        tables={part: TIDY[part](folder, plan, done[part]) for part in PARTS if done.get(part)},
     )
 
 
-def _turning(folder: RunFolder, asked: Asked, done: list[int]) -> list[Turning]:
-    before, rank_before, top = (
+def _turning(folder: RunFolder, settings: Settings, done: list[int]) -> list[Turning]:
+    before, rank_before, top_before = (
         folder.read(name)[done] for name in ("baseline", "rank", "top_token")
     )
-    found = [folder.read(name)[done] for name in TURNED]
+    turned = [folder.read(name)[done] for name in TURNED]
     rows = []
     for d, direction in enumerate(DIRECTIONS):
-        for a, (name, amount) in enumerate(asked.amounts):
-            for k, count in enumerate(asked.counts.tolist()):
-                p, rank, own_top, kl = (values[:, d, a, k] for values in found)
-                rows.append(
-                    Turning(
-                        direction,
-                        f"{name} {amount:g}",
-                        count,
-                        float(np.median(before)),
-                        float(np.median(p)),
-                        float(np.median(rank_before)),
-                        float(np.median(rank)),
-                        float((p > before if direction == "enhance" else p < before).mean()),
-                        float((rank == 1).mean()),
-                        float((own_top != top).mean()),
-                        float(np.median(kl)),
-                    )
+        for a, (name, amount) in enumerate(settings.amounts):
+            for k, count in enumerate(settings.counts):
+                p, rank, top, kl = (values[:, d, a, k] for values in turned)
+                row = Turning(
+                    direction=direction,
+                    amount=f"{name} {amount:g}",
+                    count=count,
+                    before=_median(before),
+                    probability=_median(p),
+                    rank_before=_median(rank_before),
+                    rank=_median(rank),
+                    moved=float((p > before if direction == "enhance" else p < before).mean()),
+                    first=float((rank == 1).mean()),
+                    other=float((top != top_before).mean()),
+                    kl=_median(kl),
                 )
+                rows.append(row)
     return rows
 
 
-def _steering(folder: RunFolder, asked: Asked, done: list[int]) -> list[Steering]:
-    names = [
-        "steered",
-        "cosine",
-        "norm",
-        "straight_norm",
-        "turns",
-        "kl",
-        "unrelated_mean",
-        "unrelated_most",
-        "reached",
-        "line",
-    ]
-    found = {name: folder.read(name)[done] for name in names}
+def _steering(folder: RunFolder, settings: Settings, done: list[int]) -> list[Steering]:
+    names = (
+        *("steered", "cosine", "norm", "straight_norm", "turns", "kl"),
+        *("unrelated_mean", "unrelated_most", "reached", "line"),
+    )
+    arrays = {name: folder.read(name)[done] for name in names}
     size = folder.read("size")[done]
     rows = []
-    for w, wanted in enumerate(asked.wanted.tolist()):
-        own = {name: values[:, w] for name, values in found.items()}
-        straight = np.isfinite(own["straight_norm"]) & (own["straight_norm"] > 0)
-        saved = 1 - own["norm"][straight] / own["straight_norm"][straight]
-        reached = own["reached"] > 0
-        rows.append(
-            Steering(
-                wanted,
-                len(done),
-                float((reached & (np.abs(own["steered"] - wanted) < NEAR)).mean()),
-                float((reached & (own["cosine"] >= PARALLEL)).mean()),
-                float(np.median(own["norm"])),
-                float(np.median(own["norm"] / size)),
-                float(np.median(saved)) if saved.size else None,
-                float(np.median(own["turns"])),
-                float(np.median(own["kl"])),
-                float(np.median(own["unrelated_mean"])),
-                float(np.median(own["unrelated_most"])),
-                {
-                    line: float(np.median(np.abs(own["line"][:, i] - wanted)))
-                    for i, line in enumerate(LINES)
-                },
-            )
+    for w, wanted in enumerate(settings.wanted):
+        of = {name: values[:, w] for name, values in arrays.items()}
+        straight = np.isfinite(of["straight_norm"]) & (of["straight_norm"] > 0)
+        saved = 1 - of["norm"][straight] / of["straight_norm"][straight]
+        reached = of["reached"] > 0
+        missed = np.median(np.abs(of["line"] - wanted), axis=0)
+        row = Steering(
+            wanted=wanted,
+            prompts=len(done),
+            hit=float((reached & (np.abs(of["steered"] - wanted) < NEAR)).mean()),
+            shortest=float((reached & (of["cosine"] >= PARALLEL)).mean()),
+            norm=_median(of["norm"]),
+            relative=_median(of["norm"] / size),
+            saved=_median(saved) if saved.size else None,
+            turns=_median(of["turns"]),
+            kl=_median(of["kl"]),
+            unrelated=_median(of["unrelated_mean"]),
+            unrelated_most=_median(of["unrelated_most"]),
+            missed=dict(zip(LINES, missed.tolist(), strict=True)),
         )
+        rows.append(row)
     return rows
 
 
-def _editing(folder: RunFolder, asked: Asked, done: list[int]) -> list[Editing]:
-    plain_new, plain_own = folder.read("plain_new")[done], folder.read("plain_own")[done]
-    new, own = folder.read("edited_new")[done], folder.read("edited_own")[done]
-    rows = [_measures("none", asked, done, plain_new, plain_own, folder.read("plain_perplexity"))]
-    for number, name in enumerate(asked.ways):
-        row = _measures(
-            name, asked, done, new[:, number], own[:, number], folder.read("perplexity")[:, number]
+def _editing(folder: RunFolder, plan: Plan, done: list[int]) -> list[Editing]:
+    names = (
+        *("plain_new", "plain_own", "plain_perplexity", "edited_new", "edited_own", "perplexity"),
+        *("edit_kl", "edit_norm", "edit_cosine", "edit_reached"),
+    )
+    of = {name: folder.read(name)[done] for name in names}
+    rows = [_measures("none", plan, done, of["plain_new"], of["plain_own"], of["plain_perplexity"])]
+    for number, name in enumerate(plan.settings.ways):
+        new, own, perplexity, kl, norm, cosine, reached = (of[n][:, number] for n in names[3:])
+        row = dataclasses.replace(
+            _measures(name, plan, done, new, own, perplexity),
+            kl=_median(kl),
+            norm=_median(norm),
+            reached=float(reached.mean()),
+            shortest=float((cosine >= PARALLEL).mean()) if WAYS[name].turned else None,
         )
-        cosine = folder.read("edit_cosine")[done, number]
-        reached = folder.read("edit_reached")[done, number]
-        rows.append(
-            dataclasses.replace(
-                row,
-                kl=float(np.median(folder.read("edit_kl")[done, number])),
-                norm=float(np.median(folder.read("edit_norm")[done, number])),
-                reached=float(reached.mean()),
-                shortest=float((cosine >= PARALLEL).mean()) if WAYS[name].turned else None,
-            )
-        )
+        rows.append(row)
     return rows
 
 
 def _measures(
     way: str,
-    asked: Asked,
+    plan: Plan,
     done: list[int],
     new: np.ndarray,
     own: np.ndarray,
     perplexity: np.ndarray,
 ) -> Editing:
-    """Of probabilities [facts, rows]."""
+    """Of probabilities [facts, rows] and perplexities [facts]."""
     # Paraphrases that any of the ways was taught are left out for all of them.
-    taught = max((WAYS[name].paraphrases for name in asked.ways), default=0)
+    taught = max((WAYS[name].paraphrases for name in plan.settings.ways), default=0)
     parts: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
     for row, number in enumerate(done):
         seen = 0
-        for column, kind in enumerate(asked.facts[number].kinds):
+        for column, kind in enumerate(plan.facts[number].kinds):
             seen += kind == "paraphrase"
             if kind == "paraphrase" and seen <= taught:
                 continue
@@ -255,15 +237,15 @@ def _measures(
     efficacy, paraphrase = success(*edited.T), success(*reworded.T)
     neighbourhood = success(*neighbours.T[::-1])
     return Editing(
-        way,
-        len(done),
-        efficacy,
-        paraphrase,
-        neighbourhood,
-        overall(efficacy.score, paraphrase.score, neighbourhood.score),
-        float(np.median(perplexity[done])),
-        None,
-        None,
-        None,
-        None,
+        way=way,
+        facts=len(done),
+        efficacy=efficacy,
+        paraphrase=paraphrase,
+        neighbourhood=neighbourhood,
+        score=overall(efficacy.score, paraphrase.score, neighbourhood.score),
+        perplexity=_median(perplexity),
     )
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.median(values))

@@ -3,26 +3,27 @@
 import numpy as np
 import pyarrow as pa
 
-from experiments.control.work import DIRECTIONS, LINES, Asked
+from experiments.control.settings import DIRECTIONS, LINES, PARTS
+from experiments.control.work import Plan
 from negjax.storage.store import RunFolder
 
 TURNED = ("turned", "turned_rank", "turned_top_token", "turned_kl")
 """Arrays of what turning does: P, rank, most probable token, KL."""
 
 
-def turning_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table:
+def turning_table(folder: RunFolder, plan: Plan, done: list[int]) -> pa.Table:
     """One row a prompt, direction, amount and count."""
     p, rank, top, kl = (folder.read(name)[done] for name in TURNED)
     shape = p.shape
     at = np.indices(shape).reshape(4, -1)
-    names, sizes = zip(*asked.amounts, strict=True)
+    names, sizes = zip(*plan.settings.amounts, strict=True)
     return pa.table(
         {
             "prompt": np.asarray(done)[at[0]],
             "direction": np.asarray(DIRECTIONS)[at[1]],
             "amount": np.asarray(names)[at[2]],
             "size": np.asarray(sizes)[at[2]],
-            "count": asked.counts[at[3]],
+            "count": np.asarray(plan.settings.counts)[at[3]],
             "before": folder.read("baseline")[done][at[0]],
             "probability": p.ravel(),
             "rank_before": folder.read("rank")[done][at[0]],
@@ -34,26 +35,18 @@ def turning_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table:
     )
 
 
-def steering_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table:
+def steering_table(folder: RunFolder, plan: Plan, done: list[int]) -> pa.Table:
     """One row a prompt and wanted probability."""
-    names = [
-        "steered",
-        "cosine",
-        "norm",
-        "straight_norm",
-        "predicted_norm",
-        "turns",
-        "kl",
-        "unrelated_mean",
-        "unrelated_median",
-        "unrelated_most",
-    ]
-    row, column = np.indices((len(done), len(asked.wanted))).reshape(2, -1)
+    names = (
+        *("steered", "cosine", "norm", "straight_norm", "predicted_norm", "turns", "kl"),
+        *("unrelated_mean", "unrelated_median", "unrelated_most"),
+    )
+    row, column = np.indices((len(done), len(plan.settings.wanted))).reshape(2, -1)
     line = folder.read("line")[done]
     return pa.table(
         {
             "prompt": np.asarray(done)[row],
-            "wanted": asked.wanted[column],
+            "wanted": np.asarray(plan.settings.wanted)[column],
             "before": folder.read("before")[done][row],
             "activation_norm": folder.read("size")[done][row],
             "reached": folder.read("reached")[done].ravel() > 0,
@@ -63,34 +56,33 @@ def steering_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table
     )
 
 
-def editing_table(folder: RunFolder, asked: Asked, done: list[int]) -> pa.Table:
+def editing_table(folder: RunFolder, plan: Plan, done: list[int]) -> pa.Table:
     """One row a fact, way and prompt about it."""
-    columns: dict[str, list[object]] = {}
-    plain = folder.read("plain_new"), folder.read("plain_own")
-    new, own = folder.read("edited_new"), folder.read("edited_own")
-    of_edit = {
-        name: folder.read(name)
-        for name in ("edit_norm", "edit_cosine", "edit_reached", "perplexity", "edit_kl")
-    }
-    for number in done:
-        fact = asked.facts[number]
-        for w, way in enumerate(asked.ways):
-            for column, (prompt, answer, kind) in enumerate(
-                zip(fact.prompts, fact.answers, fact.kinds, strict=True)
-            ):
-                row = {
-                    "fact": fact.name,
-                    "way": way,
-                    "kind": kind,
-                    "prompt": prompt,
-                    "own_answer": answer,
-                    "new_answer": fact.new,
-                    "new_before": float(plain[0][number, column]),
-                    "own_before": float(plain[1][number, column]),
-                    "new": float(new[number, w, column]),
-                    "own": float(own[number, w, column]),
-                    **{name: float(values[number, w]) for name, values in of_edit.items()},
-                }
-                for name, value in row.items():
-                    columns.setdefault(name, []).append(value)
-    return pa.table(columns)
+    prompt_arrays = ("plain_new", "plain_own", "edited_new", "edited_own")
+    plain_new, plain_own, new, own = (folder.read(name) for name in prompt_arrays)
+    edit_arrays = ("edit_norm", "edit_cosine", "edit_reached", "perplexity", "edit_kl")
+    of_edit = {name: folder.read(name) for name in edit_arrays}
+    rows = [
+        {
+            "fact": fact.name,
+            "way": way,
+            "kind": kind,
+            "prompt": prompt,
+            "own_answer": answer,
+            "new_answer": fact.new,
+            "new_before": float(plain_new[number, column]),
+            "own_before": float(plain_own[number, column]),
+            "new": float(new[number, w, column]),
+            "own": float(own[number, w, column]),
+            **{name: float(values[number, w]) for name, values in of_edit.items()},
+        }
+        for number, fact in ((number, plan.facts[number]) for number in done)
+        for w, way in enumerate(plan.settings.ways)
+        for column, (prompt, answer, kind) in enumerate(
+            zip(fact.prompts, fact.answers, fact.kinds, strict=True)
+        )
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+TIDY = dict(zip(PARTS, (turning_table, steering_table, editing_table), strict=True))

@@ -2,12 +2,13 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 import negjax
 from experiments.control.edits import EditedFact, EditTable, plain_texts
+from experiments.control.settings import DIRECTIONS, LINES, WAYS, Settings
 from experiments.inputs import facts
 from experiments.running import common
 from negjax.control import (
@@ -26,60 +27,19 @@ from negjax.control.steering import TOLERANCE
 from negjax.inputs.probes import Probes
 from negjax.storage import store
 
-PARTS = ("turning", "steering", "editing")
-DIRECTIONS = ("enhance", "suppress")
-LINES = ("P", "log P", "log-odds")
-"""What a shift may be taken to move linearly."""
 # Steered together: prompts times wanted probabilities, in one search.
 STEERED_TOGETHER = 16
 
 
-@dataclasses.dataclass(frozen=True)
-class Way:
-    """How an edit is made."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to measure: the settings, and what the tables that they name hold."""
 
-    meaning: str
-    paraphrases: int = 0
-    """Taught beside the prompt."""
-    turned: bool = True
-    """Whether the shift is made as short as it can be."""
-    upper: bool = False
-    """Only the upper third of the layers is shifted."""
-    preserving: bool = False
-    """The answers of unrelated facts are preserved to first order."""
-
-
-WAYS = {
-    "smallest": Way("the smallest shift for the prompt"),
-    "straight": Way("the shift for the prompt along the first gradient", turned=False),
-    "reworded": Way("the smallest shift for the prompt and a paraphrase", paraphrases=1),
-    "upper": Way("the smallest shift of the upper third of the layers", upper=True),
-    "preserving": Way("the smallest shift that keeps unrelated answers", preserving=True),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Asked:
-    """What to measure, checked."""
-
-    parts: Sequence[str]
-    counts: np.ndarray
-    """[k], neurons of each polarity."""
-    volumes: np.ndarray
-    ratios: np.ndarray
-    wanted: np.ndarray
-    """[W], probabilities to steer to."""
-    turns: int
+    settings: Settings
     edits: EditTable | None
-    edit_probability: float
-    ways: Sequence[str]
+    """None: nothing is edited."""
     unrelated: Probes | None
     """None: shipped facts of other relations."""
-
-    @property
-    def amounts(self) -> list[tuple[str, float]]:
-        """By what neurons are turned: volumes, then ratios."""
-        return [("volume", v) for v in self.volumes] + [("ratio", r) for r in self.ratios]
 
     @property
     def facts(self) -> tuple[EditedFact, ...]:
@@ -87,7 +47,7 @@ class Asked:
         return () if self.edits is None else self.edits.facts
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Group(common.Work):
     """Measurements of one part, of prompts or edits numbered `rows`."""
 
@@ -95,18 +55,18 @@ class Group(common.Work):
     rows: range
 
 
-def array_specs(prompts: int, asked: Asked) -> dict[str, store.ArraySpec]:
-    """The arrays of the parts asked for."""
+def array_specs(prompts: int, plan: Plan) -> dict[str, store.ArraySpec]:
+    """The arrays of the parts that are measured."""
     sizes = {
         "prompt": prompts,
         "direction": len(DIRECTIONS),
-        "amount": len(asked.amounts),
-        "count": len(asked.counts),
-        "wanted": len(asked.wanted),
+        "amount": len(plan.settings.amounts),
+        "count": len(plan.settings.counts),
+        "wanted": len(plan.settings.wanted),
         "line": len(LINES),
-        "fact": len(asked.facts),
-        "way": len(asked.ways),
-        "row": asked.edits.most_prompts if asked.edits else 0,
+        "fact": len(plan.facts),
+        "way": len(plan.settings.ways),
+        "row": plan.edits.most_prompts if plan.edits else 0,
     }
 
     def spec(meaning: str, axes: str, dtype: str = "float64") -> store.ArraySpec:
@@ -157,48 +117,47 @@ def array_specs(prompts: int, asked: Asked) -> dict[str, store.ArraySpec]:
     return {
         name: array
         for part, arrays in parts.items()
-        if part in asked.parts
+        if part in plan.settings.parts
         for name, array in arrays.items()
     }
 
 
-def all_work(inputs: facts.Inputs, asked: Asked) -> list[Group]:
+def all_work(inputs: facts.Inputs, plan: Plan) -> list[Group]:
     """Groups in the order they are measured."""
     prompts = len(inputs.probes)
     work = []
-    if "turning" in asked.parts:
+
+    def add(name: str, part: str, rows: range, measure: Callable[[], common.Values]) -> None:
+        work.append(Group(name=name, units=len(rows), measure=measure, part=part, rows=rows))
+
+    if "turning" in plan.settings.parts:
         for number in range(prompts):
-            measure = functools.partial(_turning, inputs, asked, number)
-            work.append(Group(f"turning prompt {number}", 1, measure, "turning", _one(number)))
-    if "steering" in asked.parts:
-        together = max(1, STEERED_TOGETHER // len(asked.wanted))
+            measure = functools.partial(_turning, inputs, plan, number)
+            add(f"turning prompt {number}", "turning", range(number, number + 1), measure)
+    if "steering" in plan.settings.parts:
+        together = max(1, STEERED_TOGETHER // len(plan.settings.wanted))
         for start in range(0, prompts, together):
             some = range(start, min(start + together, prompts))
-            measure = functools.partial(_steering, inputs, asked, some)
-            name = f"steering prompts {some[0]} to {some[-1]}"
-            work.append(Group(name, len(some), measure, "steering", some))
-    for number, fact in enumerate(asked.facts):
-        measure = functools.partial(_editing, inputs, asked, number, fact)
-        work.append(Group(f"editing {fact.name}", 1, measure, "editing", _one(number)))
+            measure = functools.partial(_steering, inputs, plan, some)
+            add(f"steering prompts {some[0]} to {some[-1]}", "steering", some, measure)
+    for number, fact in enumerate(plan.facts):
+        measure = functools.partial(_editing, inputs, plan, number, fact)
+        add(f"editing {fact.name}", "editing", range(number, number + 1), measure)
     return work
 
 
-def _one(number: int) -> range:
-    return range(number, number + 1)
+def _unrelated(inputs: facts.Inputs, plan: Plan, probes: Probes) -> Probes:
+    return unrelated_facts(inputs.lm, probes) if plan.unrelated is None else plan.unrelated
 
 
-def _unrelated(inputs: facts.Inputs, asked: Asked, probes: Probes) -> Probes:
-    return unrelated_facts(inputs.lm, probes) if asked.unrelated is None else asked.unrelated
-
-
-def _turning(inputs: facts.Inputs, asked: Asked, number: int) -> common.Values:
+def _turning(inputs: facts.Inputs, plan: Plan, number: int) -> common.Values:
     """Every count by every amount, up and down, each a shift of the same prompt."""
     lm, probes = inputs.lm, inputs.probes.select([number])
     gradients = negjax.neurgrad(lm, probes, inputs.site, budget_bytes=common.budget_bytes())
     sets = []
     for direction in DIRECTIONS:
-        for name, amount in asked.amounts:
-            for count in asked.counts.tolist():
+        for name, amount in plan.settings.amounts:
+            for count in plan.settings.counts:
                 volume, ratio = (amount, None) if name == "volume" else (None, amount)
                 neurons, shifts = strongest_shifts(gradients, count, volume=volume, ratio=ratio)
                 sets.append((neurons[0], shifts[0] if direction == "enhance" else -shifts[0]))
@@ -210,7 +169,7 @@ def _turning(inputs: facts.Inputs, asked: Asked, number: int) -> common.Values:
         gradients.site,
         budget_bytes=common.budget_bytes(),
     )
-    shape = (len(DIRECTIONS), len(asked.amounts), len(asked.counts))
+    shape = (len(DIRECTIONS), len(plan.settings.amounts), len(plan.settings.counts))
     return (number,), {
         "baseline": before.probability[0],
         "rank": before.rank[0],
@@ -222,39 +181,39 @@ def _turning(inputs: facts.Inputs, asked: Asked, number: int) -> common.Values:
     }
 
 
-def _steering(inputs: facts.Inputs, asked: Asked, prompts: range) -> common.Values:
+def _steering(inputs: facts.Inputs, plan: Plan, prompts: range) -> common.Values:
     """Every prompt to every wanted probability, in one search."""
     lm, budget = inputs.lm, common.budget_bytes()
     probes = inputs.probes.select(list(prompts))
-    shape = (len(prompts), len(asked.wanted))
-    each = np.repeat(np.arange(len(prompts)), len(asked.wanted))
-    found = steer_probes(
+    shape = (len(prompts), len(plan.settings.wanted))
+    each = np.repeat(np.arange(len(prompts)), len(plan.settings.wanted))
+    steered = steer_probes(
         lm,
         probes.select(each),
-        np.tile(asked.wanted, len(prompts)),
+        np.tile(plan.settings.wanted, len(prompts)),
         site=inputs.site,
-        turns=asked.turns,
-        unrelated=_unrelated(inputs, asked, probes),
+        turns=plan.settings.turns,
+        unrelated=_unrelated(inputs, plan, probes),
         budget_bytes=budget,
     )
 
     def column(value: object) -> np.ndarray:
         return np.asarray(value, np.float64).reshape(shape)
 
-    unrelated = np.stack([s.unrelated_kl for s in found])
+    unrelated = np.stack([s.unrelated_kl for s in steered])
     activation = negjax.neurgrad(lm, probes, inputs.site, budget_bytes=budget).activation
     return (slice(prompts.start, prompts.stop),), {
-        "before": column([s.before for s in found])[:, 0],
+        "before": column([s.before for s in steered])[:, 0],
         "size": np.linalg.norm(activation.reshape(len(prompts), -1), axis=1),
-        "steered": column([s.probability for s in found]),
-        "reached": column([s.reached for s in found]),
-        "cosine": column([s.cosine for s in found]),
-        "norm": column([s.norm for s in found]),
-        "straight_norm": column([_straight_norm(s) for s in found]),
-        "predicted_norm": column([s.predicted for s in found]),
-        "line": _lines(inputs, asked, probes),
-        "turns": column([max(0, len(s.path) - 2) for s in found]),
-        "kl": column([s.kl for s in found]),
+        "steered": column([s.probability for s in steered]),
+        "reached": column([s.reached for s in steered]),
+        "cosine": column([s.cosine for s in steered]),
+        "norm": column([s.norm for s in steered]),
+        "straight_norm": column([_straight_norm(s) for s in steered]),
+        "predicted_norm": column([s.predicted for s in steered]),
+        "line": _lines(inputs, plan, probes),
+        "turns": column([max(0, len(s.path) - 2) for s in steered]),
+        "kl": column([s.kl for s in steered]),
         "unrelated_mean": column(unrelated.mean(1)),
         "unrelated_median": column(np.median(unrelated, axis=1)),
         "unrelated_most": column(unrelated.max(1)),
@@ -270,9 +229,9 @@ def _straight_norm(steered: Steered) -> float:
     return norm if distance <= 2 * TOLERANCE else np.nan
 
 
-def _lines(inputs: facts.Inputs, asked: Asked, probes: Probes) -> np.ndarray:
+def _lines(inputs: facts.Inputs, plan: Plan, probes: Probes) -> np.ndarray:
     """P [b, W, 3] at the lengths along the gradient that lines in P, log P and log-odds predict."""
-    c = inputs.lm.config
+    c, wanted = inputs.lm.config, np.asarray(plan.settings.wanted)
     surface = shifted_replays(inputs.lm, probes, c.site(inputs.site))
     zero = np.zeros((len(probes), c.layers, c.neurons))
     odds, gradient = surface.slope(zero)
@@ -281,36 +240,36 @@ def _lines(inputs: facts.Inputs, asked: Asked, probes: Probes) -> np.ndarray:
     # dP = P (1 - P) dλ and d log P = (1 - P) dλ, of log-odds λ.
     lengths = np.stack(
         [
-            (asked.wanted - p) / (p * (1 - p)),
-            np.log(asked.wanted / p) / (1 - p),
-            to_log_odds(asked.wanted) - odds[:, None],
+            (wanted - p) / (p * (1 - p)),
+            np.log(wanted / p) / (1 - p),
+            to_log_odds(wanted) - odds[:, None],
         ],
         axis=-1,
     )
     lengths = (lengths / slope[:, None, None]).reshape(len(probes), -1)
-    found = surface.along(zero, gradient / slope[:, None, None], lengths)
-    return to_probability(found).reshape(-1, len(asked.wanted), len(LINES))
+    odds = surface.along(zero, gradient / slope[:, None, None], lengths)
+    return to_probability(odds).reshape(-1, len(wanted), len(LINES))
 
 
-def _editing(inputs: facts.Inputs, asked: Asked, number: int, fact: EditedFact) -> common.Values:
+def _editing(inputs: facts.Inputs, plan: Plan, number: int, fact: EditedFact) -> common.Values:
     """One fact, edited in every way, each time from the unedited model."""
-    lm, budget = inputs.lm, common.budget_bytes()
+    lm, budget, settings = inputs.lm, common.budget_bytes(), plan.settings
     probes, texts = fact.probes(lm), plain_texts()
-    others = _unrelated(inputs, asked, probes)
-    assert asked.edits is not None
-    fill = asked.edits.most_prompts - len(fact.prompts)
-    found: dict[str, list[np.ndarray | float]] = {}
-    for name in asked.ways:
+    others = _unrelated(inputs, plan, probes)
+    assert plan.edits is not None
+    fill = plan.edits.most_prompts - len(fact.prompts)
+    measures: dict[str, list[np.ndarray | float]] = {}
+    for name in settings.ways:
         way = WAYS[name]
         layers = range(-(-2 * lm.config.layers // 3), lm.config.layers) if way.upper else None
         # Half of the unrelated facts may be preserved; the other half measures.
         edited = edit(
             lm,
             fact.taught(lm, way.paraphrases),
-            asked.edit_probability,
+            settings.edit_probability,
             layers=layers,
             preserve=others.select(range(0, len(others), 2)) if way.preserving else None,
-            turns=asked.turns if way.turned else 0,
+            turns=settings.turns if way.turned else 0,
             budget_bytes=budget,
         )
         after = np.pad(
@@ -319,7 +278,7 @@ def _editing(inputs: facts.Inputs, asked: Asked, number: int, fact: EditedFact) 
             constant_values=np.nan,
         )
         measured = others.select(range(1, len(others), 2))
-        values = {
+        values: dict[str, np.ndarray | float] = {
             "edited_new": after[:, 0],
             "edited_own": after[:, 1],
             "edit_norm": edited.norm,
@@ -329,12 +288,12 @@ def _editing(inputs: facts.Inputs, asked: Asked, number: int, fact: EditedFact) 
             "edit_kl": next_token_kl(lm, edited.lm, measured, budget_bytes=budget).mean(),
         }
         for key, value in values.items():
-            found.setdefault(key, []).append(value)
+            measures.setdefault(key, []).append(value)
     before = target_probabilities(lm, probes, budget_bytes=budget)
     plain = np.pad(before, ((0, fill), (0, 0)), constant_values=np.nan)
     return (number,), {
         "plain_new": plain[:, 0],
         "plain_own": plain[:, 1],
         "plain_perplexity": np.asarray(perplexity(lm, texts, budget_bytes=budget)),
-        **{key: np.asarray(values) for key, values in found.items()},
+        **{key: np.asarray(values) for key, values in measures.items()},
     }

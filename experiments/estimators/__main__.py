@@ -1,4 +1,4 @@
-"""Which estimator tells what a neuron does to the probability of the answer, and which misses it?
+"""Which estimator shows what a neuron does to the probability of the answer, and which misses it?
 
     python -m experiments.estimators --flagfile=experiments/flagfiles/estimators_quick.flags
 
@@ -13,7 +13,7 @@ doses with a gradient near 0); those of the estimators stand in `negjax.estimato
 
 Three parts. Random neurons are shifted one at a time, and each estimator is compared with their
 exact NEG, for each shift range and under both shift conventions. Their first and second derivatives
-foretell how far each curve is straight, which the curves confirm or not. And every neuron of one
+predict how far each curve is straight, which the curves confirm or not. And every neuron of one
 prompt, or a few, is shifted so far that its write is as long as the residual stream, or several
 times so: which of them control the output while NeurGrad is small, and which estimator shows them.
 """
@@ -21,8 +21,8 @@ times so: which of them control the output while NeurGrad is small, and which es
 from absl import flags
 
 from experiments.estimators import program
-from experiments.running import common
+from experiments.running import study
 
 if __name__ == "__main__":
     flags.adopt_module_key_flags(program)
-    common.run(program.main)
+    study.main(program.prepare)

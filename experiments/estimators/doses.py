@@ -1,4 +1,4 @@
-"""Every neuron at large doses: which control the output, which gradients do not tell, what breaks.
+"""Every neuron at large doses: which control the output unseen by gradients, what breaks.
 
 A dose d shifts a neuron until its write to the residual stream is d times as long as the residual
 itself, at the read position in the neuron's layer. Source of the unit: Liu, 2026, arXiv 2606.19831,
@@ -10,15 +10,15 @@ n counts the swept neurons of a prompt in layer-major order; X signed doses, D d
 import dataclasses
 
 import numpy as np
+from scipy.stats import rankdata
 
-from experiments.reporting.rank_correlation import ranks
 from negjax.inputs.ranking import top
 
 BY_DOSE = "NeurGrad × dose"
 """NeurGrad times the shift that dose 1 is: the change to expect of a dose, on a line."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Doses:
     """One prompt's swept neurons."""
 
@@ -51,7 +51,7 @@ class Doses:
     """[n], by method."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Thresholds:
     """What counts as large, small and collapsed."""
 
@@ -63,7 +63,7 @@ class Thresholds:
     """Share of the way from the unperturbed entropy to log V from which an entropy is flat."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Controllers:
     """One prompt's neurons at one dose, the stronger of its two signs each."""
 
@@ -106,9 +106,9 @@ def large(values: np.ndarray, quantile: float) -> np.ndarray:
     At least one; as many as the share says, rounded.
     """
     count = max(1, round((1 - quantile) * values.size))
-    found = np.zeros(values.size, bool)
-    found[top(values, count)] = True
-    return found
+    largest = np.zeros(values.size, bool)
+    largest[top(values, count)] = True
+    return largest
 
 
 def small(values: np.ndarray, quantile: float) -> np.ndarray:
@@ -121,9 +121,10 @@ def has_collapsed(
 ) -> np.ndarray:
     """True where the output has collapsed, of KL and entropies [...] in nats.
 
-    It has where P tells the unperturbed model's next token no better than the uniform distribution
-    U does, KL(P₀‖P) ≥ KL(P₀‖U) = log V − H(P₀); or where the entropy has gone the share `flat` of
-    the way from the unperturbed to the uniform one, H(P) ≥ H(P₀) + flat · (log V − H(P₀)).
+    It has where P predicts the unperturbed model's next token no better than the uniform
+    distribution U does, KL(P₀‖P) ≥ KL(P₀‖U) = log V − H(P₀); or where the entropy has gone the
+    share `flat` of the way from the unperturbed to the uniform one, H(P) ≥ H(P₀) + flat · (log V −
+    H(P₀)).
     """
     missing = np.log(vocabulary) - baseline_entropy
     return (kl >= missing) | (entropy >= baseline_entropy + flat * missing)
@@ -140,50 +141,50 @@ def collapse_dose(doses: np.ndarray, collapsed: np.ndarray) -> np.ndarray:
 
 def percentiles(values: np.ndarray) -> np.ndarray:
     """Share [n] of the values that are smaller in size, half of those as large counted."""
-    return (ranks(np.abs(values)) - 0.5) / values.size
+    return (rankdata(np.abs(values)) - 0.5) / values.size
 
 
-def collapses(found: Doses, flat: float) -> np.ndarray:
+def collapses(swept: Doses, flat: float) -> np.ndarray:
     """[n, X], True where the output has collapsed."""
-    return has_collapsed(found.kl, found.entropy, found.baseline_entropy, found.vocabulary, flat)
+    return has_collapsed(swept.kl, swept.entropy, swept.baseline_entropy, swept.vocabulary, flat)
 
 
-def collapse_doses(found: Doses, flat: float) -> np.ndarray:
+def collapse_doses(swept: Doses, flat: float) -> np.ndarray:
     """[n, 2], smallest dose of either sign (− first) at which the output has collapsed."""
-    collapsed, positive = collapses(found, flat), found.doses > 0
-    up = collapse_dose(found.doses[positive], collapsed[:, positive])
-    down = collapse_dose(-found.doses[~positive][::-1], collapsed[:, ~positive][:, ::-1])
+    collapsed, positive = collapses(swept, flat), swept.doses > 0
+    up = collapse_dose(swept.doses[positive], collapsed[:, positive])
+    down = collapse_dose(-swept.doses[~positive][::-1], collapsed[:, ~positive][:, ::-1])
     return np.stack([down, up], axis=1)
 
 
-def controllers(found: Doses, dose: float, thresholds: Thresholds) -> Controllers:
+def controllers(swept: Doses, dose: float, thresholds: Thresholds) -> Controllers:
     """Which neurons control the output at ±dose, and which of them NeurGrad does not show."""
-    rows = np.arange(len(found.layer))
-    column = stronger_sign(found.doses, dose, found.change)
-    effect = found.change[rows, column]
-    at_dose = np.abs(found.doses) == dose
-    divergence = found.kl[:, at_dose].max(1)
-    large_effect = large(np.abs(effect), thresholds.large) & (np.abs(effect) >= found.bound)
+    rows = np.arange(len(swept.layer))
+    column = stronger_sign(swept.doses, dose, swept.change)
+    effect = swept.change[rows, column]
+    at_dose = np.abs(swept.doses) == dose
+    divergence = swept.kl[:, at_dose].max(1)
+    large_effect = large(np.abs(effect), thresholds.large) & (np.abs(effect) >= swept.bound)
     large_divergence = large(divergence, thresholds.large)
-    little = small(found.estimates["neurgrad"], thresholds.small)
+    little = small(swept.estimates["neurgrad"], thresholds.small)
     return Controllers(
-        dose,
-        effect,
-        divergence,
-        large_effect,
-        large_divergence,
-        large_effect & large_divergence & little,
-        collapses(found, thresholds.flat)[rows, column],
+        dose=dose,
+        effect=effect,
+        divergence=divergence,
+        large_effect=large_effect,
+        large_divergence=large_divergence,
+        hidden=large_effect & large_divergence & little,
+        collapsed=collapses(swept, thresholds.flat)[rows, column],
     )
 
 
-def attributions(found: Doses) -> dict[str, np.ndarray]:
+def attributions(swept: Doses) -> dict[str, np.ndarray]:
     """What could have shown the neurons, [n] each by name: the estimates, and `BY_DOSE`."""
-    return found.estimates | {BY_DOSE: found.estimates["neurgrad"] * found.unit}
+    return swept.estimates | {BY_DOSE: swept.estimates["neurgrad"] * swept.unit}
 
 
-def deciles(found: Doses, chosen: np.ndarray, name: str = "neurgrad") -> np.ndarray:
+def deciles(swept: Doses, chosen: np.ndarray, name: str = "neurgrad") -> np.ndarray:
     """Share [10] of the chosen neurons in each tenth of |attribution|, the smallest first."""
-    place = np.minimum((10 * percentiles(attributions(found)[name])).astype(int), 9)
+    place = np.minimum((10 * percentiles(attributions(swept)[name])).astype(int), 9)
     counts = np.bincount(place[chosen], minlength=10)
-    return counts / max(1, counts.sum())
+    return counts / max(1, int(counts.sum()))

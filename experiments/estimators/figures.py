@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from experiments.estimators.hidden import DoseStatistics
 from experiments.reporting.escaping import for_figure, for_label
 from experiments.reporting.figures import (
     BLACK,
@@ -16,11 +17,8 @@ from experiments.reporting.figures import (
     GREEN,
     GREY,
     ORANGE,
-    STYLE,
-    WIDTH,
-    Picture,
     Trace,
-    rendered,
+    drawing,
     scatter,
 )
 
@@ -30,7 +28,7 @@ PALETTE = (ORANGE, BLUE, GREEN, PURPLE, YELLOW, SKY, BLACK)
 DASHES = (0, (4, 3))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Panel:
     """An estimate [P] to be drawn against NEG."""
 
@@ -42,28 +40,27 @@ class Panel:
     """Drawn as it is; others are scaled to the size of NEG."""
 
 
-def estimates_figure(slope: np.ndarray, panels: Sequence[Panel]) -> Picture:
+@drawing()
+def estimates_figure(figure: Figure, slope: np.ndarray, panels: Sequence[Panel]) -> None:
     """NEG [P] against each estimate, four panels a row."""
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.5 + 2.05 * rows), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False)
-        for axes in grid.flat[len(panels) :]:
-            axes.set_axis_off()
-        for number, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
-            found = np.isfinite(panel.values)
-            x, y = panel.values[found], slope[found]
-            factor = 1.0 if panel.slope_units else _scale(x, y)
-            scatter(axes, x * factor, y)
-            axes.tick_params(labelsize=5.5)
-            axes.tick_params(axis="x", labelrotation=45)
-            axes.set_title(f"{for_figure(panel.label)}\n{for_figure(panel.heading)}", fontsize=7)
-            units = "" if panel.slope_units else " (scaled)"
-            axes.set_xlabel(f"{for_label(panel.label)}{units}", fontsize=6.5)
-            if number % columns == 0:
-                axes.set_ylabel("NEG", fontsize=6.5)
-        return rendered(figure)
+    figure.set_figheight(0.5 + 2.05 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for number, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
+        known = np.isfinite(panel.values)
+        x, y = panel.values[known], slope[known]
+        factor = 1.0 if panel.slope_units else _scale(x, y)
+        scatter(axes, x * factor, y)
+        axes.tick_params(labelsize=5.5)
+        axes.tick_params(axis="x", labelrotation=45)
+        axes.set_title(f"{for_figure(panel.label)}\n{for_figure(panel.heading)}", fontsize=7)
+        units = "" if panel.slope_units else " (scaled)"
+        axes.set_xlabel(f"{for_label(panel.label)}{units}", fontsize=6.5)
+        if number % columns == 0:
+            axes.set_ylabel("NEG", fontsize=6.5)
 
 
 def _scale(x: np.ndarray, y: np.ndarray) -> float:
@@ -72,7 +69,7 @@ def _scale(x: np.ndarray, y: np.ndarray) -> float:
     return sizes[1] / sizes[0] if sizes[0] > 0 else 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Line:
     """An estimator's agreement with NEG by shift range."""
 
@@ -84,51 +81,54 @@ class Line:
     spearman: Sequence[float | None]
 
 
-def agreement_figure(ranges: Sequence[float], lines: Mapping[str, Sequence[Line]]) -> Picture:
+@drawing(height=4.6)
+def agreement_figure(
+    figure: Figure, ranges: Sequence[float], lines: Mapping[str, Sequence[Line]]
+) -> None:
     """Pearson r and rank correlation with NEG by shift range, a column for each convention."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
-        grid = figure.subplots(2, len(lines), sharex=True, sharey=True, squeeze=False)
-        drawn = [
-            v for some in lines.values() for one in some for v in (*one.pearson, *one.spearman)
-        ]
-        lowest = min([0.0, *(v for v in drawn if v is not None)])
-        for column, (convention, some) in enumerate(lines.items()):
-            for row, (field, name) in enumerate(
-                (("pearson", "Pearson r"), ("spearman", "Spearman correlation"))
-            ):
-                axes = grid[row, column]
-                axes.axhline(0, color=GREY, lw=0.4)
-                for line in some:
-                    values = [np.nan if v is None else v for v in getattr(line, field)]
-                    axes.plot(
-                        ranges,
-                        values,
-                        color=PALETTE[line.color % len(PALETTE)],
-                        ls=":" if line.dotted else "-",
-                        marker="o",
-                        ms=2.5,
-                        label=for_label(line.label),
-                    )
-                axes.set(xscale="log", ylim=(lowest - 0.04, 1.04))
-                axes.set_title(
-                    f"{'abcd'[2 * row + column]}   {name} with NEG, {for_label(convention)}"
+    grid = figure.subplots(2, len(lines), sharex=True, sharey=True, squeeze=False)
+    drawn = [
+        value
+        for some in lines.values()
+        for line in some
+        for value in (*line.pearson, *line.spearman)
+    ]
+    lowest = min([0.0, *(v for v in drawn if v is not None)])
+    for column, (convention, some) in enumerate(lines.items()):
+        for row, (field, name) in enumerate(
+            (("pearson", "Pearson r"), ("spearman", "Spearman correlation"))
+        ):
+            axes = grid[row, column]
+            axes.axhline(0, color=GREY, lw=0.4)
+            for line in some:
+                values = [np.nan if v is None else v for v in getattr(line, field)]
+                axes.plot(
+                    ranges,
+                    values,
+                    color=PALETTE[line.color % len(PALETTE)],
+                    ls=":" if line.dotted else "-",
+                    marker="o",
+                    ms=2.5,
+                    label=for_label(line.label),
                 )
-            grid[-1, column].set_xlabel("largest shift")
-            grid[-1, column].set_xticks(ranges, [f"±{r:g}" for r in ranges])
-            grid[-1, column].minorticks_off()
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=6)
-        return rendered(figure)
+            axes.set(xscale="log", ylim=(lowest - 0.04, 1.04))
+            axes.set_title(f"{'abcd'[2 * row + column]}   {name} with NEG, {for_label(convention)}")
+        grid[-1, column].set_xlabel("largest shift")
+        grid[-1, column].set_xticks(ranges, [f"±{r:g}" for r in ranges])
+        grid[-1, column].minorticks_off()
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6)
 
 
+@drawing(height=2.7)
 def ranges_figure(
+    figure: Figure,
     predicted: np.ndarray,
     measured: np.ndarray,
     checked: np.ndarray,
     radius: float,
     kinds: Mapping[float, Mapping[str, float | None]],
-) -> Picture:
+) -> None:
     """Predicted against measured linear range, their ratio, and the shapes of the curves.
 
     Args:
@@ -137,26 +137,19 @@ def ranges_figure(
         radius: of the sweep.
         kinds: shares of the curves by kind, by shift range.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.7), layout="constrained")
-        left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1))
-        _against(left, predicted[checked], measured[checked], radius)
-        ratio = np.sort(measured[checked] / predicted[checked])
-        if ratio.size:
-            middle.step(
-                np.clip(ratio, 1e-2, 1e2),
-                np.arange(1, ratio.size + 1) / ratio.size,
-                where="post",
-                color=BLUE,
-            )
-        for at in (0.5, 1.0, 2.0):
-            middle.axvline(at, color=GREY, lw=0.6, ls=DASHES, zorder=0)
-        middle.set(xscale="log", xlim=(0.05, 20), ylim=(0, 1), xlabel="measured ÷ predicted range")
-        middle.set_ylabel("share of neurons at most")
-        middle.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        middle.set_title("b   Their ratio")
-        _kinds(right, kinds)
-        return rendered(figure)
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1))
+    _against(left, predicted[checked], measured[checked], radius)
+    ratio = np.sort(measured[checked] / predicted[checked])
+    if ratio.size:
+        share = np.arange(1, ratio.size + 1) / ratio.size
+        middle.step(np.clip(ratio, 1e-2, 1e2), share, where="post", color=BLUE)
+    for at in (0.5, 1.0, 2.0):
+        middle.axvline(at, color=GREY, lw=0.6, ls=DASHES, zorder=0)
+    middle.set(xscale="log", xlim=(0.05, 20), ylim=(0, 1), xlabel="measured ÷ predicted range")
+    middle.set_ylabel("share of neurons at most")
+    middle.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    middle.set_title("b   Their ratio")
+    _kinds(right, kinds)
 
 
 def _against(axes: Axes, predicted: np.ndarray, measured: np.ndarray, radius: float) -> None:
@@ -180,7 +173,7 @@ def _against(axes: Axes, predicted: np.ndarray, measured: np.ndarray, radius: fl
         axes.plot(ends, factor * ends, color=BLACK, lw=0.6, ls=style)
     axes.set(xlim=(smallest, radius * 1.1), ylim=(smallest, radius * 1.1))
     axes.set(xlabel="predicted linear range", ylabel="measured linear range")
-    axes.set_title("a   Foretold and found")
+    axes.set_title("a   Predicted and measured")
 
 
 def _kinds(axes: Axes, kinds: Mapping[float, Mapping[str, float | None]]) -> None:
@@ -197,100 +190,89 @@ def _kinds(axes: Axes, kinds: Mapping[float, Mapping[str, float | None]]) -> Non
     axes.legend(loc="lower left", fontsize=6, frameon=True, framealpha=0.9, edgecolor="none")
 
 
-def tangents_figure(traces: Sequence[Trace]) -> Picture:
+@drawing(height=2.0)
+def tangents_figure(figure: Figure, traces: Sequence[Trace]) -> None:
     """Curves on which the slope at 0 says least, each with its tangent."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.0), layout="constrained")
-        grid = figure.subplots(1, max(1, len(traces)), squeeze=False)[0]
-        for axes, trace in zip(grid, traces, strict=False):
-            axes.axhline(0, color=GREY, lw=0.4)
-            low, high = min(0.0, trace.changes.min()), max(0.0, trace.changes.max())
-            room = 0.1 * max(high - low, 1e-12)
-            axes.plot(trace.shifts, trace.slope * trace.shifts, color=BLACK, lw=0.7, ls=DASHES)
-            axes.plot(trace.shifts, trace.changes, color=ORANGE)
-            axes.plot(*trace.measured, ".", color=ORANGE, ms=3)
-            axes.set(xlabel="shift", ylim=(low - room, high + room))
-            axes.set_title(trace.heading, fontsize=6.5)
-            axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
-            axes.tick_params(labelsize=6)
-            axes.yaxis.get_offset_text().set_fontsize(6)
-        grid[0].set_ylabel("ΔP")
-        return rendered(figure)
+    grid = figure.subplots(1, max(1, len(traces)), squeeze=False)[0]
+    for axes, trace in zip(grid, traces, strict=False):
+        axes.axhline(0, color=GREY, lw=0.4)
+        low, high = min(0.0, trace.changes.min()), max(0.0, trace.changes.max())
+        room = 0.1 * max(high - low, 1e-12)
+        axes.plot(trace.shifts, trace.slope * trace.shifts, color=BLACK, lw=0.7, ls=DASHES)
+        axes.plot(trace.shifts, trace.changes, color=ORANGE)
+        axes.plot(*trace.measured, ".", color=ORANGE, ms=3)
+        axes.set(xlabel="shift", ylim=(low - room, high + room))
+        axes.set_title(trace.heading, fontsize=6.5)
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
+        axes.tick_params(labelsize=6)
+        axes.yaxis.get_offset_text().set_fontsize(6)
+    grid[0].set_ylabel("ΔP")
 
 
-@dataclass(frozen=True)
-class Dosed:
-    """What is drawn of one dose."""
+@drawing(height=5.0)
+def doses_figure(
+    figure: Figure,
+    doses: Sequence[DoseStatistics],
+    deciles: Sequence[np.ndarray],
+    layers: int,
+    labels: Mapping[str, str],
+) -> None:
+    """Collapse by dose; large effects by NeurGrad; hidden controllers by layer; who shows them.
 
-    dose: float
-    collapsed: float | None
-    """Share of the neurons under which the output has collapsed."""
-    flipped: float | None
-    """Share that change the most probable token."""
-    deciles: np.ndarray
-    """[10], neurons of large effect by tenths of |NeurGrad|, the smallest first."""
-    layers: Mapping[int, int]
-    """Hidden controllers by layer."""
-    shown: Mapping[str, float | None]
-    """Median percentile of the hidden controllers, by attribution."""
-
-
-def doses_figure(doses: Sequence[Dosed], layers: int) -> Picture:
-    """Collapse by dose; large effects by NeurGrad; hidden controllers by layer; who shows them."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
-        grid = figure.subplots(2, 2)
-        colors = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, len(doses)))
-        top = grid[0, 0]
-        sizes = [d.dose for d in doses]
-        for field, label, color, marker in (
-            ("flipped", "another token on top", BLUE, "o"),
-            ("collapsed", "output collapsed", ORANGE, "s"),
-        ):
-            shares = [np.nan if (v := getattr(d, field)) is None else v for d in doses]
-            top.plot(sizes, shares, color=color, marker=marker, ms=3.5, label=label)
-        top.set(xscale="log", ylim=(0, 1.02), xlabel="dose", ylabel="share of neurons")
-        top.set_xticks(sizes, [f"{dose:g}" for dose in sizes])
-        top.minorticks_off()
-        top.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        top.set_title("a   What a dose does, at either sign")
-        top.legend(loc="upper left")
-        _by_gradient(grid[0, 1], doses, colors)
-        _by_layer(grid[1, 0], doses, colors, layers)
-        _by_attribution(grid[1, 1], doses, colors)
-        return rendered(figure)
-
-
-def _by_gradient(axes: Axes, doses: Sequence[Dosed], colors: np.ndarray) -> None:
-    axes.axhline(0.1, color=GREY, lw=0.6, ls=DASHES)
-    for found, color in zip(doses, colors, strict=True):
-        axes.plot(range(1, 11), found.deciles, color=color, marker="o", ms=2.5)
-    axes.set(xlabel="tenth of |NeurGrad|, smallest first", ylabel="share of large effects")
-    axes.set(xlim=(0.5, 10.5), ylim=(0, None))
-    axes.set_xticks(range(1, 11))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_title("b   Neurons of large |ΔP|, by gradient")
+    Args:
+        deciles: [10] of each dose, neurons of large effect by tenths of |NeurGrad|, the smallest
+            first.
+        layers: of the model.
+        labels: of attributions, by name.
+    """
+    (top, by_gradient), (by_layer, by_attribution) = figure.subplots(2, 2)
+    colors = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, len(doses)))
+    sizes = [d.dose for d in doses]
+    for field, label, color, marker in (
+        ("flipped", "another token on top", BLUE, "o"),
+        ("collapsed", "output collapsed", ORANGE, "s"),
+    ):
+        shares = [np.nan if (v := getattr(d, field)) is None else v for d in doses]
+        top.plot(sizes, shares, color=color, marker=marker, ms=3.5, label=label)
+    top.set(xscale="log", ylim=(0, 1.02), xlabel="dose", ylabel="share of neurons")
+    top.set_xticks(sizes, [f"{dose:g}" for dose in sizes])
+    top.minorticks_off()
+    top.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    top.set_title("a   What a dose does, at either sign")
+    top.legend(loc="upper left")
+    by_gradient.axhline(0.1, color=GREY, lw=0.6, ls=DASHES)
+    for tenths, color in zip(deciles, colors, strict=True):
+        by_gradient.plot(range(1, 11), tenths, color=color, marker="o", ms=2.5)
+    by_gradient.set(xlabel="tenth of |NeurGrad|, smallest first", ylabel="share of large effects")
+    by_gradient.set(xlim=(0.5, 10.5), ylim=(0, None))
+    by_gradient.set_xticks(range(1, 11))
+    by_gradient.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    by_gradient.set_title("b   Neurons of large |ΔP|, by gradient")
+    _by_layer(by_layer, doses, colors, layers)
+    _by_attribution(by_attribution, doses, colors, labels)
 
 
-def _by_layer(axes: Axes, doses: Sequence[Dosed], colors: np.ndarray, layers: int) -> None:
+def _by_layer(axes: Axes, doses: Sequence[DoseStatistics], colors: np.ndarray, layers: int) -> None:
     width = 0.8 / max(1, len(doses))
-    for number, (found, color) in enumerate(zip(doses, colors, strict=True)):
-        at = np.asarray([*found.layers], float) + (number + 0.5) * width - 0.4
-        axes.bar(at, [*found.layers.values()], width=width, color=color, label=f"{found.dose:g}")
+    for number, (dose, color) in enumerate(zip(doses, colors, strict=True)):
+        at = np.asarray([*dose.layers], float) + (number + 0.5) * width - 0.4
+        axes.bar(at, [*dose.layers.values()], width=width, color=color, label=f"{dose.dose:g}")
     axes.set(xlabel="layer", ylabel="hidden controllers", xlim=(-0.6, layers - 0.4))
     axes.set_title("c   Hidden controllers, by layer and dose")
     axes.legend(title="dose", ncols=2, loc="upper right")
 
 
-def _by_attribution(axes: Axes, doses: Sequence[Dosed], colors: np.ndarray) -> None:
+def _by_attribution(
+    axes: Axes, doses: Sequence[DoseStatistics], colors: np.ndarray, labels: Mapping[str, str]
+) -> None:
     names = list(doses[0].shown) if doses else []
-    for found, color in zip(doses, colors, strict=True):
-        shown = [found.shown[name] for name in names]
-        places = [(value, row) for row, value in enumerate(shown) if value is not None]
+    for dose, color in zip(doses, colors, strict=True):
+        medians = [dose.shown[name].median for name in names]
+        places = [(value, row) for row, value in enumerate(medians) if value is not None]
         if places:
             axes.plot(*zip(*places, strict=True), "o", color=color, ms=3.5)
     axes.axvline(0.5, color=GREY, lw=0.6, ls=DASHES)
-    axes.set_yticks(range(len(names)), [for_label(name) for name in names])
+    axes.set_yticks(range(len(names)), [for_label(labels[name]) for name in names])
     axes.set(xlim=(-0.02, 1.02), ylim=(len(names) - 0.5, -0.5))
     axes.set_xlabel("median rank of hidden controllers (1: the largest)")
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))

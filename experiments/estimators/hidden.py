@@ -1,7 +1,7 @@
 """Hidden controllers: neurons that move the output far while their NeurGrad is small."""
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,10 +17,10 @@ from experiments.estimators.doses import (
     small,
     stronger_sign,
 )
-from experiments.reporting import study
+from experiments.reporting import statistics
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shown:
     """How high an attribution ranks hidden controllers among all swept neurons of their prompt."""
 
@@ -31,7 +31,7 @@ class Shown:
     top_hundredth: float | None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DoseStatistics:
     """All prompts' neurons at one dose."""
 
@@ -63,7 +63,7 @@ class DoseStatistics:
     """Of the hidden controllers, by attribution."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Hidden:
     """A hidden controller, at the dose where it moves P most."""
 
@@ -84,12 +84,12 @@ class Hidden:
     """By attribution."""
 
 
-def statistics(found: Sequence[Doses], dose: float, thresholds: Thresholds) -> DoseStatistics:
+def dose_statistics(swept: Sequence[Doses], dose: float, thresholds: Thresholds) -> DoseStatistics:
     """Counts of all prompts' neurons at ±dose; what is large or small is so within its prompt."""
-    each = [controllers(prompt, dose, thresholds) for prompt in found]
-    little = [small(p.estimates["neurgrad"], thresholds.small) for p in found]
-    on_line = [small(attributions(p)[BY_DOSE], thresholds.small) for p in found]
-    at_dose = [np.abs(p.doses) == dose for p in found]
+    each = [controllers(prompt, dose, thresholds) for prompt in swept]
+    little = [small(p.estimates["neurgrad"], thresholds.small) for p in swept]
+    on_line = [small(attributions(p)[BY_DOSE], thresholds.small) for p in swept]
+    at_dose = [np.abs(p.doses) == dose for p in swept]
     both = [c.large_effect & c.large_divergence for c in each]
     hidden = [c.hidden for c in each]
 
@@ -97,23 +97,23 @@ def statistics(found: Sequence[Doses], dose: float, thresholds: Thresholds) -> D
         return sum(int(mask.sum()) for mask in masks)
 
     collapsed = [
-        collapses(p, thresholds.flat)[:, at].any(1) for p, at in zip(found, at_dose, strict=True)
+        collapses(p, thresholds.flat)[:, at].any(1) for p, at in zip(swept, at_dose, strict=True)
     ]
     flipped = [
         (p.top_token[:, at] != p.baseline_top_token).any(1)
-        for p, at in zip(found, at_dose, strict=True)
+        for p, at in zip(swept, at_dose, strict=True)
     ]
-    layer = np.concatenate([p.layer[h] for p, h in zip(found, hidden, strict=True)])
+    layer = np.concatenate([p.layer[h] for p, h in zip(swept, hidden, strict=True)])
     ranked = [
         {name: percentiles(value)[h] for name, value in attributions(p).items()}
-        for p, h in zip(found, hidden, strict=True)
+        for p, h in zip(swept, hidden, strict=True)
     ]
     return DoseStatistics(
         dose=dose,
-        neurons=sum(len(p.layer) for p in found),
-        collapsed=study.share(np.concatenate(collapsed)),
-        flipped=study.share(np.concatenate(flipped)),
-        kl=study.quantiles(np.concatenate([c.divergence for c in each])),
+        neurons=sum(len(p.layer) for p in swept),
+        collapsed=statistics.share(np.concatenate(collapsed)),
+        flipped=statistics.share(np.concatenate(flipped)),
+        kl=statistics.quantiles(np.concatenate([c.divergence for c in each])),
         large_effect=count([c.large_effect for c in each]),
         large_divergence=count([c.large_divergence for c in each]),
         large_both=count(both),
@@ -126,38 +126,38 @@ def statistics(found: Sequence[Doses], dose: float, thresholds: Thresholds) -> D
         hidden_on_the_line=count([h & s for h, s in zip(hidden, on_line, strict=True)]),
         hidden_collapsed=count([c.hidden & c.collapsed for c in each]),
         layers={int(at): int((layer == at).sum()) for at in np.unique(layer)},
-        shown={name: _shown([own[name] for own in ranked]) for name in ranked[0]},
+        shown={name: _shown([prompt[name] for prompt in ranked]) for name in ranked[0]},
     )
 
 
-def listed(found: Doses, thresholds: Thresholds, count: int) -> list[Hidden]:
+def listed(swept: Doses, thresholds: Thresholds, count: int) -> list[Hidden]:
     """A prompt's hidden controllers of largest |ΔP|, each at the dose where that is largest."""
-    each = [controllers(found, dose, thresholds) for dose in found.doses[found.doses > 0]]
+    each = [controllers(swept, dose, thresholds) for dose in swept.doses[swept.doses > 0]]
     effect = np.stack([np.where(c.hidden, np.abs(c.effect), -np.inf) for c in each], axis=1)
     best = effect.argmax(1)
     strength = effect.max(1)
-    collapse = collapse_doses(found, thresholds.flat)
-    place = {name: percentiles(value) for name, value in attributions(found).items()}
+    collapse = collapse_doses(swept, thresholds.flat)
+    place = {name: percentiles(value) for name, value in attributions(swept).items()}
     entries = []
     for row in np.argsort(-strength, kind="stable")[:count]:
         if not np.isfinite(strength[row]):
             break
         at = each[best[row]]
-        column = int(stronger_sign(found.doses, at.dose, found.change[row : row + 1])[0])
-        dose = float(found.doses[column])
-        own = float(collapse[row, int(dose > 0)])
+        column = int(stronger_sign(swept.doses, at.dose, swept.change[row : row + 1])[0])
+        dose = float(swept.doses[column])
+        breaks = float(collapse[row, int(dose > 0)])
         entries.append(
             Hidden(
-                prompt=found.prompt,
-                layer=int(found.layer[row]),
-                neuron=int(found.neuron[row]),
-                activation=float(found.activation[row]),
+                prompt=swept.prompt,
+                layer=int(swept.layer[row]),
+                neuron=int(swept.neuron[row]),
+                activation=float(swept.activation[row]),
                 dose=dose,
-                shift=dose * float(found.unit[row]),
-                change=float(found.change[row, column]),
-                kl=float(found.kl[row, column]),
+                shift=dose * float(swept.unit[row]),
+                change=float(swept.change[row, column]),
+                kl=float(swept.kl[row, column]),
                 collapsed=bool(at.collapsed[row]),
-                collapse_dose=own if np.isfinite(own) else None,
+                collapse_dose=breaks if np.isfinite(breaks) else None,
                 percentiles={name: float(value[row]) for name, value in place.items()},
             )
         )
@@ -165,7 +165,9 @@ def listed(found: Doses, thresholds: Thresholds, count: int) -> list[Hidden]:
 
 
 def _shown(parts: Sequence[np.ndarray]) -> Shown:
-    found = np.concatenate(parts)
-    if not found.size:
-        return Shown(None, None, None)
-    return Shown(float(np.median(found)), study.share(found >= 0.9), study.share(found >= 0.99))
+    places = np.concatenate(parts)
+    return Shown(
+        median=float(np.median(places)) if places.size else None,
+        top_tenth=statistics.share(places >= 0.9),
+        top_hundredth=statistics.share(places >= 0.99),
+    )

@@ -1,13 +1,13 @@
-"""Curvature and saturation: how far a curve follows its tangent, foretold and measured.
+"""Curvature and saturation: how far a curve follows its tangent, predicted and measured.
 
 P is one (prompt, neuron) pair an entry.
 """
 
-import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.reporting import study
+from experiments.reporting import statistics
 from experiments.reporting.rank_correlation import spearman
 
 # Distances from 0 at which a curve is compared with its tangent: from a thousandth of the range
@@ -19,9 +19,9 @@ RATIOS = ("turned", "flattened", "straight", "steepened")
 """Kinds of curve by the ratio of NEG to the slope at 0, ascending."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
-    """How well first and second derivative foretell the range in which a curve is straight."""
+    """How well first and second derivative predict the range in which a curve is straight."""
 
     tolerance: float
     neurons: int
@@ -46,7 +46,7 @@ class Check:
     """Of predicted and measured range, among the checked."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ranges:
     """Predicted and measured ranges of P neurons."""
 
@@ -124,13 +124,15 @@ def check_ranges(
         beyond_and_straight=int((measured[beyond] == radius).sum()),
         too_small=int(too_small.sum()),
         checked=int(checked.sum()),
-        holds=study.share(ratio * step > 1),
-        holds_at_twice=study.share(granted[checked] * step > predicted[checked]),
-        within_factor_2=study.share((ratio >= 0.5) & (ratio <= 2)),
-        ratio=study.quantiles(ratio),
+        holds=statistics.share(ratio * step > 1),
+        holds_at_twice=statistics.share(granted[checked] * step > predicted[checked]),
+        within_factor_2=statistics.share((ratio >= 0.5) & (ratio <= 2)),
+        ratio=statistics.quantiles(ratio),
         spearman=spearman(predicted[checked], measured[checked]),
     )
-    return Ranges(predicted, measured, checked, radius, check)
+    return Ranges(
+        predicted=predicted, measured=measured, checked=checked, radius=radius, check=check
+    )
 
 
 def slope_ratio(slope: np.ndarray, first: np.ndarray) -> np.ndarray:
@@ -145,6 +147,5 @@ def slope_ratio(slope: np.ndarray, first: np.ndarray) -> np.ndarray:
 
 def ratio_shares(ratio: np.ndarray) -> dict[str, float | None]:
     """Shares of the curves by `RATIOS`, of ratios [P] with NaN left out."""
-    found = ratio[np.isfinite(ratio)]
-    kind = np.searchsorted([0.0, *STRAIGHT], found, side="right")
-    return {name: study.share(kind == number) for number, name in enumerate(RATIOS)}
+    kind = np.searchsorted([0.0, *STRAIGHT], ratio[np.isfinite(ratio)], side="right")
+    return {name: statistics.share(kind == number) for number, name in enumerate(RATIOS)}

@@ -1,227 +1,209 @@
-"""How well estimators tell exact NEG, from the measurements that a run's folder holds.
+"""Everything the report on estimators shows, read from a run's folder and put together."""
 
-P is one (prompt, neuron) pair an entry.
-"""
-
-import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.linearity import results as linearity_results
-from experiments.reporting import study
-from experiments.reporting.rank_correlation import spearman
-from negjax.execution.conventions import Convention, sign
-from negjax.inputs.ranking import top_overlap
-
-CONVENTIONS: tuple[Convention, ...] = ("signed", "additive")
-
-
-@dataclasses.dataclass(frozen=True)
-class Form:
-    """An estimate as it is compared with NEG."""
-
-    name: str
-    label: str
-    method: str
-    per_unit: bool = False
-    """Divided by |a| (signed) or a (additive)."""
-    slope: bool = True
-    """In NEG's units, so that its error can be told."""
-
-    def written(self, convention: Convention) -> str:
-        """The label, with what it is divided by."""
-        if not self.per_unit:
-            return self.label
-        return f"{self.label} / {'|a|' if convention == 'signed' else 'a'}"
-
-
-# CG × activation per unit is NeurGrad (signed) or CG (additive), so it has no form of its own.
-FORMS = (
-    Form("cg", "CG", "cg"),
-    Form("neurgrad", "NeurGrad", "neurgrad"),
-    Form("ig", "IG", "ig", slope=False),
-    Form("ig_per_unit", "IG", "ig", per_unit=True),
-    Form("lpi", "LPI", "lpi", slope=False),
-    Form("lpi_per_unit", "LPI", "lpi", per_unit=True, slope=False),
-    Form("relp", "RelP", "relp", slope=False),
-    Form("relp_per_unit", "RelP", "relp", per_unit=True),
-    Form("cgxa", "CG × a", "cgxa", slope=False),
-    Form("ablation", "−ablation", "ablation", slope=False),
-    Form("ablation_per_unit", "−ablation", "ablation", per_unit=True),
+from experiments.estimators.against_neg import Agreement, Comparison, compared
+from experiments.estimators.doses import Doses
+from experiments.estimators.hidden import DoseStatistics, Hidden, dose_statistics, listed
+from experiments.estimators.ranges import (
+    Ranges,
+    check_ranges,
+    distances,
+    measured_range,
+    ratio_shares,
+    slope_ratio,
 )
+from experiments.estimators.work import DosedLayer, Plan
+from experiments.inputs import facts, fitted_curves
+from experiments.inputs.estimates import CONVENTIONS
+from experiments.inputs.fitted_curves import Curves, FittedCurves, slice_of
+from experiments.reporting import statistics
+from experiments.reporting.figures import Trace
+from negjax.execution.conventions import Convention
+from negjax.measurements.second_order import linear_range
+from negjax.storage.store import RunFolder
+
+LISTED = 15
+"""Hidden controllers listed for a prompt."""
+WORST = 4
+"""Curves shown on which NeurGrad errs most."""
+THIRDS = ("straightest", "middle", "most bent")
 
 
-@dataclasses.dataclass(frozen=True)
-class Told:
-    """How well one form of an estimate tells NEG."""
-
-    neurons: int
-    """Those with an estimate."""
-    pearson: float | None
-    pearson_of_a_prompt: float | None
-    """Median over prompts of Pearson r within a prompt."""
-    spearman: float | None
-    mae: float | None
-    """Mean |estimate − NEG|; None where the estimate is not in NEG's units."""
-    mean_size: float | None
-    """Mean |NEG|."""
-    same_sign: float | None
-    same_sign_above_noise: float | None
-    """Of the neurons whose largest |ΔP| is above the noise."""
-    top_overlap: float | None
-    """Mean over prompts: share of a prompt's largest |NEG| that are among its largest |estimate|;
-    None where no prompt has more neurons than that."""
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Results:
-    """What the estimators' part of the report shows."""
+    """What is to be shown."""
 
-    curves: linearity_results.Results
-    forms: tuple[Form, ...]
-    ranges: list[float]
-    """Radii, ascending."""
-    slopes: dict[Convention, dict[float, np.ndarray]]
-    """[P], NEG by convention and radius."""
-    values: dict[Convention, dict[str, np.ndarray]]
-    """[P], by convention and name of the form; NaN where it says nothing."""
-    told: dict[Convention, dict[float, dict[str, Told]]]
-    top: int
-    """How many make a prompt's top."""
+    measured: Convention
+    """The convention of the sweep."""
+    comparison: Comparison
+    agreements: Mapping[Convention, Mapping[float, Mapping[str, Agreement]]]
+    """By convention, radius and name of the form."""
+    seconds: Mapping[str, float | None]
+    """A prompt, all neurons, by method; of the ablation from one layer."""
+    ranges: Ranges
+    ratios: Mapping[float, Mapping[str, float | None]]
+    """Shares of the neurons above the noise by kind of curve, by radius."""
+    thirds: Mapping[str, Mapping[str, Agreement]]
+    """At the widest radius, under the sweep's convention: a third of the neurons each, by predicted
+    range; by form."""
+    worst: list[Trace]
+    """Curves on which NeurGrad errs most at the widest radius."""
+    doses: list[Doses]
+    """Of the dosed prompts, their finished layers."""
+    dosed_layers: int
+    silent: int
+    """Neurons of these layers without a dose, since they write nothing."""
+    by_dose: list[DoseStatistics]
+    """Empty if nothing was dosed."""
+    hidden: list[list[Hidden]]
+    """By dosed prompt."""
+
+    @property
+    def curves(self) -> FittedCurves:
+        """Of the sampled neurons."""
+        return self.comparison.curves
 
     @property
     def headline(self) -> float:
         """The radius that figures of one range show."""
         return self.curves.headline
 
+    @property
+    def at_headline(self) -> Mapping[Convention, Mapping[str, Agreement]]:
+        """Agreements within that radius."""
+        return {c: by_range[self.headline] for c, by_range in self.agreements.items()}
+
 
 def analyse(
-    curves: linearity_results.Results,
-    measured: Convention,
-    estimates: Mapping[str, np.ndarray],
-    top: int,
+    plan: Plan, folder: RunFolder, done: Sequence[range], dosed: Sequence[DosedLayer]
 ) -> Results:
-    """Compares estimates [P] with the slopes of the sampled curves, under both conventions.
-
-    Args:
-        curves: of the sampled neurons, swept under the convention `measured`.
-        estimates: [P], by method.
-        top: neurons of a prompt's top.
-    """
-    columns, fits = curves.neurons, curves.fits[curves.measure]
-    activation, bound, prompt = columns["activation"], columns["bound"], columns["prompt"]
-    forms = tuple(form for form in FORMS if form.method in estimates)
-    slopes: dict[Convention, dict[float, np.ndarray]] = {
-        convention: {
-            radius: fit.slope if convention == measured else mirrored(fit.slope, activation)
+    """Reads the finished groups of prompts and the finished dosed layers, and takes statistics."""
+    sampling, settings, measured = plan.sampling, plan.settings, facts.convention()
+    curves = fitted_curves.read(
+        folder, done, radius=sampling.range, step=sampling.step, measures=("response",)
+    )
+    columns, fits = curves.neurons, curves.fits["response"]
+    rows = list(enumerate(settings.methods))
+    estimates = {
+        name: np.concatenate([folder.read("estimates", (row, slice_of(p))).ravel() for p in done])
+        for row, name in rows
+    }
+    comparison = compared(curves, measured, estimates, settings.top)
+    first = columns["neurgrad"] if measured == "signed" else columns["computed"]
+    second = np.concatenate([folder.read("second", (slice_of(p),)).ravel() for p in done])
+    ranges = _ranges(
+        folder, done, sampling.range, settings.tolerance, first, second, columns["bound"]
+    )
+    widest = fits[sampling.range]
+    worst = np.argsort(-np.abs(widest.slope - first), kind="stable")[:WORST]
+    thirds = np.array_split(np.argsort(-ranges.predicted, kind="stable"), len(THIRDS))
+    seconds = {name: folder.read("seconds", (row, 0)) for row, name in rows}
+    doses, silent = _doses(plan, folder, dosed)
+    limits = settings.thresholds
+    return Results(
+        measured=measured,
+        comparison=comparison,
+        agreements={
+            convention: {radius: comparison.agreements(convention, radius) for radius in fits}
+            for convention in CONVENTIONS
+        },
+        seconds={name: float(s) if np.isfinite(s) else None for name, s in seconds.items()},
+        ranges=ranges,
+        ratios={
+            radius: ratio_shares(
+                slope_ratio(fit.slope, first)[fit.largest_change >= columns["bound"]]
+            )
             for radius, fit in fits.items()
-        }
-        for convention in CONVENTIONS
-    }
-    values: dict[Convention, dict[str, np.ndarray]] = {
-        convention: {
-            form.name: form_values(form, estimates[form.method], activation, bound, convention)
-            for form in forms
-        }
-        for convention in CONVENTIONS
-    }
-    told: dict[Convention, dict[float, dict[str, Told]]] = {
-        convention: {
-            radius: {
-                form.name: judged(
-                    values[convention][form.name],
-                    slope,
-                    prompt,
-                    fits[radius].largest_change >= bound,
-                    top,
-                    slope_units=form.slope,
-                )
-                for form in forms
-            }
-            for radius, slope in slopes[convention].items()
-        }
-        for convention in CONVENTIONS
-    }
-    return Results(curves, forms, curves.ranges, slopes, values, told, top)
-
-
-def mirrored(values: np.ndarray, activation: np.ndarray) -> np.ndarray:
-    """NEG or r [P] of one convention from those of the other, of a range that is symmetric about 0.
-
-    The additive curve is the signed one, mirrored where s(a) = −1: ΔP_additive(x) =
-    ΔP_signed(s·x). Of points at ±x₁, ±x₂, …, Σ x ΔP(s·x) = s Σ x ΔP(x): a mirrored curve's slope
-    and r are those of the curve with the other sign.
-    """
-    return values * sign(activation)
-
-
-def form_values(
-    form: Form,
-    estimate: np.ndarray,
-    activation: np.ndarray,
-    bound: np.ndarray,
-    convention: Convention,
-) -> np.ndarray:
-    """Estimates [P] of a method in one form; NaN where the form says nothing.
-
-    The ablation is turned round, f(a) − f(0), so that its sign is that of what the neuron gives.
-    Per unit of activation it is told only where it is above the rounding noise `bound` [P]: of a
-    neuron next to 0 there is nothing left but noise, over next to nothing.
-    """
-    value = np.asarray(estimate, np.float64)
-    told = np.ones(value.shape, bool)
-    if form.method == "ablation":
-        told = np.abs(value) >= bound if form.per_unit else told
-        value = -value
-    if not form.per_unit:
-        return value
-    unit = np.abs(activation) if convention == "signed" else activation
-    nothing = np.full(value.shape, np.nan)
-    return np.divide(value, unit, out=nothing, where=told & (activation != 0))
-
-
-def judged(
-    estimate: np.ndarray,
-    slope: np.ndarray,
-    prompt: np.ndarray,
-    above: np.ndarray,
-    top: int,
-    *,
-    slope_units: bool,
-) -> Told:
-    """How well estimates [P] tell slopes [P].
-
-    Args:
-        estimate: NaN entries are left out.
-        prompt: [P], number of each entry's prompt.
-        above: [P], True where ΔP is above the noise.
-        top: neurons of a prompt's top.
-        slope_units: the estimate is in the slope's units.
-    """
-    kept = np.isfinite(estimate)
-    estimate, slope, prompt, above = (x[kept] for x in (estimate, slope, prompt, above))
-    whole = study.agreement(estimate, slope)
-    within, overlaps = [], []
-    for number in np.unique(prompt):
-        own = prompt == number
-        r = study.correlation(estimate[own], slope[own])
-        if r is not None:
-            within.append(r)
-        if own.sum() > top:
-            overlaps.append(top_overlap(np.abs(estimate[own]), np.abs(slope[own]), top))
-    return Told(
-        neurons=len(slope),
-        pearson=whole.pearson,
-        pearson_of_a_prompt=_median(within),
-        spearman=spearman(estimate, slope),
-        mae=whole.mae if slope_units else None,
-        mean_size=whole.mean_size,
-        same_sign=whole.same_sign,
-        same_sign_above_noise=study.agreement(estimate[above], slope[above]).same_sign,
-        top_overlap=float(np.mean(overlaps)) if overlaps else None,
+        },
+        thirds={
+            name: comparison.agreements(measured, sampling.range, part)
+            for name, part in zip(THIRDS, thirds, strict=True)
+        },
+        # Each with the tangent for its line.
+        worst=[fitted_curves.trace(plan.inputs, folder, curves, int(i), first) for i in worst],
+        doses=doses,
+        dosed_layers=len(dosed),
+        silent=silent,
+        by_dose=[dose_statistics(doses, dose, limits) for dose in settings.doses if doses],
+        hidden=[listed(swept, limits, LISTED) for swept in doses],
     )
 
 
-def _median(values: Sequence[float]) -> float | None:
-    return float(np.median(values)) if values else None
+def _ranges(
+    folder: RunFolder,
+    done: Sequence[range],
+    radius: float,
+    tolerance: float,
+    first: np.ndarray,
+    second: np.ndarray,
+    bound: np.ndarray,
+) -> Ranges:
+    shifts = distances(radius)
+    parts, start = [], 0
+    for prompts in done:
+        curves = Curves(folder, "response", prompts)
+        sides = [curves.change(side).reshape(-1, shifts.size) for side in (-shifts, shifts)]
+        changes = np.stack(sides, axis=1)
+        rows = slice(start, start + len(changes))
+        start = rows.stop
+        parts.append(
+            [
+                measured_range(shifts, changes, first[rows], share, bound[rows])
+                for share in (tolerance, 2 * tolerance)
+            ]
+        )
+    measured, granted = np.concatenate(parts, axis=1)
+    # What was saved as no number has no range, and takes none from the others.
+    known = np.isfinite(first) & np.isfinite(second)
+    predicted = np.full(first.shape, np.nan)
+    predicted[known] = linear_range(first[known], second[known], tolerance)
+    return check_ranges(radius, first, predicted, measured, granted, bound, tolerance)
+
+
+def _doses(plan: Plan, folder: RunFolder, dosed: Sequence[DosedLayer]) -> tuple[list[Doses], int]:
+    """Dosed prompts, and how many neurons of their finished layers have no dose."""
+    swept, silent = [], 0
+    for prompt in sorted({item.prompt for item in dosed}):
+        layers = [item.layer for item in dosed if item.prompt == prompt]
+        unit = folder.read("dose_unit", (prompt,))[layers]
+        writes = np.isfinite(unit)
+        silent += int((~writes).sum())
+
+        def of_layers(
+            name: str, prompt: int = prompt, layers: list[int] = layers, kept: np.ndarray = writes
+        ) -> np.ndarray:
+            return np.stack([folder.read(name, (prompt, layer)) for layer in layers])[kept]
+
+        estimates = {}
+        for row, method in enumerate(plan.settings.methods):
+            if method == "ablation":
+                estimates[method] = of_layers("dose_ablation")
+            else:
+                every = folder.read("estimates_everywhere", (row, prompt))
+                estimates[method] = every[layers][writes]
+        at, neuron = np.nonzero(writes)
+        before = (prompt, layers[0])
+        swept.append(
+            Doses(
+                prompt=prompt,
+                layer=np.asarray(layers)[at],
+                neuron=neuron,
+                activation=folder.read("dose_activation", (prompt,))[layers][writes],
+                unit=unit[writes],
+                doses=folder.read("doses"),
+                change=of_layers("dose_change"),
+                kl=of_layers("dose_kl"),
+                entropy=of_layers("dose_entropy"),
+                top_token=of_layers("dose_top_token"),
+                baseline_entropy=float(folder.read("dose_baseline_entropy", before)),
+                baseline_top_token=int(folder.read("dose_baseline_top_token", before)),
+                vocabulary=plan.inputs.lm.config.vocab_size,
+                bound=float(statistics.noise_bound(folder.read("noise", (prompt,)))),
+                estimates=estimates,
+            )
+        )
+    return swept, silent

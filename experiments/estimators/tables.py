@@ -1,58 +1,22 @@
-"""The tables of the study of estimators, as text: for the terminal and for the report."""
+"""The tables of the study of estimators: for the report, the terminal and the run's folder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
 
 from experiments import paper
-from experiments.estimators.doses import BY_DOSE
+from experiments.estimators.doses import BY_DOSE, Doses, collapse_doses, controllers
 from experiments.estimators.hidden import DoseStatistics, Hidden
-from experiments.estimators.results import Form, Told
-from experiments.estimators.study import THIRDS, Found
-from experiments.reporting import study
-from experiments.reporting.page_parts import number, percent
-from negjax.estimators import METHODS
+from experiments.estimators.results import THIRDS, Results
+from experiments.estimators.settings import Settings
+from experiments.inputs import fitted_curves
+from experiments.inputs.estimates import CONVENTIONS, LABELS, Form
+from experiments.reporting.tables import Column, Table, written
 from negjax.execution.conventions import Convention
 
-Rows = list[list[str]]
-
-CORRECTION = (
-    "NeurGrad's correction is the signed convention: NeurGrad is CG times s(a), the sign of the "
-    "activation, and the slope at 0 of ΔP under shifts x·s(a) is exactly that; under shifts x it "
-    "is CG. Which of the two is right is a choice of what a shift means, not a property of the "
-    "network."
-)
-LABELS = {
-    "cg": "CG",
-    "neurgrad": "NeurGrad",
-    "ig": "IG",
-    "lpi": "LPI",
-    "relp": "RelP",
-    "cgxa": "CG × a",
-    "ablation": "ablation",
-    BY_DOSE: BY_DOSE,
-}
-"""Attributions, by name."""
-
-AGREEMENT_HEAD = (
-    ("estimate", ""),
-    ("r", ""),
-    ("r within", "a prompt"),
-    ("Spearman", ""),
-    ("MAE", ""),
-    ("same sign", ""),
-    ("same sign", "above noise"),
-    ("top", "overlap"),
-    ("seconds", "a prompt"),
-)
-PAPER_HEAD = (
-    ("estimate", ""),
-    ("r, paper", paper.BERT),
-    ("MAE, paper", paper.BERT),
-    ("r, paper", paper.LLAMA),
-    ("s a prompt", "paper"),
-    ("r", "here"),
-    ("MAE", "here"),
-    ("s a prompt", "here"),
-)
+ATTRIBUTIONS = {**LABELS, BY_DOSE: BY_DOSE}
+"""What could have shown a hidden controller, for readers."""
 MEASURES = {
     "pearson": ("Pearson r with NEG", ".4f"),
     "spearman": ("Spearman correlation with NEG", ".4f"),
@@ -60,259 +24,232 @@ MEASURES = {
     "same_sign": ("Share of the neurons where estimate and NEG have the same sign", ".1%"),
     "top_overlap": ("Overlap of the tops", ".1%"),
 }
-"""How well an estimate tells NEG: in words, and how it is written."""
-LAYERS = 5
-"""Layers named of those with hidden controllers."""
-CHECK_HEAD = (
-    ("range holds", ""),
-    ("at twice", "the tolerance"),
-    ("within", "factor 2"),
-    ("measured/predicted", "5%"),
-    ("", "median"),
-    ("", "95%"),
-    ("Spearman", ""),
+"""How well an estimate predicts NEG: in words, and how it is written."""
+
+AGREEMENT = (
+    Column("estimate", lambda row: row[0]),
+    Column("r", lambda row: row[1].pearson, ".4f"),
+    Column("r within", lambda row: row[1].pearson_of_a_prompt, ".4f", "a prompt"),
+    Column("Spearman", lambda row: row[1].spearman, ".4f"),
+    Column("MAE", lambda row: row[1].mae, ".1e"),
+    Column("same sign", lambda row: row[1].same_sign, ".1%"),
+    Column("same sign", lambda row: row[1].same_sign_above_noise, ".1%", "above noise"),
+    Column("top", lambda row: row[1].top_overlap, ".1%", "overlap"),
+    Column("seconds", lambda row: row[2], under="a prompt"),
 )
-DOSE_HEAD = (
-    ("dose", ""),
-    ("other token", "on top"),
-    ("collapsed", ""),
-    ("median", "KL"),
-    ("large", "|ΔP|"),
-    ("large", "KL"),
-    ("both", ""),
-    ("hidden", "by |ΔP|"),
-    ("hidden", "by KL"),
-    ("hidden", "by both"),
-    ("by", "chance"),
-    ("small", "× dose too"),
-    ("of them", "collapsed"),
+PAPER = (
+    Column("estimate", lambda row: LABELS[row[0]]),
+    Column("r, paper", lambda row: row[1].pearson.get(paper.BERT), under=paper.BERT),
+    Column("MAE, paper", lambda row: row[1].mae.get(paper.BERT), under=paper.BERT),
+    Column("r, paper", lambda row: row[1].pearson.get(paper.LLAMA), under=paper.LLAMA),
+    Column("s a prompt", lambda row: row[1].seconds, under="paper"),
+    Column("r", lambda row: row[2] and row[2].pearson, ".4f", "here"),
+    Column("MAE", lambda row: row[2] and row[2].mae, ".1e", "here"),
+    Column("s a prompt", lambda row: row[3], under="here"),
+)
+CHECK = (
+    Column("range holds", lambda check: check.holds, ".1%"),
+    Column("at twice", lambda check: check.holds_at_twice, ".1%", "the tolerance"),
+    Column("within", lambda check: check.within_factor_2, ".1%", "factor 2"),
+    Column("measured/predicted", lambda check: (check.ratio or {}).get("0.05"), ".2f", "5%"),
+    Column("", lambda check: (check.ratio or {}).get("0.5"), ".2f", "median"),
+    Column("", lambda check: (check.ratio or {}).get("0.95"), ".2f", "95%"),
+    Column("Spearman", lambda check: check.spearman, ".3f"),
+)
+DOSE = (
+    Column("dose", lambda s: f"±{s.dose:g}"),
+    Column("other token", lambda s: s.flipped, ".1%", "on top"),
+    Column("collapsed", lambda s: s.collapsed, ".1%"),
+    Column("median", lambda s: (s.kl or {}).get("0.5"), ".2g", "KL"),
+    Column("large", lambda s: s.large_effect, ",", "|ΔP|"),
+    Column("large", lambda s: s.large_divergence, ",", "KL"),
+    Column("both", lambda s: s.large_both, ","),
+    Column("hidden", lambda s: s.hidden_effect, ",", "by |ΔP|"),
+    Column("hidden", lambda s: s.hidden_divergence, ",", "by KL"),
+    Column("hidden", lambda s: s.hidden, ",", "by both"),
+    Column("by", lambda s: s.by_chance, ",.1f", "chance"),
+    Column("small", lambda s: s.hidden_on_the_line, ",", "× dose too"),
+    Column("of them", lambda s: s.hidden_collapsed, ",", "collapsed"),
+)
+HIDDEN = (
+    Column("layer", lambda h: h.layer),
+    Column("neuron", lambda h: h.neuron),
+    Column("dose", lambda h: h.dose, "+g"),
+    Column("shift", lambda h: h.shift, "+.3g"),
+    Column("activation", lambda h: h.activation, "+.3g"),
+    Column("ΔP", lambda h: h.change, "+.3g"),
+    Column("KL", lambda h: h.kl, ".3g"),
+    Column("rank by NeurGrad", lambda h: h.percentiles["neurgrad"], ".1%"),
+    Column("highest rank", lambda h: _highest(h)),
+    Column(
+        "collapse dose", lambda h: "none" if h.collapse_dose is None else f"{h.collapse_dose:g}"
+    ),
 )
 
 
-def joined(head: Sequence[Sequence[str]]) -> list[str]:
-    """Headings in one line each."""
-    return [" ".join(lines).strip() for lines in head]
+def agreement_tables(results: Results) -> list[Table]:
+    """How well each form predicts NEG within the headline range, a table a convention."""
 
-
-def seconds(found: Found, method: str) -> str:
-    """Of a prompt, all neurons; the ablation's is told from one layer."""
-    value = found.seconds[method]
-    return ("≈" if method == "ablation" and value is not None else "") + number(value, ".3g")
-
-
-def agreement_rows(found: Found, convention: Convention, radius: float) -> Rows:
-    """Under `AGREEMENT_HEAD`: how well each form tells NEG within a range."""
-    told = found.results.told[convention][radius]
-    return [
-        [form.written(convention), *_cells(told[form.name]), _own_seconds(found, form)]
-        for form in found.results.forms
-    ]
-
-
-def _own_seconds(found: Found, form: Form) -> str:
-    return "" if form.per_unit else seconds(found, form.method)
-
-
-def _cells(told: Told) -> list[str]:
-    return [
-        number(told.pearson, ".4f"),
-        number(told.pearson_of_a_prompt, ".4f"),
-        number(told.spearman, ".4f"),
-        number(told.mae, ".1e"),
-        percent(told.same_sign),
-        percent(told.same_sign_above_noise),
-        percent(told.top_overlap),
-    ]
-
-
-def range_rows(found: Found, convention: Convention, measure: str) -> Rows:
-    """A form a row, a range a column: one of `MEASURES`."""
-    told, form_of = found.results.told[convention], MEASURES[measure][1]
-    return [
-        [
-            form.written(convention),
-            *(
-                number(getattr(told[radius][form.name], measure), form_of)
-                for radius in found.results.ranges
-            ),
-        ]
-        for form in found.results.forms
-    ]
-
-
-def paper_rows(found: Found) -> Rows:
-    """Under `PAPER_HEAD`; ours under the signed convention, which is the paper's."""
-    told = found.results.told["signed"][found.results.headline]
-    rows = []
-    for method, reported in paper.ESTIMATORS.items():
-        own = told.get(method)
-        here = ["—"] * 3
-        if own is not None:
-            here = [number(own.pearson, ".4f"), number(own.mae, ".1e"), seconds(found, method)]
-        there = [
-            reported.pearson.get(paper.BERT, "—"),
-            reported.mae.get(paper.BERT, "—"),
-            reported.pearson.get(paper.LLAMA, "—"),
-            reported.seconds,
-        ]
-        rows.append([LABELS[method], *there, *here])
-    return rows
-
-
-def third_rows(found: Found) -> Rows:
-    """A form a row: Pearson and Spearman correlation in each third by predicted range."""
-    return [
-        [
-            form.written(found.measured),
-            *(number(found.thirds[name][form.name].pearson, ".4f") for name in THIRDS),
-            *(number(found.thirds[name][form.name].spearman, ".4f") for name in THIRDS),
-        ]
-        for form in found.results.forms
-    ]
-
-
-def check_row(found: Found) -> list[str]:
-    """Under `CHECK_HEAD`."""
-    check = found.ranges.check
-    ratio = check.ratio or {}
-    return [
-        percent(check.holds),
-        percent(check.holds_at_twice),
-        percent(check.within_factor_2),
-        *(number(ratio.get(q), ".2f") for q in ("0.05", "0.5", "0.95")),
-        number(check.spearman, ".3f"),
-    ]
-
-
-def dose_rows(statistics: Sequence[DoseStatistics]) -> Rows:
-    """Under `DOSE_HEAD`."""
-    return [
-        [
-            f"±{s.dose:g}",
-            percent(s.flipped),
-            percent(s.collapsed),
-            number((s.kl or {}).get("0.5"), ".2g"),
-            f"{s.large_effect:,}",
-            f"{s.large_divergence:,}",
-            f"{s.large_both:,}",
-            f"{s.hidden_effect:,}",
-            f"{s.hidden_divergence:,}",
-            f"{s.hidden:,}",
-            f"{s.by_chance:,.1f}",
-            f"{s.hidden_on_the_line:,}",
-            f"{s.hidden_collapsed:,}",
-        ]
-        for s in statistics
-    ]
-
-
-def shown_rows(statistics: Sequence[DoseStatistics]) -> Rows:
-    """An attribution a row: for each dose the median rank of the hidden controllers and the share
-    of them in the top tenth."""
-    rows = []
-    for name in statistics[0].shown if statistics else ():
-        cells = []
-        for found in statistics:
-            shown = found.shown[name]
-            cells += [percent(shown.median), percent(shown.top_tenth)]
-        rows.append([LABELS[name], *cells])
-    return rows
-
-
-def hidden_rows(entries: Sequence[Hidden]) -> Rows:
-    """A hidden controller a row."""
-    rows = []
-    for entry in entries:
-        others = {name: at for name, at in entry.percentiles.items() if name != "neurgrad"}
-        best = max(others, key=lambda name: others[name])
-        rows.append(
-            [
-                str(entry.layer),
-                str(entry.neuron),
-                f"{entry.dose:+g}",
-                f"{entry.shift:+.3g}",
-                f"{entry.activation:+.3g}",
-                f"{entry.change:+.3g}",
-                f"{entry.kl:.3g}",
-                percent(entry.percentiles["neurgrad"]),
-                f"{LABELS[best]} {others[best]:.1%}",
-                "none" if entry.collapse_dose is None else f"{entry.collapse_dose:g}",
-            ]
+    def table(convention: Convention, how: str) -> Table:
+        of_form = results.at_headline[convention]
+        return Table(
+            name=f"agreement_{convention}",
+            title=f"NEG within ±{results.headline:g}, {convention} convention, {how}",
+            columns=AGREEMENT,
+            rows=[
+                (form.written(convention), of_form[form.name], _seconds(results, form))
+                for form in results.comparison.forms
+            ],
         )
-    return rows
+
+    measured = "as the curves were measured"
+    mirrored = "from the same curves, mirrored where s(a) = −1, which turns the sign of NEG"
+    return [table(c, measured if c == results.measured else mirrored) for c in CONVENTIONS]
 
 
-HIDDEN_HEAD = [
-    "layer",
-    "neuron",
-    "dose",
-    "shift",
-    "activation",
-    "ΔP",
-    "KL",
-    "rank by NeurGrad",
-    "highest rank",
-    "collapse dose",
-]
+def range_tables(results: Results, measure: str) -> list[Table]:
+    """One of `MEASURES`, a form a row and a range a column, a table a convention."""
+    words, form_of = MEASURES[measure]
 
+    def value(convention: Convention, radius: float) -> Callable[[Form], object]:
+        of_form = results.agreements[convention][radius]
+        return lambda form: getattr(of_form[form.name], measure)
 
-def not_slopes(found: Found) -> str:
-    """Which estimates have no error in NEG's units, and why."""
-    raw = [form for form in found.results.forms if not form.slope and not form.per_unit]
-    names = ", ".join(form.label for form in raw if form.method != "lpi")
-    units = sorted({METHODS[form.method].unit for form in raw if form.method != "lpi"})
-    parts = []
-    if names:
-        parts.append(
-            f"{names} are in units of {' or '.join(units)}, not of NEG (P per unit of activation): "
-            "they say what the activation gives as it is, so they have no MAE until they are "
-            "divided by it"
+    return [
+        Table(
+            name=f"{measure}_{convention}",
+            title=f"{words}, by shift range, {convention} convention",
+            columns=[
+                Column("estimate", _written(convention)),
+                *(
+                    Column("within", value(convention, radius), form_of, f"±{radius:g}")
+                    for radius in results.curves.ranges
+                ),
+            ],
+            rows=results.comparison.forms,
         )
-    if any(form.method == "lpi" for form in raw):
-        parts.append("LPI is in units of log-probability, divided by the activation or not")
-    text = "; ".join(parts)
-    return f"{text}." if text else ""
+        for convention in CONVENTIONS
+    ]
 
 
-def top_note(found: Found) -> str:
-    """What the overlap of the tops would be by chance."""
-    top = found.results.top
-    prompts = len(found.results.curves.prompts)
-    each = len(found.results.curves.neurons["layer"]) // max(1, prompts)
-    if each <= top:
-        return f"A prompt has {each} neurons: no top {top} to compare (--neurons, --top)."
-    return f"Top overlap: of the {top} largest of {each} neurons; by chance {percent(top / each)}."
-
-
-def noise_note(found: Found) -> str:
-    """How many neurons are within the noise at the headline range."""
-    columns = found.results.curves.neurons
-    fit = found.results.curves.fits["response"][found.results.headline]
-    inside = study.share(fit.largest_change < columns["bound"])
-    return f"{percent(inside)} of the neurons stay within the rounding noise."
-
-
-def verdict(found: DoseStatistics) -> str:
-    """Which attribution finds a dose's hidden controllers, most of them in its top tenth; and the
-    layers where they are."""
-    shares = {
-        name: shown.top_tenth for name, shown in found.shown.items() if shown.top_tenth is not None
-    }
-    if not shares:
-        return f"Dose ±{found.dose:g}: no hidden controllers."
-    best = max(shares, key=lambda name: shares[name])
-    rank = percent(found.shown[best].median)
-    told = f"{percent(shares[best])} in its top tenth, median rank {rank}"
-    verdict = (
-        f"{LABELS[best]} finds most of them ({told})"
-        if shares[best] > 0.5
-        else f"nothing finds most of them; the nearest is {LABELS[best]} ({told})"
+def paper_table(results: Results) -> Table:
+    """What the paper reports; ours under the signed convention, which is the paper's."""
+    here = results.at_headline["signed"]
+    return Table(
+        title=f"As reported by the paper, and here (signed, ±{results.headline:g})",
+        columns=PAPER,
+        rows=[
+            (method, there, here.get(method), seconds(results, method) if method in here else None)
+            for method, there in paper.ESTIMATORS.items()
+        ],
     )
-    return f"Dose ±{found.dose:g}: {verdict}. {_layers(found)}"
 
 
-def _layers(found: DoseStatistics) -> str:
-    fullest = sorted(found.layers.items(), key=lambda item: (-item[1], item[0]))[:LAYERS]
-    told = ", ".join(f"{layer} ({count:,})" for layer, count in fullest)
-    others = len(found.layers) - len(fullest)
-    return f"By layer: {told}" + (f"; the rest in {others} more." if others else ".")
+def thirds_table(results: Results) -> Table:
+    """Pearson and Spearman correlation in each third by predicted range, a form a row."""
+
+    def value(name: str, field: str) -> Callable[[Form], object]:
+        return lambda form: getattr(results.thirds[name][form.name], field)
+
+    return Table(
+        columns=[
+            Column("estimate", _written(results.measured)),
+            *(Column("r,", value(name, "pearson"), ".4f", name) for name in THIRDS),
+            *(Column("Spearman,", value(name, "spearman"), ".4f", name) for name in THIRDS),
+        ],
+        rows=results.comparison.forms,
+    )
+
+
+def check_table(results: Results) -> Table:
+    """How far the predicted linear ranges hold."""
+    check, radius = results.ranges.check, results.ranges.radius
+    return Table(
+        title=f"Linear range predicted from first and second derivative, tolerance "
+        f"{check.tolerance:g}: {check.checked:,} of {check.neurons:,} neurons checked "
+        f"({check.beyond:,} predicted beyond ±{radius:g}, {check.beyond_and_straight:,} of them "
+        f"straight; {check.too_small:,} below the noise)",
+        columns=CHECK,
+        rows=[check],
+    )
+
+
+def rank_table(results: Results) -> Table:
+    """An attribution a row: median rank of the hidden controllers, share in the top tenth."""
+
+    def value(statistics: DoseStatistics, field: str) -> Callable[[str], object]:
+        return lambda name: getattr(statistics.shown[name], field)
+
+    return Table(
+        title="Where attributions rank the hidden controllers",
+        columns=[
+            Column("attribution", ATTRIBUTIONS.__getitem__),
+            *(
+                Column(f"±{statistics.dose:g},", value(statistics, field), ".1%", words)
+                for statistics in results.by_dose
+                for field, words in (("median", "median"), ("top_tenth", "in top 10%"))
+            ),
+        ],
+        rows=list(results.by_dose[0].shown),
+    )
+
+
+def seconds(results: Results, method: str) -> str:
+    """Of a prompt, all neurons; the ablation's come from one layer."""
+    value = results.seconds[method]
+    about = "≈" if method == "ablation" and value is not None else ""
+    return f"{about}{written(value, '.3g')}"
+
+
+def neuron_table(results: Results) -> pa.Table:
+    """One row a prompt and sampled neuron; NEG and r under the convention of the sweep."""
+    table = fitted_curves.neuron_table(results.curves)
+    values = results.comparison.values[results.measured]
+    plain = [form.method for form in results.comparison.forms if not form.per_unit]
+    columns = {method: values[method] for method in plain}
+    if "ablation" in columns:
+        columns["ablation"] = -columns["ablation"]
+    # CG and NeurGrad stand there already, from the same derivative taken forward.
+    columns = {f"estimate_{name}": value for name, value in columns.items()} | {
+        "predicted_range": results.ranges.predicted,
+        "measured_range": results.ranges.measured,
+        "range_checked": results.ranges.checked,
+    }
+    for name, value in columns.items():
+        table = table.append_column(name, pa.array(value))
+    return table
+
+
+def dose_table(swept: Doses, settings: Settings) -> pa.Table:
+    """One row a dosed neuron of a prompt."""
+    columns: dict[str, np.ndarray] = {
+        "prompt": np.full(swept.layer.size, swept.prompt),
+        "layer": swept.layer,
+        "neuron": swept.neuron,
+        "activation": swept.activation,
+        "dose_unit": swept.unit,
+    }
+    columns |= {f"estimate_{name}": value for name, value in swept.estimates.items()}
+    for name in ("change", "kl", "entropy", "top_token"):
+        values = getattr(swept, name)
+        columns |= {f"{name}_{dose:+g}": values[:, x] for x, dose in enumerate(swept.doses)}
+    collapse = collapse_doses(swept, settings.flat_entropy)
+    columns |= {"collapse_dose_down": collapse[:, 0], "collapse_dose_up": collapse[:, 1]}
+    for dose in settings.doses:
+        columns[f"hidden_{dose:g}"] = controllers(swept, dose, settings.thresholds).hidden
+    return pa.table(columns)
+
+
+def _written(convention: Convention) -> Callable[[Form], str]:
+    return lambda form: form.written(convention)
+
+
+def _seconds(results: Results, form: Form) -> str:
+    return "" if form.per_unit else seconds(results, form.method)
+
+
+def _highest(hidden: Hidden) -> str:
+    """Of the other attributions, the one that ranks a hidden controller highest."""
+    others = {name: at for name, at in hidden.percentiles.items() if name != "neurgrad"}
+    best = max(others, key=lambda name: others[name])
+    return f"{ATTRIBUTIONS[best]} {others[best]:.1%}"

@@ -2,13 +2,14 @@
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 import negjax
 from experiments.estimators.doses import both_signs, dose_unit
+from experiments.estimators.settings import Settings
 from experiments.inputs import curves, facts
 from experiments.running import common
 from negjax.estimators.each_neuron import ablations
@@ -20,21 +21,30 @@ from negjax.storage import store
 from negjax.storage.store import RunFolder
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What to measure, checked before anything slow begins."""
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to measure of whom, checked before anything slow begins."""
 
-    plan: curves.Plan
-    methods: tuple[str, ...]
-    ig_steps: int
-    doses: np.ndarray
-    """[D], ascending, positive."""
-    dosed_prompts: int
-    dosed_every: int
+    inputs: facts.Inputs
+    sampling: curves.Settings
+    settings: Settings
+    neurons: np.ndarray
+    """[B, N, 2], layer and index of the sampled neurons of each prompt."""
 
-    def layers(self, count: int) -> list[int]:
-        """The layers whose neurons are dosed, of so many: the middle one of every few."""
-        return list(range(min(self.dosed_every, count) // 2, count, self.dosed_every))
+    @property
+    def group(self) -> int:
+        """Prompts that are measured and saved together."""
+        return self.sampling.together(self.neurons.shape[1], self.sampling.nodes)
+
+    @property
+    def groups(self) -> list[range]:
+        """The prompts, in groups."""
+        return curves.groups(range(len(self.neurons)), self.group)
+
+    @property
+    def doses(self) -> np.ndarray:
+        """[2D], ascending, both signs."""
+        return both_signs(np.asarray(self.settings.doses))
 
 
 @dataclass(frozen=True)
@@ -52,19 +62,17 @@ class DosedLayer(common.Work):
     layer: int
 
 
-def array_specs(
-    inputs: facts.Inputs, neurons: np.ndarray, group: int, asked: Asked
-) -> dict[str, store.ArraySpec]:
-    """The arrays of a run; axes that are measured one by one are chunks of one."""
-    c, (prompts, each) = inputs.lm.config, neurons.shape[:2]
+def array_specs(plan: Plan) -> dict[str, store.ArraySpec]:
+    """Returns the arrays of a run; axes that are measured one by one are chunks of one."""
+    c, (prompts, each), group = plan.inputs.lm.config, plan.neurons.shape[:2], plan.group
     b, n = ("prompt", prompts), ("neuron", each)
-    e = ("method", len(asked.methods))
-    h, layer, f = ("prompt", asked.dosed_prompts), ("layer", c.layers), ("index", c.neurons)
-    x = ("dose", 2 * asked.doses.size)
+    e = ("method", len(plan.settings.methods))
+    h, layer = ("prompt", plan.settings.dosed_prompts), ("layer", c.layers)
+    f, x = ("index", c.neurons), ("dose", plan.doses.size)
     change, kl = "P(answer) under the dose minus P(answer) without", "KL(P₀‖P) under the dose, nats"
     return {
         **curves.specs(prompts, each, group),
-        **curves.series_specs(prompts, each, group, asked.plan),
+        **curves.series_specs(prompts, each, group, plan.sampling),
         "second": curves.array_spec(group, "float64", "second derivative of P by a", b, n),
         "estimates": curves.array_spec(1, "float64", "estimates of the sampled neurons", e, b, n),
         "estimates_everywhere": store.ArraySpec(
@@ -93,68 +101,67 @@ def _dosed_spec(dtype: str, meaning: str, *axes: tuple[str, int]) -> store.Array
     return store.ArraySpec(shape, dtype, names, meaning, (1, 1, *shape[2:]))
 
 
-def all_work(
-    inputs: facts.Inputs, neurons: np.ndarray, group: int, asked: Asked, folder: RunFolder
-) -> list[common.Work]:
+def all_work(plan: Plan, folder: RunFolder) -> list[common.Work]:
     """Group by group the curves and estimates of the sampled neurons, then the doses."""
-    prompts, each = neurons.shape[:2]
-    work: list[common.Work] = []
-    for some in curves.groups(range(prompts), group):
-        size, name = len(some) * each, f"prompts {some[0]} to {some[-1]}"
-        measure = functools.partial(_curves, inputs, asked, neurons, some)
+    config, work = plan.inputs.lm.config, list[common.Work]()
+    for some in plan.groups:
+        size, name = len(some) * plan.neurons.shape[1], f"prompts {some[0]} to {some[-1]}"
+        measure = functools.partial(_curves, plan, some)
         work.append(Group(f"curves of {name}", size, measure, some))
-        for method in asked.methods:
-            measure = functools.partial(_estimates, inputs, asked, neurons, some, method)
+        for method in plan.settings.methods:
+            measure = functools.partial(_estimates, plan, some, method)
             work.append(Group(f"{method} of {name}", size, measure, some))
-    doses = both_signs(asked.doses)
-    work.append(common.Work("doses", 0, lambda: ((slice(None),), {"doses": doses})))
-    for number in range(asked.dosed_prompts):
-        units = functools.partial(_units, inputs, number)
+    work.append(common.Work("doses", 0, lambda: ((slice(None),), {"doses": plan.doses})))
+    for number in range(plan.settings.dosed_prompts):
+        units = functools.partial(_units, plan.inputs, number)
         work.append(common.Work(f"dose unit of prompt {number}", 0, units))
-        for layer in asked.layers(inputs.lm.config.layers):
-            measure = functools.partial(_dosed, inputs, doses, folder, number, layer)
+        for layer in plan.settings.layers(config.layers):
+            measure = functools.partial(_dosed, plan, folder, number, layer)
             name = f"doses of prompt {number}, layer {layer}"
-            size = inputs.lm.config.neurons
-            work.append(DosedLayer(name, size, measure, number, layer))
+            work.append(DosedLayer(name, config.neurons, measure, number, layer))
     return work
 
 
-def _curves(
-    inputs: facts.Inputs, asked: Asked, neurons: np.ndarray, prompts: range
-) -> common.Values:
-    at = slice(prompts.start, prompts.stop)
+def done(plan: Plan, finished: Sequence[common.Work]) -> list[range]:
+    """Returns the groups of prompts whose curves and estimates are all finished."""
+    each = 1 + len(plan.settings.methods)
+    prompts = [item.prompts for item in finished if isinstance(item, Group)]
+    return [some for some in plan.groups if prompts.count(some) == each]
+
+
+def _curves(plan: Plan, prompts: range) -> common.Values:
+    inputs, at = plan.inputs, slice(prompts.start, prompts.stop)
     bend = negjax.curvature(
         inputs.lm,
         inputs.probes.select(list(prompts)),
-        neurons[at],
+        plan.neurons[at],
         inputs.site,
         budget_bytes=common.budget_bytes(),
     )
     return (at,), {
-        "neurons": neurons[at],
+        "neurons": plan.neurons[at],
         "activation": bend.activation,
         "computed": bend.first,
         "second": bend.second,
-        **curves.series(inputs, asked.plan, neurons, prompts),
+        **curves.series(inputs, plan.sampling, plan.neurons, prompts),
     }
 
 
-def _estimates(
-    inputs: facts.Inputs, asked: Asked, neurons: np.ndarray, prompts: range, method: str
-) -> common.Values:
+def _estimates(plan: Plan, prompts: range, method: str) -> common.Values:
     """A method's estimates; of the first group also its time, in a second call, once compiled."""
-    probes, chosen = inputs.probes.select(list(prompts)), neurons[prompts.start : prompts.stop]
+    inputs, settings, at_prompts = plan.inputs, plan.settings, slice(prompts.start, prompts.stop)
+    probes, chosen = inputs.probes.select(list(prompts)), plan.neurons[at_prompts]
     b, c = len(prompts), inputs.lm.config
     everywhere = np.full((b, c.layers, c.neurons), np.nan)
     seconds = np.full(b, np.nan)
-    at = (asked.methods.index(method), slice(prompts.start, prompts.stop))
+    at = (settings.methods.index(method), at_prompts)
     if method == "ablation":
         estimates = _ablations(inputs, probes, chosen)
         if prompts.start == 0:
             layer = np.full(c.neurons, c.layers // 2)
             middle = np.stack([layer, np.arange(c.neurons)], axis=-1)[None]
-            one = probes.select([0])
-            seconds[0] = c.layers * _second_time(lambda: _ablations(inputs, one, middle))
+            first = probes.select([0])
+            seconds[0] = c.layers * _second_time(lambda: _ablations(inputs, first, middle))
     else:
 
         def estimate() -> np.ndarray:
@@ -164,7 +171,7 @@ def _estimates(
                 method,
                 inputs.site,
                 budget_bytes=common.budget_bytes(),
-                steps=asked.ig_steps,
+                steps=settings.ig_steps,
             )[:, 0]
 
         every = estimate()
@@ -172,10 +179,13 @@ def _estimates(
             seconds[0] = _time(estimate) / b
         rows = np.arange(b)[:, None]
         estimates = every[rows, chosen[..., 0], chosen[..., 1]]
-        dosed = np.asarray(prompts) < asked.dosed_prompts
+        dosed = np.asarray(prompts) < settings.dosed_prompts
         everywhere[dosed] = every[dosed]
-    found = {"estimates": estimates, "estimates_everywhere": everywhere, "seconds": seconds}
-    return at, found
+    return at, {
+        "estimates": estimates,
+        "estimates_everywhere": everywhere,
+        "seconds": seconds,
+    }
 
 
 def _ablations(inputs: facts.Inputs, probes: Probes, neurons: np.ndarray) -> np.ndarray:
@@ -201,21 +211,19 @@ def _units(inputs: facts.Inputs, number: int) -> common.Values:
     return (number,), {"dose_activation": norms.activation[0], "dose_unit": unit}
 
 
-def _dosed(
-    inputs: facts.Inputs, doses: np.ndarray, folder: RunFolder, number: int, layer: int
-) -> common.Values:
+def _dosed(plan: Plan, folder: RunFolder, number: int, layer: int) -> common.Values:
     """Every neuron of a layer at every dose, and at 0."""
-    c, at = inputs.lm.config, (number, layer)
+    inputs, c, at = plan.inputs, plan.inputs.lm.config, (number, layer)
     activation, unit = folder.read("dose_activation", at), folder.read("dose_unit", at)
     writes = np.isfinite(unit)
     step = np.where(writes, unit, 0)
     if facts.convention() == "signed":
         step = step * sign(activation)
-    shifts = np.concatenate([step[:, None] * doses, -activation[:, None]], axis=1)
+    shifts = np.concatenate([step[:, None] * plan.doses, -activation[:, None]], axis=1)
     # Layer L leaves a row out: what writes nothing has no dose.
     entered = np.where(writes, layer, c.layers)
     neurons = np.stack([entered, np.arange(c.neurons)], axis=-1)
-    found = intervene(
+    run = intervene(
         inputs.lm,
         inputs.probes.select([number]),
         with_baselines(grid_rows(neurons[None], shifts[None]), c.layers),
@@ -224,20 +232,20 @@ def _dosed(
         spread=True,
         budget_bytes=common.budget_bytes(),
     )
-    assert found.spread is not None
+    assert run.spread is not None
 
     def split(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[F, X + 1] of the neurons, and the layer's baseline."""
         return values[0, : shifts.size].reshape(shifts.shape), values[0, shifts.size + layer]
 
-    after, before = split(np.exp(found.log_probability, dtype=np.float64))
+    after, before = split(np.exp(run.log_probability, dtype=np.float64))
     change = np.where(writes[:, None], after - before, np.nan)
-    entropy, baseline_entropy = split(found.spread.entropy)
-    top_token, baseline_top_token = split(found.spread.top_token)
+    entropy, baseline_entropy = split(run.spread.entropy)
+    top_token, baseline_top_token = split(run.spread.top_token)
     return at, {
         "dose_change": change[:, :-1],
         "dose_ablation": change[:, -1],
-        "dose_kl": split(found.spread.kl)[0][:, :-1],
+        "dose_kl": split(run.spread.kl)[0][:, :-1],
         "dose_entropy": entropy[:, :-1],
         "dose_top_token": top_token[:, :-1],
         "dose_baseline_entropy": baseline_entropy,

@@ -1,24 +1,33 @@
 """Flags of every experiment with MCEval8K: where it lies, and which tasks."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from absl import flags
-
-from experiments.running import flag_lists, messages
+from experiments.running import messages
+from experiments.running.settings import define, setting
 from negjax import mceval8k
 
-_ROOT = flags.DEFINE_string(
-    "root",
-    None,
-    "Directory of MCEval8K in the published layout. Default: what NEGJAX_MCEVAL8K names, or the "
-    "hub's.",
-)
-_TASKS = flags.DEFINE_list("tasks", list(mceval8k.names()), "Tasks of MCEval8K to look at.")
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The benchmark, and the tasks to look at."""
+
+    root: str | None = setting(
+        None,
+        "Directory of MCEval8K in the published layout. Default: what NEGJAX_MCEVAL8K names, or "
+        "the hub's.",
+    )
+    tasks: list[str] = setting(
+        mceval8k.names(), "Tasks of MCEval8K to look at.", choices=mceval8k.names()
+    )
+
+
+FLAGS = define(Settings)
 
 
 def root() -> Path | None:
     """The benchmark's directory, if one is named."""
-    return None if _ROOT.value is None else messages.path(_ROOT)
+    return None if FLAGS["root"].value is None else messages.path(FLAGS["root"])
 
 
 def tasks() -> list[str]:
@@ -27,4 +36,4 @@ def tasks() -> list[str]:
     Raises:
         ValueError: an unknown one, or one twice.
     """
-    return flag_lists.names(_TASKS, mceval8k.names())
+    return FLAGS.read().tasks

@@ -1,51 +1,49 @@
-"""Sampled neurons and their response curves: flags and measurements that experiments share."""
+"""Sampled neurons and their response curves: flags and measurements that studies share."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from absl import flags
 
 import negjax
 from experiments.inputs import facts
-from experiments.running import common
+from experiments.running import common, messages
+from experiments.running.settings import define, setting
 from negjax.execution.interventions import CALL_TOKENS
 from negjax.inputs.neurons import all_neurons, random_neurons
 from negjax.storage import store
 
-_NEURONS = flags.DEFINE_string(
-    "neurons", "40", "Neurons a prompt, drawn by --seed for each prompt anew; or `all`."
-)
-_RANGE = flags.DEFINE_float(
-    "range", 10.0, "Largest shift, in units of the activation.", lower_bound=1e-6
-)
-_STEP = flags.DEFINE_float(
-    "step", 0.2, "Step of the shifts that a line is fitted to.", lower_bound=1e-6
-)
-_NODES = flags.DEFINE_integer(
-    "nodes",
-    12,
-    "Replays a neuron that a Chebyshev series starts with; rough curves get three times as many.",
-    lower_bound=4,
-)
-_GROUP = flags.DEFINE_integer(
-    "group",
-    None,
-    "Prompts that are measured and saved together. Default: by the number of neurons.",
-    lower_bound=1,
-)
 
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Whose curves are measured, and how far and how finely."""
 
-@dataclass(frozen=True)
-class Plan:
-    """What to measure, checked before anything slow begins."""
+    neurons: str = setting(
+        "40", "Neurons a prompt, drawn by --seed for each prompt anew; or `all`."
+    )
+    range: float = setting(10.0, "Largest shift, in units of the activation.", least=1e-6)
+    step: float = setting(0.2, "Step of the shifts that a line is fitted to.", least=1e-6)
+    nodes: int = setting(
+        12,
+        "Replays a neuron that a Chebyshev series starts with; rough curves get three times as "
+        "many.",
+        least=4,
+    )
+    group: int | None = setting(
+        None,
+        "Prompts that are measured and saved together. Default: by the number of neurons.",
+        least=1,
+    )
 
-    neurons: int | Literal["all"]
-    radius: float
-    step: float
-    grid: np.ndarray
-    """[X], shifts of the plain grid."""
-    nodes: int
+    @property
+    def count(self) -> int | Literal["all"]:
+        """Neurons of a prompt."""
+        return "all" if self.neurons == "all" else int(self.neurons)
+
+    @property
+    def grid(self) -> np.ndarray:
+        """[X], shifts of the plain grid."""
+        return negjax.paper_grid(self.range, self.step)
 
     @property
     def most_nodes(self) -> int:
@@ -53,48 +51,48 @@ class Plan:
         return 3 * self.nodes
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """What determines a series, as the run's settings hold it."""
-        return {"neurons": self.neurons, "range": self.radius, "nodes": self.nodes}
+    def recorded(self) -> dict[str, Any]:
+        """What determines a series, for the run's folder."""
+        return {"neurons": self.count, "range": self.range, "nodes": self.nodes}
 
     @property
     def attributes(self) -> dict[str, Any]:
         """What a series is to be read with."""
-        return {"convention": facts.convention(), "output": "probability", "radius": self.radius}
+        return {"convention": facts.convention(), "output": "probability", "radius": self.range}
+
+    def together(self, neurons: int, replays: int) -> int:
+        """Prompts to measure and save together, of so many neurons each and replays a neuron."""
+        return self.group or max(1, min(32, CALL_TOKENS // (neurons * replays)))
 
 
-def read_plan() -> Plan:
-    """The plan that the flags say.
+FLAGS = define(Settings)
+
+
+def read() -> Settings:
+    """Returns the settings that the flags say.
 
     Raises:
         ValueError: a number of neurons that is none, a range or step that is not finite, a step
             larger than the range.
     """
-    neurons: int | Literal["all"] = "all"
-    if _NEURONS.value != "all":
-        try:
-            neurons = int(_NEURONS.value)
-        except ValueError:
-            raise ValueError(f"--neurons={_NEURONS.value}: expected a number, or all") from None
-    for flag in (_RANGE, _STEP):
-        if not np.isfinite(flag.value):
-            raise ValueError(f"--{flag.name}={flag.value}: expected a finite number")
-    grid = negjax.paper_grid(_RANGE.value, _STEP.value)
-    return Plan(neurons, _RANGE.value, _STEP.value, grid, _NODES.value)
+    settings = FLAGS.read()
+    if settings.neurons != "all":
+        with messages.of_flag(FLAGS["neurons"]):
+            try:
+                int(settings.neurons)
+            except ValueError:
+                raise ValueError("expected a number, or all") from None
+    negjax.paper_grid(settings.range, settings.step)
+    return settings
 
 
-def choose_neurons(inputs: facts.Inputs, plan: Plan) -> np.ndarray:
-    """[B, N, 2]."""
-    config, prompts = inputs.lm.config, len(inputs.probes)
-    if plan.neurons == "all":
+def choose_neurons(inputs: facts.Inputs, settings: Settings) -> np.ndarray:
+    """Returns [B, N, 2], layer and index of the neurons of each prompt."""
+    config, prompts, count = inputs.lm.config, len(inputs.probes), settings.count
+    if count == "all":
         every = all_neurons(config)
         return np.broadcast_to(every, (prompts, *every.shape))
-    return random_neurons(config, plan.neurons, prompts, common.seed())
-
-
-def group_size(neurons: int, replays: int) -> int:
-    """Prompts to measure and save together, of so many neurons each and replays a neuron."""
-    return _GROUP.value or max(1, min(32, CALL_TOKENS // (neurons * replays)))
+    return random_neurons(config, count, prompts, common.seed())
 
 
 def groups(prompts: range, size: int) -> list[range]:
@@ -124,11 +122,13 @@ def specs(prompts: int, neurons: int, group: int) -> dict[str, store.ArraySpec]:
     }
 
 
-def series_specs(prompts: int, neurons: int, group: int, plan: Plan) -> dict[str, store.ArraySpec]:
+def series_specs(
+    prompts: int, neurons: int, group: int, settings: Settings
+) -> dict[str, store.ArraySpec]:
     """Arrays of the series."""
     b, n = ("prompt", prompts), ("neuron", neurons)
     meaning = "P = Σ coefficient_k T_k(shift / radius), Chebyshev polynomials of the first kind"
-    degree = ("degree", plan.most_nodes)
+    degree = ("degree", settings.most_nodes)
     return {
         "coefficients": array_spec(group, "float64", meaning, b, n, degree),
         "nodes": array_spec(group, "int32", "replays spent on the neuron", b, n),
@@ -156,11 +156,11 @@ def chosen_gradients(
 
 
 def series(
-    inputs: facts.Inputs, plan: Plan, neurons: np.ndarray, prompts: range
+    inputs: facts.Inputs, settings: Settings, neurons: np.ndarray, prompts: range
 ) -> dict[str, np.ndarray]:
     """Series of the chosen neurons [B, N, 2] of some prompts, and the prompts' P and noise."""
-    response = _response(inputs, plan, neurons, prompts, plan.most_nodes)
-    missing = plan.most_nodes - response.coefficients.shape[-1]
+    response = _response(inputs, settings, neurons, prompts, settings.most_nodes)
+    missing = settings.most_nodes - response.coefficients.shape[-1]
     return {
         "baseline": response.baseline,
         "noise": response.noise,
@@ -171,22 +171,22 @@ def series(
 
 
 def noise(
-    inputs: facts.Inputs, plan: Plan, neurons: np.ndarray, prompts: range
+    inputs: facts.Inputs, settings: Settings, neurons: np.ndarray, prompts: range
 ) -> dict[str, np.ndarray]:
     """The prompts' P and noise alone, which a short series of one neuron measures."""
-    response = _response(inputs, plan, neurons[:, :1], prompts, plan.nodes)
+    response = _response(inputs, settings, neurons[:, :1], prompts, settings.nodes)
     return {"baseline": response.baseline, "noise": response.noise}
 
 
 def _response(
-    inputs: facts.Inputs, plan: Plan, neurons: np.ndarray, prompts: range, most_nodes: int
+    inputs: facts.Inputs, settings: Settings, neurons: np.ndarray, prompts: range, most_nodes: int
 ) -> negjax.Response:
     return negjax.response(
         inputs.lm,
         inputs.probes.select(list(prompts)),
         neurons[prompts.start : prompts.stop],
-        plan.radius,
-        plan.nodes,
+        settings.range,
+        settings.nodes,
         facts.convention(),
         inputs.site,
         max_nodes=most_nodes,

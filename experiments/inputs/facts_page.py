@@ -1,13 +1,14 @@
 """What the reports and summaries of all experiments with facts have in common."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from experiments import paper
 from experiments.inputs import facts
-from experiments.reporting import page_parts, report
+from experiments.reporting import page_parts, statistics
 from experiments.reporting.escaping import storable
 from experiments.running import provenance
 from negjax.storage.store import RunFolder
@@ -50,50 +51,33 @@ def about_run(inputs: facts.Inputs, folder: RunFolder, complete: bool) -> dict[s
     }
 
 
-def whole_document(
-    title: str,
-    lead: str,
-    sections: Sequence[report.Section],
-    inputs: facts.Inputs,
-    summary: Mapping[str, Any],
-    *,
-    notes: Sequence[str],
-    measured: Sequence[tuple[str, str]],
-) -> report.Document:
-    """A report: an experiment's own sections, and after them those that all have.
-
-    Args:
-        notes: of the experiment, to keep in mind; those on the choice of prompts come first.
-        measured: what the numbers are about, beside model and prompts.
-    """
-    return report.Document(
-        title,
-        lead,
-        [
-            *sections,
-            report.Section(
-                "To keep in mind", [report.Bullets([*selection_notes(summary), *notes])]
-            ),
-            what_was_measured(inputs, summary, measured),
-            page_parts.reproduce(summary),
-        ],
-    )
+def values(inputs: facts.Inputs, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What the templates of all experiments with facts may name."""
+    return {
+        "model": inputs.lm.name,
+        "dtype": inputs.lm.dtype.name,
+        "convention": summary["convention"],
+        "signed": summary["convention"] == "signed",
+        "selection_notes": selection_notes(summary),
+        "paper": paper,
+    }
 
 
-def what_was_measured(
-    inputs: facts.Inputs, summary: Mapping[str, Any], more: Sequence[tuple[str, str]]
-) -> report.Section:
-    """The section that says what the numbers are about."""
+def measured(inputs: facts.Inputs, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the numbers are about, beside the model."""
     prompts = summary["prompts"]
-    return page_parts.run_section(
-        summary,
-        [
-            ("Prompts", f"{prompts['asked']:,} of {prompts['source']}{_left_out(summary)}"),
-            ("Site", page_parts.SITES[inputs.site]),
-            ("Shifts", CONVENTIONS[summary["convention"]]),
-            *more,
-        ],
-    )
+    return [
+        ("Prompts", f"{prompts['asked']:,} of {prompts['source']}{_left_out(summary)}"),
+        ("Site", page_parts.SITES[inputs.site]),
+        ("Shifts", CONVENTIONS[summary["convention"]]),
+    ]
+
+
+def probabilities(probability: np.ndarray) -> tuple[str, str]:
+    """How P(answer) [b], unperturbed, spreads over the prompts, as a row of what was measured."""
+    spread = statistics.quantiles(probability, (0.05, 0.5, 0.95)) or {}
+    shown = ", ".join(f"{value:.3g}" for value in spread.values())
+    return "P(answer)", f"5%, median, 95% of the prompts: {shown}"
 
 
 def selection_notes(summary: Mapping[str, Any]) -> list[str]:

@@ -1,27 +1,32 @@
 """Flags of the studies that fit a choice of probes: which, and how large a forest."""
 
+import dataclasses
 from collections.abc import Iterable
 
-from absl import flags
-
 from experiments.running import flag_lists
-
-_FITTED = flags.DEFINE_list("fitted", [], "Probes to fit. Default: all that the study has.")
-_TREES = flags.DEFINE_integer("trees", 100, "Trees of the forest.", lower_bound=1)
+from experiments.running.settings import define, setting
 
 
-def wanted(known: Iterable[str]) -> list[str]:
-    """Names of the probes that the flags ask for.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The probes to fit."""
+
+    fitted: list[str] = setting([], "Probes to fit. Default: all that the study has.")
+    trees: int = setting(100, "Trees of the forest.", least=1)
+
+
+FLAGS = define(Settings)
+
+
+def read(known: Iterable[str]) -> Settings:
+    """The settings, with all of a study's probes where the flags name none.
 
     Args:
-        known: those of the study.
+        known: probes of the study.
 
     Raises:
-        ValueError: an unknown one, or one twice.
+        ValueError: an unknown one is named, or one twice.
     """
-    return flag_lists.names(_FITTED, known) if _FITTED.value else list(known)
-
-
-def trees() -> int:
-    """Of a forest."""
-    return _TREES.value
+    settings = FLAGS.read()
+    named = flag_lists.names(FLAGS["fitted"], known) if settings.fitted else [*known]
+    return dataclasses.replace(settings, fitted=named)

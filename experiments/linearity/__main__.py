@@ -16,8 +16,8 @@ measured as Chebyshev series (`negjax.response`), on the plain grid, or both, wh
 from absl import flags
 
 from experiments.linearity import program
-from experiments.running import common
+from experiments.running import study
 
 if __name__ == "__main__":
     flags.adopt_module_key_flags(program)
-    common.run(program.main)
+    study.main(program.prepare)

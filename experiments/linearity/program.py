@@ -4,74 +4,84 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-from absl import flags
 
 import negjax
-from experiments.inputs import curves, facts
-from experiments.inputs.curves import Plan
-from experiments.linearity import page as linearity_page
-from experiments.linearity import results as linearity_results
-from experiments.running import common, terminal
+from experiments.inputs import curves, facts, fitted_curves
+from experiments.linearity import report as linearity_report
+from experiments.linearity.results import analyse
+from experiments.running import common
+from experiments.running.settings import define, recorded, setting
+from experiments.running.study import Findings, Finished, Study, measured
 from negjax.storage import store
+from negjax.storage.store import RunFolder
 
-_MEASURE = flags.DEFINE_enum(
-    "measure",
-    "response",
-    ["response", "grid", "both"],
-    "response: few replays a neuron, read off a series; grid: every shift is replayed; both: the "
-    "series is compared with the grid.",
-)
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is asked of this study alone."""
+
+    measure: str = setting(
+        "response",
+        "response: few replays a neuron, read off a series; grid: every shift is replayed; both: "
+        "the series is compared with the grid.",
+        choices=["response", "grid", "both"],
+    )
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Ways to measure, the first of which is reported."""
+        return ("response", "grid") if self.measure == "both" else (self.measure,)
+
+
+FLAGS = define(Settings)
 
 # Prompts whose gradients are taken and saved together, at least.
 GRADIENT_PROMPTS = 64
 
 
-def main() -> int:
-    """Runs the experiment; returns the exit status."""
-    plan, measures = curves.read_plan(), _measures()
+def prepare() -> Study:
+    """Reads the flags and loads what they name."""
+    sampling, settings = curves.read(), FLAGS.read()
+    measures = settings.measures
     inputs = facts.load_inputs(24)
-    neurons = curves.choose_neurons(inputs, plan)
-    group = curves.group_size(
-        neurons.shape[1], plan.grid.size if "grid" in measures else plan.nodes
-    )
-    settings = {
-        "experiment": "linearity",
-        **facts.input_settings(inputs),
-        **plan.settings,
-        "step": plan.step,
-        "measure": _MEASURE.value,
-        "group": group,
-    }
-    attributes = {"site": inputs.site, **plan.attributes}
-    specs = _specs(neurons.shape[0], neurons.shape[1], group, plan, measures)
-    with common.open_folder("linearity", settings, specs, attributes) as folder:
-        work = _work(inputs, plan, measures, neurons, group)
-        complete = common.measure_all(folder, work, "neuron")
-        if not complete:
-            common.say_interrupted(folder, work)
-        done = [item.prompts for item in work if item.name in folder.finished and item.prompts]
+    neurons = curves.choose_neurons(inputs, sampling)
+    replays = sampling.grid.size if "grid" in measures else sampling.nodes
+    group = sampling.together(neurons.shape[1], replays)
+
+    def findings(folder: RunFolder, finished: Finished) -> Findings | None:
+        done = [item.prompts for item in finished.work if item.prompts]
         if not done:
-            return 130
-        results = linearity_results.analyse(
-            inputs, folder, done, radius=plan.radius, step=plan.step, measures=measures
+            return None
+        fitted = fitted_curves.read(
+            folder, done, radius=sampling.range, step=sampling.step, measures=measures
         )
-        linearity_page.write(inputs, folder, results, complete)
-    terminal.say(linearity_page.printed(inputs, folder, results))
-    return 0 if complete else 130
+        results = analyse(inputs, folder, done, fitted)
+        return linearity_report.findings(inputs, folder, results, finished)
 
-
-def _measures() -> tuple[str, ...]:
-    return ("response", "grid") if _MEASURE.value == "both" else (_MEASURE.value,)
+    return Study(
+        name="linearity",
+        settings={
+            **facts.input_settings(inputs),
+            **sampling.recorded,
+            "step": sampling.step,
+            **recorded(settings),
+            "group": group,
+        },
+        arrays=_specs(neurons.shape[0], neurons.shape[1], group, sampling, measures),
+        attributes={"site": inputs.site, **sampling.attributes},
+        measure=measured(lambda _: _work(inputs, sampling, measures, neurons, group), "neuron"),
+        results=findings,
+    )
 
 
 def _specs(
-    prompts: int, neurons: int, group: int, plan: Plan, measures: tuple[str, ...]
+    prompts: int, neurons: int, group: int, sampling: curves.Settings, measures: tuple[str, ...]
 ) -> dict[str, store.ArraySpec]:
     found = curves.specs(prompts, neurons, group)
     if "response" in measures:
-        found |= curves.series_specs(prompts, neurons, group, plan)
+        found |= curves.series_specs(prompts, neurons, group, sampling)
     if "grid" in measures:
-        b, n, x = ("prompt", prompts), ("neuron", neurons), ("shift", plan.grid.size)
+        b, n, x = ("prompt", prompts), ("neuron", neurons), ("shift", sampling.grid.size)
         unshifted = "P(answer), computed as the neuron's rows are"
         found |= {
             "shifts": store.ArraySpec((x[1],), "float64", ("shift",), "units of the activation"),
@@ -90,19 +100,23 @@ class _Group(common.Work):
 
 
 def _work(
-    inputs: facts.Inputs, plan: Plan, measures: tuple[str, ...], neurons: np.ndarray, group: int
+    inputs: facts.Inputs,
+    sampling: curves.Settings,
+    measures: tuple[str, ...],
+    neurons: np.ndarray,
+    group: int,
 ) -> list[_Group]:
     total, each = neurons.shape[:2]
     work = []
     if "grid" in measures:
-        work.append(_Group("shifts", 0, lambda: ((slice(None),), {"shifts": plan.grid}), None))
+        work.append(_Group("shifts", 0, lambda: ((slice(None),), {"shifts": sampling.grid}), None))
     # A gradient pass is at its best with many prompts, and is lost where a run is cut off.
     together = -(-GRADIENT_PROMPTS // group) * group
     for block in curves.groups(range(total), together):
         differentiate = functools.partial(_gradients, inputs, neurons, block)
         work.append(_Group(f"gradients of {_named(block)}", 0, differentiate, None))
         for prompts in curves.groups(block, group):
-            measure = functools.partial(_curves, inputs, plan, measures, neurons, prompts)
+            measure = functools.partial(_curves, inputs, sampling, measures, neurons, prompts)
             work.append(_Group(_named(prompts), len(prompts) * each, measure, prompts))
     return work
 
@@ -117,7 +131,7 @@ def _gradients(inputs: facts.Inputs, neurons: np.ndarray, prompts: range) -> com
 
 def _curves(
     inputs: facts.Inputs,
-    plan: Plan,
+    sampling: curves.Settings,
     measures: tuple[str, ...],
     neurons: np.ndarray,
     prompts: range,
@@ -125,13 +139,13 @@ def _curves(
     at = slice(prompts.start, prompts.stop)
     # The grid alone does not measure the rounding noise.
     measure = curves.series if "response" in measures else curves.noise
-    found = measure(inputs, plan, neurons, prompts)
+    found = measure(inputs, sampling, neurons, prompts)
     if "grid" in measures:
         sweep = negjax.sweep(
             inputs.lm,
             inputs.probes.select(list(prompts)),
             neurons[at],
-            plan.grid,
+            sampling.grid,
             facts.convention(),
             inputs.site,
             budget_bytes=common.budget_bytes(),

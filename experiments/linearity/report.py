@@ -1,277 +1,196 @@
-"""The report of the study of linearity: its numbers, pictures and what they mean, in words."""
+"""What the study of linearity shows: tables, figures, and the numbers of its report's template."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from experiments import paper
-from experiments.inputs import facts, facts_page
-from experiments.linearity.results import Results
-from experiments.reporting import page_parts, report, study
-from experiments.reporting.page_parts import number, percent
-from experiments.reporting.report import Document, Drawing, Figure, Paragraph, Section, Table
+import numpy as np
 
-TITLE = "How linear is a neuron's influence on the probability of an answer?"
-MEASURES = {
+from experiments import paper
+from experiments.inputs import facts, facts_page, fitted_curves
+from experiments.inputs.fitted_curves import FittedCurves
+from experiments.linearity import figures
+from experiments.linearity.results import Results
+from experiments.reporting import statistics
+from experiments.reporting.figures import Picture
+from experiments.reporting.tables import Column, Table, columns, written
+from experiments.reporting.templates import Contents
+from experiments.running.study import Findings, Finished, Report
+from negjax.storage import store
+from negjax.storage.store import RunFolder
+
+CURVES = {
     "response": "Chebyshev series through exact interventions",
     "grid": "every shift replayed",
 }
-HEAD = (
-    ("shifts", ""),
-    ("points", ""),
-    ("within", "noise"),
-    ("within", "error"),
-    ("|r| ≥ 0.95", "all"),
-    ("|r| ≥ 0.95", "resolved"),
-    ("|r| ≥ 0.99", "all"),
-    ("|r| ≥ 0.99", "resolved"),
-    ("NEG > 0", ""),
-    ("NeurGrad r", "all"),
-    ("NeurGrad r", "resolved"),
-    ("NeurGrad", "MAE"),
-    ("CG", "r"),
-    ("CG", "MAE"),
+RANGES = (
+    Column("shifts", lambda s: f"±{s.radius:g}"),
+    Column("points", lambda s: s.points),
+    Column("within", lambda s: s.within_noise / max(s.every.neurons, 1), ".1%", "noise"),
+    Column("within", lambda s: s.within_error / max(s.every.neurons, 1), ".1%", "error"),
+    Column("|r| ≥ 0.95", lambda s: s.every.linear, ".1%", "all"),
+    Column("|r| ≥ 0.95", lambda s: s.resolved.linear, ".1%", "resolved"),
+    Column("|r| ≥ 0.99", lambda s: s.every.very_linear, ".1%", "all"),
+    Column("|r| ≥ 0.99", lambda s: s.resolved.very_linear, ".1%", "resolved"),
+    Column("NEG > 0", lambda s: s.every.positive, ".1%"),
+    Column("NeurGrad r", lambda s: s.predictions["neurgrad"].pearson, ".4f", "all"),
+    Column("NeurGrad r", lambda s: s.resolved_predictions["neurgrad"].pearson, ".4f", "resolved"),
+    Column("NeurGrad", lambda s: s.predictions["neurgrad"].mae, ".1e", "MAE"),
+    Column("CG", lambda s: s.predictions["computed"].pearson, ".4f", "r"),
+    Column("CG", lambda s: s.predictions["computed"].mae, ".1e", "MAE"),
 )
-"""What each column shows, in two lines."""
+COMPARED = {
+    "curve": "ΔP, in deviations of its rounding noise",
+    "curve_relative": "ΔP, over the range of ΔP",
+    "slope": "NEG, relative",
+    "pearson": "|r|",
+}
 
 
-def cells(found: study.RangeStatistics) -> list[str]:
-    """A row under `HEAD`."""
-    neurgrad, computed = found.predictions["neurgrad"], found.predictions["computed"]
-    every = max(found.every.neurons, 1)
+def findings(
+    inputs: facts.Inputs, folder: RunFolder, results: Results, finished: Finished
+) -> Findings:
+    """Tables and summary of the run, and its report."""
+    probability, noise = (np.full(len(inputs.probes), np.nan) for _ in range(2))
+    curves = results.curves
+    probability[curves.prompts], noise[curves.prompts] = curves.probability, curves.noise
+    summary = facts_page.about_run(inputs, folder, finished.complete) | {
+        "neurons_measured": len(curves.neurons["layer"]),
+        "prompts_measured": len(curves.prompts),
+        "measure": curves.measure,
+        "noise": statistics.quantiles(curves.noise),
+        "thresholds": {"linear": statistics.LINEAR, "very_linear": statistics.VERY_LINEAR},
+        "ranges": {
+            measure: [dataclasses.asdict(s) for s in every]
+            for measure, every in results.by_range.items()
+        },
+        "series_against_grid": results.comparison and dataclasses.asdict(results.comparison),
+    }
+    return Findings(
+        tables={
+            store.NEURONS: fitted_curves.neuron_table(curves),
+            store.PROMPTS: facts_page.prompt_table(inputs, probability, noise),
+        },
+        summary=summary,
+        report=lambda summary: make_report(inputs, results, summary),
+    )
+
+
+def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, Any]) -> Report:
+    """What is shown of the results."""
+    curves = results.curves
+    by_range = results.by_range[curves.measure]
+    headline = next(s for s in by_range if s.radius == curves.headline)
+    fits, neurons, prompts = curves.fits[curves.measure], curves.neurons, len(curves.prompts)
+    count = f"{headline.every.neurons:,} neurons ({prompts} prompts)"
+    ranges = [
+        Table(
+            name=f"ranges_{measure}",
+            title=f"{measure}: {CURVES[measure]}",
+            columns=RANGES,
+            rows=every,
+        )
+        for measure, every in results.by_range.items()
+    ]
+    values = facts_page.values(inputs, summary)
+    values |= {
+        "headline": headline,
+        "neurgrad": headline.predictions["neurgrad"],
+        "resolved": headline.resolved_predictions["neurgrad"],
+        "count": count,
+        "neurons": headline.every.neurons,
+        "moved": "strengthened" if values["signed"] else "increased",
+        "slope": "NeurGrad" if values["signed"] else "CG",
+        "curves": CURVES[curves.measure],
+        "series": curves.measure == "response",
+        "widest": curves.ranges[-1],
+        "zeros": int((fits[curves.headline].slope == 0).sum()),
+        "noise": np.median(curves.noise),
+    }
+    straight = [s.radius for s in by_range if s.every.linear is not None]
+    predicted = {"NeurGrad": "neurgrad", "CG": "computed"}
+    draws: dict[str, Callable[[], Picture]] = {
+        "linearity": lambda: figures.linearity_figure(
+            straight,
+            [fits[r].pearson for r in straight],
+            [curves.resolved(fits[r], curves.measure) for r in straight],
+            by_range,
+        ),
+        "gallery": lambda: figures.gallery_figure(results.most_linear, results.least_linear),
+        "layers": lambda: figures.layers_figure(
+            neurons["layer"], fits[curves.headline].slope, inputs.lm.config.layers
+        ),
+        "predictions": lambda: figures.predictions_figure(
+            fits[curves.headline].slope,
+            [(name, neurons[key]) for name, key in predicted.items()],
+            [headline.predictions[key] for key in predicted.values()],
+        ),
+        "noise": lambda: figures.noise_figure(
+            curves.ranges, [fits[r].largest_change for r in curves.ranges], neurons["bound"]
+        ),
+    }
+    return Report(
+        contents=Contents(
+            values=values,
+            tables={
+                "ranges": ranges,
+                "comparison": _comparison(results.comparison),
+                "paper": _paper(headline),
+            },
+            figures=draws,
+        ),
+        headline=f"{inputs.lm.name}: {prompts} prompts, {headline.every.neurons:,} neurons (site "
+        f"{inputs.site}), shifts {summary['convention']}",
+        printed=[*ranges, *_agreement(results.comparison)],
+        measured=[*facts_page.measured(inputs, summary), *_measured(curves)],
+    )
+
+
+def _comparison(compared: statistics.Comparison | None) -> Table | None:
+    if compared is None:
+        return None
+    every = [(name, getattr(compared, field)) for field, name in COMPARED.items()]
+    shown = [
+        Column("difference of", lambda row: row[0]),
+        *(Column(f"{q:.0%}", _quantile(q), ".1e") for q in statistics.QUANTILES),
+    ]
+    return Table(columns=shown, rows=[row for row in every if row[1] is not None])
+
+
+def _quantile(probability: float) -> Callable[[tuple[str, dict[str, float]]], float]:
+    return lambda row: row[1][f"{probability:g}"]
+
+
+def _agreement(compared: statistics.Comparison | None) -> list[str]:
+    if compared is None or compared.slope is None or compared.curve is None:
+        return []
     return [
-        f"±{found.radius:g}",
-        str(found.points),
-        percent(found.within_noise / every),
-        percent(found.within_error / every),
-        percent(found.every.linear),
-        percent(found.resolved.linear),
-        percent(found.every.very_linear),
-        percent(found.resolved.very_linear),
-        percent(found.every.positive),
-        number(neurgrad.pearson, ".4f"),
-        number(found.resolved_predictions["neurgrad"].pearson, ".4f"),
-        number(neurgrad.mae, ".1e"),
-        number(computed.pearson, ".4f"),
-        number(computed.mae, ".1e"),
+        f"series against grid: NEG differs by {compared.slope['0.5']:.1e} (median), "
+        f"{compared.slope['0.95']:.1e} (95%); ΔP by {compared.curve['0.5']:.1f} (median) noise "
+        "deviations"
     ]
 
 
-def document(
-    inputs: facts.Inputs,
-    results: Results,
-    summary: Mapping[str, Any],
-    pictures: Mapping[str, Drawing],
-) -> Document:
-    """The report."""
-    statistics = results.statistics[results.measure]
-    headline = next(s for s in statistics if s.radius == results.headline)
-    count = f"{headline.every.neurons:,} neurons ({len(results.prompts)} prompts)"
-    told = headline.resolved_predictions["neurgrad"]
-    moved = "strengthened" if summary["convention"] == "signed" else "increased"
-    lead = (
-        f"Within ±{headline.radius:g}, {percent(headline.every.linear)} of {count} of "
-        f"{inputs.lm.name} have |r| ≥ {study.LINEAR:g}; {percent(headline.every.positive)} raise "
-        f"the answer's probability when {moved}. NeurGrad, one backward pass, tells the "
-        f"measured slope with r = {number(headline.predictions['neurgrad'].pearson, '.4f')}, of "
-        f"the resolved neurons {number(told.pearson, '.4f')}."
-    )
-    sections = [
-        Section("Result", [*page_parts.unfinished(summary["complete"]), *_result(results)]),
-        Section("Beside the paper", _paper(headline)),
-        Section("How linear", _linearity(results, pictures, count)),
-        Section("How steep, and which way", _slopes(results, pictures, count)),
-        Section("What tells the slope", _predictions(results, summary, pictures, count)),
-        Section("Rounding noise", _noise(results, inputs, pictures)),
-    ]
-    notes, measured = _notes(results), _measured(results)
-    return facts_page.whole_document(
-        TITLE, lead, sections, inputs, summary, notes=notes, measured=measured
-    )
-
-
-def _result(results: Results) -> list[report.Block]:
-    blocks: list[report.Block] = [
-        Paragraph(
-            "Each neuron's activation at the read position was shifted, alone, and the probability "
-            "P of the answer measured under the full-vocabulary softmax. NEG is the slope of the "
-            "line through the origin that fits ΔP best; r is Pearson's, of the same points."
-        )
-    ]
-    for measure, found in results.statistics.items():
-        caption = (
-            f"By shift range, {MEASURES[measure]}. Points: shifts a line is fitted to. Within "
-            "noise: largest |ΔP| of the range no larger than rounding alone explains. Within "
-            "error: of the others, those whose series, which is good to a share of its widest "
-            "range, may be off by half of that. Resolved: both left out. NeurGrad, CG: Pearson r "
-            "with NEG and mean absolute error, in P per unit of activation."
-        )
-        blocks.append(
-            Table(caption, [" ".join(name).strip() for name in HEAD], [cells(s) for s in found])
-        )
-    compared = results.comparison
-    if compared:
-        names = {
-            "curve": "ΔP, in deviations of its rounding noise",
-            "curve_relative": "ΔP, over the range of ΔP",
-            "slope": "NEG, relative",
-            "pearson": "|r|",
-        }
-        caption = (
-            f"Series against grid: largest difference of the curves of {compared.neurons:,} "
-            "neurons at every shift of the grid, and of what is read off them; quantiles over "
-            "neurons, in all rows but the first over those above the noise."
-        )
-        rows = [
-            [name, *(f"{value:.1e}" for value in found.values())]
-            for field, name in names.items()
-            if (found := getattr(compared, field)) is not None
-        ]
-        head = ["difference of", *(f"{q:.0%}" for q in study.QUANTILES)]
-        blocks.append(Table(caption, head, rows))
-    return blocks
-
-
-def _paper(found: study.RangeStatistics) -> list[report.Block]:
-    neurgrad, computed = found.predictions["neurgrad"], found.predictions["computed"]
-    within = f"within ±{found.radius:g}"
+def _paper(here: statistics.RangeStatistics) -> Table:
+    reported = f"{paper.LINEAR} (r > 0.95 within ±{paper.RADIUS:g})"
     rows = [
-        [
-            "share with |r| ≥ 0.95",
-            f"{paper.LINEAR} (r > 0.95 within ±{paper.RADIUS:g})",
-            percent(found.every.linear),
-        ],
-        ["share with NEG > 0", paper.POSITIVE, percent(found.every.positive)],
+        ["share with |r| ≥ 0.95", reported, written(here.every.linear, ".1%")],
+        ["share with NEG > 0", paper.POSITIVE, written(here.every.positive, ".1%")],
     ]
-    for name, key, own in (("NeurGrad", "neurgrad", neurgrad), ("CG", "cg", computed)):
-        reported = paper.ESTIMATORS[key]
+    for name, theirs, ours in (("NeurGrad", "neurgrad", "neurgrad"), ("CG", "cg", "computed")):
+        there, found = paper.ESTIMATORS[theirs], here.predictions[ours]
         rows += [
-            [f"{name}, r with NEG", paper.told(reported.pearson), number(own.pearson, ".4f")],
-            [f"{name}, MAE", paper.told(reported.mae), number(own.mae, ".1e")],
+            [f"{name}, r with NEG", paper.told(there.pearson), written(found.pearson, ".4f")],
+            [f"{name}, MAE", paper.told(there.mae), written(found.mae, ".1e")],
         ]
-    caption = (
-        f"As reported by {paper.SOURCE}, {paper.PROMPTS:,} prompts of {paper.NEURONS:,} neurons "
-        f"each; and here, {within}. Models and prompts differ, so the figures may."
-    )
-    return [Table(caption, ["", "paper", "here"], rows)]
+    return Table(columns=columns("", "paper", "here"), rows=rows)
 
 
-def _linearity(results: Results, pictures: Mapping[str, Drawing], count: str) -> list[report.Block]:
-    widest = results.ranges[-1]
-    return [
-        Figure(
-            pictures["linearity"],
-            f"Linearity of {count} by shift range. a: share of the resolved neurons whose "
-            "curve is at least as straight as 1 − |r| says. b: share with |r| above the two "
-            "thresholds; filled marks are of resolved neurons, hollow ones of all.",
-            "Cumulative distributions of 1 minus |r| for each shift range, and the share of linear "
-            "neurons falling as the range grows.",
-        ),
-        Figure(
-            pictures["gallery"],
-            f"The most and the least linear of {count}, resolved within ±{widest:g}. Dots: "
-            f"interventions that were run; curve: {MEASURES[results.measure]}; dashed: the line "
-            "whose slope is NEG; grey band, often too thin to see: what rounding explains. The "
-            "answer is in quotation marks.",
-            "Four straight curves and four bent ones, with their fitted lines.",
-        ),
-    ]
-
-
-def _slopes(results: Results, pictures: Mapping[str, Drawing], count: str) -> list[report.Block]:
-    fit = results.fits[results.measure][results.headline]
-    zeros = int((fit.slope == 0).sum())
-    return [
-        Figure(
-            pictures["layers"],
-            f"NEG within ±{results.headline:g} of {count}, by layer. a: quantiles of |NEG| "
-            f"({zeros} neurons with NEG = 0 left out). b: share of neurons with NEG > 0; with few "
-            "neurons a layer much of its scatter is chance.",
-            "Quantiles of the size of NEG in each layer, and the share of positive neurons.",
-        )
-    ]
-
-
-def _predictions(
-    results: Results, summary: Mapping[str, Any], pictures: Mapping[str, Drawing], count: str
-) -> list[report.Block]:
-    signed = summary["convention"] == "signed"
-    slope = "NeurGrad" if signed else "CG"
-    return [
-        Paragraph(
-            "NeurGrad is the computed gradient CG = ∂P/∂a times s(a), the sign of the activation. "
-            f"Under the {summary['convention']} convention, which these shifts follow, the slope "
-            f"of ΔP for small shifts is exactly {slope}: NeurGrad's sign correction is the paper's "
-            "shift convention, not a property of the network. What is tested here is how far the "
-            "slope at 0 holds away from 0."
-        ),
-        Figure(
-            pictures["predictions"],
-            f"NEG within ±{results.headline:g} of {count} against NeurGrad (a) and against CG (b), "
-            "on axes that are linear about 0 and logarithmic beyond. Dashed: equality. Color: "
-            "neurons a hexagon.",
-            "Hexagons along the diagonal for one of the two, along both diagonals for the other.",
-        ),
-    ]
-
-
-def _noise(
-    results: Results, inputs: facts.Inputs, pictures: Mapping[str, Drawing]
-) -> list[report.Block]:
-    noise = study.quantiles(results.noise, (0.5,)) or {}
-    return [
-        Paragraph(
-            f"In {inputs.lm.dtype.name}, P itself is uncertain by rounding: its standard "
-            "deviation, measured for each prompt by tiny shifts that change P by far less, is "
-            f"{number(noise.get('0.5'), '.1e')} (median over prompts). A ΔP is the "
-            "difference of two such values. Neurons whose largest |ΔP| in a range is below "
-            f"{study.NOISE_DEVIATIONS / 2**0.5:g} of its standard deviations are called within "
-            "the noise: a single measurement there could not tell them from neurons that do "
-            "nothing, and their r says little."
-        ),
-        Figure(
-            pictures["noise"],
-            "Distribution over neurons of the largest |ΔP| of each range, in units of what "
-            "rounding alone explains. Numbers: shares below and above.",
-            "Histograms of the size of the largest change relative to the noise, by range.",
-        ),
-    ]
-
-
-def _notes(results: Results) -> list[str]:
-    if results.measure == "response":
-        notes = [
-            f"All ranges are read off one series through ±{results.ranges[-1]:g}, a polynomial: "
-            "within the narrow ranges it averages rounding away, so that curves look straighter "
-            "than a plain grid of the same points would find them (--measure=both measures both).",
-            "Ranges in which the step would leave fewer than five points a side are read at a "
-            "finer step; two points would always lie on a line.",
-        ]
-    else:
-        notes = [
-            f"Ranges with fewer than {study.LEAST_POINTS} shifts have no r: two points always lie "
-            "on a line."
-        ]
-    return [
-        *notes,
-        "Neurons were drawn uniformly over all layers, for each prompt anew; neurons of one prompt "
-        "share its P, so they are not independent.",
-        "Pearson r asks whether ΔP follows a line at all, not whether that line passes through 0.",
-    ]
-
-
-def _measured(results: Results) -> list[tuple[str, str]]:
-    quantiles = study.quantiles(results.probability, (0.05, 0.5, 0.95)) or {}
-    rows = [
-        (
-            "P(answer)",
-            "5%, median, 95% of the prompts: "
-            + ", ".join(f"{value:.3g}" for value in quantiles.values()),
-        ),
-        ("Curves", MEASURES[results.measure]),
-    ]
-    if "nodes" in results.neurons:
-        nodes = results.neurons["nodes"]
-        refined = percent(study.share(nodes > nodes.min()))
+def _measured(curves: FittedCurves) -> list[tuple[str, str]]:
+    rows = [facts_page.probabilities(curves.probability), ("Curves", CURVES[curves.measure])]
+    if "nodes" in curves.neurons:
+        nodes = curves.neurons["nodes"]
+        refined = written(statistics.share(nodes > nodes.min()), ".1%")
         rows.append(
             ("Interventions", f"{int(nodes.sum()):,}; {refined} of the curves were refined")
         )

@@ -13,8 +13,8 @@ An item of one part stands in another part if one of its input texts does, as it
 from absl import flags
 
 from experiments.mceval8k_leaks import program
-from experiments.running import common
+from experiments.running import study
 
 if __name__ == "__main__":
     flags.adopt_module_key_flags(program)
-    common.run(program.main)
+    study.main(program.prepare)

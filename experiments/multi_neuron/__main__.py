@@ -18,8 +18,8 @@ their activations have become, or clamped to where the shift alone would take th
 from absl import flags
 
 from experiments.multi_neuron import program
-from experiments.running import common
+from experiments.running import study
 
 if __name__ == "__main__":
     flags.adopt_module_key_flags(program)
-    common.run(program.main)
+    study.main(program.prepare)

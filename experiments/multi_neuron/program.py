@@ -1,55 +1,44 @@
-"""The program: its flags, what it measures, how it goes on after an interruption."""
+"""The program: its flags, what it measures, how it continues after an interruption."""
 
 import functools
 from dataclasses import dataclass
 
 import numpy as np
-from absl import flags
 
 import negjax
 from experiments.inputs import facts
-from experiments.multi_neuron import page as multi_neuron_page
-from experiments.multi_neuron import results as multi_neuron_results
+from experiments.multi_neuron import report as multi_neuron_report
+from experiments.multi_neuron.results import VARIANTS, analyse
 from experiments.multi_neuron.sets import CHOICES, SIGNS, Design, design, pool, shifts_of
-from experiments.running import common, flag_lists, terminal
+from experiments.running import common
+from experiments.running.settings import define, recorded, setting
+from experiments.running.study import Findings, Finished, Study, measured
 from negjax.execution.conventions import sign
 from negjax.model.config import ModelConfig
 from negjax.storage import store
-
-_CHOICES = flags.DEFINE_list(
-    "choices", list(CHOICES), f"How neurons are chosen: some of {', '.join(CHOICES)}."
-)
-_LARGEST = flags.DEFINE_integer(
-    "largest", 4096, "Sets have 1, 2, 4, … neurons, up to this many.", lower_bound=1
-)
-_MAGNITUDES = flags.DEFINE_list(
-    "magnitudes", ["0.5", "1", "2"], "Sizes of the shifts, each in both directions."
-)
-_SIGNS = flags.DEFINE_list(
-    "signs",
-    list(SIGNS),
-    "Signs within a set: `same`, all shifts alike; `random`, each neuron's own; or both.",
-)
-_DRAWS = flags.DEFINE_integer(
-    "draws", 2, "Sets of each size that are drawn for a prompt.", lower_bound=1
-)
-_NEG_SHIFTS = flags.DEFINE_list(
-    "neg_shifts", ["-2", "-1", "1", "2"], "Shifts of a single neuron that its NEG is fitted to."
-)
-
-VARIANTS = multi_neuron_results.VARIANTS
+from negjax.storage.store import RunFolder
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What to measure, checked before anything slow begins."""
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is asked of this study alone."""
 
-    choices: list[str]
-    largest: int
-    magnitudes: np.ndarray
-    signs: list[str]
-    draws: int
-    neg_shifts: np.ndarray
+    choices: list[str] = setting(
+        list(CHOICES), f"How neurons are chosen: some of {', '.join(CHOICES)}.", choices=CHOICES
+    )
+    largest: int = setting(4096, "Sets have 1, 2, 4, … neurons, up to this many.", least=1)
+    magnitudes: list[float] = setting(
+        [0.5, 1, 2], "Sizes of the shifts, each in both directions.", above=0
+    )
+    signs: list[str] = setting(
+        list(SIGNS),
+        "Signs within a set: `same`, all shifts alike; `random`, each neuron's own; or both.",
+        choices=SIGNS,
+    )
+    draws: int = setting(2, "Sets of each size that are drawn for a prompt.", least=1)
+    neg_shifts: list[float] = setting(
+        [-2, -1, 1, 2], "Shifts of a single neuron that its NEG is fitted to.", count=2
+    )
 
     def largest_of(self, choice: str, config: ModelConfig) -> int:
         """Neurons of the largest sets: one layer may not have as many."""
@@ -57,80 +46,55 @@ class Plan:
 
     def sets(self, choice: str, config: ModelConfig) -> Design:
         """What is shifted together, of every prompt."""
-        largest = self.largest_of(choice, config)
-        return design(choice, largest, self.draws, self.signs, self.magnitudes)
+        largest, magnitudes = self.largest_of(choice, config), np.asarray(self.magnitudes)
+        return design(choice, largest, self.draws, self.signs, magnitudes)
 
     def pool_size(self, choice: str, config: ModelConfig) -> int:
         """Neurons whose NEG is measured."""
         return self.largest_of(choice, config) * (self.draws if choice == "layer" else 1)
 
 
-def main() -> int:
-    """Runs the experiment; returns the exit status."""
-    plan = _plan()
-    inputs = facts.load_inputs(8)
+FLAGS = define(Settings)
+
+
+def prepare() -> Study:
+    """Reads the flags and loads what they name."""
+    settings, inputs = FLAGS.read(), facts.load_inputs(8)
     config = inputs.lm.config
-    if plan.largest > config.layers * config.neurons:
-        raise ValueError(
-            f"--largest={plan.largest}: {inputs.lm.name} has {config.layers * config.neurons} "
-            "neurons"
-        )
-    settings = {
-        "experiment": "multi_neuron",
-        **facts.input_settings(inputs),
-        "choices": plan.choices,
-        "largest": plan.largest,
-        "magnitudes": plan.magnitudes.tolist(),
-        "signs": plan.signs,
-        "draws": plan.draws,
-        "neg_shifts": plan.neg_shifts.tolist(),
-    }
-    attributes = {
-        "site": inputs.site,
-        "convention": facts.convention(),
-        "output": "probability",
-        "choices": plan.choices,
-        "variants": list(VARIANTS),
-    }
-    specs = _specs(plan, config, len(inputs.probes))
-    with common.open_folder("multi_neuron", settings, specs, attributes) as folder:
-        work = _work(inputs, plan)
-        complete = common.measure_all(folder, work, "row")
-        if not complete:
-            common.say_interrupted(folder, work)
-        done = [(i.prompt, i.choice) for i in work if i.name in folder.finished and i.choice]
+    neurons = config.layers * config.neurons
+    if settings.largest > neurons:
+        raise ValueError(f"--largest={settings.largest}: {inputs.lm.name} has {neurons} neurons")
+
+    def results(folder: RunFolder, finished: Finished) -> Findings | None:
+        done = [(item.prompt, item.choice) for item in finished.work if item.choice]
         if not done:
-            return 130
-        designs = {choice: plan.sets(choice, config) for choice in plan.choices}
-        results = multi_neuron_results.analyse(folder, done, designs)
-        multi_neuron_page.write(inputs, folder, results, done, complete)
-    terminal.say(multi_neuron_page.printed(inputs, folder, results))
-    return 0 if complete else 130
+            return None
+        designs = {choice: settings.sets(choice, config) for choice in settings.choices}
+        found = analyse(folder, done, designs)
+        return multi_neuron_report.findings(inputs, folder, found, done, finished)
 
-
-def _plan() -> Plan:
-    magnitudes = flag_lists.numbers(_MAGNITUDES)
-    if (magnitudes < 0).any():
-        raise ValueError(
-            f"--magnitudes={','.join(_MAGNITUDES.value)}: expected positive numbers; each is used "
-            "in both directions"
-        )
-    return Plan(
-        flag_lists.names(_CHOICES, CHOICES),
-        _LARGEST.value,
-        magnitudes,
-        flag_lists.names(_SIGNS, SIGNS),
-        _DRAWS.value,
-        flag_lists.numbers(_NEG_SHIFTS, least=2),
+    return Study(
+        name="multi_neuron",
+        settings={**facts.input_settings(inputs), **recorded(settings)},
+        arrays=_specs(settings, config, len(inputs.probes)),
+        attributes={
+            "site": inputs.site,
+            "convention": facts.convention(),
+            "output": "probability",
+            "choices": settings.choices,
+            "variants": list(VARIANTS),
+        },
+        measure=measured(lambda _: _work(inputs, settings), "row"),
+        results=results,
     )
 
 
-def _specs(plan: Plan, config: ModelConfig, prompts: int) -> dict[str, store.ArraySpec]:
+def _specs(settings: Settings, config: ModelConfig, prompts: int) -> dict[str, store.ArraySpec]:
     sizes = {
         "prompt": prompts,
-        "choice": len(plan.choices),
-        "member": max(plan.pool_size(choice, config) for choice in plan.choices),
-        "set": max(len(plan.sets(choice, config)) for choice in plan.choices),
+        "choice": len(settings.choices),
+        "member": max(settings.pool_size(choice, config) for choice in settings.choices),
+        "set": max(len(settings.sets(choice, config)) for choice in settings.choices),
         "variant": len(VARIANTS),
         "layer_index": 2,
     }
@@ -169,17 +133,21 @@ class _Group(common.Work):
     """None: it measures what does not depend on the choice."""
 
 
-def _work(inputs: facts.Inputs, plan: Plan) -> list[_Group]:
+def _work(inputs: facts.Inputs, settings: Settings) -> list[_Group]:
     config = inputs.lm.config
     work = []
     for number in range(len(inputs.probes)):
         noise = functools.partial(_noise, inputs, number)
-        work.append(_Group(f"noise of prompt {number}", 0, noise, number, None))
-        for choice in plan.choices:
-            rows = plan.pool_size(choice, config) * plan.neg_shifts.size
-            rows += len(VARIANTS) * len(plan.sets(choice, config))
-            measure = functools.partial(_sets, inputs, plan, number, choice)
-            work.append(_Group(f"{choice} of prompt {number}", rows, measure, number, choice))
+        name = f"noise of prompt {number}"
+        work.append(_Group(name=name, units=0, measure=noise, prompt=number, choice=None))
+        for choice in settings.choices:
+            rows = settings.pool_size(choice, config) * len(settings.neg_shifts)
+            rows += len(VARIANTS) * len(settings.sets(choice, config))
+            measure = functools.partial(_sets, inputs, settings, number, choice)
+            name = f"{choice} of prompt {number}"
+            work.append(
+                _Group(name=name, units=rows, measure=measure, prompt=number, choice=choice)
+            )
     return work
 
 
@@ -200,25 +168,31 @@ def _noise(inputs: facts.Inputs, number: int) -> common.Values:
     return (number,), {"baseline": series.baseline[0], "noise": series.noise[0]}
 
 
-def _sets(inputs: facts.Inputs, plan: Plan, number: int, choice: str) -> common.Values:
+def _sets(inputs: facts.Inputs, settings: Settings, number: int, choice: str) -> common.Values:
     lm, probes, convention = inputs.lm, inputs.probes.select([number]), facts.convention()
     budget = common.budget_bytes()
-    found = negjax.neurgrad(lm, probes, inputs.site, budget_bytes=budget)
-    largest, sets = plan.largest_of(choice, lm.config), plan.sets(choice, lm.config)
+    gradients = negjax.neurgrad(lm, probes, inputs.site, budget_bytes=budget)
+    largest, sets = settings.largest_of(choice, lm.config), settings.sets(choice, lm.config)
     generator = np.random.default_rng([common.seed(), number, list(CHOICES).index(choice)])
-    neurons = pool(choice, found.neurgrad[0, 0], largest, plan.draws, generator)
+    neurons = pool(choice, gradients.neurgrad[0, 0], largest, settings.draws, generator)
     at = tuple(neurons.T)
-    activation = found.activation[0][at]
+    activation = gradients.activation[0][at]
     direction = sign(activation) if convention == "signed" else np.ones_like(activation)
-    gradient = found.computed[0, 0][at] * direction
+    gradient = gradients.computed[0, 0][at] * direction
     swept = negjax.sweep(
-        lm, probes, neurons, plan.neg_shifts, convention, inputs.site, budget_bytes=budget
+        lm,
+        probes,
+        neurons,
+        np.asarray(settings.neg_shifts),
+        convention,
+        inputs.site,
+        budget_bytes=budget,
     )
     neg = negjax.linear_fit(swept).slope[0]
     shifts = shifts_of(choice, sets, largest, generator)
-    moved = [(neurons[i], x) for i, x in shifts]
-    set_to = [(neurons[i], activation[i] + direction[i] * x) for i, x in shifts]
-    measured = [
+    added = [(neurons[i], x) for i, x in shifts]
+    clamped = [(neurons[i], activation[i] + direction[i] * x) for i, x in shifts]
+    joint = [
         negjax.joint(
             lm,
             probes,
@@ -229,9 +203,9 @@ def _sets(inputs: facts.Inputs, plan: Plan, number: int, choice: str) -> common.
             spread=True,
             budget_bytes=budget,
         )
-        for values, clamp in ((moved, False), (set_to, True))
+        for values, clamp in ((added, False), (clamped, True))
     ]
-    kept = [np.asarray(m.top_token)[0] == m.baseline_top_token for m in measured]
+    kept = [np.asarray(m.top_token)[0] == m.baseline_top_token for m in joint]
     values = {
         "neurons": neurons,
         "activation": activation,
@@ -239,15 +213,15 @@ def _sets(inputs: facts.Inputs, plan: Plan, number: int, choice: str) -> common.
         "gradient": gradient,
         "predicted_neg": np.asarray([neg[i] @ x for i, x in shifts]),
         "predicted_gradient": np.asarray([gradient[i] @ x for i, x in shifts]),
-        "change": np.stack([m.change()[0] for m in measured], axis=-1),
-        "kl": np.stack([np.asarray(m.kl)[0] for m in measured], axis=-1),
-        "entropy": np.stack([np.asarray(m.entropy)[0] for m in measured], axis=-1),
+        "change": np.stack([m.change()[0] for m in joint], axis=-1),
+        "kl": np.stack([np.asarray(m.kl)[0] for m in joint], axis=-1),
+        "entropy": np.stack([np.asarray(m.entropy)[0] for m in joint], axis=-1),
         "kept_top": np.stack(kept, axis=-1).astype(np.float64),
     }
-    specs = _specs(plan, lm.config, 1)
+    specs = _specs(settings, lm.config, 1)
     padded = {name: _padded(value, specs[name].shape[2]) for name, value in values.items()}
-    before = {"entropy_before": np.asarray(measured[0].baseline_entropy)[0]}
-    return (number, plan.choices.index(choice)), padded | before
+    before = {"entropy_before": np.asarray(joint[0].baseline_entropy)[0]}
+    return (number, settings.choices.index(choice)), padded | before
 
 
 def _padded(values: np.ndarray, length: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from experiments.multi_neuron.sets import Design
-from experiments.reporting import study
+from experiments.reporting import statistics
 from negjax.measurements.linearity import fit_changes
 from negjax.storage.store import RunFolder
 
@@ -21,9 +21,9 @@ PREDICTIONS = ("neg", "gradient")
 """Σ NEG x, and Σ x times the gradient along the convention's direction."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """How well a sum over neurons tells the change that they make together."""
+    """How well a sum over neurons predicts the change that they make together."""
 
     pearson: float | None
     """Over all sets of all prompts."""
@@ -38,7 +38,7 @@ class Prediction:
     """Share of predictions of a P below 0 or above 1."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Additivity:
     """Sets of one size, and how they were chosen and shifted."""
 
@@ -62,8 +62,18 @@ class Additivity:
     within_noise: float | None
     """Share of the sets whose |ΔP| rounding alone explains."""
 
+    @property
+    def neg(self) -> Prediction:
+        """Of Σ NEG x."""
+        return self.predictions["neg"]
 
-@dataclasses.dataclass(frozen=True)
+    @property
+    def gradient(self) -> Prediction:
+        """Of Σ gradient x."""
+        return self.predictions["gradient"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Results:
     """Everything the report shows. Q counts sets of neurons, over prompts and choices."""
 
@@ -88,6 +98,12 @@ class Results:
     def sizes_of(self, choice: str) -> list[int]:
         """Those of one choice, ascending."""
         return np.unique(self.sets["size"][self.sets["choice"] == choice]).tolist()
+
+    def by_size(
+        self, choice: str, variant: str, magnitude: float | None = None
+    ) -> list[Additivity]:
+        """What holds of sets of each size, ascending."""
+        return [self.of(choice, variant, size, magnitude) for size in self.sizes_of(choice)]
 
     @property
     def magnitudes(self) -> list[float]:
@@ -128,28 +144,28 @@ class Results:
             change=_median(np.abs(change)),
             kl=_median(some[f"kl_{variant}"]),
             entropy=_median(some[f"entropy_{variant}"] - some["entropy_before"]),
-            kept_top=study.share(some[f"kept_top_{variant}"] == 1),
-            within_noise=study.share(np.abs(change) < some["bound"]),
+            kept_top=statistics.share(some[f"kept_top_{variant}"] == 1),
+            within_noise=statistics.share(np.abs(change) < some["bound"]),
         )
 
 
 def prediction(
     predicted: np.ndarray, change: np.ndarray, sets: Mapping[str, np.ndarray]
 ) -> Prediction:
-    """How well predictions [Q] tell changes [Q] of sets with `prompt` and `baseline` [Q]."""
-    found = []
+    """How well predictions [Q] agree with changes [Q] of sets with `prompt` and `baseline` [Q]."""
+    by_prompt = []
     for prompt in np.unique(sets["prompt"]):
-        own = sets["prompt"] == prompt
-        r = study.correlation(predicted[own], change[own])
-        found += [] if r is None else [r]
+        kept = sets["prompt"] == prompt
+        r = statistics.correlation(predicted[kept], change[kept])
+        by_prompt += [] if r is None else [r]
     slope = fit_changes(predicted, change)[0] if (predicted != 0).any() else None
     after = sets["baseline"] + predicted
     return Prediction(
-        pearson=study.correlation(predicted, change),
-        prompt_pearson=_median(np.asarray(found)),
-        explained=study.explained(predicted, change),
+        pearson=statistics.correlation(predicted, change),
+        prompt_pearson=_median(np.asarray(by_prompt)),
+        explained=statistics.explained(predicted, change),
         slope=None if slope is None else float(slope),
-        impossible=study.share((after < 0) | (after > 1)),
+        impossible=statistics.share((after < 0) | (after > 1)),
     )
 
 
@@ -166,7 +182,7 @@ def analyse(
     parts = [_sets(folder, prompt, choices.index(c), c, designs[c]) for prompt, c in done]
     prompts = np.unique([prompt for prompt, _ in done])
     return Results(
-        choices=[c for c in choices if any(c == own for _, own in done)],
+        choices=[c for c in choices if any(c == finished for _, finished in done)],
         prompts=prompts,
         probability=folder.read("baseline")[prompts],
         noise=folder.read("noise")[prompts],
@@ -192,7 +208,7 @@ def _sets(
         "shift": sets.shift,
         "magnitude": np.abs(sets.shift),
         "baseline": np.full(count, float(folder.read("baseline", (prompt,)))),
-        "bound": np.full(count, float(study.noise_bound(np.asarray(noise)))),
+        "bound": np.full(count, float(statistics.noise_bound(np.asarray(noise)))),
         "entropy_before": np.full(count, float(folder.read("entropy_before", at))),
     }
     for name in PREDICTIONS:

@@ -23,7 +23,7 @@ SIGNS = {
 """Which signs the shifts of a set have."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Design:
     """R sets of a pool: one entry a set in each array, the same for every prompt."""
 
@@ -49,11 +49,13 @@ def design(
     """
     shifts = np.concatenate([-magnitudes[::-1], magnitudes])
     kinds = [name == "random" for name in signs]
-    found = np.meshgrid(sizes_up_to(largest), np.arange(draws), kinds, shifts, indexing="ij")
-    size, draw, random, shift = (values.reshape(-1) for values in found)
+    grid = np.meshgrid(sizes_up_to(largest), np.arange(draws), kinds, shifts, indexing="ij")
+    size, draw, random, shift = (values.reshape(-1) for values in grid)
     repeated = {"top": draw > 0, "layer": np.zeros(size.shape, bool)}
     fresh = random | ~repeated.get(choice, draw * size >= largest)
-    return Design(size[fresh], draw[fresh], random[fresh], shift[fresh])
+    return Design(
+        size=size[fresh], draw=draw[fresh], random_signs=random[fresh], shift=shift[fresh]
+    )
 
 
 def sizes_up_to(largest: int) -> np.ndarray:
@@ -96,15 +98,15 @@ def shifts_of(
 
     Sets of one size and draw share their random signs.
     """
-    found, signs = [], {}
+    parts, signs = [], {}
     for size, draw, random, shift in zip(
         sets.size.tolist(), sets.draw.tolist(), sets.random_signs, sets.shift, strict=True
     ):
         if random and (size, draw) not in signs:
             signs[size, draw] = generator.choice([-1.0, 1.0], size)
-        own = signs[size, draw] if random else np.ones(size)
-        found.append((_members(choice, largest, size, draw), shift * own))
-    return found
+        directions = signs[size, draw] if random else np.ones(size)
+        parts.append((_members(choice, largest, size, draw), shift * directions))
+    return parts
 
 
 def _members(choice: str, largest: int, size: int, draw: int) -> np.ndarray:

@@ -16,8 +16,8 @@ the origin that fits the changes of P(answer).
 from absl import flags
 
 from experiments.neg_map import program
-from experiments.running import common
+from experiments.running import study
 
 if __name__ == "__main__":
     flags.adopt_module_key_flags(program)
-    common.run(program.main)
+    study.main(program.prepare)

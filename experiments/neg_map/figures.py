@@ -1,9 +1,7 @@
 """Figures of the NEG of every neuron of a model: layer × neuron maps. Functions of arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -13,20 +11,10 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
-from experiments.reporting import study
+from experiments.neg_map.results import Named
+from experiments.reporting import statistics
 from experiments.reporting.escaping import for_label
-from experiments.reporting.figures import (
-    BLACK,
-    BLUE,
-    GREY,
-    ORANGE,
-    STYLE,
-    WIDTH,
-    Picture,
-    in_words,
-    rendered,
-    scatter,
-)
+from experiments.reporting.figures import BLACK, BLUE, GREY, ORANGE, drawing, in_words, scatter
 
 # Blue to red through white: told apart with any colour vision, white is no effect.
 DIVERGING = "RdBu_r"
@@ -36,19 +24,15 @@ DIVERGING = "RdBu_r"
 END_ROOM = 2.0
 
 
-@dataclass(frozen=True)
-class Named:
-    """A neuron to point at."""
-
-    layer: int
-    neuron: int
-    value: float
-    """NEG."""
-
-
+@drawing(height=7.6)
 def map_figure(
-    layer: np.ndarray, slope: np.ndarray, predicted: np.ndarray, name: str, top: Sequence[Named]
-) -> Picture:
+    figure: Figure,
+    layer: np.ndarray,
+    slope: np.ndarray,
+    predicted: np.ndarray,
+    name: str,
+    top: Sequence[Named],
+) -> None:
     """NEG of every neuron of some layers, and the prediction `name` of it in the same order.
 
     Within a layer the neurons stand in order of their NEG, on an axis that gives the extremes room;
@@ -60,38 +44,35 @@ def map_figure(
     order = np.argsort(slope, axis=1, kind="stable")
     scale = color_scale(slope)
     edges = places(np.arange(neurons + 1), neurons)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 7.6), layout="constrained")
-        grid = figure.add_gridspec(4, 3, width_ratios=(7, 1.2, 0.9), height_ratios=(1, 1, 1, 0.035))
-        name = for_label(name)
-        panels = (
-            ("a   Exact NEG, by interventions on one neuron at a time", slope),
-            (f"b   {name}, by one backward pass, each neuron where it is in a", predicted),
-            (f"c   NEG − {name}, in the colors of a and b", slope - predicted),
+    grid = figure.add_gridspec(4, 3, width_ratios=(7, 1.2, 0.9), height_ratios=(1, 1, 1, 0.035))
+    name = for_label(name)
+    panels = (
+        ("a   Exact NEG, by interventions on one neuron at a time", slope),
+        (f"b   {name}, by one backward pass, each neuron where it is in a", predicted),
+        (f"c   NEG − {name}, in the colors of a and b", slope - predicted),
+    )
+    for row, (title, values) in enumerate(panels):
+        axes = figure.add_subplot(grid[row, 0])
+        axes.pcolormesh(
+            edges,
+            np.arange(layers + 1) - 0.5,
+            np.take_along_axis(values, order, axis=1),
+            cmap=DIVERGING,
+            norm=scale,
+            rasterized=True,
         )
-        for row, (title, values) in enumerate(panels):
-            axes = figure.add_subplot(grid[row, 0])
-            axes.pcolormesh(
-                edges,
-                np.arange(layers + 1) - 0.5,
-                np.take_along_axis(values, order, axis=1),
-                cmap=DIVERGING,
-                norm=scale,
-                rasterized=True,
-            )
-            axes.set_title(title)
-            _ticks(axes, layer, neurons)
-            if row == 0:
-                _mark(axes, layer, order, top)
-            _profiles(figure, grid, row, values, axes)
-        axes.set_xlabel("neurons of a layer in order of NEG, counted from the nearer end")
-        figure.colorbar(
-            ScalarMappable(scale, DIVERGING),
-            cax=figure.add_subplot(grid[3, 0]),
-            orientation="horizontal",
-            label="change of P(answer) per unit of activation",
-        )
-        return rendered(figure)
+        axes.set_title(title)
+        _ticks(axes, layer, neurons)
+        if row == 0:
+            _mark(axes, layer, order, top)
+        _profiles(figure, grid, row, values, axes)
+    axes.set_xlabel("neurons of a layer in order of NEG, counted from the nearer end")
+    figure.colorbar(
+        ScalarMappable(scale, DIVERGING),
+        cax=figure.add_subplot(grid[3, 0]),
+        orientation="horizontal",
+        label="change of P(answer) per unit of activation",
+    )
 
 
 def places(rank: np.ndarray, neurons: int) -> np.ndarray:
@@ -129,12 +110,12 @@ def _mark(axes: Axes, layer: np.ndarray, order: np.ndarray, top: Sequence[Named]
         row = int(np.flatnonzero(layer == named.layer)[0])
         rank = int(np.flatnonzero(order[row] == named.neuron)[0])
         marked.setdefault((row, rank > neurons // 2), []).append((rank, named.neuron))
-    for (row, right), found in marked.items():
-        found.sort()
-        x = places(np.asarray([rank + 0.5 for rank, _ in found]), neurons)
-        axes.plot(x, np.full(len(found), row), "o", ms=3.5, mfc="none", mec="white", mew=0.9)
+    for (row, right), of_row in marked.items():
+        of_row.sort()
+        x = places(np.asarray([rank + 0.5 for rank, _ in of_row]), neurons)
+        axes.plot(x, np.full(len(of_row), row), "o", ms=3.5, mfc="none", mec="white", mew=0.9)
         axes.annotate(
-            ", ".join(str(neuron) for _, neuron in found),
+            ", ".join(str(neuron) for _, neuron in of_row),
             (x[0] if right else x[-1], row),
             xytext=(-6 if right else 6, 0),
             textcoords="offset points",
@@ -171,56 +152,38 @@ def _profiles(figure: Figure, grid: GridSpec, row: int, values: np.ndarray, besi
         axes.tick_params(axis="x", labelsize=6)
 
 
+@drawing(height=5.0)
 def scatter_figure(
+    figure: Figure,
     layer: np.ndarray,
     slope: np.ndarray,
     neurgrad: np.ndarray,
     computed: np.ndarray,
-    statistics: study.RangeStatistics,
-) -> Picture:
+    statistics: statistics.RangeStatistics,
+) -> None:
     """NEG [l, F] against its predictions [l, F], and the error of NeurGrad by layer [l]."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
-        grid = figure.add_gridspec(2, 2, height_ratios=(2.1, 1))
-        hexagons, panels = None, []
-        for column, (letter, name, key, value) in enumerate(
-            (("a", "NeurGrad", "neurgrad", neurgrad), ("b", "CG", "computed", computed))
-        ):
-            axes = figure.add_subplot(grid[0, column])
-            hexagons = scatter(axes, value.reshape(-1), slope.reshape(-1))
-            axes.set_title(
-                f"{letter}   NEG against {name}\n{in_words(statistics.predictions[key])}"
-            )
-            axes.set_xlabel(f"{for_label(name)}   (P per unit of activation)")
-            panels.append(axes)
-        panels[0].set_ylabel("NEG   (P per unit of activation)")
-        if hexagons is not None:
-            figure.colorbar(hexagons, ax=panels, label="neurons", pad=0.01, aspect=30)
-        below = figure.add_subplot(grid[1, :])
-        for values, label, color in (
-            (slope, "mean |NEG|", BLACK),
-            (slope - neurgrad, "mean |NEG − NeurGrad|", BLUE),
-            (slope - computed, "mean |NEG − CG|", ORANGE),
-        ):
-            size = np.abs(values).mean(1)
-            below.plot(
-                layer,
-                np.where(size > 0, size, np.nan),
-                color=color,
-                marker="o",
-                ms=2.5,
-                label=label,
-            )
-        below.set(yscale="log", xlabel="layer", ylabel="P per unit\nof activation")
-        below.set_title("c   Size and error, by layer")
-        below.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.3))
-        return rendered(figure)
-
-
-def strongest(slope: np.ndarray, count: int) -> list[Named]:
-    """The `count` neurons of largest |NEG| [L, F]; the lowest flat index first among equals."""
-    flat = np.argsort(-np.abs(slope).reshape(-1), kind="stable")[:count]
-    layer, neuron = np.divmod(flat, slope.shape[1])
-    return [
-        Named(int(at), int(i), float(slope[at, i])) for at, i in zip(layer, neuron, strict=True)
-    ]
+    grid = figure.add_gridspec(2, 2, height_ratios=(2.1, 1))
+    hexagons, panels = None, []
+    for column, (letter, name, key, value) in enumerate(
+        (("a", "NeurGrad", "neurgrad", neurgrad), ("b", "CG", "computed", computed))
+    ):
+        axes = figure.add_subplot(grid[0, column])
+        hexagons = scatter(axes, value.reshape(-1), slope.reshape(-1))
+        axes.set_title(f"{letter}   NEG against {name}\n{in_words(statistics.predictions[key])}")
+        axes.set_xlabel(f"{for_label(name)}   (P per unit of activation)")
+        panels.append(axes)
+    panels[0].set_ylabel("NEG   (P per unit of activation)")
+    if hexagons is not None:
+        figure.colorbar(hexagons, ax=panels, label="neurons", pad=0.01, aspect=30)
+    below = figure.add_subplot(grid[1, :])
+    for values, label, color in (
+        (slope, "mean |NEG|", BLACK),
+        (slope - neurgrad, "mean |NEG − NeurGrad|", BLUE),
+        (slope - computed, "mean |NEG − CG|", ORANGE),
+    ):
+        size = np.abs(values).mean(1)
+        shown = np.where(size > 0, size, np.nan)
+        below.plot(layer, shown, color=color, marker="o", ms=2.5, label=label)
+    below.set(yscale="log", xlabel="layer", ylabel="P per unit\nof activation")
+    below.set_title("c   Size and error, by layer")
+    below.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.3))

@@ -1,69 +1,76 @@
 """The program: its flags, what it measures, how it goes on after an interruption."""
 
 import functools
+from dataclasses import dataclass
 
 import numpy as np
-from absl import flags
 
 import negjax
 from experiments.inputs import facts
-from experiments.neg_map import page as neg_map_page
-from experiments.running import common, flag_lists, terminal
+from experiments.neg_map import report
+from experiments.neg_map.results import read_map
+from experiments.running import common
+from experiments.running.settings import define, recorded, setting
+from experiments.running.study import Findings, Finished, Study, measured
 from negjax.storage import store
-
-_PROMPT = flags.DEFINE_string(
-    "prompt", None, "A prompt to map, instead of some of the table; needs --answer."
-)
-_ANSWER = flags.DEFINE_string("answer", None, "The answer to --prompt.")
-_SHIFTS = flags.DEFINE_list(
-    "shifts", ["-2", "-1", "1", "2"], "Shifts of each neuron, in units of the activation."
-)
-_EVERY = flags.DEFINE_integer(
-    "every", 1, "Map one layer in so many: the first, and so on.", lower_bound=1
-)
+from negjax.storage.store import RunFolder
 
 
-def main() -> int:
-    """Runs the experiment; returns the exit status."""
-    shifts, table = flag_lists.numbers(_SHIFTS, least=2), _table()
-    inputs = facts.load_inputs(1, table)
-    config, prompts = inputs.lm.config, len(inputs.probes)
-    layers = list(range(0, config.layers, _EVERY.value))
-    settings = {
-        "experiment": "neg_map",
-        **facts.input_settings(inputs),
-        "shifts": shifts.tolist(),
-        "every": _EVERY.value,
-    }
-    attributes = {
-        "site": inputs.site,
-        "convention": facts.convention(),
-        "output": "probability",
-    }
-    specs = _specs(prompts, config.layers, config.neurons, shifts.size)
-    with common.open_folder("neg_map", settings, specs, attributes) as folder:
-        work = _work(inputs, layers, shifts)
-        complete = common.measure_all(folder, work, "neuron")
-        if not complete:
-            common.say_interrupted(folder, work)
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is mapped."""
+
+    prompt: str | None = setting(
+        None, "A prompt to map, instead of some of the table; needs --answer.", recorded=False
+    )
+    answer: str | None = setting(None, "The answer to --prompt.", recorded=False)
+    shifts: list[float] = setting(
+        [-2.0, -1.0, 1.0, 2.0], "Shifts of each neuron, in units of the activation.", count=2
+    )
+    every: int = setting(1, "Map one layer in so many: the first, and so on.", least=1)
+
+    @property
+    def table(self) -> negjax.Facts | None:
+        """The prompt that was typed in, if one was."""
+        if self.prompt is None and self.answer is None:
+            return None
+        if self.prompt is None or self.answer is None:
+            raise ValueError("--prompt and --answer belong together: pass both, or neither")
+        return facts.single_fact(self.prompt, self.answer)
+
+
+FLAGS = define(Settings)
+
+
+def prepare() -> Study:
+    """Reads the flags and loads what they name."""
+    settings = FLAGS.read()
+    inputs = facts.load_inputs(1, settings.table)
+    config, prompts, shifts = inputs.lm.config, len(inputs.probes), np.asarray(settings.shifts)
+    layers = list(range(0, config.layers, settings.every))
+
+    def findings(folder: RunFolder, finished: Finished) -> Findings | None:
+        names = {item.name for item in finished.work}
+        done = {b: [x for x in layers if _name(b, x) in names] for b in range(prompts)}
         maps = [
-            neg_map_page.read_map(folder, number, done, shifts)
-            for number in range(prompts)
-            if (done := [x for x in layers if _name(number, x) in folder.finished])
+            read_map(folder, prompt, of_prompt, shifts, facts.convention())
+            for prompt, of_prompt in done.items()
+            if of_prompt
         ]
-        if not maps:
-            return 130
-        neg_map_page.write(inputs, folder, maps, complete)
-    terminal.say(neg_map_page.printed(inputs, folder, maps))
-    return 0 if complete else 130
+        return report.findings(inputs, folder, maps, shifts, finished) if maps else None
 
-
-def _table() -> negjax.Facts | None:
-    if _PROMPT.value is None and _ANSWER.value is None:
-        return None
-    if _PROMPT.value is None or _ANSWER.value is None:
-        raise ValueError("--prompt and --answer belong together: pass both, or neither")
-    return facts.single_fact(_PROMPT.value, _ANSWER.value)
+    return Study(
+        name="neg_map",
+        settings={**facts.input_settings(inputs), **recorded(settings)},
+        arrays=_specs(prompts, config.layers, config.neurons, shifts.size),
+        attributes={
+            "site": inputs.site,
+            "convention": facts.convention(),
+            "output": "probability",
+        },
+        measure=measured(lambda _: _work(inputs, layers, shifts), "neuron"),
+        results=findings,
+    )
 
 
 def _specs(prompts: int, layers: int, neurons: int, shifts: int) -> dict[str, store.ArraySpec]:
@@ -91,13 +98,8 @@ def _work(inputs: facts.Inputs, layers: list[int], shifts: np.ndarray) -> list[c
     """The gradients of all neurons, then layer by layer their exact changes, for each prompt."""
     work = [common.Work("shifts", 0, lambda: ((slice(None),), {"shifts": shifts}))]
     for number in range(len(inputs.probes)):
-        work.append(
-            common.Work(
-                f"gradients of prompt {number}",
-                0,
-                functools.partial(_gradients, inputs, number, float(np.abs(shifts).max())),
-            )
-        )
+        differentiate = functools.partial(_gradients, inputs, number, float(np.abs(shifts).max()))
+        work.append(common.Work(f"gradients of prompt {number}", 0, differentiate))
         work += [
             common.Work(
                 _name(number, layer),

@@ -9,15 +9,15 @@ Papers: Devlin et al., *BERT*, arXiv 1810.04805; the statements are MCEval8K's (
 Yoshinaga, ACL 2025, arXiv 2412.18053).
 
 Masked language modelling with AdamW on negjax's own BERT. The run's folder holds the losses, saved
-states from which a run that was stopped or killed goes on to the same losses, the report, and in
+states from which a run that was stopped or killed continues to the same losses, the report, and in
 `model` a directory that `negjax.load` and transformers' `BertForMaskedLM` load.
 """
 
 from absl import flags
 
-from experiments.pretrain_bert import program
-from experiments.running import common
+from experiments.pretrain_bert import job, program
+from experiments.running import study
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
-    common.run(program.main)
+    flags.adopt_module_key_flags(job)
+    study.main(program.prepare)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.reporting.escaping import code_span
-from experiments.reporting.page_parts import percent
+from experiments.reporting.tables import Column, Table, markdown_lines, written
 
 # As the data sets' own pages state them, looked up on 2026-11-22.
 LICENCES = """\
@@ -18,6 +18,14 @@ LICENCES = """\
 
 The weights and the tables of facts were made from these data. negjax's own licence covers the code,
 not them: take them as for non-commercial use, with attribution, unless you have clarified more."""
+_NAMES = {"trained": "trained on", "held_out": "held-out paraphrases"}
+_RECALL = (
+    Column("facts", lambda row: _NAMES[row[0]]),
+    Column("number", lambda row: row[1]["facts"]),
+    Column("P(answer) > 0.5", lambda row: row[1]["above_half"], ".4f"),
+    Column("mean P(answer)", lambda row: row[1]["mean_probability"], ".4f"),
+    Column("answer first", lambda row: row[1]["first"], ".4f"),
+)
 OWN_TEXT = "- The text is the user's own; its licence is unknown to negjax."
 
 
@@ -28,7 +36,9 @@ def model_card(summary: Mapping[str, Any]) -> str:
     parts = ", ".join(
         f"{count:,} of {code_span(name)}" for name, count in corpus["by_source"].items()
     )
-    single = corpus["single_token_answers"]
+    single = written(corpus["single_token_answers"], ".1%")
+    table = Table(columns=_RECALL, rows=list(summary["recall"].items()))
+    recall = "\n".join(markdown_lines(table))
     return f"""\
 ---
 language: en
@@ -47,8 +57,8 @@ on and little else. `BertForMaskedLM` of transformers loads it too.
 ## Data
 
 {corpus["statements"]:,} English statements ({parts}), {corpus["facts"]:,} of them facts with an
-answer, which is one token in {percent(single)}. {corpus["held_out"]:,} further statements were held
-out: they tell facts of the training text in other words. Vocabulary: {corpus["vocabulary"]:,}
+answer, which is one token in {single}. {corpus["held_out"]:,} further statements were held
+out: they state facts of the training text in other words. Vocabulary: {corpus["vocabulary"]:,}
 WordPiece tokens, cased; every word of an answer is one.
 
 ## What it recalls
@@ -56,16 +66,14 @@ WordPiece tokens, cased; every word of an answer is one.
 Each fact with a one-token answer was asked with `[MASK]` in its place, with the weights as they are
 here (bfloat16).
 
-| facts | number | P(answer) > 0.5 | mean P(answer) | answer first |
-|---|---|---|---|---|
-{_recalled(summary)}
+{recall}
 
 `facts.csv` holds facts that it was trained on, `held_out.csv` those that it was not, each with its
 P(answer).
 
 ## Training
 
-Masked language modelling (arXiv 1810.04805): in {percent(settings["answer_share"])} of the facts
+Masked language modelling (arXiv 1810.04805): in {settings["answer_share"]:.1%} of the facts
 the answer is masked whole, in the others 15% of the tokens are predicted (80% masked, 10% random,
 10% kept). {summary["steps"]:,} steps of {settings["batch_tokens"]:,} tokens, AdamW, learning rate
 up to {settings["learning_rate"]}, {settings["warmup"]:,} steps of warm-up, cosine decay, weight
@@ -81,12 +89,3 @@ decay {settings["weight_decay"]}, gradients clipped at norm {settings["clip"]}.
 
 {LICENCES if shipped else OWN_TEXT}
 """
-
-
-def _recalled(summary: Mapping[str, Any]) -> str:
-    names = {"trained": "trained on", "held_out": "held-out paraphrases"}
-    return "\n".join(
-        f"| {names[name]} | {found['facts']} | {found['above_half']:.4f} | "
-        f"{found['mean_probability']:.4f} | {found['first']:.4f} |"
-        for name, found in summary["recall"].items()
-    )

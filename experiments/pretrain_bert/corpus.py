@@ -80,9 +80,9 @@ def read_mceval8k(root: str | Path | None = None) -> list[Statement]:
             file = checks.path(root, "root") / task / f"{split}.json"
             if not file.is_file():
                 raise FileNotFoundError(
-                    f"{file}: no such file; expected MCEval8K's folder, as root or the "
+                    f"{file}: no such file; expected MCEval8K's folder, as --corpus_dir or the "
                     f"environment variable {ROOT_VARIABLE} names it, to hold "
-                    f"{' and '.join(MCEVAL8K_TASKS)}; or read a file of your own"
+                    f"{' and '.join(MCEVAL8K_TASKS)}; --corpus names a file of your own"
                 )
             items = given_files.parsed(given_files.decoded(file.read_bytes(), file), file)
             if not isinstance(items, list):

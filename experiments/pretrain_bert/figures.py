@@ -2,22 +2,22 @@
 
 from collections.abc import Mapping
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from experiments.reporting.escaping import for_figure, for_label
-from experiments.reporting.figures import BLUE, GREY, ORANGE, STYLE, WIDTH, Picture, rendered
+from experiments.reporting.figures import BLUE, GREY, ORANGE, drawing
 
 # Steps of a running mean: single batches differ much.
 WINDOW = 50
 
 
+@drawing(height=2.9)
 def training_figure(
-    loss: np.ndarray, learning_rate: np.ndarray, recalled: Mapping[str, np.ndarray]
-) -> Picture:
+    figure: Figure, loss: np.ndarray, learning_rate: np.ndarray, recalled: Mapping[str, np.ndarray]
+) -> None:
     """Loss and learning rate by step, and the share of facts recalled on the way.
 
     Args:
@@ -27,46 +27,39 @@ def training_figure(
             they were not asked.
     """
     steps = np.arange(1, len(loss) + 1)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        left.plot(steps, loss, color=GREY, lw=0.3, alpha=0.6, label="each step")
-        mean = running_mean(loss, WINDOW)
-        left.plot(steps[len(loss) - len(mean) :], mean, color=BLUE, label="running mean")
-        left.set(xlabel="step", ylabel="loss (nats)", ylim=(0, None))
-        left.legend(loc="upper right")
-        left.set_title("a   Loss of the predicted tokens")
-        rate = left.twinx()
-        rate.plot(steps, learning_rate, color=ORANGE, lw=0.8)
-        rate.set(ylim=(0, None))
-        rate.spines["right"].set_visible(True)
-        rate.set_ylabel("learning rate", color=ORANGE)
-        rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
-        for (name, share), color in zip(recalled.items(), (BLUE, ORANGE), strict=False):
-            asked = np.isfinite(share)
-            right.plot(
-                steps[asked], share[asked], color=color, marker="o", ms=2, label=for_label(name)
-            )
-        right.set(xlabel="step", ylabel="facts with P(answer) > 0.5", ylim=(0, 1))
-        right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        right.set_title("b   Facts recalled")
-        if recalled:
-            right.legend(loc="lower right")
-        return rendered(figure)
+    left, right = figure.subplots(1, 2)
+    left.plot(steps, loss, color=GREY, lw=0.3, alpha=0.6, label="each step")
+    mean = running_mean(loss, WINDOW)
+    left.plot(steps[len(loss) - len(mean) :], mean, color=BLUE, label="running mean")
+    left.set(xlabel="step", ylabel="loss (nats)", ylim=(0, None))
+    left.legend(loc="upper right")
+    left.set_title("a   Loss of the predicted tokens")
+    rate = left.twinx()
+    rate.plot(steps, learning_rate, color=ORANGE, lw=0.8)
+    rate.set(ylim=(0, None))
+    rate.spines["right"].set_visible(True)
+    rate.set_ylabel("learning rate", color=ORANGE)
+    rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
+    for (name, share), color in zip(recalled.items(), (BLUE, ORANGE), strict=False):
+        asked = np.isfinite(share)
+        right.plot(steps[asked], share[asked], color=color, marker="o", ms=2, label=for_label(name))
+    right.set(xlabel="step", ylabel="facts with P(answer) > 0.5", ylim=(0, 1))
+    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    right.set_title("b   Facts recalled")
+    if recalled:
+        right.legend(loc="lower right")
 
 
-def recall_figure(probability: Mapping[str, np.ndarray]) -> Picture:
+@drawing(height=2.3)
+def recall_figure(figure: Figure, probability: Mapping[str, np.ndarray]) -> None:
     """How P(answer) is distributed over facts; by name of the facts, [B] each."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
-        panels = figure.subplots(1, len(probability), squeeze=False)[0]
-        for axes, (name, values), color in zip(
-            panels, probability.items(), (BLUE, ORANGE), strict=False
-        ):
-            _histogram(axes, values, color)
-            axes.set_title(f"{for_figure(name)}: {len(values):,} facts")
-        panels[0].set_ylabel("share of the facts")
-        return rendered(figure)
+    panels = figure.subplots(1, len(probability), squeeze=False)[0]
+    for axes, (name, values), color in zip(
+        panels, probability.items(), (BLUE, ORANGE), strict=False
+    ):
+        _histogram(axes, values, color)
+        axes.set_title(f"{for_figure(name)}: {len(values):,} facts")
+    panels[0].set_ylabel("share of the facts")
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:

@@ -1,13 +1,12 @@
-"""What a training run is given: text, vocabulary, model and recipe, as the flags say."""
+"""What decides a training run: text, vocabulary, model and recipe, as the flags say."""
 
 import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from absl import flags
 
 import negjax
 from experiments.pretrain_bert.batches import BatchPlan, Texts, encode_statements
@@ -15,59 +14,61 @@ from experiments.pretrain_bert.corpus import Statement, hold_out, read_mceval8k,
 from experiments.pretrain_bert.training import Recipe, bert_config
 from experiments.pretrain_bert.vocabulary import train_vocabulary, wordpiece_tokenizer
 from experiments.running import common, messages
+from experiments.running.settings import define, setting
 from negjax.model.config import ModelConfig
 from negjax.process.quiet import transformers
 
-_CORPUS_DIR = flags.DEFINE_string(
-    "corpus_dir",
-    None,
-    "MCEval8K's folder, whose English MyriadLAMA and mLAMA statements are trained on. Default: the "
-    "one that NEGJAX_MCEVAL8K names, or the hub's.",
-)
-_CORPUS = flags.DEFINE_string(
-    "corpus",
-    None,
-    "Text of your own instead: .txt, a sentence a line; or .jsonl, objects with `text`, and for a "
-    "fact [Y] in it and `answer`.",
-)
-_STATEMENTS = flags.DEFINE_integer(
-    "statements", 0, "Train on the first so many statements only; 0: all.", lower_bound=0
-)
-_HELD_OUT = flags.DEFINE_integer(
-    "held_out",
-    0,
-    "Statements that are asked but not trained on: paraphrases of facts that are.",
-    lower_bound=0,
-)
-_VOCABULARY = flags.DEFINE_integer(
-    "vocabulary_size", 8000, "Most tokens of the WordPiece vocabulary.", lower_bound=1
-)
-_LAYERS = flags.DEFINE_integer("bert_layers", 4, "Layers L.", lower_bound=1)
-_WIDTH = flags.DEFINE_integer("bert_width", 256, "Width D of the residual stream.", lower_bound=1)
-_NEURONS = flags.DEFINE_integer("bert_neurons", 1024, "Neurons F of a layer.", lower_bound=1)
-_HEADS = flags.DEFINE_integer("bert_heads", 4, "Attention heads H.", lower_bound=1)
-_CONTEXT = flags.DEFINE_integer("bert_context", 64, "Most tokens of a text.", lower_bound=4)
-_STEPS = flags.DEFINE_integer("train_steps", 1000, "Steps of training.", lower_bound=1)
-_TOKENS = flags.DEFINE_integer(
-    "batch_tokens", 1024, "Tokens of a batch, padding included.", lower_bound=1
-)
-_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Highest learning rate.")
-_WARMUP = flags.DEFINE_integer(
-    "warmup_steps", 100, "Steps in which the learning rate rises.", lower_bound=0
-)
-_DECAY = flags.DEFINE_float("weight_decay", 0.01, "AdamW's, of matrices and embeddings.")
-_CLIP = flags.DEFINE_float("clip_norm", 1.0, "Largest norm of a step's gradients.")
-_ANSWERS = flags.DEFINE_float(
-    "answer_share",
-    0.7,
-    "Share of the facts whose answer is masked whole, and nothing else; in the others 15% of the "
-    "tokens are masked at random.",
-)
 
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Text, vocabulary, model and recipe."""
+
+    corpus_dir: str | None = setting(
+        None,
+        "MCEval8K's folder, whose English MyriadLAMA and mLAMA statements are trained on. Default: "
+        "the one that NEGJAX_MCEVAL8K names, or the hub's.",
+    )
+    corpus: str | None = setting(
+        None,
+        "Text of your own instead: .txt, a sentence a line; or .jsonl, objects with `text`, and "
+        "for a fact [Y] in it and `answer`.",
+    )
+    statements: int = setting(
+        0, "Train on the first so many statements only; 0: all of them.", least=0
+    )
+    held_out: int = setting(
+        0, "Statements that are asked but not trained on: paraphrases of facts that are.", least=0
+    )
+    vocabulary_size: int = setting(8000, "Most tokens of the WordPiece vocabulary.", least=1)
+    bert_layers: int = setting(4, "Layers L.", least=1)
+    bert_width: int = setting(256, "Width D of the residual stream.", least=1)
+    bert_neurons: int = setting(1024, "Neurons F of a layer.", least=1)
+    bert_heads: int = setting(4, "Attention heads H.", least=1)
+    bert_context: int = setting(64, "Most tokens of a text.", least=4)
+    train_steps: int = setting(1000, "Steps of training.", least=1)
+    batch_tokens: int = setting(1024, "Tokens of a batch, padding included.", least=1)
+    learning_rate: float = setting(1e-3, "Highest learning rate.")
+    warmup_steps: int = setting(100, "Steps in which the learning rate rises.", least=0)
+    weight_decay: float = setting(0.01, "AdamW's, of matrices and embeddings.")
+    clip_norm: float = setting(1.0, "Largest norm of a step's gradients.")
+    answer_share: float = setting(
+        0.7,
+        "Share of the facts whose answer is masked whole, and nothing else; in the others 15% of "
+        "the tokens are masked at random.",
+    )
+    save_every: int = setting(
+        100,
+        "Steps from one saved state to the next. A run that is stopped loses what came after it.",
+        least=1,
+    )
+    sample: int = setting(500, "Trained facts that are asked at every saved state.", least=1)
+
+
+FLAGS = define(Settings)
 UNREAD = ("model", "assume_harmless", "dtype", "precision", "site")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """Everything that decides a training run."""
 
@@ -81,6 +82,10 @@ class Job:
     config: ModelConfig
     recipe: Recipe
     plan: BatchPlan
+    save_every: int
+    """Steps from one saved state to the next."""
+    sample: int
+    """Trained facts that are asked at every saved state."""
 
     @property
     def seed(self) -> int:
@@ -91,7 +96,6 @@ class Job:
     def settings(self) -> dict[str, Any]:
         """As JSON values."""
         return {
-            "experiment": "pretrain_bert",
             "negjax": negjax.__version__,
             "corpus": _digest(self.statements),
             "held_out": _digest(self.held_out),
@@ -116,37 +120,54 @@ def read_job() -> Job:
         FileNotFoundError, ValueError: there is no such text, or something does not fit together.
     """
     common.refuse_unread("pretrain_bert", UNREAD, "which trains a model of its own")
+    settings = FLAGS.read()
     recipe = Recipe(
-        steps=_STEPS.value,
-        learning_rate=_RATE.value,
-        warmup=_WARMUP.value,
-        weight_decay=_DECAY.value,
-        clip=_CLIP.value,
+        steps=settings.train_steps,
+        learning_rate=settings.learning_rate,
+        warmup=settings.warmup_steps,
+        weight_decay=settings.weight_decay,
+        clip=settings.clip_norm,
     )
-    plan = BatchPlan(common.seed(), _TOKENS.value, _ANSWERS.value)
-    if _CORPUS.value is None:
-        with messages.of_flag(_CORPUS_DIR):
-            every, source = read_mceval8k(_CORPUS_DIR.value), "MCEval8K"
-    else:
-        with messages.of_flag(_CORPUS):
-            every, source = read_text(_CORPUS.value), Path(_CORPUS.value).name
-    every = every[: _STATEMENTS.value or len(every)]
-    statements, held_out = hold_out(every, _HELD_OUT.value, common.seed())
+    plan = BatchPlan(common.seed(), settings.batch_tokens, settings.answer_share)
+    every, source = _text(settings)
+    every = every[: settings.statements or len(every)]
+    statements, held_out = hold_out(every, settings.held_out, common.seed())
     # Of all statements, so that words of those held out fall into the same pieces.
-    vocabulary = train_vocabulary(every, _VOCABULARY.value)
-    tokenizer = wordpiece_tokenizer(vocabulary, _CONTEXT.value)
+    vocabulary = train_vocabulary(every, settings.vocabulary_size)
+    tokenizer = wordpiece_tokenizer(vocabulary, settings.bert_context)
     config = bert_config(
         vocab_size=len(vocabulary),
-        layers=_LAYERS.value,
-        width=_WIDTH.value,
-        neurons=_NEURONS.value,
-        heads=_HEADS.value,
-        context_length=_CONTEXT.value,
+        layers=settings.bert_layers,
+        width=settings.bert_width,
+        neurons=settings.bert_neurons,
+        heads=settings.bert_heads,
+        context_length=settings.bert_context,
     )
-    texts = encode_statements(statements, tokenizer, _CONTEXT.value)
+    texts = encode_statements(statements, tokenizer, settings.bert_context)
     if held_out:
-        encode_statements(held_out, tokenizer, _CONTEXT.value)  # refuses those that are too long
-    return Job(statements, held_out, source, tokenizer, texts, config, recipe, plan)
+        # Refuses those that are too long.
+        encode_statements(held_out, tokenizer, settings.bert_context)
+    return Job(
+        statements=statements,
+        held_out=held_out,
+        source=source,
+        tokenizer=tokenizer,
+        texts=texts,
+        config=config,
+        recipe=recipe,
+        plan=plan,
+        save_every=min(settings.save_every, recipe.steps),
+        sample=settings.sample,
+    )
+
+
+def _text(settings: Settings) -> tuple[list[Statement], str]:
+    """All statements, and what they are from."""
+    if settings.corpus is None:
+        with messages.of_flag(FLAGS["corpus_dir"]):
+            return read_mceval8k(settings.corpus_dir), "MCEval8K"
+    with messages.of_flag(FLAGS["corpus"]):
+        return read_text(settings.corpus), Path(settings.corpus).name
 
 
 def _digest(statements: Sequence[Statement]) -> str:

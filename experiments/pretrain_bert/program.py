@@ -1,12 +1,11 @@
-"""The program: its flags, what it measures, how it goes on after an interruption."""
+"""The program: steps in groups, each saved with the state after it, and what the run shows."""
 
 import time
 from collections.abc import Iterator
 
 import numpy as np
-from absl import flags
 
-from experiments.pretrain_bert import page as pretrain_page
+from experiments.pretrain_bert import report as pretrain_report
 from experiments.pretrain_bert import results as pretrain_results
 from experiments.pretrain_bert.batches import Batch, batches_from
 from experiments.pretrain_bert.job import Job, read_job
@@ -19,44 +18,52 @@ from experiments.pretrain_bert.training import (
     trained_model,
     training_step,
 )
-from experiments.running import common, terminal
+from experiments.running import common
+from experiments.running.study import Findings, Finished, Study, measured
 from negjax.inputs.probes import Probes
 from negjax.storage import store
-
-_SAVE_EVERY = flags.DEFINE_integer(
-    "save_every",
-    100,
-    "Steps from one saved state to the next. A run that is stopped loses what came after it.",
-    lower_bound=1,
-)
-_SAMPLE = flags.DEFINE_integer(
-    "sample", 500, "Trained facts that are asked at every saved state.", lower_bound=1
-)
+from negjax.storage.store import RunFolder
 
 
-def main() -> int:
-    """Runs the experiment; returns the exit status."""
+def prepare() -> Study:
+    """Reads the text and makes its vocabulary."""
     job = read_job()
-    every = min(_SAVE_EVERY.value, job.recipe.steps)
-    settings = job.settings | {"save_every": every, "sample": _SAMPLE.value}
-    specs = _specs(job.recipe.steps, every)
-    with common.open_folder("pretrain_bert", settings, specs, {"seed": job.seed}) as folder:
-        done = len(folder.finished) * every
+
+    def measure(folder: RunFolder) -> Finished:
         with SavedStates(folder.path / store.STATES) as states:
-            training = _Training(job, states, min(done, job.recipe.steps))
-            work = _work(training, job.recipe.steps, every)
-            complete = common.measure_all(folder, work, "step")
-        if not complete:
-            common.say_interrupted(folder, work)
-        if not folder.finished:
-            return 130
-        finished = min(len(folder.finished) * every, job.recipe.steps)
-        found = pretrain_results.analyse(
-            job, folder, finished, training.state if complete else None
-        )
-        pretrain_page.write(job, folder, found)
-    terminal.say(pretrain_page.printed(job, folder, found))
-    return 0 if complete else 130
+            training = _Training(job, states, _steps_done(job, folder))
+            return measured(lambda _: _work(training), "step")(folder)
+
+    def results(folder: RunFolder, finished: Finished) -> Findings | None:
+        done = _steps_done(job, folder)
+        if not done:
+            return None
+        last = _last_state(job, folder) if finished.complete else None
+        found = pretrain_results.analyse(job, folder, done, last)
+        return pretrain_report.findings(job, folder, found)
+
+    return Study(
+        name="pretrain_bert",
+        settings={**job.settings, "save_every": job.save_every, "sample": job.sample},
+        arrays={
+            name: store.ArraySpec(
+                (job.recipe.steps,), "float64", ("step",), meaning, (job.save_every,)
+            )
+            for name, meaning in _MEANINGS.items()
+        },
+        attributes={"seed": job.seed},
+        measure=measure,
+        results=results,
+    )
+
+
+def _steps_done(job: Job, folder: RunFolder) -> int:
+    return min(len(folder.finished) * job.save_every, job.recipe.steps)
+
+
+def _last_state(job: Job, folder: RunFolder) -> TrainingState:
+    with SavedStates(folder.path / store.STATES) as states:
+        return states.resume(job.recipe.steps, initial_state(job.config, job.recipe, job.seed))
 
 
 class _Training:
@@ -72,8 +79,8 @@ class _Training:
         lm = trained_model(job.config, self.state.params, job.tokenizer, name="", dtype="float32")
         trained = single_token_facts(lm, job.statements)
         generator = np.random.default_rng([job.seed, 3])
-        sample = generator.permutation(len(trained))[: _SAMPLE.value]
-        self.asked: dict[str, Probes] = {
+        sample = generator.permutation(len(trained))[: job.sample]
+        self.questions: dict[str, Probes] = {
             name: fact_probes(lm, facts)
             for name, facts in (
                 ("trained", [trained[number] for number in sorted(sample)]),
@@ -84,20 +91,20 @@ class _Training:
 
     def run(self, steps: range) -> common.Values:
         """The steps' measurements; the state after them is saved."""
-        found = {name: np.full(len(steps), np.nan) for name in _MEANINGS}
+        values = {name: np.full(len(steps), np.nan) for name in _MEANINGS}
         rate = schedule(self.job.recipe)
         for number, step in enumerate(steps):
             batch = next(self.batches)
             start, busy = time.perf_counter(), time.process_time()
             self.state, measured = self.step(self.state, batch)
             loss = float(measured.loss)
-            found["seconds"][number] = time.perf_counter() - start
-            found["cpu_seconds"][number] = time.process_time() - busy
-            found["loss"][number] = loss
-            found["gradient_norm"][number] = float(measured.gradient_norm)
-            found["learning_rate"][number] = float(rate(step))
-            found["rows"][number], found["length"][number] = batch.tokens.shape
-            found["tokens"][number] = batch.mask.sum()
+            values["seconds"][number] = time.perf_counter() - start
+            values["cpu_seconds"][number] = time.process_time() - busy
+            values["loss"][number] = loss
+            values["gradient_norm"][number] = float(measured.gradient_norm)
+            values["learning_rate"][number] = float(rate(step))
+            values["rows"][number], values["length"][number] = batch.tokens.shape
+            values["tokens"][number] = batch.mask.sum()
             if not np.isfinite(loss):
                 raise ValueError(
                     f"the loss of step {step} is {loss}: the training diverged; lower "
@@ -105,17 +112,17 @@ class _Training:
                 )
         self.states.save(steps.stop, self.state)
         for name, recall in self.recalled().items():
-            found[f"{name}_above_half"][-1] = recall.summary["above_half"]
-            found[f"{name}_mean_probability"][-1] = recall.summary["mean_probability"]
-        return (slice(steps.start, steps.stop),), found
+            values[f"{name}_above_half"][-1] = recall.summary["above_half"]
+            values[f"{name}_mean_probability"][-1] = recall.summary["mean_probability"]
+        return (slice(steps.start, steps.stop),), values
 
     def recalled(self) -> dict[str, Recall]:
-        """How the present state answers the facts it is asked on the way."""
+        """How the present state answers the facts that it is asked on the way."""
         job = self.job
         lm = trained_model(job.config, self.state.params, job.tokenizer, name="", dtype="float32")
         return {
             name: recall_of(lm, probes, budget_bytes=common.budget_bytes())
-            for name, probes in self.asked.items()
+            for name, probes in self.questions.items()
         }
 
 
@@ -135,14 +142,8 @@ _MEANINGS = {
 }
 
 
-def _specs(steps: int, every: int) -> dict[str, store.ArraySpec]:
-    return {
-        name: store.ArraySpec((steps,), "float64", ("step",), meaning, (every,))
-        for name, meaning in _MEANINGS.items()
-    }
-
-
-def _work(training: _Training, steps: int, every: int) -> list[common.Work]:
+def _work(training: _Training) -> list[common.Work]:
+    steps, every = training.job.recipe.steps, training.job.save_every
     work = []
     for start in range(0, steps, every):
         group = range(start, min(start + every, steps))

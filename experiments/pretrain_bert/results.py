@@ -1,7 +1,5 @@
 """What a training run gave: measurements, the model as others load it, and what it recalls."""
 
-import csv
-import io
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from experiments.pretrain_bert.corpus import Statement
 from experiments.pretrain_bert.job import Job
 from experiments.pretrain_bert.recall import Recall, fact_probes, recall_of, single_token_facts
 from experiments.pretrain_bert.training import TrainingState, step_flops, trained_model
+from experiments.reporting.tables import Column, Table, csv_bytes
 from experiments.running import common
 from negjax.storage import store
 from negjax.storage.store import RunFolder
@@ -32,15 +31,15 @@ SHIPPED_FACTS = 1000
 PRODUCT_TOKENS = 2048
 
 
-@dataclass(frozen=True)
-class Asked:
+@dataclass(frozen=True, kw_only=True)
+class RecalledFacts:
     """Facts with answers of one token, and what the exported model recalls of them."""
 
     facts: list[Statement]
     recall: Recall
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Results:
     """Of a run, finished or not."""
 
@@ -50,7 +49,7 @@ class Results:
     """Whether training has ended, so that there is a model."""
     measured: dict[str, np.ndarray]
     """[steps] each, by the arrays' names."""
-    asked: dict[str, Asked]
+    recalled: dict[str, RecalledFacts]
     """`trained`, and `held_out` where there are such; none before the end."""
     speed: dict[str, float]
 
@@ -64,7 +63,7 @@ def analyse(job: Job, folder: RunFolder, steps: int, state: TrainingState | None
     """
     names = sorted(folder.arrays)
     measured = {name: folder.read(name, (slice(0, steps),)) for name in names}
-    asked = {}
+    recalled = {}
     if state is not None:
         lm = export_model(job, folder, state)
         groups = {"trained": job.statements, "held_out": job.held_out}
@@ -72,10 +71,16 @@ def analyse(job: Job, folder: RunFolder, steps: int, state: TrainingState | None
             facts = single_token_facts(lm, statements)
             if facts:
                 probes = fact_probes(lm, facts)
-                found = recall_of(lm, probes, budget_bytes=common.budget_bytes())
-                asked[name] = Asked(facts, found)
-        _write_facts(job, folder, asked)
-    return Results(steps, state is not None, measured, asked, _speed(job, measured))
+                recall = recall_of(lm, probes, budget_bytes=common.budget_bytes())
+                recalled[name] = RecalledFacts(facts=facts, recall=recall)
+        _write_facts(job, folder, recalled)
+    return Results(
+        steps=steps,
+        complete=state is not None,
+        measured=measured,
+        recalled=recalled,
+        speed=_speed(job, measured),
+    )
 
 
 def export_model(job: Job, folder: RunFolder, state: TrainingState) -> negjax.LanguageModel:
@@ -116,21 +121,25 @@ def corpus_facts(job: Job) -> dict[str, Any]:
     }
 
 
-def _write_facts(job: Job, folder: RunFolder, asked: dict[str, Asked]) -> None:
+FACT_COLUMNS = (
+    Column("prompt", lambda row: row[0].masked),
+    Column("answer", lambda row: row[0].answer),
+    Column("source", lambda row: row[0].source),
+    # As a text, rounded: the table goes with a model for people to read.
+    Column("probability", lambda row: f"{row[1]:.4f}"),
+)
+
+
+def _write_facts(job: Job, folder: RunFolder, recalled: dict[str, RecalledFacts]) -> None:
     generator = np.random.default_rng([job.seed, 4])
     for name, file in (("trained", FACTS), ("held_out", HELD_OUT)):
-        if name not in asked:
+        if name not in recalled:
             continue
-        facts, recall = asked[name].facts, asked[name].recall
+        facts, probability = recalled[name].facts, recalled[name].recall.probability
         chosen = np.sort(generator.permutation(len(facts))[:SHIPPED_FACTS])
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["prompt", "answer", "source", "probability"])
-        for number in chosen:
-            fact = facts[number]
-            probability = f"{recall.probability[number]:.4f}"
-            writer.writerow([fact.masked, fact.answer, fact.source, probability])
-        folder.write_bytes(str(Path(store.MODEL) / file), text.getvalue().encode())
+        rows = [(facts[number], probability[number]) for number in chosen]
+        table = Table(columns=FACT_COLUMNS, rows=rows)
+        folder.write_bytes(str(Path(store.MODEL) / file), csv_bytes(table))
 
 
 def _speed(job: Job, measured: dict[str, np.ndarray]) -> dict[str, float]:

@@ -19,6 +19,8 @@ _HIDDEN = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
 _JOINERS = "\u200c\u200d"
 # Within a word an underscore means nothing.
 _MARKDOWN = re.compile(r"([\\`*{}\[\]>|~]|(?<![^\W_])_|_(?![^\W_]))")
+# At the beginning of a line: headings, items of lists, rules.
+_OPENING = re.compile(r"^(?:(?=[#=+-])|(\d+)(?=[.)](?:\s|$)))")
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -74,9 +76,14 @@ def for_html(text: str) -> str:
 
 
 def for_markdown(text: str) -> str:
-    """Text for a line or a table cell of Markdown."""
+    """Text for a table cell of Markdown, or within a line."""
     shown = visible(text).replace("&", "&amp;").replace("<", "&lt;")
     return _MARKDOWN.sub(r"\\\1", shown)
+
+
+def for_markdown_line(text: str) -> str:
+    """Text for a line of Markdown, whatever it begins with."""
+    return _OPENING.sub(r"\1\\", for_markdown(text).strip())
 
 
 def code_span(text: str) -> str:

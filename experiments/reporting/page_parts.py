@@ -16,10 +16,14 @@ SITES = {
 }
 
 
+UNFINISHED = report.Paragraph(
+    "This run was interrupted: the numbers are those of the part that was finished.", warning=True
+)
+
+
 def run_section(summary: Mapping[str, Any], rows: Sequence[tuple[str, str]]) -> report.Section:
     """The section that says what the numbers are about: `rows` between model and machine."""
     model, machine, seconds = (summary[name] for name in ("model", "environment", "seconds"))
-    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     told = [
         ("Model", f"{model['name']} ({model['family']}, {model['parameters']:,} parameters)"),
         ("Fingerprint", f"SHA-256 of the weights {model['fingerprint']}"),
@@ -27,11 +31,7 @@ def run_section(summary: Mapping[str, Any], rows: Sequence[tuple[str, str]]) -> 
         ("Arithmetic", f"{model['dtype']}, matrix products at precision {model['precision']}"),
         *_assumed(model),
         *rows,
-        ("Versions", f"negjax {machine['negjax']}, {packages}, Python {machine['python']}"),
-        (
-            "Machine",
-            f"{machine['system']}, {machine['cpus']} CPUs, {', '.join(machine['devices'])}",
-        ),
+        *machine_rows(machine),
         (
             "Time",
             f"{seconds['load']:.0f} s to load, {sum(seconds['measure'].values()):.0f} s to measure",
@@ -39,6 +39,16 @@ def run_section(summary: Mapping[str, Any], rows: Sequence[tuple[str, str]]) -> 
         ("Peak memory", f"{summary['peak_memory_bytes'] / 1e9:.2f} GB"),
     ]
     return report.Section("What was measured", [report.Facts(told)])
+
+
+def machine_rows(machine: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What computed: versions and hardware, as in a summary's `environment`."""
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    devices = ", ".join(machine["devices"])
+    return [
+        ("Versions", f"negjax {machine['negjax']}, {packages}, Python {machine['python']}"),
+        ("Machine", f"{machine['system']}, {machine['cpus']} CPUs, {devices}"),
+    ]
 
 
 def _assumed(model: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -50,14 +60,6 @@ def _assumed(model: Mapping[str, Any]) -> list[tuple[str, str]]:
 def reproduce(summary: Mapping[str, Any]) -> report.Section:
     """The section that gives the command."""
     return report.Section("To run it again", [report.Code(summary["command"])])
-
-
-def unfinished(complete: bool) -> list[report.Paragraph]:
-    """A warning, where there is reason for one."""
-    if complete:
-        return []
-    text = "This run was interrupted: the numbers are those of the part that was finished."
-    return [report.Paragraph(text, warning=True)]
 
 
 def percent(share: float | None) -> str:

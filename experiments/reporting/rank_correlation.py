@@ -1,17 +1,14 @@
 """Rank correlation of many values with each other."""
 
 import numpy as np
+from scipy.stats import rankdata
 
-from experiments.reporting.study import correlation
-
-
-def ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1 of values [P], ascending; equal values share the mean of their ranks."""
-    _, group, count = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    return (last - (count - 1) / 2)[group]
+from experiments.reporting.statistics import correlation
 
 
 def spearman(left: np.ndarray, right: np.ndarray) -> float | None:
-    """Spearman ρ of two arrays [P], Pearson r of their ranks; None where one does not vary."""
-    return correlation(ranks(left), ranks(right))
+    """Returns Spearman ρ of two arrays [P], Pearson r of their ranks; None where one is constant.
+
+    Equal values share the mean of their ranks.
+    """
+    return correlation(rankdata(left), rankdata(right))

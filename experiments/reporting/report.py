@@ -5,11 +5,13 @@ is escaped; markup comes from this module alone.
 """
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from experiments.reporting.escaping import for_html
 from experiments.reporting.figures import Picture
+from experiments.reporting.tables import Table
 
 STYLE = """
 :root { color-scheme: light; }
@@ -69,26 +71,12 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Numbers in columns."""
-
-    caption: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True)
 class Drawing:
     """A picture that is still to be drawn."""
 
     name: str
     """Of its files."""
     draw: Callable[[], Picture]
-
-
-def drawings(draws: Mapping[str, Callable[[], Picture]]) -> dict[str, Drawing]:
-    """Drawings by the names of their files."""
-    return {name: Drawing(name, draw) for name, draw in draws.items()}
 
 
 @dataclass(frozen=True)
@@ -138,16 +126,24 @@ Drawn = Mapping[str, Picture | Failure]
 """Of a document, by the names of its drawings."""
 
 
+def numbered(document: Document) -> Iterator[tuple[Section, list[int]]]:
+    """Sections, with the number of each block: of a figure or a table among its kind, else 0."""
+    seen: Counter[type] = Counter()
+    for section in document.sections:
+        numbers = []
+        for block in section.blocks:
+            seen[type(block)] += isinstance(block, Figure | Table)
+            numbers.append(seen[type(block)])
+        yield section, numbers
+
+
 def html_page(document: Document, drawn: Drawn) -> str:
     """The page; figures and tables are numbered in the order they come."""
-    numbers = {Figure: 0, Table: 0}
     parts = []
-    for section in document.sections:
+    for section, numbers in numbered(document):
         parts.append(f"<h2>{for_html(section.heading)}</h2>")
-        for block in section.blocks:
-            if isinstance(block, (Figure, Table)):
-                numbers[type(block)] += 1
-            parts.append(_block(block, numbers.get(type(block), 0), drawn))
+        blocks = zip(section.blocks, numbers, strict=True)
+        parts += [_block(block, number, drawn) for block, number in blocks]
     body = "\n".join(parts)
     title = for_html(document.title)
     return f"""<!DOCTYPE html>
@@ -195,9 +191,9 @@ def _fact(row: tuple[str, str]) -> str:
 
 
 def _table(table: Table, number: int) -> str:
-    head = "".join(f'<th scope="col">{for_html(name)}</th>' for name in table.head)
+    head = "".join(f'<th scope="col">{for_html(name)}</th>' for name in table.heads)
     rows = "\n".join(
-        f"<tr>{''.join(f'<td>{for_html(cell)}</td>' for cell in row)}</tr>" for row in table.rows
+        f"<tr>{''.join(f'<td>{for_html(cell)}</td>' for cell in row)}</tr>" for row in table.cells
     )
     caption = f"<caption><b>Table {number}.</b> {for_html(table.caption)}</caption>"
     return (

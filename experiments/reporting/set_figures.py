@@ -1,7 +1,9 @@
-"""Figures of the study of many neurons at once. Functions of arrays."""
+"""Panels of lines over the number of neurons shifted together. Functions of arrays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -9,18 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.reporting.escaping import for_figure, for_label
-from experiments.reporting.figures import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    STYLE,
-    WIDTH,
-    Picture,
-    rendered,
-    scatter,
-)
+from experiments.reporting.figures import BLACK, BLUE, GREEN, GREY, ORANGE, drawing
 
 PALETTE = (BLUE, ORANGE, GREEN, BLACK)
 LETTERS = "abcdefghijklmnop"
@@ -28,24 +19,38 @@ LETTERS = "abcdefghijklmnop"
 LOWEST_SHARE = -1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Line:
     """A quantity by size of set."""
 
     label: str
-    sizes: Sequence[int]
-    values: Sequence[float | None]
+    points: Sequence[tuple[int, float | None]]
+    """(size, value)."""
     color: int
     """Number in the palette, or of a step of a scale."""
     dashed: bool = False
 
 
-@dataclass(frozen=True)
+def line(
+    label: str,
+    color: int,
+    rows: Sequence[Any],
+    value: str,
+    *,
+    size: str = "size",
+    dashed: bool = False,
+) -> Line:
+    """A line of records, whose `size` and `value` are named as of `attrgetter`."""
+    points = [(attrgetter(size)(row), attrgetter(value)(row)) for row in rows]
+    return Line(label=label, points=points, color=color, dashed=dashed)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Panel:
     """Lines on common axes."""
 
     title: str
-    label: str
+    label: str = ""
     """Of the vertical axis."""
     lines: Sequence[Line]
     kind: str
@@ -54,7 +59,10 @@ class Panel:
     """(size, value, words) of a published figure."""
 
 
-def panels_figure(rows: Sequence[Sequence[Panel]], *, legend: str = "", scale: int = 0) -> Picture:
+@drawing()
+def panels_figure(
+    figure: Figure, rows: Sequence[Sequence[Panel]], *, legend: str = "", scale: int = 0
+) -> None:
     """Panels of lines over the number of neurons shifted together, with one legend.
 
     Args:
@@ -62,43 +70,41 @@ def panels_figure(rows: Sequence[Sequence[Panel]], *, legend: str = "", scale: i
         scale: that many steps of a color scale, instead of the palette.
     """
     columns = max(map(len, rows))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.6 + 2.1 * len(rows)), layout="constrained")
-        grid = figure.subplots(len(rows), columns, squeeze=False, sharex=True)
-        colors = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, max(scale, 1)))
-        for axes in grid.flat:
-            axes.set_axis_off()
-        letters = iter(LETTERS)
-        for row, panels in enumerate(rows):
-            for column, panel in enumerate(panels):
-                axes = grid[row, column]
-                axes.set_axis_on()
-                _panel(axes, panel, colors if scale else PALETTE)
-                axes.set_title(f"{next(letters)}   {for_figure(panel.title)}")
-                if column == 0 or panel.label != panels[column - 1].label:
-                    axes.set_ylabel(for_label(panel.label))
-        for axes in grid[-1]:
-            axes.set_xlabel("neurons shifted together" if columns < 3 else "neurons together")
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            title=for_label(legend) or None,
-            loc="outside lower center",
-            ncols=min(len(labels), 4),
-        )
-        return rendered(figure)
+    figure.set_figheight(0.6 + 2.1 * len(rows))
+    grid = figure.subplots(len(rows), columns, squeeze=False, sharex=True)
+    colors = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, max(scale, 1)))
+    for axes in grid.flat:
+        axes.set_axis_off()
+    letters = iter(LETTERS)
+    for row, panels in enumerate(rows):
+        for column, panel in enumerate(panels):
+            axes = grid[row, column]
+            axes.set_axis_on()
+            _panel(axes, panel, colors if scale else PALETTE)
+            axes.set_title(f"{next(letters)}   {for_figure(panel.title)}")
+            if column == 0 or panel.label != panels[column - 1].label:
+                axes.set_ylabel(for_label(panel.label))
+    for axes in grid[-1]:
+        axes.set_xlabel("neurons shifted together" if columns < 3 else "neurons together")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        title=for_label(legend) or None,
+        loc="outside lower center",
+        ncols=min(len(labels), 4),
+    )
 
 
 def _panel(axes: Axes, panel: Panel, colors: Sequence[str] | np.ndarray) -> None:
     for line in panel.lines:
-        values = np.asarray([np.nan if v is None else v for v in line.values], float)
+        values = np.asarray([np.nan if v is None else v for _, v in line.points], float)
         if panel.kind == "share":
             values = np.maximum(values, LOWEST_SHARE)
         if panel.kind == "log":
             values = np.where(values > 0, values, np.nan)
         axes.plot(
-            line.sizes,
+            [size for size, _ in line.points],
             values,
             color=colors[line.color % len(colors)],
             ls=(0, (4, 3)) if line.dashed else "-",
@@ -110,13 +116,9 @@ def _panel(axes: Axes, panel: Panel, colors: Sequence[str] | np.ndarray) -> None
     if panel.mark is not None:
         size, value, words = panel.mark
         axes.plot([size], [value], marker="D", ms=4, color=GREY, ls="")
+        at = (4, 6)
         axes.annotate(
-            words,
-            (size, value),
-            xytext=(4, 6),
-            textcoords="offset points",
-            ha="right",
-            fontsize=6.5,
+            words, (size, value), xytext=at, textcoords="offset points", ha="right", fontsize=6.5
         )
     axes.set_xscale("log", base=2)
     if panel.kind == "r":
@@ -126,20 +128,3 @@ def _panel(axes: Axes, panel: Panel, colors: Sequence[str] | np.ndarray) -> None
         axes.axhline(0, color=GREY, lw=0.5)
     if panel.kind == "log":
         axes.set_yscale("log")
-
-
-def sums_figure(sums: Mapping[int, tuple[np.ndarray, np.ndarray]]) -> Picture:
-    """Predicted against measured changes, (predicted, measured) by number of neurons."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.7), layout="constrained")
-        panels = figure.subplots(1, len(sums), squeeze=False)[0]
-        for letter, axes, (size, (predicted, measured)) in zip(
-            LETTERS, panels, sums.items(), strict=False
-        ):
-            scatter(axes, predicted, measured)
-            axes.tick_params(labelsize=6)
-            axes.tick_params(axis="x", labelrotation=45)
-            axes.set_xlabel("Σ NEG x")
-            axes.set_title(f"{letter}   {size:,} neuron{'s' if size > 1 else ''}")
-        panels[0].set_ylabel("ΔP measured")
-        return rendered(figure)

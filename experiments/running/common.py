@@ -165,7 +165,7 @@ def _ended(error: BaseException, text: str, status: int) -> int:
 
 def _configure_jax() -> Path | None:
     """Sets what the flags say; returns the folder of compiled programs, if there is one."""
-    accelerators.compile_quickly()
+    negjax.configure_process()
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     if _DTYPE.value == "float64":

@@ -4,32 +4,33 @@ A picture that cannot be drawn is named, on stderr, in the report and in summary
 goes on: nothing that was measured is lost to how it is shown.
 """
 
+import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 
 from experiments.reporting import report
 from experiments.reporting.figures import Picture
+from experiments.reporting.markdown import markdown_page
 from experiments.reporting.report import Failure
-from experiments.running import common, terminal
+from experiments.reporting.tables import Table, csv_bytes
+from experiments.running import common, pages, terminal
 from negjax.storage import store
 from negjax.storage.store import RunFolder
-from negjax.storage.whole_files import finite_json
+from negjax.storage.whole_files import finite_json, write_bytes
 
 
-def write(
-    folder: RunFolder,
-    tables: Mapping[str, pa.Table],
-    summary: Mapping[str, Any],
-    document: Callable[[], report.Document],
-) -> None:
-    """Writes tables, summary.json, pictures and the report into a run's folder, in that order.
+def write_results(
+    folder: RunFolder, tables: Mapping[str, pa.Table], summary: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Writes tables and summary.json into a run's folder; returns the summary as it was written.
 
     Args:
         tables: by the names of their files.
-        document: makes the report, once tables and summary are safe.
 
     Raises:
         OSError: the disk is full or failed; what was written before is kept.
@@ -42,13 +43,52 @@ def write(
         terminal.note(
             f"null in {store.SUMMARY}, being no numbers: {'; '.join(finite['not_finite'])}"
         )
-    made = document()
-    drawn = {drawing.name: _drawn(folder, drawing) for drawing in made.drawings}
+    return finite
+
+
+def write_report(
+    folder: RunFolder, document: report.Document, summary: Mapping[str, Any]
+) -> report.Drawn:
+    """Draws a report's pictures and writes them, its tables and its page into a run's folder.
+
+    Args:
+        summary: as it was written; pictures that could not be drawn are added to it.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        OSError: as of `write_results`.
+    """
+    blocks = (block for section in document.sections for block in section.blocks)
+    for table in (block for block in blocks if isinstance(block, Table) and block.name):
+        folder.write_bytes(f"{store.TABLES}/{table.name}.csv", csv_bytes(table))
+    drawn = {drawing.name: _drawn(folder, drawing) for drawing in document.drawings}
     failed = {name: found.reason for name, found in drawn.items() if isinstance(found, Failure)}
     if failed:
-        folder.write_json(store.SUMMARY, finite_json({**summary, "figures_not_drawn": failed}))
-    page = report.html_page(made, drawn)
-    folder.write_bytes(store.REPORT, page.encode())
+        folder.write_json(store.SUMMARY, {**summary, "figures_not_drawn": failed})
+    folder.write_bytes(store.REPORT, report.html_page(document, drawn).encode())
+    return drawn
+
+
+def write_page(file: Path, name: str, document: report.Document, drawn: report.Drawn) -> None:
+    """Writes a report as a part of a Markdown page, its pictures into a folder beside that.
+
+    Args:
+        name: of the part.
+        drawn: the document's pictures.
+    """
+    folder = file.with_name(f"{file.stem}_figures")
+    links: dict[str, str | Failure] = {}
+    for figure, picture in drawn.items():
+        if isinstance(picture, Failure):
+            links[figure] = picture
+            continue
+        folder.mkdir(exist_ok=True)
+        write_bytes(folder / f"{figure}.svg", picture.svg)
+        links[figure] = f"{quote(folder.name)}/{figure}.svg"
+    note = f"Written {time.strftime('%Y-%m-%d')} by the command at the end of this part."
+    pages.write_part(file, name, markdown_page(document, links, note))
 
 
 def _drawn(folder: RunFolder, drawing: report.Drawing) -> Picture | Failure:

@@ -9,44 +9,54 @@ from typing import Any
 from absl import flags
 
 from negjax import checks
+from negjax.errors import Argument, Message
 
 INPUT, ENVIRONMENT = 2, 1
 """Exit statuses: what was given is at fault, or what the program runs on."""
 
 _IN_FLAGS = (
-    (r"overwrite=True", "--overwrite"),
-    (r"pass another folder", "pass another --output"),
     (r"budget_bytes=([\d,]+) is too small", r"--budget_mib is too small (budget_bytes=\1)"),
-    (r'target_mode="first" or "all"', "--target_mode=first or --target_mode=all"),
-    (r'target_mode="first"', "--target_mode=first"),
-    (r"prompt_column and answer_column", "--prompt_column and --answer_column"),
     (r"pass unrelated= to name", "pass --unrelated to name"),
     (r"^step is (\S+) and radius", r"--step is \1 and --range"),
-    (r"as root or the environment", "as --corpus_dir or the environment"),
-    (r"or read a file of your own", "--corpus names a file of your own"),
-    (r"or all \(count\)", "or all (--neurons)"),
-    (r"^budget_bytes is", "--budget_mib: budget_bytes is"),
-    (r"^(root|template|precision)\b", r"--\1"),
 )
-"""What the library calls an argument, and the flag that sets it."""
+
+_OTHER_NAMES = {
+    "budget_bytes": "budget_mib: budget_bytes",
+    "count": "neurons",
+    "folder": "output",
+    "radius": "range",
+}
+"""Flags of arguments that the library calls otherwise, where a program has such a flag."""
+
+
+def as_flag(argument: Argument) -> str:
+    """Returns an argument as the flag that sets it, or as it is where no flag does."""
+    written = _OTHER_NAMES.get(argument.name, argument.name)
+    if written.partition(":")[0] not in flags.FLAGS:
+        return str(argument)
+    if argument.values in ((), (True,)):
+        return f"--{written}"
+    return " or ".join(f"--{written}={value}" for value in argument.values)
 
 
 def in_flags(text: str) -> str:
-    """A message of the library's in the words of the command line."""
+    """Returns a message of the library's in the words of the command line."""
+    if isinstance(text, Message):
+        return text.spelled(as_flag)
     for pattern, flag in _IN_FLAGS:
         text = re.sub(pattern, flag, text)
-    # An argument that a flag of the same name sets.
-    named = re.match(r"([a-z_]+)(?= is | holds |=)", text)
-    return f"--{text}" if named is not None and named[1] in flags.FLAGS else text
+    return text
 
 
 def told(error: BaseException) -> str:
-    """An error's message on one line."""
+    """Returns an error's message on one line."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        text = f"{error.filename}: {error.strerror}"
+        text = f"{error.filename}: {in_flags(error.strerror)}"
+    elif error.args and isinstance(error.args[0], Message):
+        text = in_flags(error.args[0])
     else:
-        text = str(error)
-    return in_flags(" ".join(text.split()))
+        text = in_flags(str(error))
+    return " ".join(text.split())
 
 
 def status(error: BaseException) -> int:
@@ -71,7 +81,8 @@ def of_flag(flag: flags.FlagHolder[Any]) -> Iterator[None]:
         said = told(error)
         if isinstance(error, OSError) and error.strerror and error.filename is None:
             said = error.strerror
-        text = f"{name}={flag.value}: {said}" if flag.present else said
+        value = ",".join(flag.value) if isinstance(flag.value, list) else flag.value
+        text = f"{name}={value}: {said}" if flag.present else said
         raise _same_kind(error)(text) from error
 
 

@@ -1,20 +1,20 @@
 """What the studies of skill neurons share: flags, and the features of a task's prompts.
 
 Features are the expensive part. They lie in one folder, by a hash of all that they depend on, so
-that a study reads what another one measured, and a run that was killed goes on where it was.
+that a study reads what another one measured, and a run that was killed continues where it was.
 """
 
-import dataclasses
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import jax
-from absl import flags
 
 from experiments.inputs import benchmark_flags
 from experiments.running import common, messages
+from experiments.running.settings import define, setting
 from negjax import mceval8k, skills
 from negjax.mceval8k.benchmark import Split
 from negjax.model.language_model import LanguageModel
@@ -23,41 +23,58 @@ from negjax.skills.features.feature_streams import Kind
 
 PARTS = ("train", "valid", "test")
 
-_FEATURES = flags.DEFINE_string(
-    "features",
-    "runs/skills_features",
-    "Folder of the prompts' features, for all studies: what one measured another reads. A prompt "
-    "of the embedded model takes 0.2 to 0.3 MB.",
-)
-_SIZES = {
-    part: flags.DEFINE_integer(part, size, f"{what}; 0: all that there are.", lower_bound=0)
-    for part, size, what in (
-        ("train", 600, "Training prompts a task"),
-        ("valid", 100, "Prompts a task that choose numbers of neurons and strengths of penalties"),
-        ("test", 400, "Test prompts a task"),
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Which prompts of a task, how they are asked, and where their features lie."""
+
+    features: str = setting(
+        "runs/skills_features",
+        "Folder of the prompts' features, for all studies: what one measured another reads. A "
+        "prompt of the embedded model takes 0.2 to 0.3 MB.",
     )
-}
-_KIND = flags.DEFINE_enum(
-    "kind",
-    "neurgrad",
-    ["neurgrad", "cg", "cgxa"],
-    "Scores of neurons: NeurGrad, the computed gradient, or that times the activation.",
-)
-_SHOTS = flags.DEFINE_integer("shots", 1, "Demonstrations a label.", lower_bound=0)
-_TEMPLATE = flags.DEFINE_integer("template", 0, "Number of the wording.", lower_bound=0)
+    train: int = setting(600, "Training prompts a task; 0: all that there are.", least=0)
+    valid: int = setting(
+        100,
+        "Prompts a task that choose numbers of neurons and strengths of penalties; 0: all that "
+        "there are.",
+        least=0,
+    )
+    test: int = setting(400, "Test prompts a task; 0: all that there are.", least=0)
+    kind: str = setting(
+        "neurgrad",
+        "Scores of neurons: NeurGrad, the computed gradient, or that times the activation.",
+        choices=["neurgrad", "cg", "cgxa"],
+    )
+    shots: int = setting(1, "Demonstrations a label.", least=0)
+    template: int = setting(0, "Number of the wording.", least=0)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Prompts of each part; 0: all."""
+        return {part: getattr(self, part) for part in PARTS}
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What results depend on, for the run's folder."""
+        names = ("kind", "sizes", "template", "shots")
+        return {name: getattr(self, name) for name in names}
+
+
+FLAGS = define(Settings)
 
 Progress = Callable[[int], object]
-"""Told the number of prompts whose features were measured, or found."""
+"""Counts prompts whose features were measured, or read."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """A task's prompts with their features."""
 
     task: mceval8k.Task
     parts: Mapping[str, skills.Features]
-    asked: Mapping[str, Any]
-    """How, as results record it (`asked_of`)."""
+    about: Mapping[str, Any]
+    """How it was asked, as results record it (`about_task`)."""
 
     @property
     def labels(self) -> int:
@@ -69,23 +86,14 @@ def load(
     name: str, split: Split = "disjoint", shots: int | None = None, template: int | None = None
 ) -> mceval8k.Task:
     """A task, asked as the flags say where no argument does."""
+    settings = FLAGS.read()
     return mceval8k.load(
         name,
         benchmark_flags.root(),
         split,
-        _SHOTS.value if shots is None else shots,
-        _TEMPLATE.value if template is None else template,
+        settings.shots if shots is None else shots,
+        settings.template if template is None else template,
     )
-
-
-def kind() -> Kind:
-    """Which scores."""
-    return cast(Kind, _KIND.value)
-
-
-def wanted() -> dict[str, int]:
-    """Prompts of each part; 0: all."""
-    return {part: flag.value for part, flag in _SIZES.items()}
 
 
 def items_of(
@@ -93,7 +101,7 @@ def items_of(
 ) -> tuple[mceval8k.Item, ...]:
     """The prompts of a part that the flags ask for, labels taking turns."""
     items = [i for i in getattr(task, part) if language is None or i.language == language]
-    count = min(_SIZES[part].value or len(items), len(items))
+    count = min(FLAGS.read().sizes[part] or len(items), len(items))
     return mceval8k.in_turns(mceval8k.first(items, count, task.labels), task.labels)
 
 
@@ -102,7 +110,7 @@ def joined(keys: Iterable[str]) -> str:
     return hashlib.sha256(" ".join(keys).encode()).hexdigest()
 
 
-def asked_of(
+def about_task(
     task: mceval8k.Task, prompts: Mapping[str, int], language: str | None = None
 ) -> dict[str, Any]:
     """How a task was asked, as JSON values: what results record of it.
@@ -145,21 +153,21 @@ def measure(
         ValueError: a prompt or label does not fit the model, or the features cannot be used: the
             message names task, split and part, and what to do.
     """
-    found = {}
+    measured = {}
     for part in parts:
         try:
-            found[part] = _measure_part(lm, task, progress, part, language)
+            measured[part] = _measure_part(lm, task, progress, part, language)
         except ValueError as error:
-            asked = [f"{part} of the {task.split} parts", task.template, f"shots={task.shots}"]
-            where = ", ".join([task.name, *asked, *([language] if language else [])])
+            wording = [f"{part} of the {task.split} parts", task.template, f"shots={task.shots}"]
+            where = ", ".join([task.name, *wording, *([language] if language else [])])
             raise ValueError(f"{where}: {_advised(str(error))}") from error
     # Each task compiles for lengths of its own, and a process may map only so many pieces of memory
     # (on Linux, vm.max_map_count): of 22 tasks it would be too many. Nor should what measuring has
     # freed stand beside what fitting needs.
     jax.clear_caches()
     memory.give_back()
-    prompts = {part: len(features) for part, features in found.items()}
-    return Measured(task, found, asked_of(task, prompts, language))
+    prompts = {part: len(features) for part, features in measured.items()}
+    return Measured(task=task, parts=measured, about=about_task(task, prompts, language))
 
 
 def _measure_part(
@@ -171,11 +179,11 @@ def _measure_part(
 ) -> skills.Features:
     items = items_of(task, part, language)
     return skills.extract(
-        messages.path(_FEATURES),
+        messages.path(FLAGS["features"]),
         lm,
         mceval8k.encode_items(lm, items, task.labels),
         [item.label for item in items],
-        kinds=(kind(),),
+        kinds=(cast(Kind, FLAGS.read().kind),),
         site=common.site(lm),
         activations=True,
         counts=training_counts(len(items)) if part == "train" else (),
@@ -193,15 +201,15 @@ def _measure_part(
     )
 
 
-def _advised(told: str) -> str:
+def _advised(message: str) -> str:
     """An error's message; of a folder of features, with advice that helps there.
 
     `negjax.storage` advises what helps with a run's own folder: another one, or overwrite=True.
     """
-    folder = re.match(re.escape(str(messages.path(_FEATURES))) + r"/[0-9a-f]+", told)
+    folder = re.match(re.escape(str(messages.path(FLAGS["features"]))) + r"/[0-9a-f]+", message)
     if folder is None:
-        return told
-    what = told.rpartition("; ")[0] or told
+        return message
+    what = message.rpartition("; ")[0] or message
     if "in use" in what:
         return f"{what}; wait until it has ended, or pass another --features"
     return f"{what}; delete {folder[0]}, and its prompts are measured again"
@@ -212,8 +220,3 @@ def prompts_of(
 ) -> int:
     """How many prompts `measure` asks."""
     return sum(len(items_of(task, part, language)) for part in parts)
-
-
-def asked() -> tuple[int, int]:
-    """The template's number and the demonstrations a label of the flags."""
-    return _TEMPLATE.value, _SHOTS.value

@@ -10,14 +10,15 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from tqdm import tqdm
 
 from experiments.running import common, terminal
+from experiments.running.study import Finished
 from experiments.skill_studies.inputs import Progress
 from negjax.model.language_model import LanguageModel
-from negjax.storage import store
+from negjax.storage import run_settings, store
 from negjax.storage.store import RunFolder
 from negjax.storage.whole_files import read_json
 
@@ -25,7 +26,7 @@ DIGEST = "sha256"
 """Of all else that a task's file holds."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
     """One accuracy, with its 95% bootstrap interval over the tested prompts."""
 
@@ -58,24 +59,30 @@ class Row:
         return (self.high - self.low) / 2
 
 
-class Found(NamedTuple):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskResult:
     """What a study measured of a task."""
 
-    rows: list[Row]
-    more: Mapping[str, Any] = {}
+    rows: Sequence[Row]
+    more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Further results, as JSON values."""
-    asked: Sequence[Mapping[str, Any]] = ()
-    """Each way in which the task was asked (`skills_inputs.Measured.asked`)."""
+    about: Sequence[Mapping[str, Any]] = ()
+    """Each way in which the task was asked (`inputs.Measured.about`)."""
 
 
-class Job(NamedTuple):
+Results = Mapping[str, TaskResult]
+"""Of the finished tasks, by name, in the order of the study's jobs."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
     """A task of a study. It holds no items: those of all tasks together take much memory."""
 
     task: str
     key: str
     """SHA-256 of its prompts, in all ways in which they are asked (`mceval8k.Task.key`)."""
     prompts: int
-    measure: Callable[[LanguageModel, RunFolder, Progress], Found]
+    measure: Callable[[LanguageModel, RunFolder, Progress], TaskResult]
     others: str = ""
     """SHA-256 of the prompts of other tasks that its results depend on, if there are any."""
     without: Callable[[Collection[str]], "Job"] | None = None
@@ -87,19 +94,13 @@ class Job(NamedTuple):
         return " ".join([self.task, *(key[:16] for key in (self.key, self.others) if key)])
 
 
-class Outcome(NamedTuple):
-    """How far a study has come."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What has become of a task: its result, or why it could not be measured."""
 
-    found: Mapping[str, Found]
-    """By task, in the jobs' order."""
-    failed: Mapping[str, str]
-    """By task: why it could not be measured."""
-    interrupted: bool
-
-    @property
-    def complete(self) -> bool:
-        """Whether all of it was measured."""
-        return not self.failed and not self.interrupted
+    task: str
+    result: TaskResult | None = None
+    failure: str | None = None
 
 
 def refuse_other_prompts(folder: RunFolder, jobs: Sequence[Job]) -> None:
@@ -121,9 +122,10 @@ def refuse_other_prompts(folder: RunFolder, jobs: Sequence[Job]) -> None:
         )
 
 
-def measure_all(folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job]) -> Outcome:
-    """Measures what is not finished yet, saving each task; what fails or is interrupted is told."""
-    found: dict[str, Found] = {}
+def measure_all(folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job]) -> Finished:
+    """Measures what is not finished yet, saving each task; a task that fails is named, and the
+    others continue. The work of what it returns are `Outcome`s."""
+    results: dict[str, TaskResult] = {}
     failed: dict[str, str] = {}
     interrupted = False
     saved = {job.group: _read(folder, job) for job in jobs}
@@ -136,43 +138,50 @@ def measure_all(folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job]) -> Ou
     ) as bar:
         for planned in jobs:
             job = planned.without(failed) if planned.without is not None else planned
-            one = saved[job.group] if job.group in saved else _read(folder, job)
-            if one is None and not interrupted:
+            result = saved[job.group] if job.group in saved else _read(folder, job)
+            if result is None and not interrupted:
                 try:
                     bar.set_description(job.task)
-                    one = _measure_one(folder, lm, job, bar.update)
+                    result = _measure(folder, lm, job, bar.update)
                 except KeyboardInterrupt:
                     interrupted = True
                 except ValueError as error:
                     failed[job.task] = str(error)
                     _say_failed(job.task, error)
-            if one is not None:
-                found[job.task] = one
+            if result is not None:
+                results[job.task] = result
     if interrupted:
         terminal.note(
-            f"interrupted: {len(found)} of {len(jobs)} tasks are saved in {folder.path}, and "
+            f"interrupted: {len(results)} of {len(jobs)} tasks are saved in {folder.path}, and "
             "features of the next one; the same command goes on from there"
         )
     if failed:
         names = ", ".join(failed)
         terminal.note(f"{len(failed)} of {len(jobs)} tasks could not be measured: {names}")
-    return Outcome(found, failed, interrupted)
+    return Finished(
+        work=[
+            *(Outcome(task=task, result=result) for task, result in results.items()),
+            *(Outcome(task=task, failure=reason) for task, reason in failed.items()),
+        ],
+        complete=not failed and not interrupted,
+        interrupted=interrupted,
+    )
 
 
-def _measure_one(folder: RunFolder, lm: LanguageModel, job: Job, progress: Progress) -> Found:
+def _measure(folder: RunFolder, lm: LanguageModel, job: Job, progress: Progress) -> TaskResult:
     start = time.perf_counter()
-    found = job.measure(lm, folder, progress)
+    result = job.measure(lm, folder, progress)
     value = {
         "group": job.group,
-        "rows": [dataclasses.asdict(row) for row in found.rows],
-        "more": found.more,
-        "asked": found.asked,
+        "rows": [dataclasses.asdict(row) for row in result.rows],
+        "more": result.more,
+        "asked": result.about,
     }
-    # As it will be read: what is shown does not depend on whether a run went on.
+    # As it will be read: what is shown does not depend on whether a run was interrupted.
     value = json.loads(json.dumps(value))
-    folder.write_json(_file(job), {**value, DIGEST: store.settings_key(value)})
+    folder.write_json(_file(job), {**value, DIGEST: run_settings.settings_key(value)})
     folder.save(job.group, (), {}, time.perf_counter() - start)
-    return _found(value)
+    return _result(value)
 
 
 def _say_failed(task: str, error: ValueError) -> None:
@@ -185,21 +194,23 @@ def _file(job: Job) -> str:
     return f"{store.TASKS}/{job.group.replace(' ', '-')}.json"
 
 
-def _read(folder: RunFolder, job: Job) -> Found | None:
+def _read(folder: RunFolder, job: Job) -> TaskResult | None:
     """What was saved of a task; None if it is not finished, or its file not as it was written."""
     if job.group not in folder.finished:
         return None
     file = folder.path / _file(job)
     try:
         value = read_json(file)
-        whole = value.pop(DIGEST, None) == store.settings_key(value)
+        whole = value.pop(DIGEST, None) == run_settings.settings_key(value)
     except ValueError:
         whole = False
     if whole and value["group"] == job.group:
-        return _found(value)
+        return _result(value)
     terminal.note(f"{file} is missing or damaged: {job.task} is measured again")
     return None
 
 
-def _found(value: Mapping[str, Any]) -> Found:
-    return Found([Row(**row) for row in value["rows"]], value["more"], value["asked"])
+def _result(value: Mapping[str, Any]) -> TaskResult:
+    return TaskResult(
+        rows=[Row(**row) for row in value["rows"]], more=value["more"], about=value["asked"]
+    )

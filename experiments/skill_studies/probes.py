@@ -1,9 +1,8 @@
 """Every probe, fitted to a task's features and asked about its prompts, window by window."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,7 +23,7 @@ SEEDS = 10
 RULES: Mapping[RuleName, Rule] = {"polar": skills.POLAR, "magn": skills.MAGN}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Answers:
     """What a probe predicts of each part, and the probe."""
 
@@ -36,7 +35,8 @@ class Answers:
     trees: int | None = None
 
 
-class Voters(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Voters:
     """Neurons in an order, of which the first k vote, for G numbers k."""
 
     probe: str
@@ -72,14 +72,16 @@ def neuron_counts(most: int) -> list[int]:
 def lm_prob_answers(measured: Measured) -> Answers:
     """The model's own answer."""
     probe = skills.LMProb().fit(measured.parts["train"].probability, measured.parts["train"].gold)
-    return Answers({p: probe.predict(f.probability) for p, f in measured.parts.items()})
+    predicted = {p: probe.predict(f.probability) for p, f in measured.parts.items()}
+    return Answers(predicted=predicted)
 
 
 def majority_answers(measured: Measured) -> Answers:
     """The most frequent label."""
     train = measured.parts["train"]
     probe = skills.Majority().fit(train.probability, train.gold, measured.labels)
-    return Answers({p: probe.predict(f.probability) for p, f in measured.parts.items()})
+    predicted = {p: probe.predict(f.probability) for p, f in measured.parts.items()}
+    return Answers(predicted=predicted)
 
 
 def voted(features: Features, voters: Sequence[Voters]) -> list[np.ndarray]:
@@ -89,13 +91,13 @@ def voted(features: Features, voters: Sequence[Voters]) -> list[np.ndarray]:
         return np.concatenate(
             [
                 skills.predict_by_neurons(
-                    RULES[one.rule], one.ranking, one.counts, codes, features.labels
+                    RULES[some.rule], some.ranking, some.counts, codes, features.labels
                 )
-                for one in voters
+                for some in voters
             ]
         )
 
-    ends = np.cumsum([len(one.counts) for one in voters])
+    ends = np.cumsum([len(some.counts) for some in voters])
     return np.split(over_windows(features, predict), ends[:-1])
 
 
@@ -115,13 +117,13 @@ def voting_answers(measured: Measured, rule: RuleName) -> Answers:
     votes = train.votes(rule)
     counts = neuron_counts(min(MOST, len(votes)))
     ranking = skills.rank_neurons(votes, count=counts[-1])
-    voters = [Voters(rule, rule, ranking, counts, len(train))]
-    found = {p: voted(f, voters)[0] for p, f in measured.parts.items()}
-    chosen = best(found["valid"], measured.parts["valid"].gold)
+    voters = Voters(probe=rule, rule=rule, ranking=ranking, counts=counts, trained=len(train))
+    predicted = {p: voted(f, [voters])[0] for p, f in measured.parts.items()}
+    chosen = best(predicted["valid"], measured.parts["valid"].gold)
     k = counts[chosen]
     kind = skills.Polar(k) if rule == "polar" else skills.Magn(k)
     fitted = kind.from_votes(votes, measured.labels)
-    return Answers({p: found[p][chosen] for p in PARTS}, k, fitted)
+    return Answers(predicted={p: predicted[p][chosen] for p in PARTS}, neurons=k, fitted=fitted)
 
 
 def random_answers(measured: Measured, neurons: int) -> Answers:
@@ -129,9 +131,12 @@ def random_answers(measured: Measured, neurons: int) -> Answers:
     train = measured.parts["train"]
     votes = train.votes("polar")
     draws = [skills.random_ranking(votes, seed, min(neurons, len(votes))) for seed in range(SEEDS)]
-    voters = [Voters("random", "polar", draw, [neurons], len(train)) for draw in draws]
+    voters = [
+        Voters(probe="random", rule="polar", ranking=draw, counts=[neurons], trained=len(train))
+        for draw in draws
+    ]
     predicted = {p: np.concatenate(voted(f, voters)) for p, f in measured.parts.items()}
-    return Answers(predicted, neurons)
+    return Answers(predicted=predicted, neurons=neurons)
 
 
 def act_answers(measured: Measured) -> Answers:
@@ -144,7 +149,7 @@ def act_answers(measured: Measured) -> Answers:
     chosen = best(act_labels(valid, probes), valid.gold)
     probe = probes[chosen]
     predicted = {p: over_activations(f, probe.predict) for p, f in measured.parts.items()}
-    return Answers(predicted, counts[chosen], probe)
+    return Answers(predicted=predicted, neurons=counts[chosen], fitted=probe)
 
 
 def act_labels(features: Features, probes: Sequence[skills.ActProbe]) -> np.ndarray:
@@ -154,7 +159,7 @@ def act_labels(features: Features, probes: Sequence[skills.ActProbe]) -> np.ndar
 
 def over_activations(features: Features, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Predictions [..., B] of all prompts from those [..., b] of windows' activations [b, N]."""
-    return np.concatenate([predict(found) for found, _ in features.activations()], axis=-1)
+    return np.concatenate([predict(values) for values, _ in features.activations()], axis=-1)
 
 
 def forest_of(trees: int, depth: int | None = None) -> skills.Tree:
@@ -167,7 +172,7 @@ def tree_answers(measured: Measured, trees: int) -> Answers:
     features, gold = tree_features(measured.parts["train"])
     probe = forest_of(trees).fit_features(features, gold, measured.labels)
     predicted = {p: over_windows(f, probe.predict_codes) for p, f in measured.parts.items()}
-    return Answers(predicted, len(probe.neurons), probe, trees)
+    return Answers(predicted=predicted, neurons=len(probe.neurons), fitted=probe, trees=trees)
 
 
 def tree_features(features: Features) -> tuple[np.ndarray, np.ndarray]:
@@ -176,12 +181,12 @@ def tree_features(features: Features) -> tuple[np.ndarray, np.ndarray]:
     They are float32, as scikit-learn wants them, and nothing else is held beside them: of 6,000
     prompts of the embedded model they are 1.1 GB.
     """
-    found = np.empty((len(features), features.total), np.float32)
+    made = np.empty((len(features), features.total), np.float32)
     start = 0
     for scores, gold in decoded(features):
-        found[start : start + len(gold)] = skills.score_features(scores)
+        made[start : start + len(gold)] = skills.score_features(scores)
         start += len(gold)
-    return found, features.gold
+    return made, features.gold
 
 
 def decoded(
@@ -199,4 +204,4 @@ def linear_answers(measured: Measured) -> Answers:
     path = Linear().path(lambda: decoded(train), measured.labels)
     probe = skills.choose(path, decoded(valid))
     predicted = {p: over_windows(f, probe.predict_codes) for p, f in measured.parts.items()}
-    return Answers(predicted, len(probe.neurons), probe)
+    return Answers(predicted=predicted, neurons=len(probe.neurons), fitted=probe)

@@ -1,10 +1,11 @@
 """Probes fitted to one thing and asked about another: a template, a language, a task."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from absl import flags
 
+from experiments.running.settings import define, setting
 from experiments.skill_studies import probes as skills_probes
 from experiments.skill_studies.inputs import Measured
 from negjax import skills
@@ -12,12 +13,19 @@ from negjax.skills import Features
 from negjax.skills.features.feature_files import RULES, RuleName
 from negjax.skills.probes.fitted import FittedProbe
 
-_BEST = flags.DEFINE_integer(
-    "best_neurons",
-    256,
-    "Best neurons of each ranking, which are compared with another ranking's.",
-    lower_bound=1,
-)
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How rankings of neurons are compared."""
+
+    best_neurons: int = setting(
+        256,
+        "Best neurons of each ranking, which are compared with another ranking's.",
+        least=1,
+    )
+
+
+FLAGS = define(Settings)
 
 DRAWS = 2000
 """Samples of prompts, of which an interval of a mean is read."""
@@ -40,11 +48,6 @@ def ask(probe: FittedProbe, features: Features) -> np.ndarray:
         return skills_probes.over_activations(features, probe.predict)
     assert isinstance(probe, skills.ScoreProbe | skills.ForestProbe)
     return skills_probes.over_windows(features, probe.predict_codes)
-
-
-def compared() -> int:
-    """k: best neurons of each ranking."""
-    return _BEST.value
 
 
 def best_neurons(votes: np.ndarray, k: int) -> np.ndarray:
@@ -73,16 +76,16 @@ def shared(ways: Sequence[Measured], k: int) -> dict[str, dict[str, list[list[fl
     `all`: of all training prompts. `halves`: of one way's first half of them and the other way's
     other half, so that the diagonal is not 1: it is what other prompts change.
     """
-    found: dict[str, dict[str, list[list[float]]]] = {}
+    indices: dict[str, dict[str, list[list[float]]]] = {}
     for rule in RULES:
         trains = [way.parts["train"] for way in ways]
         every = [best_neurons(train.votes(rule), k) for train in trains]
         halves = [[best_neurons(votes, k) for votes in half_votes(t, rule)] for t in trains]
-        found[rule] = {
+        indices[rule] = {
             "all": [[skills.jaccard(s, t) for t in every] for s in every],
             "halves": [[skills.jaccard(s[0], t[1]) for t in halves] for s in halves],
         }
-    return found
+    return indices
 
 
 def mean_interval(values: Sequence[np.ndarray], seed: int) -> tuple[float, float, float]:

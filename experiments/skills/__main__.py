@@ -14,9 +14,9 @@ Numbers of neurons and strengths of penalties are chosen on valid; test is looke
 
 from absl import flags
 
-from experiments.running import common
+from experiments.running import study
 from experiments.skills import program
 
 if __name__ == "__main__":
     flags.adopt_module_key_flags(program)
-    common.run(program.main)
+    study.main(program.prepare)

@@ -15,9 +15,9 @@ of a ranking's first 2⁰, 2¹, … neurons from one pass over the prompts that 
 
 from absl import flags
 
-from experiments.running import common
+from experiments.running import study
 from experiments.skills_efficiency import program
 
 if __name__ == "__main__":
     flags.adopt_module_key_flags(program)
-    common.run(program.main)
+    study.main(program.prepare)

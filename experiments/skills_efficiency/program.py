@@ -1,53 +1,64 @@
-"""The program: its flags, what it measures, how it goes on after an interruption."""
+"""The program: its flags, and what it measures of a task."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from absl import flags
 
-from experiments.running import flag_lists
-from experiments.skill_studies import by_task as skills_by_task
+from experiments.running.settings import define, recorded, setting
+from experiments.running.study import Study
 from experiments.skill_studies import inputs as skills_inputs
 from experiments.skill_studies import probes as skills_probes
+from experiments.skill_studies import rows as skills_rows
 from experiments.skill_studies import study as skills_study
-from experiments.skill_studies.by_task import LOOKED_AT
+from experiments.skill_studies.accuracies import highest
 from experiments.skill_studies.inputs import Measured
-from experiments.skill_studies.jobs import Found, Row
+from experiments.skill_studies.jobs import Row, TaskResult
 from experiments.skill_studies.probes import Voters
-from experiments.skills_efficiency import page as skills_efficiency_page
+from experiments.skill_studies.rows import LOOKED_AT
+from experiments.skills_efficiency import report as skills_efficiency_report
 from negjax import skills
+from negjax.skills import Ranking
+from negjax.skills.features.feature_files import RuleName
 
 BY_NEURONS = ("polar", "magn", "random", "act")
 BY_PROMPTS = ("polar", "magn", "act", "tree", "linear")
 TREES = 100
 
-_FITTED = flags.DEFINE_list(
-    "by_prompts",
-    ["polar", "magn", "act", "tree"],
-    "Probes to fit to fewer training prompts. linear, which is left out, doubles the time.",
-)
 
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of this study alone."""
 
-def main() -> int:
-    """Measures, fits, and writes accuracies, figures and report."""
-    by_prompts = flag_lists.names(_FITTED, BY_PROMPTS)
-    return skills_by_task.run(
-        "skills_efficiency",
-        skills_efficiency_page.TITLE,
-        {"by_prompts": by_prompts},
-        functools.partial(measure, by_prompts=by_prompts),
-        skills_efficiency_page.show,
+    by_prompts: list[str] = setting(
+        ["polar", "magn", "act", "tree"],
+        "Probes to fit to fewer training prompts. linear, which is left out, doubles the time.",
+        choices=BY_PROMPTS,
     )
 
 
-def measure(measured: Measured, by_prompts: Sequence[str]) -> Found:
+FLAGS = define(Settings)
+
+
+def prepare() -> Study:
+    """Reads the flags and loads what they name."""
+    settings = FLAGS.read()
+    return skills_study.by_task(
+        "skills_efficiency",
+        recorded(settings),
+        functools.partial(measure, by_prompts=settings.by_prompts),
+        skills_efficiency_report.findings,
+    )
+
+
+def measure(measured: Measured, by_prompts: Sequence[str]) -> TaskResult:
     """Rows by number of neurons, all prompts training, and by number of training prompts.
 
     `more["chosen"]` is the number of neurons, of each probe, that does best on valid with all
     training prompts; with that number it is fitted to fewer.
     """
-    rows = [*skills_by_task.lm_prob(measured), *_by_neurons(measured)]
+    rows = [*skills_rows.lm_prob(measured), *_by_neurons(measured)]
     chosen = {name: _best_on_valid(rows, name) for name in BY_NEURONS}
     voting = [name for name in skills_probes.RULES if name in by_prompts]
     rows += _votes_by_prompts(measured, {name: chosen[name] for name in voting})
@@ -59,30 +70,32 @@ def measure(measured: Measured, by_prompts: Sequence[str]) -> Found:
     for name, fit in others.items():
         if name in by_prompts:
             rows += fit(measured)
-    return Found(rows, {"chosen": chosen}, [measured.asked])
+    return TaskResult(rows=rows, more={"chosen": chosen}, about=[measured.about])
 
 
 def _by_neurons(measured: Measured) -> Iterator[Row]:
     train = measured.parts["train"]
     counts = skills_probes.neuron_counts(min(skills_probes.MOST, train.total))
     votes = {rule: train.votes(rule) for rule in skills_probes.RULES}
-    voters = [
-        Voters(rule, rule, skills.rank_neurons(found, count=counts[-1]), counts, len(train))
-        for rule, found in votes.items()
+    rankings: list[tuple[str, RuleName, Ranking]] = [
+        (rule, rule, skills.rank_neurons(r, count=counts[-1])) for rule, r in votes.items()
     ]
-    draws = [
-        skills.random_ranking(votes["polar"], seed, counts[-1])
+    rankings += [
+        ("random", "polar", skills.random_ranking(votes["polar"], seed, counts[-1]))
         for seed in range(skills_probes.SEEDS)
     ]
-    random = [Voters("random", "polar", draw, counts, len(train)) for draw in draws]
+    voters = [
+        Voters(probe=probe, rule=rule, ranking=ranking, counts=counts, trained=len(train))
+        for probe, rule, ranking in rankings
+    ]
     for part in LOOKED_AT:
-        found = skills_probes.voted(measured.parts[part], [*voters, *random])
-        for one, predicted in zip(voters, found[: len(voters)], strict=True):
-            for k, labels in zip(counts, predicted, strict=True):
-                yield skills_study.row(measured, part, labels, probe=one.probe, neurons=k)
+        predicted = skills_probes.voted(measured.parts[part], voters)
+        for rule, by_count in zip(votes, predicted, strict=False):
+            for k, labels in zip(counts, by_count, strict=True):
+                yield skills_rows.row(measured, part, labels, probe=rule, neurons=k)
         for g, k in enumerate(counts):
-            drawn = np.stack([predicted[g] for predicted in found[len(voters) :]])
-            yield skills_study.row(
+            drawn = np.stack([by_count[g] for by_count in predicted[len(votes) :]])
+            yield skills_rows.row(
                 measured, part, drawn, probe="random", neurons=k, number=len(drawn)
             )
     most = min(skills_probes.ACT_MOST, train.total)
@@ -93,12 +106,12 @@ def _by_neurons(measured: Measured) -> Iterator[Row]:
         for k, labels in zip(
             counts, skills_probes.act_labels(measured.parts[part], probes), strict=True
         ):
-            yield skills_study.row(measured, part, labels, probe="act", neurons=k)
+            yield skills_rows.row(measured, part, labels, probe="act", neurons=k)
 
 
 def _best_on_valid(rows: Sequence[Row], probe: str) -> int:
     tried = [row for row in rows if row.probe == probe and row.part == "valid"]
-    neurons = skills_by_task.highest(tried).neurons
+    neurons = highest(tried).neurons
     assert neurons is not None
     return neurons
 
@@ -111,20 +124,27 @@ def _fewer(measured: Measured) -> tuple[int, ...]:
 def _votes_by_prompts(measured: Measured, chosen: Mapping[str, int]) -> Iterator[Row]:
     train = measured.parts["train"]
     voters = [
-        Voters(rule, rule, skills.rank_neurons(train.votes(rule, count=n), count=k), [k], n)
-        for rule, k in ((rule, chosen[rule]) for rule in skills_probes.RULES if rule in chosen)
+        Voters(
+            probe=rule,
+            rule=rule,
+            ranking=skills.rank_neurons(train.votes(rule, count=n), count=chosen[rule]),
+            counts=[chosen[rule]],
+            trained=n,
+        )
+        for rule in skills_probes.RULES
+        if rule in chosen
         for n in _fewer(measured)
     ]
     if not voters:
         return
     for part in LOOKED_AT:
-        found = skills_probes.voted(measured.parts[part], voters)
-        for one, predicted in zip(voters, found, strict=True):
-            yield skills_study.row(
-                *(measured, part, predicted[0]),
-                probe=one.probe,
-                neurons=one.counts[0],
-                trained=one.trained,
+        predicted = skills_probes.voted(measured.parts[part], voters)
+        for some, [labels] in zip(voters, predicted, strict=True):
+            yield skills_rows.row(
+                *(measured, part, labels),
+                probe=some.probe,
+                neurons=some.counts[0],
+                trained=some.trained,
             )
 
 
@@ -138,7 +158,7 @@ def _act_by_prompts(measured: Measured, neurons: int) -> Iterator[Row]:
         for n, labels in zip(
             fewer, skills_probes.act_labels(measured.parts[part], probes), strict=True
         ):
-            yield skills_study.row(measured, part, labels, probe="act", neurons=neurons, trained=n)
+            yield skills_rows.row(measured, part, labels, probe="act", neurons=neurons, trained=n)
 
 
 def _tree_by_prompts(measured: Measured) -> Iterator[Row]:
@@ -148,7 +168,7 @@ def _tree_by_prompts(measured: Measured) -> Iterator[Row]:
         probe = kind.fit_features(features[:n], gold[:n], measured.labels)
         for part in LOOKED_AT:
             labels = skills_probes.over_windows(measured.parts[part], probe.predict_codes)
-            yield skills_study.row(
+            yield skills_rows.row(
                 *(measured, part, labels),
                 probe="tree",
                 neurons=len(probe.neurons),
@@ -165,6 +185,6 @@ def _linear_by_prompts(measured: Measured) -> Iterator[Row]:
         probe = skills.choose(path, skills_probes.decoded(valid))
         for part in LOOKED_AT:
             labels = skills_probes.over_windows(measured.parts[part], probe.predict_codes)
-            yield skills_study.row(
+            yield skills_rows.row(
                 measured, part, labels, probe="linear", neurons=len(probe.neurons), trained=n
             )

@@ -16,9 +16,9 @@ training prompts give them.
 
 from absl import flags
 
-from experiments.running import common
+from experiments.running import study
 from experiments.skills_flexibility import program
 
 if __name__ == "__main__":
     flags.adopt_module_key_flags(program)
-    common.run(program.main)
+    study.main(program.prepare)

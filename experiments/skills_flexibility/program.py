@@ -1,44 +1,52 @@
-"""The program: its flags, what it measures, how it goes on after an interruption."""
+"""The program: its flags, and what it measures of a task."""
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from absl import flags
 
 from experiments.running import common
-from experiments.skill_studies import by_task as skills_by_task
+from experiments.running.settings import define, recorded, setting
+from experiments.running.study import Study
 from experiments.skill_studies import probes as skills_probes
+from experiments.skill_studies import rows as skills_rows
 from experiments.skill_studies import study as skills_study
-from experiments.skill_studies.by_task import LOOKED_AT
 from experiments.skill_studies.inputs import Measured
-from experiments.skill_studies.jobs import Found
-from experiments.skills_flexibility import page as skills_flexibility_page
+from experiments.skill_studies.jobs import TaskResult
+from experiments.skill_studies.rows import LOOKED_AT
+from experiments.skills_flexibility import report as skills_flexibility_report
 from negjax import skills
 from negjax.skills import Ranking, Rule
 
-_SIZE = flags.DEFINE_integer("set_size", 64, "Neurons of a set.", lower_bound=1)
-_SETS = flags.DEFINE_integer(
-    "disjoint_sets",
-    256,
-    "Sets down the ranking; 0: all that there are. The embedded model has 720 of 64 neurons.",
-    lower_bound=0,
-)
 
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of this study alone."""
 
-def main() -> int:
-    """Measures, fits, and writes accuracies, figures and report."""
-    settings = {"set_size": _SIZE.value, "disjoint_sets": _SETS.value}
-    return skills_by_task.run(
-        "skills_flexibility",
-        skills_flexibility_page.TITLE,
-        settings,
-        functools.partial(measure, size=_SIZE.value, sets=_SETS.value),
-        skills_flexibility_page.show,
+    set_size: int = setting(64, "Neurons of a set.", least=1)
+    disjoint_sets: int = setting(
+        256,
+        "Sets down the ranking; 0: all that there are. The embedded model has 720 of 64 neurons.",
+        least=0,
     )
 
 
-def measure(measured: Measured, size: int, sets: int) -> Found:
+FLAGS = define(Settings)
+
+
+def prepare() -> Study:
+    """Reads the flags and loads what they name."""
+    settings = FLAGS.read()
+    return skills_study.by_task(
+        "skills_flexibility",
+        recorded(settings),
+        functools.partial(measure, size=settings.set_size, sets=settings.disjoint_sets),
+        skills_flexibility_report.findings,
+    )
+
+
+def measure(measured: Measured, size: int, sets: int) -> TaskResult:
     """A row a set, and one of the mean of random sets, for Polar and Magn.
 
     `more["random"]` are the test accuracies of random sets, ascending, by probe.
@@ -58,7 +66,7 @@ def measure(measured: Measured, size: int, sets: int) -> Found:
             f"{most} sets"
         )
     count = (sets or most) * size
-    rows, drawn = skills_by_task.lm_prob(measured), {}
+    rows, drawn = skills_rows.lm_prob(measured), {}
     for name, rule in skills_probes.RULES.items():
         votes = train.votes(name)
         orders = [
@@ -70,11 +78,11 @@ def measure(measured: Measured, size: int, sets: int) -> Found:
             features = measured.parts[part]
             ranked, random = skills_probes.over_windows(features, predict)
             rows += [
-                skills_study.row(measured, part, labels, probe=name, neurons=size, number=number)
+                skills_rows.row(measured, part, labels, probe=name, neurons=size, number=number)
                 for number, labels in enumerate(ranked)
             ]
             rows.append(
-                skills_study.row(
+                skills_rows.row(
                     *(measured, part, random),
                     probe=f"random_{name}",
                     neurons=size,
@@ -83,12 +91,11 @@ def measure(measured: Measured, size: int, sets: int) -> Found:
             )
             if part == "test":
                 drawn[name] = sorted(skills.share_right(random, features.gold).tolist())
-    return Found(rows, {"random": drawn}, [measured.asked])
+    return TaskResult(rows=rows, more={"random": drawn}, about=[measured.about])
 
 
 def _of_sets(
     rule: Rule, orders: Sequence[Ranking], size: int, labels: int, codes: np.ndarray
 ) -> np.ndarray:
     """The labels [orders, sets, b] that each set of each order predicts."""
-    found = [skills.predict_by_set(rule, order, size, codes, labels) for order in orders]
-    return np.stack(found)
+    return np.stack([skills.predict_by_set(rule, order, size, codes, labels) for order in orders])

@@ -5,8 +5,8 @@
 
 Each task's k best neurons, by Polar and by Magn, are compared with every other task's: how many are
 the same (Jaccard index, beside random sets), in which layers they lie, and how well a task is
-answered by another task's neurons. Those are told by training prompts of the tested task how to
-vote (their polarity), but not which they are.
+answered by another task's neurons. How those vote (their polarity) comes from training prompts of
+the tested task, which they are does not.
 
 Time on 2 cores with the embedded model: about 0.12 s a prompt, a second a pair of tasks once the
 features are there; skills_inclusivity_quick.flags (two tasks) under 3 minutes,
@@ -17,9 +17,9 @@ Jiang, Yoshinaga, *Neuron Empirical Gradient*, arXiv 2412.18053 (first version: 
 
 from absl import flags
 
-from experiments.running import common
+from experiments.running import study
 from experiments.skills_inclusivity import program
 
 if __name__ == "__main__":
     flags.adopt_module_key_flags(program)
-    common.run(program.main)
+    study.main(program.prepare)

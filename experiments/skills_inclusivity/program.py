@@ -1,4 +1,4 @@
-"""The program: its flags, what it measures, how it goes on after an interruption."""
+"""The program: its flags, and what it measures of tasks and pairs of them."""
 
 import dataclasses
 import functools
@@ -9,14 +9,17 @@ import numpy as np
 
 from experiments.inputs import benchmark_flags
 from experiments.running import common
+from experiments.running.settings import recorded
+from experiments.running.study import Study
 from experiments.skill_studies import inputs as skills_inputs
 from experiments.skill_studies import probes as skills_probes
+from experiments.skill_studies import rows as skills_rows
 from experiments.skill_studies import study as skills_study
 from experiments.skill_studies import transfer as skills_transfer
 from experiments.skill_studies.inputs import Measured, Progress
-from experiments.skill_studies.jobs import Found, Job, Row
+from experiments.skill_studies.jobs import Job, Row, TaskResult
 from experiments.skill_studies.probes import Voters
-from experiments.skills_inclusivity import page as skills_inclusivity_page
+from experiments.skills_inclusivity import report as skills_inclusivity_report
 from experiments.skills_inclusivity.results import OWN, RANDOM
 from negjax import mceval8k, skills
 from negjax.model.language_model import LanguageModel
@@ -31,7 +34,7 @@ Votes = Mapping[RuleName, np.ndarray]
 """R [N] by rule."""
 
 
-class Asked(NamedTuple):
+class Planned(NamedTuple):
     """A task, before it is measured."""
 
     name: str
@@ -45,7 +48,9 @@ class Known:
     A task's codes are read when they are asked for and not kept; nor are its items.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, best: int) -> None:
+        self.best = best
+        """Neurons of each task that are compared."""
         self._measured: dict[str, tuple[Measured, Votes]] = {}
 
     def of(
@@ -67,26 +72,25 @@ class Known:
         return self._measured[name]
 
 
-def main() -> int:
-    """Measures tasks and pairs of them, and writes accuracies, figures and report."""
+def prepare() -> Study:
+    """Reads the flags and loads what they name."""
     common.refuse_unread("skills_inclusivity", ("valid",), "which chooses nothing on valid")
-    settings = {"best_neurons": skills_transfer.compared(), "random": skills_probes.SEEDS}
+    settings = skills_transfer.FLAGS.read()
 
     def jobs() -> list[Job]:
         names = sorted(benchmark_flags.tasks(), key=mceval8k.names().index)
-        tasks, known = [_asked(name) for name in names], Known()
+        tasks, known = [_planned(name) for name in names], Known(settings.best_neurons)
         return [_job(known, tasks[: n + 1]) for n in range(len(tasks))]
 
-    return skills_study.run(
+    return skills_study.of_tasks(
         "skills_inclusivity",
-        skills_inclusivity_page.TITLE,
-        settings,
+        {**recorded(settings), "random": skills_probes.SEEDS},
         jobs,
-        skills_inclusivity_page.show,
+        skills_inclusivity_report.findings,
     )
 
 
-def pairs_of(known: Mapping[str, tuple[Measured, Votes]], name: str, k: int) -> Found:
+def pairs_of(known: Mapping[str, tuple[Measured, Votes]], name: str, k: int) -> TaskResult:
     """A task, and its pairs with all others that are known.
 
     Args:
@@ -116,15 +120,15 @@ def pairs_of(known: Mapping[str, tuple[Measured, Votes]], name: str, k: int) -> 
         "neurons": {rule: neurons.tolist() for rule, neurons in best.items()},
         "halves": halves,
     }
-    return Found(rows, more, [measured.asked])
+    return TaskResult(rows=rows, more=more, about=[measured.about])
 
 
-def _asked(name: str) -> Asked:
+def _planned(name: str) -> Planned:
     task = skills_inputs.load(name)
-    return Asked(name, task.key, skills_inputs.prompts_of(task, PARTS))
+    return Planned(name, task.key, skills_inputs.prompts_of(task, PARTS))
 
 
-def _job(known: Known, tasks: Sequence[Asked]) -> Job:
+def _job(known: Known, tasks: Sequence[Planned]) -> Job:
     """The last of the tasks, and its pairs with all before it.
 
     So a pair is measured when its second task is, an interrupted run shows whatever can be said of
@@ -132,28 +136,30 @@ def _job(known: Known, tasks: Sequence[Asked]) -> Job:
     """
     *before, task = tasks
     return Job(
-        *task,
-        functools.partial(_measure, known, [one.name for one in tasks]),
-        others=skills_inputs.joined(one.key for one in before),
-        without=lambda failed: _job(known, [one for one in tasks if one.name not in failed]),
+        task=task.name,
+        key=task.key,
+        prompts=task.prompts,
+        measure=functools.partial(_measure, known, [planned.name for planned in tasks]),
+        others=skills_inputs.joined(planned.key for planned in before),
+        without=lambda failed: _job(known, [t for t in tasks if t.name not in failed]),
     )
 
 
 def _measure(
     known: Known, names: Sequence[str], lm: LanguageModel, folder: RunFolder, progress: Progress
-) -> Found:
+) -> TaskResult:
     del folder
     *before, name = names
     measured = {other: known.of(other, lm) for other in before}
     measured[name] = known.of(name, lm, progress)
-    found = pairs_of(measured, name, skills_transfer.compared())
+    result = pairs_of(measured, name, known.best)
     per_layer = {
         rule: np.bincount(
             np.asarray(neurons) // lm.config.neurons, minlength=lm.config.layers
         ).tolist()
-        for rule, neurons in found.more["neurons"].items()
+        for rule, neurons in result.more["neurons"].items()
     }
-    return found._replace(more={**found.more, "layers": per_layer})
+    return dataclasses.replace(result, more={**result.more, "layers": per_layer})
 
 
 def _tested(
@@ -178,8 +184,11 @@ def _tested(
             rankings[RANDOM] = [skills.random_ranking(own, seed, k) for seed in seeds]
         for source, several in rankings.items():
             trained = len(measured.parts["train"])
-            voters = [Voters(source, rule, ranking, [k], trained) for ranking in several]
-            yield skills_study.row(
+            voters = [
+                Voters(probe=source, rule=rule, ranking=ranking, counts=[k], trained=trained)
+                for ranking in several
+            ]
+            yield skills_rows.row(
                 *(measured, "test", np.concatenate(skills_probes.voted(test, voters))),
                 probe=rule,
                 neurons=k,

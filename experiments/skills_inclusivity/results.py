@@ -1,23 +1,24 @@
 """What the study of inclusivity found: overlaps of tasks' neurons, what others' neurons know."""
 
-import dataclasses
 import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.skill_studies.jobs import Found, Row
-from experiments.skill_studies.page import chance
+from experiments.skill_studies.accuracies import RULES, chance
+from experiments.skill_studies.jobs import Results, Row
 from negjax import skills
 from negjax.skills import Chance
 
 OWN, RANDOM = "own neurons", "random neurons"
 SHUFFLES = 10_000
+UNLIKELY = 0.05
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Overlap:
     """Neurons that tasks share, over all pairs of tasks."""
 
@@ -45,7 +46,7 @@ class Overlap:
         return "no more than chance explains, which speaks against shared skill neurons"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Kinship:
     """Whether pairs of a kind share more than other pairs."""
 
@@ -58,8 +59,13 @@ class Kinship:
     """Share of random assignments of the tasks to groups, of the same sizes, with a difference as
     large or larger."""
 
+    @property
+    def verdict(self) -> str:
+        """Whether it may be chance."""
+        return f"{'no more' if self.chance >= UNLIKELY else 'more'} than chance explains"
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Knowledge:
     """How well tasks are answered by neurons of their own, of others, and by random ones."""
 
@@ -74,35 +80,87 @@ class Knowledge:
 
     @property
     def kept(self) -> float | None:
-        """What others' neurons keep of the lead of own ones over random ones; None where there is
-        none to be told from chance."""
+        """What others' neurons keep of the lead of own ones over random ones; None where that lead
+        may be chance."""
         lead = self.own - self.random
         return (self.others - self.random) / lead if lead > self.noise else None
 
+    @property
+    def verdict(self) -> str:
+        """What it says of what neurons know."""
+        if self.own - self.guess <= self.noise:
+            return "own neurons are too close to a guess for others' to be compared with them"
+        if self.kept is None:
+            return (
+                "own neurons cannot be distinguished from random ones with the same task's "
+                "polarities: how neurons are made to vote matters, not which they are"
+            )
+        if self.others - self.random > self.noise:
+            return "more than chance explains: tasks share what their neurons know"
+        return "not more than chance explains: tasks do not visibly share what their neurons know"
 
-def shared(found: Mapping[str, Found], rule: str) -> np.ndarray:
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Of tasks, two or more, by one rule."""
+
+    rule: str
+    overlap: Overlap
+    knowledge: Knowledge
+
+
+def compared(results: Results) -> list[Comparison]:
+    """By rule; nothing with one task."""
+    if len(results) < 2:
+        return []
+    return [
+        Comparison(rule=r, overlap=overlap_of(results, r), knowledge=knowledge_of(results, r))
+        for r in RULES
+    ]
+
+
+def shared_of(results: Results, rule: str) -> np.ndarray:
     """Jaccard indices [tasks, tasks]; on the diagonal those of each task's halves."""
-    best = [one.more["neurons"][rule] for one in found.values()]
-    matrix = np.diag([one.more["halves"][rule] for one in found.values()])
+    best = [result.more["neurons"][rule] for result in results.values()]
+    matrix = np.diag([result.more["halves"][rule] for result in results.values()])
     for i, j in itertools.combinations(range(len(best)), 2):
         matrix[i, j] = matrix[j, i] = skills.jaccard(best[i], best[j])
     return matrix
 
 
-def by_chance(found: Mapping[str, Found]) -> Chance:
+def by_chance(results: Results) -> Chance:
     """What random neurons, as many, give."""
-    one = next(iter(found.values())).more
-    return skills.chance_jaccard(one["k"], one["total"])
+    more = next(iter(results.values())).more
+    return skills.chance_jaccard(more["k"], more["total"])
 
 
-def overlap_of(found: Mapping[str, Found], rule: str) -> Overlap | None:
-    """All pairs beside chance; None with one task."""
-    matrix, random = shared(found, rule), by_chance(found)
+def overlap_of(results: Results, rule: str) -> Overlap:
+    """All pairs of tasks, two or more, beside chance."""
+    matrix, random = shared_of(results, rule), by_chance(results)
     pairs = matrix[np.triu_indices(len(matrix), 1)]
-    if not pairs.size:
-        return None
     above = int((pairs > random.high).sum())
-    return Overlap(pairs.size, pairs.mean().item(), random, above, np.diag(matrix).mean().item())
+    return Overlap(
+        pairs=pairs.size,
+        mean=pairs.mean().item(),
+        chance=random,
+        above=above,
+        halves=np.diag(matrix).mean().item(),
+    )
+
+
+def kinships_of(results: Results, rule: str, seed: int) -> dict[str, Kinship | None]:
+    """Pairs of tasks that are alike in something, by what that is.
+
+    Args:
+        seed: of assignments of tasks to groups.
+    """
+    groups: Mapping[str, Sequence[object]] = {
+        "genre": [result.more["genre"] for result in results.values()],
+        "labels": [tuple(result.more["labels"]) for result in results.values()],
+        "number of labels": [len(result.more["labels"]) for result in results.values()],
+    }
+    matrix = shared_of(results, rule)
+    return {name: kinship_of(matrix, group, seed) for name, group in groups.items()}
 
 
 def kinship_of(matrix: np.ndarray, groups: Sequence[object], seed: int) -> Kinship | None:
@@ -133,20 +191,20 @@ def kinship_of(matrix: np.ndarray, groups: Sequence[object], seed: int) -> Kinsh
     as_large = within - between >= mean - others - 1e-12
     # The groups as they are count as one of their own shuffles: no p is zero.
     chance = (1 + as_large.sum()) / (1 + SHUFFLES)
-    return Kinship(int(same.sum()), float(mean), float(others), float(chance))
+    return Kinship(
+        pairs=int(same.sum()), mean=float(mean), others=float(others), chance=float(chance)
+    )
 
 
-def tested(found: Mapping[str, Found], rule: str) -> dict[tuple[str, str], Row]:
+def cells_of(results: Results, rule: str) -> dict[tuple[str, str], Row]:
     """Accuracies by source and target."""
-    rows = [row for one in found.values() for row in one.rows if row.probe == rule]
+    rows = [row for result in results.values() for row in result.rows if row.probe == rule]
     return {(str(row.source), row.task): row for row in rows}
 
 
-def knowledge_of(found: Mapping[str, Found], rule: str) -> Knowledge | None:
-    """Own, others' and random neurons, over tasks; None with one task."""
-    cells, tasks = tested(found, rule), list(found)
-    if len(tasks) < 2:
-        return None
+def knowledge_of(results: Results, rule: str) -> Knowledge:
+    """Own, others' and random neurons, over tasks, two or more."""
+    cells, tasks = cells_of(results, rule), list(results)
     own = [cells[task, task] for task in tasks]
     others = [[cells[s, t] for s in tasks if s != t] for t in tasks]
     random = [cells[RANDOM, task] for task in tasks]
@@ -155,10 +213,10 @@ def knowledge_of(found: Mapping[str, Found], rule: str) -> Knowledge | None:
     halves.append([statistics.fmean(row.half for row in several) for several in others])
     largest = math.sqrt(2) * max(math.hypot(*half) for half in halves) / len(tasks)
     return Knowledge(
-        len(tasks),
-        statistics.fmean(map(chance, tasks)),
-        statistics.fmean(row.accuracy for row in own),
-        statistics.fmean(row.accuracy for several in others for row in several),
-        statistics.fmean(row.accuracy for row in random),
-        largest,
+        tasks=len(tasks),
+        guess=statistics.fmean(map(chance, tasks)),
+        own=statistics.fmean(row.accuracy for row in own),
+        others=statistics.fmean(row.accuracy for several in others for row in several),
+        random=statistics.fmean(row.accuracy for row in random),
+        noise=largest,
     )

@@ -15,9 +15,9 @@ neurons vote alone. A forest's first n trees are the forest of n trees: one fit 
 
 from absl import flags
 
-from experiments.running import common
+from experiments.running import study
 from experiments.skills_interdependency import program
 
 if __name__ == "__main__":
     flags.adopt_module_key_flags(program)
-    common.run(program.main)
+    study.main(program.prepare)

@@ -1,44 +1,53 @@
-"""The program: its flags, what it measures, how it goes on after an interruption."""
+"""The program: its flags, and what it measures of a task."""
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from absl import flags
 
-from experiments.running import flag_lists
-from experiments.skill_studies import by_task as skills_by_task
+from experiments.running.settings import define, setting
+from experiments.running.study import Study
 from experiments.skill_studies import probes as skills_probes
+from experiments.skill_studies import rows as skills_rows
 from experiments.skill_studies import study as skills_study
-from experiments.skill_studies.by_task import LOOKED_AT
 from experiments.skill_studies.inputs import Measured
-from experiments.skill_studies.jobs import Found
-from experiments.skills_interdependency import page as skills_interdependency_page
+from experiments.skill_studies.jobs import TaskResult
+from experiments.skill_studies.rows import LOOKED_AT
+from experiments.skills_interdependency import report as skills_interdependency_report
 from negjax.skills import ForestProbe
 
-_DEPTHS = flags.DEFINE_list("depths", ["1", "2", "4", "8", "16"], "Depths of the trees.")
-_UNLIMITED = flags.DEFINE_bool("unlimited", True, "Grow trees of no limited depth as well.")
-_TREES = flags.DEFINE_list(
-    "tree_counts", ["1", "2", "5", "10", "25", "50", "100"], "Numbers of trees."
-)
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of this study alone."""
+
+    depths: list[int] = setting([1, 2, 4, 8, 16], "Depths of the trees.")
+    unlimited: bool = setting(True, "Grow trees of no limited depth as well.")
+    tree_counts: list[int] = setting([1, 2, 5, 10, 25, 50, 100], "Numbers of trees.")
+
+    @property
+    def every_depth(self) -> list[int | None]:
+        """Ascending; None: not limited."""
+        return [*self.depths, *([None] if self.unlimited else [])]
 
 
-def main() -> int:
-    """Measures, fits, and writes accuracies, figures and report."""
-    depths: list[int | None] = [*flag_lists.whole_numbers(_DEPTHS)]
-    if _UNLIMITED.value:
-        depths.append(None)
-    counts = flag_lists.whole_numbers(_TREES)
-    return skills_by_task.run(
+FLAGS = define(Settings)
+
+
+def prepare() -> Study:
+    """Reads the flags and loads what they name."""
+    settings = FLAGS.read()
+    depths, counts = settings.every_depth, settings.tree_counts
+    return skills_study.by_task(
         "skills_interdependency",
-        skills_interdependency_page.TITLE,
         {"depths": depths, "tree_counts": counts},
         functools.partial(measure, depths=depths, counts=counts),
-        skills_interdependency_page.show,
+        skills_interdependency_report.findings,
     )
 
 
-def measure(measured: Measured, depths: Sequence[int | None], counts: Sequence[int]) -> Found:
+def measure(measured: Measured, depths: Sequence[int | None], counts: Sequence[int]) -> TaskResult:
     """A row a depth and number of trees, and Polar's.
 
     Args:
@@ -47,9 +56,9 @@ def measure(measured: Measured, depths: Sequence[int | None], counts: Sequence[i
     """
     polar = skills_probes.voting_answers(measured, "polar")
     rows = [
-        *skills_by_task.lm_prob(measured),
+        *skills_rows.lm_prob(measured),
         *(
-            skills_study.row(
+            skills_rows.row(
                 measured, part, polar.predicted[part], probe="polar", neurons=polar.neurons
             )
             for part in LOOKED_AT
@@ -63,10 +72,10 @@ def measure(measured: Measured, depths: Sequence[int | None], counts: Sequence[i
             predict = functools.partial(_of_first_trees, probe, counts)
             predicted = skills_probes.over_windows(measured.parts[part], predict)
             rows += [
-                skills_study.row(measured, part, labels, probe="tree", depth=depth, trees=trees)
+                skills_rows.row(measured, part, labels, probe="tree", depth=depth, trees=trees)
                 for trees, labels in zip(counts, predicted, strict=True)
             ]
-    return Found(rows, asked=[measured.asked])
+    return TaskResult(rows=rows, about=[measured.about])
 
 
 def _of_first_trees(probe: ForestProbe, counts: Sequence[int], codes: np.ndarray) -> np.ndarray:

@@ -16,9 +16,9 @@ arXiv 2412.18053.
 
 from absl import flags
 
-from experiments.running import common
+from experiments.running import study
 from experiments.skills_robustness import program
 
 if __name__ == "__main__":
     flags.adopt_module_key_flags(program)
-    common.run(program.main)
+    study.main(program.prepare)

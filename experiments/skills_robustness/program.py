@@ -1,35 +1,46 @@
-"""The program: its flags, what it measures, how it goes on after an interruption."""
+"""The program: its flags, and what it measures of a task, asked in several ways."""
 
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags
 
 from experiments.inputs import benchmark_flags, probe_flags
-from experiments.running import common, flag_lists
+from experiments.running import common
+from experiments.running.settings import define, recorded, setting
+from experiments.running.study import Study
 from experiments.skill_studies import inputs as skills_inputs
 from experiments.skill_studies import probes as skills_probes
+from experiments.skill_studies import rows as skills_rows
 from experiments.skill_studies import study as skills_study
 from experiments.skill_studies import transfer as skills_transfer
 from experiments.skill_studies.inputs import Measured, Progress
-from experiments.skill_studies.jobs import Found, Job, Row
+from experiments.skill_studies.jobs import Job, Row, TaskResult
 from experiments.skill_studies.probes import Answers
-from experiments.skills_robustness import page as skills_robustness_page
-from experiments.skills_robustness.results import AXES, PROBES
+from experiments.skills_robustness import report as skills_robustness_report
+from experiments.skills_robustness.results import AXES, FITTED
 from negjax import mceval8k
 from negjax.mceval8k.catalogue import LANGUAGES
 from negjax.model.language_model import LanguageModel
 from negjax.storage.store import RunFolder
 
-_AXES = flags.DEFINE_list("axes", list(AXES), "In what the ways of asking differ.")
-_TEMPLATES = flags.DEFINE_list(
-    "templates", [], "Numbers of templates. Default: all that there are."
-)
-_SHOTS = flags.DEFINE_list("shots_list", ["0", "1", "2"], "Numbers of demonstrations a label.")
-_LANGUAGES = flags.DEFINE_list("languages", list(LANGUAGES), "Languages, in multilingual tasks.")
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of this study alone."""
+
+    axes: list[str] = setting(AXES, "In what the ways of asking differ.", choices=AXES)
+    templates: list[str] = setting([], "Numbers of templates. Default: all that there are.")
+    shots_list: list[str] = setting(["0", "1", "2"], "Numbers of demonstrations a label.")
+    languages: list[str] = setting(
+        LANGUAGES, "Languages, in multilingual tasks.", choices=LANGUAGES
+    )
+
+
+FLAGS = define(Settings)
 
 
 class Way(NamedTuple):
@@ -45,48 +56,51 @@ Ways = Mapping[str, Mapping[str, Way]]
 """By axis, and by name: `template 0`, `shots 2`, `language de`."""
 
 
-def main() -> int:
-    """Measures, fits, and writes accuracies, figures and report."""
-    axes = flag_lists.names(_AXES, AXES)
-    fitted = probe_flags.wanted(PROBES)
-    taught = [name for name in PROBES if name != "lm_prob"]
-    if not set(taught) & set(fitted):
+def prepare() -> Study:
+    """Reads the flags and loads what they name."""
+    settings, probes = FLAGS.read(), probe_flags.read(FITTED)
+    axes, languages = settings.axes, settings.languages
+    taught = [name for name in FITTED if name != "lm_prob"]
+    if not set(taught) & set(probes.fitted):
         raise ValueError(
-            f"--fitted={','.join(fitted)}: expected at least one probe that is taught: "
+            f"--fitted={','.join(probes.fitted)}: expected at least one probe that is taught: "
             f"{', '.join(taught)}"
         )
-    languages = flag_lists.names(_LANGUAGES, LANGUAGES)
-    shots, templates = _integers(_SHOTS), _integers(_TEMPLATES)
-    for axis, flag in (("template", _TEMPLATES), ("shots", _SHOTS), ("language", _LANGUAGES)):
-        if axis in axes and len(flag.value) < 2 and (flag.value or axis != "template"):
+    templates, shots = _integers("templates"), _integers("shots_list")
+    for axis, name in (
+        ("template", "templates"),
+        ("shots", "shots_list"),
+        ("language", "languages"),
+    ):
+        values = FLAGS[name].value
+        if axis in axes and len(values) < 2 and (values or axis != "template"):
             raise ValueError(
-                f"--{flag.name}={','.join(flag.value)}: expected two or more to compare, or "
-                f"--axes without {axis}"
+                f"--{name}={','.join(values)}: expected two or more to compare, or --axes without "
+                f"{axis}"
             )
-    settings = {
-        "axes": axes,
-        "templates": templates,
-        "shots_list": shots,
-        "languages": languages,
-        "fitted": fitted,
-        "trees": probe_flags.trees(),
-        "best_neurons": skills_transfer.compared(),
-    }
+    best = skills_transfer.FLAGS.read()
 
     def jobs() -> list[Job]:
-        found = []
+        every = []
         for name in benchmark_flags.tasks():
             ways = ways_of(name, axes, templates, shots, languages)
             if any(ways.values()):
-                found.append(_job(name, ways, fitted))
-        if not found:
+                every.append(_job(name, ways, probes, best.best_neurons))
+        if not every:
             raise ValueError(
                 f"--axes={','.join(axes)}: none of the tasks is asked in several such ways"
             )
-        return found
+        return every
 
-    show = skills_robustness_page.show
-    return skills_study.run("skills_robustness", skills_robustness_page.TITLE, settings, jobs, show)
+    return skills_study.of_tasks(
+        "skills_robustness",
+        recorded(settings)
+        | {"templates": templates, "shots_list": shots}
+        | recorded(probes)
+        | recorded(best),
+        jobs,
+        skills_robustness_report.findings,
+    )
 
 
 def ways_of(
@@ -101,20 +115,20 @@ def ways_of(
     Args:
         templates: numbers; none: all that the task has.
     """
-    template, demonstrations = skills_inputs.asked()
+    wording = skills_inputs.FLAGS.read()
     numbers = templates or range(mceval8k.template_count(name))
     known = languages if mceval8k.TASKS[name].language is not None else ()
     every = {
-        "template": {f"template {n}": Way(n, demonstrations) for n in numbers},
-        "shots": {f"shots {n}": Way(template, n) for n in shots},
-        "language": {f"language {x}": Way(template, demonstrations, x) for x in known},
+        "template": {f"template {n}": Way(n, wording.shots) for n in numbers},
+        "shots": {f"shots {n}": Way(wording.template, n) for n in shots},
+        "language": {f"language {x}": Way(wording.template, wording.shots, x) for x in known},
     }
     return {axis: every[axis] for axis in axes if len(every[axis]) > 1}
 
 
 def transfers(
     measured: Mapping[str, Mapping[str, Measured]], fitted: Sequence[str], trees: int, shared: int
-) -> Found:
+) -> TaskResult:
     """Probes of each way tested on each other way, axis by axis.
 
     Args:
@@ -136,8 +150,8 @@ def transfers(
             for way in ways.values():
                 if (id(way), name) not in answers:
                     answers[id(way), name] = fit[name](way)
-            right, found = _matrix(name, ways, answers)
-            rows += found
+            right, cells = _matrix(name, ways, answers)
+            rows += cells
             if name != "lm_prob":
                 losses[axis][name] = skills_transfer.mean_interval(
                     _losses(right, joined=axis != "language"), common.seed()
@@ -153,10 +167,10 @@ def transfers(
         "losses": losses,
         "shared": shares,
     }
-    return Found(rows, more)
+    return TaskResult(rows=rows, more=more)
 
 
-def _job(name: str, ways: Ways, fitted: Sequence[str]) -> Job:
+def _job(name: str, ways: Ways, probes: probe_flags.Settings, best: int) -> Job:
     different = tuple(dict.fromkeys(way for some in ways.values() for way in some.values()))
     key, prompts, tested = hashlib.sha256(), 0, set()
     for way in different:
@@ -172,7 +186,12 @@ def _job(name: str, ways: Ways, fitted: Sequence[str]) -> Job:
             f"{name}: its templates or numbers of demonstrations do not ask the same test items "
             "with labels in the same order; they cannot be compared"
         )
-    return Job(name, key.hexdigest(), prompts, functools.partial(_measure, name, ways, fitted))
+    return Job(
+        task=name,
+        key=key.hexdigest(),
+        prompts=prompts,
+        measure=functools.partial(_measure, name, ways, probes, best),
+    )
 
 
 def _load(name: str, way: Way) -> mceval8k.Task:
@@ -182,27 +201,29 @@ def _load(name: str, way: Way) -> mceval8k.Task:
 def _measure(
     name: str,
     ways: Ways,
-    fitted: Sequence[str],
+    probes: probe_flags.Settings,
+    best: int,
     lm: LanguageModel,
     folder: RunFolder,
     progress: Progress,
-) -> Found:
+) -> TaskResult:
     del folder  # Forests of every way would be hundreds of files.
-    asked: dict[Way, Measured] = {}
+    by_way: dict[Way, Measured] = {}
     for way in (way for some in ways.values() for way in some.values()):
-        if way not in asked:
+        if way not in by_way:
             task = _load(name, way)
-            asked[way] = skills_inputs.measure(lm, task, progress, language=way.language)
+            by_way[way] = skills_inputs.measure(lm, task, progress, language=way.language)
     measured = {
-        axis: {told: asked[way] for told, way in some.items()} for axis, some in ways.items()
+        axis: {title: by_way[way] for title, way in some.items()} for axis, some in ways.items()
     }
-    found = transfers(measured, fitted, probe_flags.trees(), skills_transfer.compared())
-    about = {
+    result = transfers(measured, probes.fitted, probes.trees, best)
+    more = {
+        **result.more,
         "genre": mceval8k.TASKS[name].genre,
         "total": lm.config.layers * lm.config.neurons,
-        "k": skills_transfer.compared(),
+        "k": best,
     }
-    return Found(found.rows, {**found.more, **about}, [one.asked for one in asked.values()])
+    return TaskResult(rows=result.rows, more=more, about=[way.about for way in by_way.values()])
 
 
 def _matrix(
@@ -210,23 +231,23 @@ def _matrix(
 ) -> tuple[dict[tuple[str, str], np.ndarray], list[Row]]:
     """Which test prompts each way's probe answers right, [B] by source and target, and the rows."""
     right, rows = {}, []
-    for target, asked in ways.items():
-        test = asked.parts["test"]
+    for target, tested in ways.items():
+        test = tested.parts["test"]
         for source, taught in ways.items():
-            own = answers[id(taught), name]
-            if source != target and own.fitted is None:
+            answered = answers[id(taught), name]
+            if source != target and answered.fitted is None:
                 continue  # The model's own answers were not taught anything.
-            predicted = own.predicted["test"]
-            if source != target and own.fitted is not None:
-                predicted = skills_transfer.ask(own.fitted, test)
+            predicted = answered.predicted["test"]
+            if source != target and answered.fitted is not None:
+                predicted = skills_transfer.ask(answered.fitted, test)
             right[source, target] = predicted == test.gold
             rows.append(
-                skills_study.row(
-                    *(asked, "test", predicted),
+                skills_rows.row(
+                    *(tested, "test", predicted),
                     probe=name,
-                    neurons=own.neurons,
+                    neurons=answered.neurons,
                     trained=len(taught.parts["train"]),
-                    trees=own.trees,
+                    trees=answered.trees,
                     source=source,
                     target=target,
                 )
@@ -247,16 +268,14 @@ def _losses(right: Mapping[tuple[str, str], np.ndarray], joined: bool) -> list[n
     return [np.mean(each, axis=0)] if joined else each
 
 
-def _integers(flag: flag_lists.ListFlag) -> list[int]:
-    """A flag's numbers, as they stand.
+def _integers(name: str) -> list[int]:
+    """Numbers of a flag of this study, as they stand.
 
     Raises:
         ValueError: something that is no number from 0, or a number twice.
     """
-    known = [word for word in flag.value if word.isascii() and word.isdigit()]
-    found = [int(word) for word in known]
-    if len(set(found)) < len(flag.value):
-        raise ValueError(
-            f"--{flag.name}={','.join(flag.value)}: expected numbers from 0, each once"
-        )
-    return found
+    words = FLAGS[name].value
+    numbers = [int(word) for word in words if word.isascii() and word.isdigit()]
+    if len(set(numbers)) < len(words):
+        raise ValueError(f"--{name}={','.join(words)}: expected numbers from 0, each once")
+    return numbers

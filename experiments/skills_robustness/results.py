@@ -1,34 +1,26 @@
 """What the study of robustness found: accuracies by source and target, and what they amount to."""
 
-import dataclasses
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from experiments.skill_studies.jobs import Found, Row
-from experiments.skill_studies.page import RULES, chance, select
+from experiments.skill_studies.accuracies import RULES, chance, select
+from experiments.skill_studies.jobs import Results, Row, TaskResult
 from negjax import skills
 
-AXES: Mapping[str, str] = {
-    "template": "From one template to another",
-    "shots": "With other numbers of demonstrations",
-    "language": "From one language to another",
-}
-PROBES: Mapping[str, str] = {
-    "lm_prob": "LM-Prob",
-    "polar": "Polar",
-    "magn": "Magn",
-    "act": "Act",
-    "tree": "Tree",
-}
+AXES = ("template", "shots", "language")
+"""In what ways of asking differ."""
+FITTED = ("lm_prob", "polar", "magn", "act", "tree")
+"""Probes of this study."""
 HELD, LOST = 0.9, 0.5
 """Of a probe's lead over a guess: kept as much, it counts as robust; no more than this, as not."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Transfer:
     """How a probe does in the ways that it was not taught, over tasks."""
 
@@ -54,8 +46,22 @@ class Transfer:
 
     @property
     def kept(self) -> float | None:
-        """What is left of the lead, as a share; None where there is none to be told from chance."""
+        """What is left of the lead, as a share; None where that lead may be chance."""
         return 1 - self.loss / self.lead if self.lead > self.lead_noise else None
+
+    @property
+    def by_luck(self) -> float:
+        """Pairs that would lose more than theirs without any effect, at most, on average."""
+        return 0.025 * self.cells
+
+    @property
+    def explanation(self) -> str:
+        """Whether the choice of test prompts explains the loss."""
+        if self.low > 0:
+            return "more than the choice of test prompts explains"
+        if self.high < 0:
+            return "a gain that the choice of test prompts does not explain"
+        return "not distinguishable from no loss"
 
     @property
     def verdict(self) -> str:
@@ -67,46 +73,55 @@ class Transfer:
         return "speaks against it" if self.kept <= LOST else "neither holds nor loses most of it"
 
 
-def of_axis(found: Mapping[str, Found], axis: str) -> dict[str, Found]:
+def of_axis(results: Results, axis: str) -> Results:
     """The tasks that were asked in several ways of an axis."""
-    return {task: one for task, one in found.items() if axis in one.more["ways"]}
+    return {task: result for task, result in results.items() if axis in result.more["ways"]}
 
 
-def cells_of(one: Found, axis: str, probe: str) -> list[Row]:
+def cells_of(result: TaskResult, axis: str, probe: str) -> list[Row]:
     """A task's accuracies along an axis."""
-    names = one.more["ways"][axis]
-    return [r for r in select(one.rows, probe=probe) if r.source in names and r.target in names]
+    names = result.more["ways"][axis]
+    rows = select(result.rows, probe=probe)
+    return [row for row in rows if row.source in names and row.target in names]
 
 
-def transfer_of(found: Mapping[str, Found], axis: str, probe: str) -> Transfer:
+def own_accuracy(result: TaskResult, axis: str, probe: str) -> float:
+    """A task's mean accuracy where source and target are the same."""
+    cells = cells_of(result, axis, probe)
+    return statistics.fmean(row.accuracy for row in cells if row.source == row.target)
+
+
+def other_accuracy(result: TaskResult, axis: str, probe: str) -> float:
+    """A task's mean accuracy where source and target differ."""
+    cells = cells_of(result, axis, probe)
+    return statistics.fmean(row.accuracy for row in cells if row.source != row.target)
+
+
+def transfer_of(results: Results, axis: str, probe: str) -> Transfer:
     """What a probe's accuracies along an axis amount to, over tasks."""
-    own, other, leads, halves, noises, beyond = [], [], [], [], [], 0
-    for task, one in found.items():
-        cells = cells_of(one, axis, probe)
-        best = {r.target: r for r in cells if r.source == r.target}
-        others = [r for r in cells if r.source != r.target]
-        own.append(statistics.fmean(r.accuracy for r in best.values()))
-        other.append(statistics.fmean(r.accuracy for r in others))
-        leads.append(own[-1] - chance(task))
-        halves.append(statistics.fmean(r.half for r in best.values()))
-        for row in others:
-            noises.append(math.hypot(row.half, best[row.target].half))
-            beyond += best[row.target].accuracy - row.accuracy > noises[-1]
-    losses = [one.more["losses"][axis][probe] for one in found.values()]
-    mean, low, high = _together(losses)
-    lead_noise = math.hypot(*halves) / len(halves)
+    own = {task: own_accuracy(result, axis, probe) for task, result in results.items()}
+    halves, noises, beyond = [], [], 0
+    for result in results.values():
+        cells = cells_of(result, axis, probe)
+        best = {row.target: row for row in cells if row.source == row.target}
+        halves.append(statistics.fmean(row.half for row in best.values()))
+        for row in cells:
+            if row.source != row.target:
+                noises.append(math.hypot(row.half, best[row.target].half))
+                beyond += best[row.target].accuracy - row.accuracy > noises[-1]
+    loss, low, high = _together([r.more["losses"][axis][probe] for r in results.values()])
     return Transfer(
-        len(found),
-        statistics.fmean(own),
-        statistics.fmean(other),
-        statistics.fmean(leads),
-        lead_noise,
-        mean,
-        low,
-        high,
-        len(noises),
-        statistics.fmean(noises),
-        beyond,
+        tasks=len(results),
+        own=statistics.fmean(own.values()),
+        other=statistics.fmean(other_accuracy(r, axis, probe) for r in results.values()),
+        lead=statistics.fmean(accuracy - chance(task) for task, accuracy in own.items()),
+        lead_noise=math.hypot(*halves) / len(halves),
+        loss=loss,
+        low=low,
+        high=high,
+        cells=len(noises),
+        noise=statistics.fmean(noises),
+        beyond=beyond,
     )
 
 
@@ -118,41 +133,42 @@ def _together(losses: Sequence[Sequence[float]]) -> tuple[float, float, float]:
     return mean, mean - below, mean + above
 
 
-def mean_matrix(found: Mapping[str, Found], axis: str, probe: str, names: list[str]) -> np.ndarray:
+def mean_matrix(results: Results, axis: str, probe: str, names: Sequence[str]) -> np.ndarray:
     """Accuracies [source, target], NaN where none was measured; means over tasks."""
-    every = np.full((len(found), len(names), len(names)), np.nan)
-    for matrix, one in zip(every, found.values(), strict=True):
-        for row in cells_of(one, axis, probe):
-            if row.source in names and row.target in names:
-                matrix[names.index(row.source), names.index(row.target)] = row.accuracy
+    every = np.full((len(results), len(names), len(names)), np.nan)
+    place = {name: number for number, name in enumerate(names)}
+    for matrix, result in zip(every, results.values(), strict=True):
+        for row in cells_of(result, axis, probe):
+            if row.source in place and row.target in place:
+                matrix[place[row.source], place[row.target]] = row.accuracy
     return every.mean(0)
 
 
-def common_names(found: Mapping[str, Found], axis: str) -> list[str]:
+def common_names(results: Results, axis: str) -> list[str]:
     """Ways that all tasks were asked in."""
-    first, *rest = [one.more["ways"][axis] for one in found.values()]
+    first, *rest = [result.more["ways"][axis] for result in results.values()]
     return [name for name in first if all(name in other for other in rest)]
 
 
-def half_matrix(one: Found, axis: str, rule: str, names: Sequence[str]) -> np.ndarray:
+def half_matrix(result: TaskResult, axis: str, rule: str, names: Sequence[str]) -> np.ndarray:
     """Jaccard indices between halves, of the ways with these names."""
-    at = [one.more["ways"][axis].index(name) for name in names]
-    return np.asarray(one.more["shared"][axis][rule]["halves"])[np.ix_(at, at)]
+    at = [result.more["ways"][axis].index(name) for name in names]
+    return np.asarray(result.more["shared"][axis][rule]["halves"])[np.ix_(at, at)]
 
 
-def shared_neurons(found: Mapping[str, Found], axis: str) -> dict[str, Any]:
+def shared_neurons(results: Results, axis: str) -> dict[str, Any]:
     """Means over tasks of Jaccard indices, and what chance gives."""
-    one = next(iter(found.values())).more
-    kept = min(one["k"], one["total"])
-    told: dict[str, Any] = {"k": kept, **skills.chance_jaccard(kept, one["total"])._asdict()}
+    more = next(iter(results.values())).more
+    k = min(more["k"], more["total"])
+    shared: dict[str, Any] = {"k": k, **skills.chance_jaccard(k, more["total"])._asdict()}
     for rule in RULES:
-        every = [task.more["shared"][axis][rule] for task in found.values()]
-        told[rule] = {
+        every = [result.more["shared"][axis][rule] for result in results.values()]
+        shared[rule] = {
             "other_way": statistics.fmean(_off(task["all"]) for task in every),
             "other_prompts": statistics.fmean(np.diag(task["halves"]).mean() for task in every),
             "both": statistics.fmean(_off(task["halves"]) for task in every),
         }
-    return told
+    return shared
 
 
 def _off(matrix: Sequence[Sequence[float]]) -> float:

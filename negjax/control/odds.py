@@ -22,7 +22,8 @@ from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.model.layers import MASKED_SCORE
 from negjax.model.transformer import Transformer
-from negjax.replay.suffixes import Prefix, replay_suffix, take_scored
+from negjax.replay.shifted_suffixes import replay_suffix
+from negjax.replay.suffixes import Prefix, take_scored
 
 
 def to_log_odds(probability: float | np.ndarray) -> np.ndarray:

@@ -18,7 +18,8 @@ from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.records import readable
 from negjax.replay.readout import read_rows
-from negjax.replay.suffixes import Prefix, replay_suffix, take_read, take_scored
+from negjax.replay.shifted_suffixes import replay_suffix
+from negjax.replay.suffixes import Prefix, take_read, take_scored
 
 
 @readable

@@ -6,6 +6,7 @@ from typing import NamedTuple, get_args
 import numpy as np
 
 from negjax import checks
+from negjax.errors import Argument, ArgumentError
 from negjax.inputs.probes import Probes, TargetMode
 from negjax.inputs.token_ids import (
     PromptTokens,
@@ -59,9 +60,9 @@ def encode(
     if len(prompts) != len(many):
         raise ValueError(f"{len(prompts)} prompts but {len(many)} targets: expected one each")
     if target_mode == "all" and not lm.config.causal:
-        raise ValueError(
-            'target_mode "all" needs a causal LM, since one [MASK] holds one token; '
-            'pass target_mode="first"'
+        raise ArgumentError(
+            'target_mode "all" needs a causal LM, since one [MASK] holds one token; pass ',
+            Argument("target_mode", "first"),
         )
     counts = {len(t) for t in many}
     if len(counts) > 1 or 0 in counts:
@@ -144,9 +145,10 @@ def _encode_row(
             raise ValueError(f"{what} has no token of its own there; expected text that adds one")
         if len(ids) > 1 and mode in ("single", "alone"):
             pieces = [tokenizer.decode([i]) for i in ids]
-            raise ValueError(
-                f"{what} is {len(ids)} tokens {pieces}; "
-                'pass target_mode="first" or "all", or leave the prompt out'
+            raise ArgumentError(
+                f"{what} is {len(ids)} tokens {pieces}; pass ",
+                Argument("target_mode", "first", "all"),
+                ", or leave the prompt out",
             )
         found.append(ids[:1] if mode == "first" else ids)
     used = len(tokens.ids) + max(map(len, found)) - 1 if lm.config.causal else len(tokens.ids)

@@ -16,6 +16,7 @@ from negjax.checks import (
     shown,
     whole_number,
 )
+from negjax.errors import Argument, ArgumentError
 from negjax.model.config import ModelConfig, check_config
 from negjax.records import readable
 
@@ -80,7 +81,11 @@ def random_neurons(config: ModelConfig, count: int, prompts: int, seed: int) -> 
     check_config(config)
     total = config.layers * config.neurons
     if not is_whole(count) or not 1 <= count <= total:
-        raise ValueError(f"{shown(count)} neurons a prompt: expected 1 to {total}, or all (count)")
+        raise ArgumentError(
+            f"{shown(count)} neurons a prompt: expected 1 to {total}, or all (",
+            Argument("count"),
+            ")",
+        )
     prompts = whole_number(prompts, "prompts", 1, MOST_PROMPTS)
     seed = whole_number(seed, "seed", 0)
     chosen = [

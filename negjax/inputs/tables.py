@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from negjax import checks
+from negjax.errors import Argument, ArgumentError
 from negjax.records import readable
 from negjax.storage import given_files
 
@@ -192,9 +193,11 @@ def _check_names(names: Sequence[str], rows: int, wanted: Sequence[str], source:
         count = names.count(name)
         if count != 1:
             found = "no column" if count == 0 else f"{count} columns"
-            raise ValueError(
-                f"{source}: {found} {name!r}; columns: {', '.join(names)}; name yours with "
-                "prompt_column and answer_column"
+            raise ArgumentError(
+                f"{source}: {found} {name!r}; columns: {', '.join(names)}; name yours with ",
+                Argument("prompt_column"),
+                " and ",
+                Argument("answer_column"),
             )
 
 

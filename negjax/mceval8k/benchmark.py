@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from negjax.checks import one_of, whole_number
+from negjax.errors import Argument, ArgumentError
 from negjax.mceval8k import demonstrating, splitting
 from negjax.mceval8k.catalogue import PARTS, TASKS, task_name
 from negjax.mceval8k.files import Row, published
@@ -130,9 +131,9 @@ def load(
     if split == "disjoint":
         for label, text in enumerate(spec.labels):
             if all(row.label != label for row in rest):
-                raise ValueError(
-                    f"shots={shots}: no item of label {text!r} would be left in train; "
-                    "pass fewer shots"
+                raise ArgumentError(
+                    Argument("shots"),
+                    f"={shots}: no item of label {text!r} would be left in train; pass fewer shots",
                 )
         relatives = len(parts["train"]) - len(rest) - sum(map(len, chosen.values()))
         if relatives:

@@ -4,6 +4,7 @@ import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 
+from negjax.errors import Argument, ArgumentError
 from negjax.mceval8k.catalogue import TaskSpec
 from negjax.mceval8k.files import Row
 from negjax.mceval8k.identity import kindred
@@ -49,10 +50,11 @@ def choose(
         taken = {family_of[row] for row in chosen[language]}
         candidates = [r for r in own[language] if r.label == label and family_of[r] not in taken]
         if not candidates:
-            raise ValueError(
-                f"shots={shots}: train has not so many items of label {spec.labels[label]!r} "
+            raise ArgumentError(
+                Argument("shots"),
+                f"={shots}: train has not so many items of label {spec.labels[label]!r} "
                 f"{'' if language is None else f'in {language} '}that share no text; "
-                "pass fewer shots"
+                "pass fewer shots",
             )
         best = min(candidates, key=cost)
         chosen[language].append(best)

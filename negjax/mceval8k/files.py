@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from negjax import checks
+from negjax.errors import Argument, Message
 from negjax.mceval8k.catalogue import (
     HUB_ID,
     LANGUAGES,
@@ -91,8 +92,11 @@ def _directory(root: str | Path | None, spec: TaskSpec) -> Path:
     directory = checks.path(root, origin)
     if not directory.is_dir():
         raise FileNotFoundError(
-            f"{origin} {str(root)!r} is no directory; expected one that holds MCEval8K as "
-            f"published, for instance {spec.folder}/test.json"
+            Message(
+                Argument(origin),
+                f" {str(root)!r} is no directory; expected one that holds MCEval8K as published, "
+                f"for instance {spec.folder}/test.json",
+            )
         )
     return directory
 

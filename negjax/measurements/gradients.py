@@ -30,7 +30,8 @@ from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.model.transformer import linearise
 from negjax.records import readable
-from negjax.replay.suffixes import CommonHead, pull_back, run, take_scored
+from negjax.replay.shifted_suffixes import pull_back
+from negjax.replay.suffixes import CommonHead, run, take_scored
 from negjax.replay.targets import Output, target_derivatives
 
 # Where few programs are wanted: length buckets an octave, and tokens of a batch. More would fill

@@ -16,7 +16,8 @@ from negjax.inputs.neurons import check_neurons
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
-from negjax.replay.suffixes import Prefix, Suffix, no_shift, replay_suffix, take_scored
+from negjax.replay.shifted_suffixes import no_shift, replay_suffix
+from negjax.replay.suffixes import Prefix, Suffix, take_scored
 
 # Neurons of one call.
 MOST_NEURONS = 256

@@ -11,14 +11,19 @@ of its own for each product and tries dozens of variants: minutes for a program 
 milliseconds, in full float32, where they have nothing to gain."""
 
 
+def compiles_slowly() -> bool:
+    """Returns whether JAX has a plugin for a GPU and XLA_FLAGS does not name that option."""
+    named = NO_TRITON.partition("=")[0] in os.environ.get("XLA_FLAGS", "")
+    return not named and importlib.util.find_spec("jax_plugins") is not None
+
+
 def compile_quickly() -> None:
     """Sets `NO_TRITON` in this process and its children, where JAX has a plugin for a GPU.
 
     It counts before JAX has compiled anything, and unless XLA_FLAGS names that option already.
     """
-    given = os.environ.get("XLA_FLAGS", "")
-    if importlib.util.find_spec("jax_plugins") and NO_TRITON.partition("=")[0] not in given:
-        os.environ["XLA_FLAGS"] = f"{given} {NO_TRITON}".strip()
+    if compiles_slowly():
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {NO_TRITON}".strip()
 
 
 def check_started() -> None:
@@ -32,7 +37,7 @@ def check_started() -> None:
     except (RuntimeError, AssertionError) as error:
         # Of a platform that has a name and no plugin, JAX fails an assertion without a word.
         told = str(error).strip().partition("\n")[0] or "no such device was found"
-        asked = os.environ.get("JAX_PLATFORMS") or jax.config.jax_platforms  # type: ignore[attr-defined]
+        asked = os.environ.get("JAX_PLATFORMS") or jax.config.values["jax_platforms"]
         if asked:
             remedy = (
                 f"JAX_PLATFORMS is {asked!r}: set JAX_PLATFORMS=cpu or unset it, or install the "

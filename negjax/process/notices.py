@@ -12,5 +12,5 @@ class Notice(UserWarning):
 
 
 def say(text: str) -> None:
-    """Says a thing; the same words are said once a process, by the default filter."""
+    """Says a thing; the default filter shows the same words once, until filters change."""
     warnings.warn(text, Notice, stacklevel=2)

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 from negjax.model.transformer import Transformer
 from negjax.replay.readout import Scores, read_rows
 from negjax.replay.rows import prefix_seen, row_places
+from negjax.replay.shifted_suffixes import shifted_block
 from negjax.replay.suffixes import (
     Prefix,
     Suffix,
     Trace,
     block_at,
-    shifted_block,
     stacked_blocks,
     take_read,
     take_scored,

@@ -4,6 +4,8 @@ import fcntl
 from pathlib import Path
 from typing import BinaryIO
 
+from negjax.errors import Argument, ArgumentError
+
 LOCK = ".lock"
 
 
@@ -21,8 +23,9 @@ def lock_folder(path: Path, *, shared: bool = False) -> BinaryIO:
         fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise ValueError(
-            f"{path} is in use by another process; wait for it, or pass another folder"
+        raise ArgumentError(
+            f"{path} is in use by another process; wait for it, or pass another ",
+            Argument("folder"),
         ) from None
     except OSError:
         lock.close()

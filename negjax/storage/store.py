@@ -7,7 +7,6 @@ written: a run that is interrupted, killed or out of disk space goes on where it
 """
 
 import hashlib
-import json
 import shutil
 import types
 from collections.abc import Callable, Mapping
@@ -21,22 +20,29 @@ import zarr
 from pyarrow import parquet
 
 from negjax import checks
+from negjax.errors import Argument, ArgumentError
 from negjax.records import cut, readable
 from negjax.storage.locks import LOCK, lock_folder
-from negjax.storage.whole_files import explained, read_json, remove_partial, write_json, write_whole
+from negjax.storage.run_settings import SETTINGS, check_same, recorded
+from negjax.storage.whole_files import (
+    explained,
+    read_json,
+    remove_partial,
+    write_bytes,
+    write_json,
+    write_whole,
+)
 
-FORMAT = 1
-"""Version of the layout; a folder of another version is not continued."""
-
-SETTINGS, PROGRESS, ARRAYS = "settings.json", "progress.json", "measurements.zarr"
+PROGRESS, ARRAYS = "progress.json", "measurements.zarr"
 DISCARDED = "settings.discarded.json"
 """A discarded run's settings, until all that it made is removed."""
-SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES = (
+SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES, TABLES = (
     "summary.json",
     "neurons.parquet",
     "prompts.parquet",
     "report.html",
     "figures",
+    "tables",
 )
 STATES, LOSSES, MODEL = "states", "losses.parquet", "model"
 """Of a training run: states to go on from, losses by step, the trained model."""
@@ -51,7 +57,7 @@ OVERLAPS = "overlaps.parquet"
 ACCURACIES, TASKS, SAVED_PROBES = "accuracies.parquet", "tasks", "probes"
 """Of a study of skills: every accuracy, what was found of each task, fitted probes."""
 OUTPUTS = (
-    *(SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES),
+    *(SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES, TABLES),
     *(STATES, LOSSES, MODEL, DOSES, SETS, *CONTROLS, OVERLAPS),
     *(ACCURACIES, TASKS, SAVED_PROBES),
 )
@@ -172,7 +178,7 @@ class RunFolder:
 
     def write_bytes(self, name: str, data: bytes) -> Path:
         """Writes any file."""
-        return self._written(name, lambda file: write_whole(file, lambda out: out.write(data)))
+        return self._written(name, lambda file: write_bytes(file, data))
 
     def _written(self, name: str, write: Callable[[Path], None]) -> Path:
         file = self.path / name
@@ -205,7 +211,9 @@ def open_run(
     """
     path = checks.path(path, "path")
     if path.is_file():
-        raise ValueError(f"{path} is a file, expected a folder for the run; pass another folder")
+        raise ArgumentError(
+            f"{path} is a file, expected a folder for the run; pass another ", Argument("folder")
+        )
     with explained(path, "the run could not be started"):
         path.mkdir(parents=True, exist_ok=True)
         fresh = not (path / LOCK).exists()
@@ -234,18 +242,12 @@ def open_finished(path: str | Path, settings: Mapping[str, Any]) -> RunFolder | 
         return None
     lock = lock_folder(path, shared=True)
     try:
-        _check_same(path, {"format": FORMAT, "key": settings_key(settings), "settings": settings})
+        check_same(path, recorded(settings))
         arrays = zarr.open_group(path / ARRAYS, mode="r", zarr_format=3)
         return RunFolder(path, lock, arrays, _progress(path))
     except BaseException:
         lock.close()
         raise
-
-
-def settings_key(settings: Mapping[str, Any]) -> str:
-    """SHA-256 of settings: the same for the same content, in whatever order it was given."""
-    text = json.dumps(settings, sort_keys=True, allow_nan=False, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _prepare(
@@ -256,10 +258,10 @@ def _prepare(
     overwrite: bool,
 ) -> zarr.Group:
     """The run's arrays: those that are there, or empty ones."""
-    asked = {"format": FORMAT, "key": settings_key(settings), "settings": dict(settings)}
+    asked = recorded(settings)
     if (path / SETTINGS).exists():
         if not overwrite:
-            _check_same(path, asked)
+            check_same(path, asked)
             remove_partial(path, ARRAYS)
             return zarr.open_group(path / ARRAYS, mode="r+", zarr_format=3)
         # A kill after it leaves a folder without a run, whose outputs are known to be a run's.
@@ -306,38 +308,20 @@ def _refuse_strangers(path: Path) -> None:
         if file.name not in known and not file.name.endswith(".partial")
     )
     if strangers:
-        raise ValueError(
-            f"{path} holds files that no run wrote ({', '.join(strangers[:3])}); "
-            "pass another folder, or an empty one"
+        raise ArgumentError(
+            f"{path} holds files that no run wrote ({', '.join(strangers[:3])}); pass another ",
+            Argument("folder"),
+            ", or an empty one",
         )
-
-
-def _check_same(path: Path, asked: Mapping[str, Any]) -> None:
-    found = read_json(path / SETTINGS)
-    if found.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} was written in layout {found.get('format')}, this is {FORMAT}; "
-            "pass another folder, or overwrite=True to discard it"
-        )
-    if found.get("key") == asked["key"]:
-        return
-    before, now = found.get("settings", {}), asked["settings"]
-    differing = [
-        f"{name} was {json.dumps(before.get(name))}, now {json.dumps(now.get(name))}"
-        for name in sorted({*before, *now})
-        if before.get(name) != now.get(name)
-    ]
-    raise ValueError(
-        f"{path} holds a run with other settings ({'; '.join(differing)}); "
-        "pass another folder, or overwrite=True to discard it"
-    )
 
 
 def _progress(path: Path) -> dict[str, Any]:
     """Finished groups' seconds, and the digests of what they saved."""
     found = {"sha256": {}, **read_json(path / PROGRESS)}
     if not all(isinstance(found.get(name), dict) for name in ("seconds", "sha256")):
-        raise ValueError(f"{path / PROGRESS} is damaged; pass overwrite=True to measure anew")
+        raise ArgumentError(
+            f"{path / PROGRESS} is damaged; pass ", Argument("overwrite", True), " to measure anew"
+        )
     return found
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from negjax.errors import Argument, ArgumentError, Message
+
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Writes a file that appears under its name only when it is complete and on disk."""
@@ -22,6 +24,11 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file of these bytes, as `write_whole` does."""
+    write_whole(path, lambda out: out.write(data))
 
 
 def remove_partial(path: Path, arrays: str) -> None:
@@ -39,7 +46,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
     # Halves of surrogate pairs have no bytes in UTF-8, but a spelling in JSON.
     text = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
-    write_whole(path, lambda out: out.write(f"{text}\n".encode()))
+    write_bytes(path, f"{text}\n".encode())
 
 
 def finite_json(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,38 +81,41 @@ def read_json(file: Path) -> dict[str, Any]:
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise ValueError(f"{file} is missing or damaged; pass overwrite=True to measure anew")
+        raise ArgumentError(
+            f"{file} is missing or damaged; pass ", Argument("overwrite", True), " to measure anew"
+        )
     return found
 
 
-def remedy(error: OSError) -> str:
-    """What to do about a file or folder that cannot be opened or written."""
+def remedy(error: OSError) -> Message:
+    """Returns what to do about a file or folder that cannot be opened or written."""
     for numbers, what in _REMEDIES:
         if error.errno in numbers:
             return what
-    return "mend that, and run the same command again"
+    return Message("mend that, and run the same command again")
 
 
 _AGAIN = "and run the same command again"
-_REMEDIES: tuple[tuple[tuple[int, ...], str], ...] = (
-    ((errno.ENOSPC, errno.EDQUOT), f"free some space {_AGAIN}"),
+_ANOTHER = Message("pass another ", Argument("folder"))
+_REMEDIES: tuple[tuple[tuple[int, ...], Message], ...] = (
+    ((errno.ENOSPC, errno.EDQUOT), Message(f"free some space {_AGAIN}")),
     (
         (errno.EACCES, errno.EPERM),
-        f"change the permissions {_AGAIN}, or pass another folder",
+        Message(f"change the permissions {_AGAIN}, or ", _ANOTHER),
     ),
-    ((errno.EROFS,), "the disk can only be read: pass another folder"),
-    ((errno.ENAMETOOLONG,), "pass another folder, of a shorter name"),
+    ((errno.EROFS,), Message("the disk can only be read: ", _ANOTHER)),
+    ((errno.ENAMETOOLONG,), Message(_ANOTHER, ", of a shorter name")),
     (
         (errno.EMFILE, errno.ENFILE),
-        f"let more files be open at once (ulimit -n 4096) {_AGAIN}",
+        Message(f"let more files be open at once (ulimit -n 4096) {_AGAIN}"),
     ),
     (
         (errno.ENOTDIR, errno.EEXIST),
-        "a file lies where a folder is needed: move it, or pass another folder",
+        Message("a file lies where a folder is needed: move it, or ", _ANOTHER),
     ),
     (
         (errno.ENOLCK, errno.ENOTSUP),
-        "the disk keeps no locks: pass another folder, on a local disk",
+        Message("the disk keeps no locks: ", _ANOTHER, ", on a local disk"),
     ),
 )
 """By the error's number."""
@@ -119,6 +129,9 @@ def explained(path: Path, what: str) -> Iterator[None]:
     except OSError as error:
         raise OSError(
             error.errno,
-            f"{what}: {error.strerror or error}. What was finished before is kept: {remedy(error)}",
+            Message(
+                f"{what}: {error.strerror or error}. What was finished before is kept: ",
+                remedy(error),
+            ),
             str(path),
         ) from error

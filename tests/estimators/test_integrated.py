@@ -17,7 +17,8 @@ from negjax.inputs.encoding import encode
 from negjax.inputs.probes import Probes
 from negjax.measurements.gradients import neurgrad
 from negjax.model.language_model import LanguageModel
-from negjax.replay.suffixes import replay_suffix, take_scored
+from negjax.replay.shifted_suffixes import replay_suffix
+from negjax.replay.suffixes import take_scored
 from negjax.replay.targets import target_scores
 from tests.support.block_shapes import JOINT_TARGETS, SHAPES, error, precision, tiny, tiny_probes
 from tests.support.reference import joint_scores, read_states, shifted_probabilities

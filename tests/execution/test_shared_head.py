@@ -27,7 +27,8 @@ from negjax.inputs.probes import Probes
 from negjax.measurements.gradients import FEW_STEPS, gradient_plan, neurgrad
 from negjax.model.language_model import LanguageModel
 from negjax.model.transformer import Transformer
-from negjax.replay.suffixes import pull_back, replay_suffix, run
+from negjax.replay.shifted_suffixes import pull_back, replay_suffix
+from negjax.replay.suffixes import run
 from tests.support.block_shapes import error, precision, tiny
 from tests.support.few_shot import HEAD, few_shot, probes_of
 

@@ -1,5 +1,6 @@
 """Runs beside each other and beside the paper: tiny runs of the experiments' own."""
 
+import functools
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ from experiments.control import program as control
 from experiments.estimators import program as estimators
 from experiments.linearity import program as linearity
 from experiments.multi_neuron import program as multi_neuron
+from experiments.running import study
 from negjax.storage import store
 from tests.support.block_shapes import tiny
 from tests.support.sharp_models import sharp
@@ -23,16 +25,19 @@ from tests.support.tiny_runs import arguments, parse, summary, undraw, write_inp
 pytestmark = pytest.mark.usefixtures("restored_flags")
 
 EXPERIMENTS: dict[str, tuple[Callable[[], int], list[str]]] = {
-    "linearity": (linearity.main, ["--neurons=4", "--range=2"]),
+    "linearity": (functools.partial(study.run, linearity.prepare), ["--neurons=4", "--range=2"]),
     "estimators": (
-        estimators.main,
+        functools.partial(study.run, estimators.prepare),
         ["--neurons=4", "--range=2", "--doses=1", "--methods=cg,neurgrad", "--top=3"],
     ),
     "multi_neuron": (
-        multi_neuron.main,
+        functools.partial(study.run, multi_neuron.prepare),
         ["--largest=4", "--magnitudes=1,2", "--choices=random,top", "--draws=1"],
     ),
-    "control": (control.main, ["--parts=turning", "--counts=2", "--volumes=1", "--ratios=1"]),
+    "control": (
+        functools.partial(study.run, control.prepare),
+        ["--parts=turning", "--counts=2", "--volumes=1", "--ratios=1"],
+    ),
 }
 
 
@@ -49,7 +54,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             parse(*arguments(inputs, output / name, "--prompts=2", *more))
             assert run() == 0
         parse(*arguments(inputs, output / "masked", *EXPERIMENTS["linearity"][1], *masked))
-        assert linearity.main() == 0
+        assert study.run(linearity.prepare) == 0
     return output
 
 

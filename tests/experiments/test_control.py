@@ -11,6 +11,7 @@ import negjax
 from experiments.control import program as control
 from experiments.control import work as control_work
 from experiments.control.edits import plain_texts, read_edits
+from experiments.running import study
 from negjax.control import (
     edit,
     enhance,
@@ -23,9 +24,9 @@ from negjax.control import (
 from negjax.inputs.encoding import encode
 from negjax.model.language_model import LanguageModel
 from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
 from tests.support import tiny_runs
 from tests.support.block_shapes import tiny
+from tests.support.pages import Page
 from tests.support.sharp_models import sharp
 from tests.support.tiny_runs import ANSWERS, PROMPTS, arguments, summary, write_inputs
 
@@ -88,7 +89,7 @@ def test_what_is_reported_is_what_the_library_measures(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parse(folder, tmp_path)
-    assert control.main() == 0
+    assert study.run(control.prepare) == 0
     lm = negjax.load(folder / "gated")
     probes, about = asked(lm, tmp_path), summary(tmp_path)
     turned = rows(tmp_path, 0)
@@ -164,6 +165,8 @@ def test_what_is_reported_is_what_the_library_measures(
         "steering",
         "editing",
     }
+    tables = {p.name for p in (tmp_path / store.TABLES).iterdir()}
+    assert tables == {"turning.csv", "steering.csv", "editing.csv"}
     printed = capsys.readouterr().out
     assert "turning 3, steering 3, editing 2" in printed
     assert printed.endswith(f"report: {tmp_path / store.REPORT}\n")
@@ -173,7 +176,7 @@ def test_what_is_reported_is_what_the_library_measures(
 def test_lines_miss_by_what_they_miss(folder: Path, tmp_path: Path) -> None:
     """At the length that a line predicts, along the gradient, by a joint intervention."""
     parse(folder, tmp_path, "--parts=steering", "--turns=0")
-    assert control.main() == 0
+    assert study.run(control.prepare) == 0
     lm = negjax.load(folder / "gated")
     probes = asked(lm, tmp_path)
     for row in rows(tmp_path, 1):
@@ -187,6 +190,11 @@ def test_lines_miss_by_what_they_miss(folder: Path, tmp_path: Path) -> None:
             found = negjax.joint(lm, own, shift[None], "additive").probability[0, 0]
             assert row[f"line in {name}"] == pytest.approx(found, rel=1e-3)
         assert abs(row["line in log-odds"] - row["wanted"]) < 0.3
+    page = Page((tmp_path / store.REPORT).read_text(encoding="utf-8"))
+    assert len(page.images) == 1
+    headings = {"The strongest neurons, up and down", "A shift that stays: editing"}
+    assert "The smallest shift to a wanted probability" in page.text
+    assert not headings & set(page.text)
 
 
 def test_a_masked_model_is_steered_and_edited(folder: Path, tmp_path: Path) -> None:
@@ -200,7 +208,7 @@ def test_a_masked_model_is_steered_and_edited(folder: Path, tmp_path: Path) -> N
         "--wanted=0.02,0.05",
         "--ways=smallest,straight,upper,preserving",
     )
-    assert control.main() == 0
+    assert study.run(control.prepare) == 0
     about = summary(tmp_path)
     assert (about["site"], about["model"]["family"]) == ("act", "bert")
     assert about["editing"][0]["way"] == "none"
@@ -221,18 +229,18 @@ def test_an_interrupted_run_goes_on(
     monkeypatch.setattr(control_work, "edit", interrupted_edit)
     more = ("--parts=steering,editing", "--ways=smallest", "--turns=2")
     parse(folder, tmp_path, *more)
-    assert control.main() == 130
+    assert study.run(control.prepare) == 130
     about = summary(tmp_path)
     assert about["complete"] is False
     assert about["measured"] == {"steering": 3, "editing": 1}
-    assert control.main() == 0
+    assert study.run(control.prepare) == 0
     assert len(calls) == 3
     assert summary(tmp_path)["measured"] == {"steering": 3, "editing": 2}
     parse(folder, tmp_path, *more, "--wanted=0.5")
     with pytest.raises(
         ValueError, match=r"other settings \(wanted was \[0.02, 0.1\], now \[0.5\]\)"
     ):
-        control.main()
+        study.run(control.prepare)
 
 
 @pytest.mark.parametrize(
@@ -240,11 +248,14 @@ def test_an_interrupted_run_goes_on(
     [
         (["--parts=turning,other"], r"--parts=turning,other: expected some of turning, steering"),
         (["--ways=best"], r"--ways=best: expected some of smallest, straight"),
-        (["--wanted=0.5,1.5"], r"--wanted=0.5,1.5: expected numbers between 0 and 1"),
+        (["--wanted=0.5,1.5"], r"--wanted=0.5,1.5: expected numbers above 0 and below 1"),
         (["--wanted=some"], r"--wanted=some: could not convert"),
-        (["--counts=1.5"], r"--counts=1.5: expected positive whole numbers"),
-        (["--volumes=-1"], r"--volumes=-1: expected positive numbers"),
-        (["--edit_probability=1"], r"--edit_probability=1.0: expected a number between 0 and 1"),
+        (["--counts=1.5"], r"--counts=1.5: expected whole numbers from 1 on"),
+        (["--volumes=-1"], r"--volumes=-1: expected numbers above 0"),
+        (
+            ["--edit_probability=1"],
+            r"--edit_probability=1.0: expected a number above 0 and below 1",
+        ),
         (
             ["--edits=3"],
             r"--edits=3: edits.csv has 2 facts that this model can be asked; the first",
@@ -258,7 +269,7 @@ def test_bad_input_is_refused(folder: Path, tmp_path: Path, more: list[str], mes
     more = [word.replace("mistral", str(folder / "mistral")) for word in more]
     parse(folder, tmp_path / "run", *more)
     with pytest.raises(ValueError, match=message):
-        control.main()
+        study.run(control.prepare)
 
 
 @pytest.mark.parametrize(

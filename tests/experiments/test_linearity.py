@@ -9,19 +9,13 @@ from pyarrow import parquet
 
 import negjax
 from experiments.linearity import program as linearity
+from experiments.running import study
 from negjax.inputs.encoding import encode
 from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
 from tests.support.block_shapes import tiny
-from tests.support.tiny_runs import (
-    FLAGFILES,
-    PROMPTS,
-    arguments,
-    columns,
-    parse,
-    summary,
-    write_inputs,
-)
+from tests.support.pages import Page
+from tests.support.places import FLAGFILES
+from tests.support.tiny_runs import PROMPTS, arguments, columns, parse, summary, write_inputs
 
 pytestmark = pytest.mark.usefixtures("restored_flags")
 
@@ -39,7 +33,7 @@ def test_linearity_agrees_with_the_library(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parse(*arguments(folder, tmp_path, "--prompts=4", "--neurons=5", "--measure=both", "--range=4"))
-    assert linearity.main() == 0
+    assert study.run(linearity.prepare) == 0
     found, about = columns(tmp_path), summary(tmp_path)
     chosen = parquet.read_table(tmp_path / store.PROMPTS).to_pydict()
     assert chosen["text"] == [PROMPTS[row] for row in chosen["table_row"]]
@@ -72,6 +66,10 @@ def test_linearity_agrees_with_the_library(
         "gallery",
         "noise",
     }
+    tables = {p.name for p in (tmp_path / store.TABLES).iterdir()}
+    assert tables == {
+        f"{name}.csv" for name in ("ranges_response", "ranges_grid", "comparison", "paper")
+    }
     printed = capsys.readouterr().out
     assert "±2      20" in printed
     assert printed.endswith(f"report: {tmp_path / store.REPORT}\n")
@@ -85,7 +83,7 @@ def test_the_grid_alone_has_its_noise_measured_too(folder: Path, tmp_path: Path)
         "--convention=additive",
         "--site=product",
     )
-    assert linearity.main() == 0
+    assert study.run(linearity.prepare) == 0
     found, about = columns(tmp_path), summary(tmp_path)
     assert len(found["layer"]) == 2 * 3 * 20
     assert (found["noise"] > 0).all()
@@ -105,7 +103,7 @@ def test_a_masked_model_is_asked_at_its_mask(folder: Path, tmp_path: Path) -> No
         *arguments(folder, tmp_path, "--prompts=3", "--neurons=4", "--range=2"),
         f"--model={folder / 'bert'}",
     )
-    assert linearity.main() == 0
+    assert study.run(linearity.prepare) == 0
     about = summary(tmp_path)
     assert (about["site"], about["model"]["family"]) == ("act", "bert")
     assert all(
@@ -117,7 +115,7 @@ def test_a_masked_model_is_asked_at_its_mask(folder: Path, tmp_path: Path) -> No
 def test_unusable_prompts_are_left_out_and_named(folder: Path, tmp_path: Path) -> None:
     base = arguments(folder, tmp_path / "a", f"--probes={folder / 'mixed.csv'}", "--neurons=2")
     parse(*base, "--prompts=0")
-    assert linearity.main() == 0
+    assert study.run(linearity.prepare) == 0
     about = summary(tmp_path / "a")
     assert about["prompts"]["asked"] == 2
     reasons = {entry["row"]: entry["reason"] for entry in about["prompts"]["left_out"]}
@@ -127,7 +125,7 @@ def test_unusable_prompts_are_left_out_and_named(folder: Path, tmp_path: Path) -
     assert "2 prompts of the table were left out" in report
     parse(*base, "--prompts=0", "--noskip_unusable", f"--output={tmp_path / 'b'}")
     with pytest.raises(ValueError, match=r"mixed.csv: target '.*' of row \d"):
-        linearity.main()
+        study.run(linearity.prepare)
     assert not (tmp_path / "b").exists()
 
 
@@ -155,5 +153,5 @@ def test_bad_input_is_refused_before_anything_is_written(
         *(masked if flag == "--model=BERT" else flag for flag in more),
     )
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        linearity.main()
+        study.run(linearity.prepare)
     assert not (tmp_path / "run").exists()

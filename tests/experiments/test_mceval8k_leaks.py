@@ -9,18 +9,31 @@ from absl import flags
 from absl.testing import flagsaver
 from pyarrow import parquet
 
-from experiments.mceval8k_leaks import page as mceval8k_leaks_page
 from experiments.mceval8k_leaks import program as mceval8k_leaks
-from experiments.running import common
+from experiments.mceval8k_leaks.report import COLUMNS
+from experiments.mceval8k_leaks.results import measure
+from experiments.reporting.tables import Table, markdown_lines
+from experiments.running import common, study
 from negjax import mceval8k
 from negjax.mceval8k.files import Row
 from negjax.mceval8k.identity import LEVELS, overlap
 from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
 from tests.support.made_up_mceval8k import write_benchmark
+from tests.support.pages import Page
+from tests.support.places import ROOT
 from tests.support.shared_data import MCEVAL8K
 
-DOCS = Path(__file__).parents[2] / "docs" / "mceval8k_leaks.md"
+DOCS = ROOT / "docs" / "mceval8k_leaks.md"
+
+
+TITLE = "How much of MCEval8K's test a probe has already seen"
+
+
+def summary_sentences(lines: list[str]) -> list[str]:
+    """What a page says of all tasks together."""
+    found = [line.removeprefix("- ") for line in lines if line.startswith("- Every published ")]
+    assert len(found) == 3
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +74,9 @@ def test_a_run_writes_what_it_found(
     output, page = tmp_path / "run", tmp_path / "leaks.md"
     given = [f"--root={made_up}", f"--output={output}", f"--page={page}", "--tasks=ner,xnli,imdb"]
     flags.FLAGS(["experiment", *given])
-    assert mceval8k_leaks.main() == 0
-    told = capsys.readouterr().out
-    assert str(output / store.REPORT) in told
+    assert study.run(mceval8k_leaks.prepare) == 0
+    printed = capsys.readouterr().out
+    assert f"report: {output / store.REPORT}\npage: {page}\n" in printed
     summary = json.loads((output / store.SUMMARY).read_text(encoding="utf-8"))
     # Made so that valid is a piece of train, and half of test as well.
     assert summary["valid_is_training"] == ["ner", "xnli", "imdb"]
@@ -83,19 +96,22 @@ def test_a_run_writes_what_it_found(
     ours = [r for r in table if r["split"] == "disjoint"]
     assert len(ours) == 3 * 6 * 3 and {r["shared"] for r in ours} == {0}
     shown = Page((output / store.REPORT).read_text(encoding="utf-8"))
-    assert mceval8k_leaks_page.TITLE in shown.text
-    assert page.read_text(encoding="utf-8").startswith(f"# {mceval8k_leaks_page.TITLE}\n")
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert lines[:2] == ["<!-- mceval8k_leaks: start -->", f"# {TITLE}"]
+    assert lines[-1] == "<!-- mceval8k_leaks: stop -->"
+    # Report and page are made of one document.
+    assert {TITLE, *summary_sentences(lines)} <= set(shown.text)
     # Another benchmark's results are not written over these.
     flags.FLAGS(["experiment", *given[:3], "--tasks=ner"])
     with pytest.raises(ValueError, match=f"{output} holds a run with other settings"):
-        mceval8k_leaks.main()
+        study.run(mceval8k_leaks.prepare)
 
 
 @pytest.mark.parametrize("tasks", ["", "ner,ner", "ner,unknown"])
 def test_unknown_tasks_are_refused(tasks: str) -> None:
     flags.FLAGS(["experiment", f"--tasks={tasks}"])
     with pytest.raises(ValueError, match=f"--tasks={tasks}: expected some of ged, pos, "):
-        mceval8k_leaks.main()
+        study.run(mceval8k_leaks.prepare)
     assert common.output_folder("mceval8k_leaks") == Path("runs/mceval8k_leaks")
 
 
@@ -104,10 +120,10 @@ def test_unknown_tasks_are_refused(tasks: str) -> None:
 def test_the_docs_say_what_is_measured(name: str) -> None:
     """The page is written by the experiment with --page; here some of its rows are made again."""
     lines = DOCS.read_text(encoding="utf-8").splitlines()
-    found = mceval8k_leaks.measure(name, MCEVAL8K)
-    cells = mceval8k_leaks_page.cells(found)
-    assert "| " + " | ".join(cells) + " |" in lines
-    assert cells[-1] == "0"
+    found = measure(name, MCEVAL8K)
+    table = Table(columns=COLUMNS, rows=[found])
+    assert {*markdown_lines(table)} <= {*lines}
+    assert table.cells[0][-1] == "0"
     if found.notes:
         assert f"- {name}: {'; '.join(found.notes)}" in lines
 

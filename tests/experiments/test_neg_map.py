@@ -7,10 +7,11 @@ import pytest
 
 import negjax
 from experiments.neg_map import program as neg_map
+from experiments.running import study
 from negjax.inputs.encoding import encode
 from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
 from tests.support.block_shapes import tiny
+from tests.support.pages import Page
 from tests.support.tiny_runs import arguments, columns, parse, summary, write_inputs
 
 pytestmark = pytest.mark.usefixtures("restored_flags")
@@ -25,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_neuron_is_mapped(folder: Path, tmp_path: Path) -> None:
     parse(*arguments(folder, tmp_path, "--prompt=w3 w4", "--answer=w5"))
-    assert neg_map.main() == 0
+    assert study.run(neg_map.prepare) == 0
     found, about = columns(tmp_path), summary(tmp_path)
     lm = negjax.load(folder / "gated")
     probes = encode(lm, ["w3 w4"], ["w5"])
@@ -42,7 +43,7 @@ def test_every_neuron_is_mapped(folder: Path, tmp_path: Path) -> None:
 
 def test_some_layers_of_some_prompts_are_mapped(folder: Path, tmp_path: Path) -> None:
     parse(*arguments(folder, tmp_path, "--prompts=2", "--every=2", "--shifts=1,-1"))
-    assert neg_map.main() == 0
+    assert study.run(neg_map.prepare) == 0
     found = columns(tmp_path)
     assert sorted(set(found["layer"])) == [0, 2]
     assert len(found["layer"]) == 2 * 2 * 20
@@ -62,4 +63,4 @@ def test_some_layers_of_some_prompts_are_mapped(folder: Path, tmp_path: Path) ->
 def test_bad_maps_are_refused(folder: Path, tmp_path: Path, more: list[str], message: str) -> None:
     parse(*arguments(folder, tmp_path / "run"), *more)
     with pytest.raises(ValueError, match=message):
-        neg_map.main()
+        study.run(neg_map.prepare)

@@ -7,17 +7,14 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from experiments.reporting import skill_figures
-from experiments.reporting.figures import Picture
 from experiments.skill_studies import inputs as skills_inputs
+from experiments.skill_studies.accuracies import select
 from experiments.skill_studies.inputs import Measured
-from experiments.skill_studies.jobs import Found, Row
-from experiments.skill_studies.page import select
-from experiments.skills_efficiency import page as skills_efficiency_page
+from experiments.skill_studies.jobs import Row, TaskResult
 from experiments.skills_efficiency import program as skills_efficiency
+from experiments.skills_efficiency import report as skills_efficiency_report
 from negjax import skills
-from tests.experiments.reporting.test_report import PNG
-from tests.support.block_shapes import tiny
+from tests.support.skills_runs import shown
 from tests.support.tasks_in_memory import SIZES, Memory, measured_task
 
 Task = tuple[Measured, dict[str, Memory]]
@@ -29,7 +26,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
 
 
 @pytest.fixture(scope="module")
-def efficiency(task: Task) -> Found:
+def efficiency(task: Task) -> TaskResult:
     return skills_efficiency.measure(task[0], ["polar", "magn", "act", "tree"])
 
 
@@ -38,11 +35,6 @@ def parsed_flags() -> Iterator[None]:
     with flagsaver.flagsaver():
         flags.FLAGS(["experiment"])
         yield
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skill_figures, "rendered", lambda figure: Picture(b"<svg/>", PNG))
 
 
 def share(predicted: np.ndarray, gold: np.ndarray) -> float:
@@ -59,7 +51,7 @@ def one(rows: list[Row], **wanted: object) -> Row:
 
 @pytest.mark.parametrize("part", ["valid", "test"])
 def test_fewer_neurons_are_probes_of_fewer_neurons(
-    task: Task, efficiency: Found, part: str
+    task: Task, efficiency: TaskResult, part: str
 ) -> None:
     train, asked = (task[1][name] for name in ("train", part))
     every = select(efficiency.rows, part=part, trained=SIZES["train"])
@@ -86,7 +78,7 @@ def test_fewer_neurons_are_probes_of_fewer_neurons(
     assert own.accuracy == share(asked.probability.argmax(1), asked.gold)
 
 
-def test_fewer_prompts_are_probes_of_fewer_prompts(task: Task, efficiency: Found) -> None:
+def test_fewer_prompts_are_probes_of_fewer_prompts(task: Task, efficiency: TaskResult) -> None:
     train, asked = task[1]["train"], task[1]["test"]
     rows, chosen = select(efficiency.rows, part="test"), efficiency.more["chosen"]
     kinds = {
@@ -118,7 +110,7 @@ def test_linear_by_prompts_is_chosen_on_valid(task: Task, monkeypatch: pytest.Mo
         assert row.accuracy == share(fitted.predict(asked.scores), asked.gold)
 
 
-def test_the_number_of_neurons_is_chosen_on_valid(efficiency: Found) -> None:
+def test_the_number_of_neurons_is_chosen_on_valid(efficiency: TaskResult) -> None:
     for probe, neurons in efficiency.more["chosen"].items():
         rows = select(efficiency.rows, part="valid", probe=probe, trained=SIZES["train"])
         best = max(row.accuracy for row in rows)
@@ -129,26 +121,26 @@ def test_the_number_of_neurons_is_chosen_on_valid(efficiency: Found) -> None:
 # ---- What is made of it.
 
 
-def test_efficiency_without_some_probes(task: Task, undrawn: None) -> None:
+def test_efficiency_without_some_probes(task: Task) -> None:
     found = skills_efficiency.measure(task[0], ["tree"])
     assert {row.probe for row in found.rows if row.trained == 8} == {"tree"}
-    shown = skills_efficiency_page.show({"stereoset": found}, tiny("gated"))
-    assert set(shown.summary["smallest"]["prompts"]) == {"tree"}
-    assert not any("training prompts" in v["claim"] for v in shown.summary["verdicts"])
+    summary, _ = shown(skills_efficiency_report, {"stereoset": found})
+    assert set(summary["smallest"]["prompts"]) == {"tree"}
+    assert not any("training prompts" in v["claim"] for v in summary["verdicts"])
 
 
-def test_efficiency_is_read_from_rows(undrawn: None) -> None:
+def test_efficiency_is_read_from_rows() -> None:
     """Three tasks made by hand: few neurons suffice, many are needed, nothing is known."""
     found = {
         "mnli": made_up("mnli", polar=[0.5, 0.82, 0.9, 0.9], prompts=[0.5, 0.6, 0.9]),
         "agnews": made_up("agnews", polar=[0.3, 0.4, 0.5, 0.9], prompts=[0.85, 0.9, 0.9]),
         "imdb": made_up("imdb", polar=[0.5, 0.5, 0.52, 0.5], prompts=[0.5, 0.5, 0.5]),
     }
-    shown = skills_efficiency_page.show(found, tiny("gated"))
-    smallest = shown.summary["smallest"]
+    summary, page = shown(skills_efficiency_report, found)
+    smallest = summary["smallest"]
     assert smallest["neurons"]["polar"] == {"mnli": 64, "agnews": 512, "imdb": None}
     assert smallest["prompts"]["polar"] == {"mnli": 40, "agnews": 8, "imdb": None}
-    verdicts = {v["claim"]: v for v in shown.summary["verdicts"]}
+    verdicts = {v["claim"]: v for v in summary["verdicts"]}
     assert sorted(verdicts) == [
         "It matters which neurons",
         "Magn needs few neurons",
@@ -163,19 +155,26 @@ def test_efficiency_is_read_from_rows(undrawn: None) -> None:
         assert verdicts[claim]["for_it"] == for_it, claim
         assert verdicts[claim]["against"] == against, claim
         assert verdicts[claim]["silent"] == ["imdb"], claim
-    assert shown.summary["mean_accuracy"]["neurons"]["polar"][16] == pytest.approx(1.3 / 3)
-    text = str(shown.sections)
+    assert summary["mean_accuracy"]["neurons"]["polar"][16] == pytest.approx(1.3 / 3)
+    text = str(page.sections)
     assert "median of the tasks in which the probe is better than a guess: Polar 288" in text
-    assert "1 of 2 tasks speak for it, 1 say nothing" in shown.lead
+    assert "1 of 2 tasks speak for it, 1 say nothing" in page.lead
 
 
-def made_up(task: str, polar: list[float], prompts: list[float]) -> Found:
+def made_up(task: str, polar: list[float], prompts: list[float]) -> TaskResult:
     """Accuracies with intervals of ±0.1, at 16, 64, 256, 512 neurons and 8, 16, 40 prompts."""
     neurons = (16, 64, 256, 512)
 
     def row(probe: str, share: float, neurons: int | None = None, trained: int = 40) -> Row:
         return Row(
-            *(task, "disjoint", probe, "test", 100, share, share - 0.1, share + 0.1),
+            task=task,
+            split="disjoint",
+            probe=probe,
+            part="test",
+            tested=100,
+            accuracy=share,
+            low=share - 0.1,
+            high=share + 0.1,
             neurons=neurons,
             trained=trained,
         )
@@ -186,4 +185,5 @@ def made_up(task: str, polar: list[float], prompts: list[float]) -> Found:
     rows += [
         row("polar", x, neurons=512, trained=n) for n, x in zip((8, 16), prompts[:-1], strict=True)
     ]
-    return Found(rows, {"chosen": dict.fromkeys(("polar", "magn", "random", "act"), 512)})
+    chosen = dict.fromkeys(("polar", "magn", "random", "act"), 512)
+    return TaskResult(rows=rows, more={"chosen": chosen})

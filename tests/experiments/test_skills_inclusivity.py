@@ -15,29 +15,31 @@ from pyarrow import parquet
 
 from experiments.inputs import benchmark_flags
 from experiments.reporting import skill_figures
-from experiments.reporting.figures import Picture
+from experiments.running import study
 from experiments.skill_studies import inputs as skills_inputs
 from experiments.skill_studies import probes as skills_probes
-from experiments.skill_studies.jobs import Found, Row
-from experiments.skill_studies.page import RULES
+from experiments.skill_studies.accuracies import RULES
+from experiments.skill_studies.jobs import Row, TaskResult
 from experiments.skills_inclusivity import program as skills_inclusivity
 from experiments.skills_inclusivity.results import (
     RANDOM,
+    compared,
     kinship_of,
     knowledge_of,
     overlap_of,
-    shared,
+    shared_of,
 )
 from negjax import mceval8k, skills
 from negjax.skills.features.feature_files import RuleName
 from negjax.storage import store
 from negjax.weights.saving import save_pretrained
-from tests.experiments.reporting.test_report import PNG, Page
 from tests.support.block_shapes import precision, tiny
 from tests.support.made_up_mceval8k import write_task
+from tests.support.pages import Page
+from tests.support.places import FLAGFILES
 from tests.support.tasks_in_memory import encode_as_tokens, made_up
+from tests.support.tiny_runs import undraw
 
-ROOT = Path(__file__).parents[2]
 NAMES = ("mnli", "stereoset", "xnli")
 K = 9
 PROBES = {"polar": skills.PolarProbe, "magn": skills.MagnProbe}
@@ -61,7 +63,8 @@ def test_pairs_against_scores_in_memory(tmp_path):
     with precision("float64"):
         lm = tiny("gated", "float64")
         made = {name: made_up(tmp_path, lm, name, n) for n, name in enumerate(NAMES)}
-        known, rows, found = {}, [], {}
+        known, found = {}, {}
+        rows: list[Row] = []
         for name, (measured, _) in made.items():
             votes = {rule: measured.parts["train"].votes(rule) for rule in SUMS}
             known[name] = measured, votes
@@ -88,7 +91,7 @@ def test_pairs_against_scores_in_memory(tmp_path):
             assert row.accuracy == pytest.approx(np.mean(right), abs=1e-12), row
             assert (row.task, row.neurons, row.trained, row.tested) == (row.target, K, 24, 24)
         for rule in SUMS:
-            matrix = shared(found, rule)
+            matrix = shared_of(found, rule)
             best = [set(skills.rank_neurons(sums[rule, n], count=K).neurons) for n in NAMES]
             for i, j in itertools.permutations(range(3), 2):
                 assert matrix[i, j] == len(best[i] & best[j]) / len(best[i] | best[j])
@@ -115,19 +118,31 @@ def test_more_neurons_than_there_are_are_all(tmp_path):
 # ---- What it amounts to.
 
 
-def found_of(neurons: list[list[int]], accuracy: np.ndarray, random: float) -> dict[str, Found]:
+def found_of(
+    neurons: list[list[int]], accuracy: np.ndarray, random: float
+) -> dict[str, TaskResult]:
     """Three tasks with these neurons, and accuracies by source and target."""
     found = {}
 
     def row(source: str, target: str, share: float) -> Row:
-        what = (target, "disjoint", "polar", "test", 100, share, share - 0.03, share + 0.03)
-        return Row(*what, source=source, target=target)
+        return Row(
+            task=target,
+            split="disjoint",
+            probe="polar",
+            part="test",
+            tested=100,
+            accuracy=share,
+            low=share - 0.03,
+            high=share + 0.03,
+            source=source,
+            target=target,
+        )
 
     for n, name in enumerate(NAMES):
         rows = [row(s, name, accuracy[i, n]) for i, s in enumerate(NAMES)]
         rows.append(row(RANDOM, name, random))
         more = {"neurons": {"polar": neurons[n]}, "halves": {"polar": 0.5}, "k": 4, "total": 1000}
-        found[name] = Found(rows, more)
+        found[name] = TaskResult(rows=rows, more=more)
     return found
 
 
@@ -136,7 +151,7 @@ def test_overlap_and_knowledge():
     np.fill_diagonal(accuracy, 0.8)
     found = found_of([[1, 2, 3, 4], [3, 4, 5, 6], [9, 8, 7, 10]], accuracy, random=0.4)
     overlap = overlap_of(found, "polar")
-    assert overlap is not None and (overlap.pairs, overlap.above, overlap.halves) == (3, 1, 0.5)
+    assert (overlap.pairs, overlap.above, overlap.halves) == (3, 1, 0.5)
     assert overlap.mean == pytest.approx((2 / 6 + 0 + 0) / 3)
     assert overlap.chance == skills.chance_jaccard(4, 1000)
     assert overlap.verdict.startswith("some tasks share")
@@ -144,12 +159,11 @@ def test_overlap_and_knowledge():
     assert every.verdict.startswith("tasks share")
     assert dataclasses.replace(overlap, above=0).verdict.startswith("no more than chance")
     knowledge = knowledge_of(found, "polar")
-    assert knowledge is not None and knowledge.kept == pytest.approx(0.5)
+    assert knowledge.kept == pytest.approx(0.5)
     assert knowledge.noise == pytest.approx(0.03 * 2**0.5 / 3**0.5)
     blunt = knowledge_of(found_of([[1, 2, 3, 4]] * 3, accuracy, random=0.79), "polar")
-    assert blunt is not None and blunt.kept is None
-    alone = {"mnli": found["mnli"]}
-    assert overlap_of(alone, "polar") is None and knowledge_of(alone, "polar") is None
+    assert blunt.kept is None
+    assert compared({"mnli": found["mnli"]}) == []
 
 
 def test_kinship():
@@ -193,7 +207,7 @@ def parse(benchmark: Path, output: Path, *more: str) -> None:
 
 def test_a_run_is_interrupted_shown_and_goes_on(benchmark, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(mceval8k, "encode_items", encode_as_tokens)
-    monkeypatch.setattr(skill_figures, "rendered", lambda figure: Picture(b"<svg/>", PNG))
+    undraw(monkeypatch)
     measure, asked = skills_inputs.measure, []
 
     def stopping(lm, task, *more):
@@ -205,14 +219,14 @@ def test_a_run_is_interrupted_shown_and_goes_on(benchmark, tmp_path, capsys, mon
     monkeypatch.setattr(skills_inputs, "measure", stopping)
     output = tmp_path / "run"
     parse(benchmark, output)
-    assert skills_inclusivity.main() == 130
+    assert study.run(skills_inclusivity.prepare) == 130
     assert "2 of 3 tasks are saved" in capsys.readouterr().err
     summary = json.loads((output / store.SUMMARY).read_text("utf-8"))
     assert summary["tasks"] == ["mnli", "stereoset"]
     assert summary["overlap"]["polar"]["pairs"] == 1
     # Only the last task's own job is left; the others' features are read again.
     parse(benchmark, output)
-    assert skills_inclusivity.main() == 0
+    assert study.run(skills_inclusivity.prepare) == 0
     assert asked[3:] == ["mnli", "stereoset", "xnli"]
     told = capsys.readouterr().out
     assert "Polar" in told and str(output / store.REPORT) in told
@@ -223,14 +237,14 @@ def test_a_run_is_interrupted_shown_and_goes_on(benchmark, tmp_path, capsys, mon
     assert len(rows) == 2 * (9 + 3)
     assert all(row["source"] in (*NAMES, RANDOM) for row in rows)
     page = (output / store.REPORT).read_text("utf-8")
-    for text in (*RULES.values(), "What another task", "Where they lie", "by chance: "):
+    for text in (*RULES.values(), "What another task", "Where they lie", "by luck"):
         assert text in page
     assert Page(page).text
 
 
 def test_pairs_with_a_task_that_failed_are_measured_when_it_is(benchmark, tmp_path, monkeypatch):
     monkeypatch.setattr(mceval8k, "encode_items", encode_as_tokens)
-    monkeypatch.setattr(skill_figures, "rendered", lambda figure: Picture(b"<svg/>", PNG))
+    undraw(monkeypatch)
     measure, held = skills_inputs.measure, []
 
     def failing(lm, task, *more):
@@ -245,14 +259,14 @@ def test_pairs_with_a_task_that_failed_are_measured_when_it_is(benchmark, tmp_pa
     parse(benchmark, output)
     with monkeypatch.context() as patch:
         patch.setattr(skills_inputs, "measure", failing)
-        assert skills_inclusivity.main() == 1
+        assert study.run(skills_inclusivity.prepare) == 1
     # Items of one task at a time.
     assert held == [[name] for name in NAMES]
     summary = json.loads((output / store.SUMMARY).read_text("utf-8"))
     assert summary["failed"] == {"mnli": "prompt 0 is 3528 tokens"}
     assert summary["tasks"] == ["stereoset", "xnli"]
     assert summary["overlap"]["polar"]["pairs"] == 1
-    assert skills_inclusivity.main() == 0
+    assert study.run(skills_inclusivity.prepare) == 0
     summary = json.loads((output / store.SUMMARY).read_text("utf-8"))
     assert summary["failed"] == {} and summary["overlap"]["polar"]["pairs"] == 3
     rows = parquet.read_table(output / store.ACCURACIES).to_pylist()
@@ -263,9 +277,9 @@ def test_pairs_with_a_task_that_failed_are_measured_when_it_is(benchmark, tmp_pa
 
 def test_one_task_alone_is_shown(benchmark, tmp_path, monkeypatch):
     monkeypatch.setattr(mceval8k, "encode_items", encode_as_tokens)
-    monkeypatch.setattr(skill_figures, "rendered", lambda figure: Picture(b"<svg/>", PNG))
+    undraw(monkeypatch)
     parse(benchmark, tmp_path / "run", "--tasks=mnli")
-    assert skills_inclusivity.main() == 0
+    assert study.run(skills_inclusivity.prepare) == 0
     page = (tmp_path / "run" / store.REPORT).read_text("utf-8")
     assert "one task, nothing to compare" in page
 
@@ -294,7 +308,7 @@ def test_a_line_parts_genres():
 def test_bad_flags(benchmark, tmp_path, flag, message):
     parse(benchmark, tmp_path / "run", flag)
     with pytest.raises(ValueError, match=message):
-        skills_inclusivity.main()
+        study.run(skills_inclusivity.prepare)
 
 
 def test_no_neurons(benchmark, tmp_path):
@@ -304,7 +318,7 @@ def test_no_neurons(benchmark, tmp_path):
 
 @pytest.mark.parametrize("name", ["quick", "full"])
 def test_flag_files(name):
-    file = ROOT / "experiments" / "flagfiles" / f"skills_inclusivity_{name}.flags"
+    file = FLAGFILES / f"skills_inclusivity_{name}.flags"
     flags.FLAGS(["experiment", f"--flagfile={file}"])
     assert benchmark_flags.tasks() == (
         ["ner", "agnews"] if name == "quick" else [*mceval8k.names()]

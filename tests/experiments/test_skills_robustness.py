@@ -11,23 +11,22 @@ from absl.testing import flagsaver
 from pyarrow import parquet
 
 from experiments.inputs import benchmark_flags
-from experiments.reporting import skill_figures
-from experiments.reporting.figures import Picture
+from experiments.running import study
 from experiments.skill_studies import inputs as skills_inputs
 from experiments.skill_studies import transfer as skills_transfer
-from experiments.skill_studies.jobs import Found, Row
+from experiments.skill_studies.jobs import Row, TaskResult
 from experiments.skills_robustness import program as skills_robustness
 from experiments.skills_robustness.program import Way
-from experiments.skills_robustness.results import PROBES, common_names, mean_matrix, transfer_of
+from experiments.skills_robustness.results import FITTED, common_names, mean_matrix, transfer_of
 from negjax import mceval8k, skills
 from negjax.storage import store
 from negjax.weights.saving import save_pretrained
-from tests.experiments.reporting.test_report import PNG, Page
 from tests.support.block_shapes import precision, tiny
 from tests.support.made_up_mceval8k import write_task
+from tests.support.pages import Page
+from tests.support.places import FLAGFILES
 from tests.support.tasks_in_memory import Memory, encode_as_tokens, made_up
-
-ROOT = Path(__file__).parents[2]
+from tests.support.tiny_runs import undraw
 
 
 @pytest.fixture(autouse=True)
@@ -85,8 +84,8 @@ def test_matrices_losses_and_neurons_against_scores_in_memory(tmp_path):
         names = [f"template {n}" for n in range(2)]
         measured = {"template": dict(zip(names, (m for m, _ in made), strict=True))}
         memory = dict(zip(names, (m for _, m in made), strict=True))
-        found = skills_robustness.transfers(measured, list(PROBES), trees=4, shared=7)
-        for name in PROBES:
+        found = skills_robustness.transfers(measured, FITTED, trees=4, shared=7)
+        for name in FITTED:
             cells = {(str(r.source), str(r.target)): r for r in found.rows if r.probe == name}
             right = {
                 (s, t): predicted(name, memory[s], memory[t]["test"]) == memory[t]["test"].gold
@@ -155,17 +154,24 @@ def test_probes_refuse_other_labels(tmp_path):
 # ---- What it amounts to.
 
 
-def found_of(own: float, other: float, loss: tuple[float, float, float]) -> Found:
+def found_of(own: float, other: float, loss: tuple[float, float, float]) -> TaskResult:
     def row(source: str, target: str, accuracy: float) -> Row:
         return Row(
-            *("mnli", "disjoint", "polar", "test", 100, accuracy, accuracy - 0.03, accuracy + 0.03),
+            task="mnli",
+            split="disjoint",
+            probe="polar",
+            part="test",
+            tested=100,
+            accuracy=accuracy,
+            low=accuracy - 0.03,
+            high=accuracy + 0.03,
             source=f"shots {source}",
             target=f"shots {target}",
         )
 
     rows = [row(s, t, own if s == t else other) for s in "01" for t in "01"]
     more = {"ways": {"shots": ["shots 0", "shots 1"]}, "losses": {"shots": {"polar": loss}}}
-    return Found(rows, more)
+    return TaskResult(rows=rows, more=more)
 
 
 @pytest.mark.parametrize(
@@ -212,10 +218,10 @@ def test_ways(benchmark, tmp_path):
 
 def test_a_run_is_shown_and_goes_on(benchmark, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(mceval8k, "encode_items", encode_as_tokens)
-    monkeypatch.setattr(skill_figures, "rendered", lambda figure: Picture(b"<svg/>", PNG))
+    undraw(monkeypatch)
     more = ["--templates=0,2", "--shots_list=0,1", "--languages=en,zh", "--fitted=lm_prob,polar"]
     parse(benchmark, tmp_path / "run", *more)
-    assert skills_robustness.main() == 0
+    assert study.run(skills_robustness.prepare) == 0
     told = capsys.readouterr().out
     assert "language  Polar" in told
     rows = parquet.read_table(tmp_path / "run" / store.ACCURACIES).to_pylist()
@@ -238,11 +244,11 @@ def test_a_run_is_shown_and_goes_on(benchmark, tmp_path, capsys, monkeypatch):
     }
     # Nothing is measured again.
     monkeypatch.setattr(skills_inputs, "measure", None)
-    assert skills_robustness.main() == 0
+    assert study.run(skills_robustness.prepare) == 0
     # Other ways of asking are another run.
     parse(benchmark, tmp_path / "run", *more, "--templates=0,1", "--best_neurons=5")
     with pytest.raises(ValueError, match=r"best_neurons was 6, now 5; templates was \[0, 2\], now"):
-        skills_robustness.main()
+        study.run(skills_robustness.prepare)
 
 
 @pytest.mark.parametrize(
@@ -264,17 +270,17 @@ def test_a_run_is_shown_and_goes_on(benchmark, tmp_path, capsys, monkeypatch):
 def test_bad_flags(benchmark, tmp_path, flag, message):
     parse(benchmark, tmp_path / "run", flag)
     with pytest.raises(ValueError, match=message):
-        skills_robustness.main()
+        study.run(skills_robustness.prepare)
 
 
 def test_tasks_that_no_axis_concerns(benchmark, tmp_path):
     parse(benchmark, tmp_path / "run", "--tasks=mnli", "--axes=language")
     with pytest.raises(ValueError, match="none of the tasks is asked in several such ways"):
-        skills_robustness.main()
+        study.run(skills_robustness.prepare)
 
 
 @pytest.mark.parametrize("name", ["quick", "full"])
 def test_flag_files(name):
-    file = ROOT / "experiments" / "flagfiles" / f"skills_robustness_{name}.flags"
+    file = FLAGFILES / f"skills_robustness_{name}.flags"
     flags.FLAGS(["experiment", f"--flagfile={file}"])
     assert benchmark_flags.tasks() == (["agnews"] if name == "quick" else list(mceval8k.names()))

@@ -3,14 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.reporting.rank_correlation import ranks, spearman
+from experiments.reporting.rank_correlation import spearman
 from negjax.inputs.ranking import top, top_overlap
-
-
-def test_ranks_share_ties():
-    assert ranks(np.asarray([3.0, 1.0, 3.0, 2.0, 3.0])).tolist() == [4, 1, 4, 2, 4]
-    assert ranks(np.asarray([0.5, 0.5])).tolist() == [1.5, 1.5]
-    assert ranks(np.asarray([2.0, -1.0, 7.0])).tolist() == [2, 1, 3]
 
 
 def test_spearman():

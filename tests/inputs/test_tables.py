@@ -14,8 +14,9 @@ import pytest
 from pyarrow import feather, parquet
 
 from negjax.inputs.tables import Facts, read_facts
+from tests.support.shared_data import SHARED
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+DATA = SHARED / "data"
 PROBE_MODELS = (
     "llama2-7b-it",
     "llama2-70b-it",
@@ -249,7 +250,7 @@ def test_shipped_rows() -> None:
 @pytest.fixture
 def probe_files(tmp_path: Path) -> list[Path]:
     """The five published files of 1,000 prompts; where missing, a made-up one, but not in CI."""
-    folder = SHARED / "neg_probes"
+    folder = DATA / "neg_probes"
     if folder.is_dir():
         return [folder / f"{model}.csv" for model in PROBE_MODELS]
     if os.environ.get("CI"):

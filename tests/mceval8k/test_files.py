@@ -12,7 +12,7 @@ from negjax.mceval8k.catalogue import HUB_ID, TASKS
 from negjax.mceval8k.files import ROOT_VARIABLE, published
 from tests.support.hub_server import serving
 from tests.support.made_up_mceval8k import Record, records, write_benchmark, write_part, write_task
-from tests.weights.test_loading import run_python
+from tests.support.processes import run_python
 
 
 def change(name: str, edit: Callable[[Record], object]) -> Callable[[Path], Path]:

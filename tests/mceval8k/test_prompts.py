@@ -11,8 +11,9 @@ from negjax.mceval8k.catalogue import LANGUAGES, TASKS
 from negjax.mceval8k.files import Row
 from negjax.mceval8k.wording import read_template
 from tests.support.made_up_mceval8k import Record, records, write_benchmark, write_part
+from tests.support.places import STORED
 
-PINNED = Path(__file__).parents[1] / "golden" / "mceval8k_templates.json"
+PINNED = STORED / "mceval8k_templates.json"
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from negjax.measurements.gradients import neurgrad
 from negjax.model.language_model import LanguageModel
 from negjax.model.packing import packed_rows
 from negjax.model.transformer import Transformer, linearise
-from negjax.replay.suffixes import Pass, pull_back, run
+from negjax.replay.shifted_suffixes import pull_back
+from negjax.replay.suffixes import Pass, run
 from tests.support.block_shapes import JOINT_TARGETS, error, precision, tiny, tiny_probes
 
 ROUNDING = {"float32": 3e-6, "float64": 1e-13}

@@ -20,7 +20,7 @@ from negjax.skills.features import features as features_module
 from negjax.skills.features.feature_files import RULES, layout, read_features
 from negjax.skills.features.feature_streams import Kind, activation_windows, chosen_scores
 from negjax.skills.features.features import extract
-from negjax.storage import store
+from negjax.storage import run_settings, store
 from tests.support.block_shapes import VOCABULARY, precision, tiny
 from tests.support.few_shot import content, task_prompts
 
@@ -255,7 +255,7 @@ def test_whatever_changes_starts_anew(tmp_path):
 def test_a_second_process_is_refused(tmp_path):
     probes, gold = task_prompts(6)
     path = extract(tmp_path, lm(), probes, gold).path
-    settings = json.loads((path / store.SETTINGS).read_text())["settings"]
+    settings = json.loads((path / run_settings.SETTINGS).read_text())["settings"]
     with (
         store.open_run(path, settings, {}, attributes={}),
         pytest.raises(ValueError, match="in use by another process; wait"),
@@ -269,7 +269,7 @@ def test_a_second_process_is_refused(tmp_path):
 def test_finished_features_are_read_by_several_at_once(tmp_path):
     probes, gold = task_prompts(6)
     path = extract(tmp_path, lm(), probes, gold).path
-    settings = json.loads((path / store.SETTINGS).read_text())["settings"]
+    settings = json.loads((path / run_settings.SETTINGS).read_text())["settings"]
     found = store.open_finished(path, settings)
     assert found is not None
     with found:

@@ -13,7 +13,7 @@ import zarr
 from pyarrow import parquet
 from zarr.core.metadata import ArrayV3Metadata
 
-from negjax.storage import store, whole_files
+from negjax.storage import run_settings, store, whole_files
 from negjax.storage.store import ArraySpec, RunFolder
 
 SPECS = {
@@ -62,8 +62,9 @@ def test_other_programs_can_read_the_arrays(tmp_path: Path) -> None:
 
 
 def test_settings_are_known_by_their_content() -> None:
-    assert store.settings_key({"a": 1, "b": 2}) == store.settings_key({"b": 2, "a": 1})
-    assert store.settings_key({"a": 1}) != store.settings_key({"a": 2})
+    key = run_settings.settings_key
+    assert key({"a": 1, "b": 2}) == key({"b": 2, "a": 1})
+    assert key({"a": 1}) != key({"a": 2})
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_a_run_that_never_began_is_begun(tmp_path: Path) -> None:
     with opened(tmp_path):
         pass
     # As after a kill between the arrays and the settings, which are written last.
-    (tmp_path / store.SETTINGS).unlink()
+    (tmp_path / run_settings.SETTINGS).unlink()
     with opened(tmp_path, {"model": "other"}) as folder:
         save(folder, 0)
 
@@ -152,7 +153,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("name", [store.SETTINGS, store.PROGRESS])
+@pytest.mark.parametrize("name", [run_settings.SETTINGS, store.PROGRESS])
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
 def test_damaged_records_are_named(tmp_path: Path, name: str, content: str) -> None:
     with opened(tmp_path) as folder:

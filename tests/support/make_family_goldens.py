@@ -8,13 +8,14 @@ weights are stored in float16, and PyTorch computes in float64 from exactly thos
 
 import copy
 import unittest.mock
-from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
 
-FOLDER = Path(__file__).parents[1] / "golden" / "families"
+from tests.support.places import STORED
+
+FOLDER = STORED / "families"
 VOCABULARY, WIDTH, LAYERS, NEURONS, HEADS = 64, 32, 2, 48, 4
 TOKENS = 24
 

@@ -6,13 +6,12 @@ It needs the full references beside the repository. Kept: two prompts, their gra
 activations of 384 neurons each (the 64 of largest gradient, the others random), two swept neurons.
 """
 
-from pathlib import Path
-
 import numpy as np
 
+from tests.support.places import STORED
 from tests.support.shared_data import GOLDEN
 
-SMALL = Path(__file__).parents[1] / "golden" / "smollm2_small.npz"
+SMALL = STORED / "smollm2_small.npz"
 PROMPTS = (1, 2)
 LARGEST, RANDOM = 64, 320
 SWEPT = (0, 7)

@@ -1,4 +1,4 @@
-"""Every function of `negjax` and `negjax.control`, with arguments that it takes."""
+"""Every function of `negjax` but those of `negjax.control`, with arguments that it takes."""
 
 import dataclasses
 import functools
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 import negjax
-from negjax import control
 from tests.support.block_shapes import TARGETS, tiny, tiny_probes
 from tests.support.odd_values import Takes, these
 
@@ -57,6 +56,7 @@ def library() -> dict[str, Call]:
             {"seed": SEED},
         ),
         "neuron_sets": Call(negjax.neuron_sets, {"config": model.config, "sets": [(NEURONS, 1.0)]}),
+        "configure_process": Call(negjax.configure_process, {}, {}),
         "load": Call(
             negjax.load,
             {
@@ -219,69 +219,6 @@ def library() -> dict[str, Call]:
             },
             {"path": NONE, "limit": NONE, "seed": these("None", "huge")},
         ),
-        "enhance": Call(negjax.enhance, turned(), TURNED),
-        "suppress": Call(negjax.suppress, turned(), TURNED),
-        "steer": Call(
-            negjax.steer,
-            {
-                "lm": model,
-                "prompt": "w3 w5",
-                "target": "w7",
-                "probability": 0.5,
-                "site": None,
-                "neurons": None,
-                "layers": None,
-                "turns": 0,
-                "unrelated": asked,
-                "target_mode": "single",
-                **budget,
-            },
-            STEERED,
-        ),
-        "edit": Call(
-            negjax.edit,
-            {
-                "lm": model,
-                "facts": asked,
-                "probability": 0.5,
-                "site": "product",
-                "neurons": None,
-                "layers": None,
-                "preserve": None,
-                "turns": 0,
-                **budget,
-            },
-            STEERED | {"preserve": NONE},
-        ),
-    }
-
-
-# Without the model's vocabulary of shipped facts, no unrelated prompts are found by themselves.
-STEERED: dict[str, Takes] = {
-    "site": NONE,
-    "neurons": NONE,
-    "layers": these("None"),
-    "turns": these("huge"),
-}
-TURNED: dict[str, Takes] = {
-    "site": NONE,
-    "target": NONE,
-    "volume": these("half", "array without axes"),
-    "ratio": NONE,
-}
-
-
-def turned() -> dict[str, Any]:
-    return {
-        "lm": lm(),
-        "probes": probes(),
-        "k": 2,
-        "volume": 1.0,
-        "ratio": None,
-        "polarity": "both",
-        "site": None,
-        "target": None,
-        "budget_bytes": 2**30,
     }
 
 
@@ -306,49 +243,4 @@ def records() -> dict[str, Call]:
         ),
         "ShiftedOutputs.values": Call(swept.values, {"output": "logit"}),
         "ShiftedOutputs.change": Call(swept.change, {"output": "logit"}),
-    }
-
-
-def controls() -> dict[str, Call]:
-    """Of `negjax.control`."""
-    base = {"lm": lm(), "probes": probes(), "budget_bytes": 2**30}
-    plan = {k: v for k, v in turned().items() if k in ("k", "volume", "ratio", "polarity")}
-    return {
-        "steer_probes": Call(
-            control.steer_probes,
-            {
-                **base,
-                "probability": 0.5,
-                "site": None,
-                "neurons": None,
-                "layers": None,
-                "turns": 0,
-                "unrelated": probes(),
-            },
-            STEERED,
-        ),
-        "turn": Call(
-            control.turn,
-            {**base, "neurons": NEURONS, "shifts": [1.0, 1.0], "site": None, "target": None},
-            {"site": NONE, "target": NONE},
-        ),
-        "strongest_shifts": Call(
-            control.strongest_shifts,
-            {"gradients": negjax.neurgrad(lm(), probes()), **plan},
-            TURNED,
-        ),
-        "target_probabilities": Call(control.target_probabilities, base),
-        "unrelated_facts": Call(control.unrelated_facts, {"lm": lm(), "probes": probes()}),
-        "next_token_kl": Call(
-            control.next_token_kl,
-            {"before": lm(), "after": lm(), "probes": probes(), "budget_bytes": 2**30},
-        ),
-        "perplexity": Call(
-            control.perplexity, {"lm": lm(), "texts": ["w3 w4"], "budget_bytes": 2**30}
-        ),
-        "success": Call(control.success, {"first": [0.5], "second": [0.5]}),
-        "overall": Call(
-            control.overall,
-            {"efficacy": 0.5, "paraphrase": 0.5, "neighbourhood": 0.5},
-        ),
     }

@@ -111,10 +111,9 @@ def normed(
     layer: int | None = None,
 ) -> np.ndarray:
     """x [..., D] through the norm of that name; of a block's, in that layer."""
-    scale, bias = (
-        value if value is None or layer is None else value[layer]
-        for value in (weights[f"{name}.scale"], weights.get(f"{name}.bias"))
-    )
+    scale, bias = weights[f"{name}.scale"], weights.get(f"{name}.bias")
+    if layer is not None:
+        scale, bias = scale[layer], bias if bias is None else bias[layer]
     if c.norm == "layer":
         x = x - x.mean(-1, keepdims=True)
     x = x / np.sqrt((x**2).mean(-1, keepdims=True) + c.norm_eps) * scale

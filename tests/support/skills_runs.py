@@ -1,13 +1,19 @@
 """What tests of the study of skills share: a user's model and benchmark, flags, accuracies."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from absl import flags
 from pyarrow import parquet
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from experiments.reporting import templates
+from experiments.reporting.report import Document
+from experiments.running import study
+from experiments.skill_studies.jobs import Results
 from negjax.process.quiet import transformers
 from negjax.storage import store
 from negjax.weights.saving import save_pretrained
@@ -54,6 +60,13 @@ def parse(inputs: Path, output: Path, *more: str) -> None:
             *more,
         ]
     )
+
+
+def shown(report: ModuleType, results: Results) -> tuple[Mapping[str, Any], Document]:
+    """What a study's module `report` makes of results: its part of the summary, and a page."""
+    made = report.findings(results, tiny("gated"))
+    template = study.template(report.__name__.split(".")[1])
+    return made.summary, templates.document(template, made.report(made.summary).contents)
 
 
 def rows_of(output: Path) -> list[dict[str, Any]]:

@@ -87,7 +87,8 @@ def _asked(
             found.probability,
             gold,
         )
-    return Measured(task, parts, skills_inputs.asked_of(task, sizes)), memory
+    about = skills_inputs.about_task(task, sizes)
+    return Measured(task=task, parts=parts, about=about), memory
 
 
 def encode_as_tokens(lm: LanguageModel, items: Sequence[Item], labels: Sequence[str]) -> Probes:

@@ -9,36 +9,20 @@ import pytest
 from absl import flags
 from pyarrow import parquet
 
-from experiments.control import figures as control_figures
-from experiments.estimators import figures as estimator_figures
-from experiments.neg_map import figures as map_figures
-from experiments.pretrain_bert import figures as training_figures
-from experiments.reporting import figures, set_figures
+from experiments.reporting import figures
 from experiments.reporting.figures import Picture
 from negjax.model.language_model import LanguageModel
 from negjax.storage import store
 from negjax.weights.saving import save_pretrained
+from tests.support.pages import PNG
 
-ROOT = Path(__file__).parents[2]
-FLAGFILES = ROOT / "experiments" / "flagfiles"
 PROMPTS = [f"w{i} w{i + 1} w{i + 2}" for i in range(2, 14)]
 ANSWERS = [f"w{i}" for i in range(5, 17)]
-
-DRAWING = (
-    figures,
-    map_figures,
-    estimator_figures,
-    set_figures,
-    control_figures,
-    training_figures,
-)
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def undraw(patch: pytest.MonkeyPatch) -> None:
     """Lets figures be built, but not rendered."""
-    for module in DRAWING:
-        patch.setattr(module, "rendered", lambda figure: Picture(b"<svg/>", PNG))
+    patch.setattr(figures, "rendered", lambda figure: Picture(b"<svg/>", PNG))
 
 
 def write_inputs(path: Path, facts: int = 12, **models: LanguageModel) -> Path:

@@ -7,7 +7,7 @@ import pytest
 from experiments.bench import program as bench
 from experiments.bench.cases import CASES
 from experiments.bench.processes import measure
-from tests.experiments.bench.test_bench import lay_out
+from tests.support.bench_cases import lay_out
 
 
 @pytest.mark.parametrize("name", ["sweep_32", "neurgrad_35_4", "features_440_4"])

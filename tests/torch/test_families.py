@@ -16,10 +16,11 @@ from negjax.weights import saving as export
 from negjax.weights.conversion import abstract_model, to_parameters
 from negjax.weights.families import family_of
 from negjax.weights.formats.safetensors_files import read_directory, read_json
+from tests.support.places import STORED
 from tests.support.reference import reference_logits
 from tests.support.tiny_models import tokenizer
 
-FOLDER = Path(__file__).parents[1] / "golden" / "families"
+FOLDER = STORED / "families"
 CASES = sorted(path.name for path in FOLDER.iterdir())
 LENGTHS = (20, 9, 14)
 MASK_ID = 3

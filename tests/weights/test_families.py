@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -15,7 +14,9 @@ from hypothesis import strategies as st
 from negjax.model.config import Llama3Scaling, ModelConfig, Rope
 from negjax.weights.conversion import parameter_shapes, to_parameters, to_tensors
 from negjax.weights.families import FAMILIES, family_of
+from negjax.weights.families.llama_variants import VARIANTS
 from negjax.weights.formats.safetensors_files import read_directory, read_json
+from tests.support.places import STORED
 from tests.support.published_configs import (
     BERT,
     GPT2,
@@ -27,7 +28,7 @@ from tests.support.published_configs import (
 from tests.support.tiny_models import LLAMA, as_source, assert_equal, leaves, random_parameters
 
 FLOAT32 = jnp.dtype("float32")
-GOLDEN = Path(__file__).parents[1] / "golden" / "families"
+GOLDEN = STORED / "families"
 CASES = sorted(path.name for path in GOLDEN.iterdir())
 
 
@@ -167,13 +168,14 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         sizes |= {"heads": kv_heads, "kv_heads": kv_heads, "head_width": head_width}
         sizes |= {"width": kv_heads * head_width, "context_length": draw(st.integers(1, 9))}
         return dataclasses.replace(read(raw), vocab_size=11, **sizes)
-    bias = draw(st.booleans())
+    variant = next(variant for variant in VARIANTS if variant.name == family)
+    setting = variant.attention_bias == "setting" and draw(st.booleans())
     biases: dict[str, Any] = {
-        "llama": {"qkv_bias": bias, "out_bias": bias, "ffn_bias": draw(st.booleans())},
-        "mistral": {},
-        "qwen2": {"qkv_bias": True},
-        "qwen3": {"qkv_bias": bias, "out_bias": bias, "qk_norm": True},
-    }[family]
+        "qkv_bias": setting or variant.attention_bias == "inputs",
+        "out_bias": setting,
+        "ffn_bias": variant.ffn_bias_setting and draw(st.booleans()),
+        "qk_norm": variant.qk_norm,
+    }
     sizes |= {"heads": kv_heads * sharing, "kv_heads": kv_heads, "width": draw(st.integers(1, 9))}
     sizes |= {"head_width": 2 * draw(st.integers(1, 3))}
     return dataclasses.replace(LLAMA, **sizes, **biases)

@@ -1,7 +1,5 @@
 """Logits of every family against PyTorch's, stored by `make_family_goldens.py`."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,9 +8,10 @@ import pytest
 from negjax.weights.conversion import abstract_model, to_parameters
 from negjax.weights.families import family_of
 from negjax.weights.formats.safetensors_files import read_directory, read_json
+from tests.support.places import STORED
 from tests.support.reference import reference_logits
 
-FOLDER = Path(__file__).parents[1] / "golden" / "families"
+FOLDER = STORED / "families"
 CASES = sorted(path.name for path in FOLDER.iterdir())
 # PyTorch and XLA round RoPE's float32 sines differently in the last place.
 ROPELESS = ("bert", "gpt2")

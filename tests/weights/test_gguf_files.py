@@ -12,6 +12,7 @@ import pytest
 from flax import nnx
 
 from negjax.model.config import ModelConfig, Rope
+from negjax.weights.families.llama_variants import VARIANTS
 from negjax.weights.formats import gguf_files
 from negjax.weights.loading import embedded_file
 from tests.support.tiny_models import (
@@ -164,9 +165,17 @@ def test_gguf_blocks_of_256_are_decoded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        dataclasses.replace(WIDE, tied=True),
-        dataclasses.replace(WIDE, family="qwen2", qkv_bias=True),
-        dataclasses.replace(WIDE, family="qwen3", qk_norm=True, tied=True),
+        *(
+            dataclasses.replace(
+                WIDE,
+                family=variant.name,
+                qkv_bias=variant.attention_bias == "inputs",
+                qk_norm=variant.qk_norm,
+                tied=True,
+            )
+            for variant in VARIANTS
+            if variant.gguf_architecture is not None
+        ),
         dataclasses.replace(
             WIDE,
             family="gpt2",

@@ -3,9 +3,6 @@
 import dataclasses
 import importlib.metadata
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +13,13 @@ import pytest
 from negjax.model.config import Rope
 from negjax.model.language_model import LanguageModel
 from negjax.weights import loading
+from negjax.weights.families import SHORT_NAMES
 from negjax.weights.formats import safetensors_files
-from negjax.weights.loading import SHORT_NAMES, fingerprint, load
+from negjax.weights.loading import fingerprint, load
 from negjax.weights.saving import save_pretrained
 from tests.support.hub_server import GATED, REPOSITORY, serving
+from tests.support.processes import run_python
 from tests.support.tiny_models import LLAMA, WORDS, assert_equal, language_model, leaves, truncate
-
-REPOSITORY_ROOT = Path(__file__).parents[2]
-
-
-def run_python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs code in a fresh interpreter."""
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY_ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"} | environment,
-        timeout=300,
-        check=True,
-    )
 
 
 def test_the_embedded_model(smollm2: LanguageModel) -> None:

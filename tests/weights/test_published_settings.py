@@ -10,10 +10,9 @@ import pytest
 from negjax.model.config import ModelConfig
 from negjax.process.quiet import transformers
 from negjax.weights.conversion import parameter_shapes
-from negjax.weights.families import FAMILIES, family_of
+from negjax.weights.families import FAMILIES, SHORT_NAMES, family_of
 from negjax.weights.families.harmless import HARMLESS
 from negjax.weights.families.settings import UnknownSettingsError, WrongAssumptionError
-from negjax.weights.loading import SHORT_NAMES
 from tests.support.fine_tuned_configs import FINE_TUNES, HARMFUL
 from tests.support.published_configs import (
     BERT,
@@ -50,6 +49,7 @@ def read(raw: Config, *assumed: str) -> ModelConfig:
 @pytest.mark.parametrize("name", SHORT_NAMES)
 def test_every_short_name_is_understood(name: str) -> None:
     raw, parameters = PUBLISHED[SHORT_NAMES[name]]
+    assert name in FAMILIES[raw["model_type"]].short_names
     shapes = parameter_shapes(read(raw), jnp.dtype("float32")).values()
     assert sum(int(np.prod(shape)) for shape in shapes) == parameters
 

@@ -44,7 +44,7 @@ from negjax.skills.features.feature_files import (
 from negjax.skills.features.feature_streams import WINDOW, FeatureStream, Kind, Span, scores_of
 from negjax.skills.probes.codes import code_dtype, encode_scores
 from negjax.skills.probes.rankings import MAGN, POLAR
-from negjax.storage import store
+from negjax.storage import run_settings, store
 
 FORMAT = 1
 """Version of what is kept; part of a folder's key."""
@@ -125,7 +125,7 @@ def extract(
         "gold": hashlib.sha256(answers.data).hexdigest(),
         "about": dict(about or {}),
     }
-    path = directory / store.settings_key(settings)[:KEY_DIGITS]
+    path = directory / run_settings.settings_key(settings)[:KEY_DIGITS]
     labels, neurons = probes.target_count, lm.config.layers * lm.config.neurons
     dtype = np.dtype(lm.compute_dtype).name
     specs = array_specs(cut, labels, neurons, kinds, activations, dtype)

@@ -21,7 +21,7 @@ from negjax.records import readable
 from negjax.skills.checks import check_codes, check_scores
 from negjax.skills.probes.codes import decode_scores
 from negjax.storage.given_files import check_file
-from negjax.storage.whole_files import write_whole
+from negjax.storage.whole_files import write_bytes
 
 FORMAT = 1
 """Version of the files."""
@@ -72,7 +72,7 @@ class FittedProbe(abc.ABC):
             raise IsADirectoryError(f"path {str(path)!r} is a directory, expected a file to write")
         if not file.parent.is_dir():
             raise FileNotFoundError(f"path {str(path)!r}: there is no directory {file.parent}")
-        write_whole(file, lambda out: out.write(data))
+        write_bytes(file, data)
         return file
 
     @classmethod

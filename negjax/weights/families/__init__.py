@@ -11,6 +11,11 @@ FAMILIES: dict[str, Family] = {
 }
 """By `model_type` of config.json, which is also `ModelConfig.family`."""
 
+SHORT_NAMES = {
+    name: hub_id for family in FAMILIES.values() for name, hub_id in family.short_names.items()
+}
+"""Hub ids of the models that people ask for most."""
+
 
 def family_of(model_type: object, origin: str) -> Family:
     """The family of a `model_type`.

@@ -141,4 +141,10 @@ FAMILY = Family(
             "pooler_type",
         }
     ),
+    short_names={
+        "bert-base-cased": "google-bert/bert-base-cased",
+        "bert-base-uncased": "google-bert/bert-base-uncased",
+        "bert-large-cased": "google-bert/bert-large-cased",
+        "bert-large-uncased": "google-bert/bert-large-uncased",
+    },
 )

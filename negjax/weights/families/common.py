@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from negjax.model.config import ModelConfig
-from negjax.weights.conversion import Table
+from negjax.weights.conversion import LazyTensor, Table
 from negjax.weights.families.settings import Settings
 
 HF_NAMES_BY_ACTIVATION = {
@@ -14,6 +14,18 @@ HF_NAMES_BY_ACTIVATION = {
     "gelu_tanh": "gelu_pytorch_tanh",
     "relu": "relu",
 }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GGUFForm:
+    """How a family's GGUF files differ from its files in Hugging Face layout."""
+
+    architecture: str
+    """`general.architecture`, by which the `gguf` package knows names of tensors."""
+    keys: Mapping[str, str]
+    """After the architecture and a dot: the key of config.json that means the same."""
+    undo: Callable[[LazyTensor, str, ModelConfig], LazyTensor]
+    """A tensor in Hugging Face layout, from the file's and its name in Hugging Face files."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,6 +45,10 @@ class Family:
     """Which tensor goes where."""
     harmless: Collection[str] = frozenset()
     """Keys of its config.json that change nothing, beside those of every family."""
+    short_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Hub ids of its models that people ask for most."""
+    gguf: GGUFForm | None = None
+    """What its GGUF files look like; None: there are none, or they call themselves another's."""
 
     def config_from_hf(
         self, raw: Mapping[str, Any], origin: str, assume_harmless: Sequence[str] = ()

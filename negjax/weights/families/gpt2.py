@@ -6,8 +6,8 @@ Source: Radford et al., Language Models are Unsupervised Multitask Learners, 201
 from typing import Any
 
 from negjax.model.config import ModelConfig
-from negjax.weights.conversion import Rule, Table
-from negjax.weights.families.common import HF_NAMES_BY_ACTIVATION, Family
+from negjax.weights.conversion import LazyTensor, Rule, Table
+from negjax.weights.families.common import HF_NAMES_BY_ACTIVATION, Family, GGUFForm
 from negjax.weights.families.settings import Settings
 
 OTHER_NAMES = {
@@ -17,6 +17,16 @@ OTHER_NAMES = {
     "num_hidden_layers": "n_layer",
 }
 """Other families' names of its settings, which transformers takes as well."""
+
+GGUF_KEYS = {
+    "block_count": "n_layer",
+    "context_length": "n_positions",
+    "embedding_length": "n_embd",
+    "feed_forward_length": "n_inner",
+    "attention.head_count": "n_head",
+    "attention.layer_norm_epsilon": "layer_norm_epsilon",
+    "vocab_size": "vocab_size",
+}
 
 
 def _read(settings: Settings) -> ModelConfig:
@@ -100,6 +110,13 @@ def _table(config: ModelConfig) -> Table:
     )
 
 
+def _in_out(tensor: LazyTensor, source: str, config: ModelConfig) -> LazyTensor:
+    """GGUF files hold linear weights as [out, in]."""
+    if len(tensor.shape) == 2 and ".h." in source:
+        return LazyTensor(tensor.shape[::-1], lambda: tensor.read().T)
+    return tensor
+
+
 FAMILY = Family(
     name="gpt2",
     architectures=("GPT2LMHeadModel", "GPT2Model"),
@@ -119,4 +136,11 @@ FAMILY = Family(
             "summary_use_proj",
         }
     ),
+    short_names={
+        "gpt2": "openai-community/gpt2",
+        "gpt2-medium": "openai-community/gpt2-medium",
+        "gpt2-large": "openai-community/gpt2-large",
+        "gpt2-xl": "openai-community/gpt2-xl",
+    },
+    gguf=GGUFForm(architecture="gpt2", keys=GGUF_KEYS, undo=_in_out),
 )

@@ -1,42 +1,58 @@
 """Llama and its relatives: pre-norm, gated feed-forward, RoPE, grouped-query attention.
 
-Sources: Llama (arXiv 2302.13971, 2307.09288, 2407.21783), SmolLM2 (arXiv 2502.02737; a Llama),
-Mistral (arXiv 2310.06825), Qwen2.5 (arXiv 2412.15115), Qwen3 (arXiv 2505.09388).
+What distinguishes one relative from another stands in `llama_variants`, with the sources.
 """
 
 import functools
 from typing import Any
 
+from einops import rearrange
+
 from negjax.model.config import ModelConfig, Rope
-from negjax.weights.conversion import Rule, Table
-from negjax.weights.families.common import HF_NAMES_BY_ACTIVATION, Family
+from negjax.weights.conversion import LazyTensor, Rule, Table
+from negjax.weights.families.common import HF_NAMES_BY_ACTIVATION, Family, GGUFForm
+from negjax.weights.families.llama_variants import VARIANTS, LlamaVariant, Window
 from negjax.weights.families.settings import Settings
 
 WINDOWED = "sliding_attention"
 """Type of a layer that attends no further than the sliding window."""
 
 
-def _read(settings: Settings, name: str) -> ModelConfig:
+GGUF_KEYS = {
+    "block_count": "num_hidden_layers",
+    "context_length": "max_position_embeddings",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads",
+    "attention.head_count_kv": "num_key_value_heads",
+    "attention.key_length": "head_dim",
+    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+    "rope.freq_base": "rope_theta",
+    "vocab_size": "vocab_size",
+}
+
+
+def _read(settings: Settings, variant: LlamaVariant) -> ModelConfig:
     width = settings.integer("hidden_size")
     heads = settings.integer("num_attention_heads")
     layers = settings.integer("num_hidden_layers")
-    qkv_bias, out_bias, ffn_bias = name == "qwen2", False, False
     settings.only("rope_interleaved", False)
     settings.only("use_mrope", False)
-    if name == "mistral":
-        settings.only("attention_bias", False)
-    elif name in ("llama", "qwen3"):
+    qkv_bias, out_bias, ffn_bias = variant.attention_bias == "inputs", False, False
+    if variant.attention_bias == "setting":
         qkv_bias = out_bias = settings.flag("attention_bias", False)
-    if name == "llama":
+    elif variant.attention_bias == "none":
+        settings.only("attention_bias", False)
+    if variant.ffn_bias_setting:
         ffn_bias = settings.flag("mlp_bias", False)
     else:
         settings.only("mlp_bias", False)
     kv_heads = settings.integer("num_key_value_heads", heads)
     if heads % kv_heads:
         raise settings.wrong("num_key_value_heads", f"a divisor of num_attention_heads, {heads}")
-    head_width = settings.integer("head_dim", 128 if name == "qwen3" else _divided(width, heads))
+    head_width = settings.integer("head_dim", variant.head_width or _divided(width, heads))
     return ModelConfig(
-        family=name,
+        family=variant.name,
         vocab_size=settings.integer("vocab_size"),
         layers=layers,
         width=width,
@@ -44,7 +60,7 @@ def _read(settings: Settings, name: str) -> ModelConfig:
         heads=heads,
         kv_heads=kv_heads,
         head_width=head_width,
-        context_length=_context_length(settings, name, layers),
+        context_length=_context_length(settings, variant.window, layers),
         activation=settings.activation("hidden_act", "silu"),
         gated=True,
         norm="rms",
@@ -55,7 +71,7 @@ def _read(settings: Settings, name: str) -> ModelConfig:
         qkv_bias=qkv_bias,
         out_bias=out_bias,
         ffn_bias=ffn_bias,
-        qk_norm=name == "qwen3",
+        qk_norm=variant.qk_norm,
         tied=settings.flag("tie_word_embeddings", False),
     )
 
@@ -65,7 +81,7 @@ def _divided(width: int, heads: int) -> int | None:
     return width // heads if width % heads == 0 else None
 
 
-def _context_length(settings: Settings, name: str, layers: int) -> int:
+def _context_length(settings: Settings, kind: Window, layers: int) -> int:
     """Positions, no more than an active sliding window: up to it, attention is the full one."""
     positions = settings.integer("max_position_embeddings")
     window = settings.raw("sliding_window", None)
@@ -75,10 +91,10 @@ def _context_length(settings: Settings, name: str, layers: int) -> int:
     kinds = settings.raw("layer_types", None)
     if kinds is not None:
         settings.each_of("layer_types", "full_attention", WINDOWED)
-    if name in ("qwen2", "qwen3"):
+    if kind == "flagged":
         active = settings.flag("use_sliding_window", False)
         active = active and (full_layers < layers if kinds is None else WINDOWED in kinds)
-    elif name == "mistral":
+    elif kind == "always":
         # One for all layers, whatever else a file says; 4,096 where it does not mention it.
         settings.flag("use_sliding_window", True)
         active = window is not None or "sliding_window" not in settings
@@ -88,7 +104,7 @@ def _context_length(settings: Settings, name: str, layers: int) -> int:
     return min(positions, settings.integer("sliding_window", 4096)) if active else positions
 
 
-def _write(config: ModelConfig) -> dict[str, Any]:
+def _write(config: ModelConfig, variant: LlamaVariant) -> dict[str, Any]:
     if config.rope is None or config.rope.factors is not None:
         raise ValueError(
             f"model config: rope is {config.rope!r}; config.json has no way to say this"
@@ -107,14 +123,14 @@ def _write(config: ModelConfig) -> dict[str, Any]:
         "tie_word_embeddings": config.tied,
         **_write_rope(config.rope),
     }
-    if config.family == "llama":
-        settings |= {"attention_bias": config.qkv_bias, "mlp_bias": config.ffn_bias}
-    elif config.family == "mistral":
+    if variant.window == "always":
         settings |= {"sliding_window": None}
-    elif config.family == "qwen2":
+    elif variant.window == "flagged":
         settings |= {"use_sliding_window": False}
-    else:
-        settings |= {"use_sliding_window": False, "attention_bias": config.qkv_bias}
+    if variant.attention_bias == "setting":
+        settings |= {"attention_bias": config.qkv_bias}
+    if variant.ffn_bias_setting:
+        settings |= {"mlp_bias": config.ffn_bias}
     return settings
 
 
@@ -193,20 +209,37 @@ def _table(config: ModelConfig) -> Table:
     )
 
 
-def _family(name: str, prefix: str) -> Family:
+def _halves_together(tensor: LazyTensor, source: str, config: ModelConfig) -> LazyTensor:
+    """Undoes what llama.cpp does for its RoPE of `llama`, which turns neighbours."""
+    heads = {"q_proj": config.heads, "k_proj": config.kv_heads}.get(source.split(".")[-2])
+    if heads is None:
+        return tensor
+    pattern = "(h i half) ... -> (h half i) ..."
+    return LazyTensor(tensor.shape, lambda: rearrange(tensor.read(), pattern, h=heads, half=2))
+
+
+def _unchanged(tensor: LazyTensor, source: str, config: ModelConfig) -> LazyTensor:
+    return tensor
+
+
+def _family(variant: LlamaVariant) -> Family:
+    gguf = None
+    if variant.gguf_architecture is not None:
+        gguf = GGUFForm(
+            architecture=variant.gguf_architecture,
+            keys=GGUF_KEYS,
+            undo=_halves_together if variant.gguf_interleaves else _unchanged,
+        )
     return Family(
-        name=name,
-        architectures=(f"{prefix}ForCausalLM", f"{prefix}Model"),
-        read=functools.partial(_read, name=name),
-        write=_write,
+        name=variant.name,
+        architectures=(f"{variant.classes}ForCausalLM", f"{variant.classes}Model"),
+        read=functools.partial(_read, variant=variant),
+        write=functools.partial(_write, variant=variant),
         table=_table,
-        harmless=frozenset({"is_llama_config"}),
+        harmless=variant.harmless,
+        short_names=variant.short_names,
+        gguf=gguf,
     )
 
 
-FAMILIES = (
-    _family("llama", "Llama"),
-    _family("mistral", "Mistral"),
-    _family("qwen2", "Qwen2"),
-    _family("qwen3", "Qwen3"),
-)
+FAMILIES = tuple(map(_family, VARIANTS))

@@ -11,47 +11,21 @@ from typing import Any
 
 import gguf
 import numpy as np
-from einops import rearrange
 
 from negjax.model.config import ModelConfig
 from negjax.records import readable
 from negjax.weights.conversion import LazyTensor
-from negjax.weights.families import family_of
+from negjax.weights.families import FAMILIES
 from negjax.weights.formats.gguf_header import StoredTensor, read_header
 
-ARCHITECTURES = {
-    "llama": gguf.MODEL_ARCH.LLAMA,
-    "qwen2": gguf.MODEL_ARCH.QWEN2,
-    "qwen3": gguf.MODEL_ARCH.QWEN3,
-    "gpt2": gguf.MODEL_ARCH.GPT2,
+FORMS = {
+    family.gguf.architecture: (family, family.gguf)
+    for family in FAMILIES.values()
+    if family.gguf is not None
 }
-"""Architectures of GGUF files that negjax reads; each has the name of its family. Mistral and
-SmolLM2 files call themselves `llama`."""
+"""Families of GGUF files that negjax reads, and their forms, by `general.architecture`."""
 
 ROPE_FACTORS = "rope_freqs.weight"
-
-# After `{arch}.`: the key of config.json that means the same, by family.
-LLAMA_KEYS = {
-    "block_count": "num_hidden_layers",
-    "context_length": "max_position_embeddings",
-    "embedding_length": "hidden_size",
-    "feed_forward_length": "intermediate_size",
-    "attention.head_count": "num_attention_heads",
-    "attention.head_count_kv": "num_key_value_heads",
-    "attention.key_length": "head_dim",
-    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
-    "rope.freq_base": "rope_theta",
-    "vocab_size": "vocab_size",
-}
-GPT2_KEYS = {
-    "block_count": "n_layer",
-    "context_length": "n_positions",
-    "embedding_length": "n_embd",
-    "feed_forward_length": "n_inner",
-    "attention.head_count": "n_head",
-    "attention.layer_norm_epsilon": "layer_norm_epsilon",
-    "vocab_size": "vocab_size",
-}
 
 
 @readable
@@ -102,13 +76,13 @@ def read_config(file: GGUFFile, assume_harmless: Sequence[str] = ()) -> ModelCon
         ValueError: the architecture or a setting is not one that negjax implements.
     """
     arch = file.metadata.get("general.architecture")
-    if arch not in ARCHITECTURES:
+    if arch not in FORMS:
         why = ": these files hold no masked-LM head" if arch == "bert" else ""
         raise ValueError(
             f"{file.path}: general.architecture is {arch!r}{why}; negjax reads GGUF files of "
-            f"{', '.join(ARCHITECTURES)}"
+            f"{', '.join(FORMS)}"
         )
-    config = family_of(arch, str(file.path)).config_from_hf(
+    config = FORMS[arch][0].config_from_hf(
         hugging_face_config(file, arch), str(file.path), assume_harmless
     )
     if config.rope is not None:
@@ -127,7 +101,7 @@ def read_config(file: GGUFFile, assume_harmless: Sequence[str] = ()) -> ModelCon
 
 def hugging_face_config(file: GGUFFile, arch: str) -> dict[str, Any]:
     """The config.json that a file's metadata means; unknown keys keep their names."""
-    keys = GPT2_KEYS if arch == "gpt2" else LLAMA_KEYS
+    keys = FORMS[arch][1].keys
     config: dict[str, Any] = {"tie_word_embeddings": "output.weight" not in file.tensors}
     own = {
         name.removeprefix(f"{arch}."): value
@@ -156,36 +130,22 @@ def read_tensors(file: GGUFFile, config: ModelConfig) -> dict[str, LazyTensor]:
 
     Tensors that the family's table does not name keep their GGUF names.
     """
-    names = gguf.get_tensor_name_map(ARCHITECTURES[config.family], config.layers)
+    family, form = FORMS[file.metadata["general.architecture"]]
+    architecture = next(a for a, name in gguf.MODEL_ARCH_NAMES.items() if name == form.architecture)
+    names = gguf.get_tensor_name_map(architecture, config.layers)
     left = {name for name in file.tensors if name != ROPE_FACTORS}
     tensors = {}
-    for rule in family_of(config.family, str(file.path)).table(config).rules:
+    for rule in family.table(config).rules:
         for source in rule.sources(config.layers):
             name = names.get_name(source, try_suffixes=(".weight", ".bias"))
             if name in left:
                 left.remove(name)
-                tensors[source] = _in_hugging_face_layout(file, name, source, config)
+                tensors[source] = form.undo(_lazy(file, name), source, config)
     return tensors | {name: _lazy(file, name) for name in sorted(left)}
 
 
 def _lazy(file: GGUFFile, name: str) -> LazyTensor:
     return LazyTensor(file.tensors[name].shape, lambda: file.read(name))
-
-
-def _in_hugging_face_layout(
-    file: GGUFFile, name: str, source: str, config: ModelConfig
-) -> LazyTensor:
-    tensor = _lazy(file, name)
-    if config.family == "gpt2" and len(tensor.shape) == 2 and ".h." in source:
-        # Hugging Face stores GPT-2's linear weights [in, out], the converter writes [out, in].
-        return LazyTensor(tensor.shape[::-1], lambda: tensor.read().T)
-    heads = {"q_proj": config.heads, "k_proj": config.kv_heads}.get(source.split(".")[-2])
-    if config.family == "llama" and heads is not None:
-        # The halves of a head, which RoPE turns against each other, are interleaved there: its
-        # RoPE for `llama` turns neighbours.
-        pattern = "(h i half) ... -> (h half i) ..."
-        return LazyTensor(tensor.shape, lambda: rearrange(tensor.read(), pattern, h=heads, half=2))
-    return tensor
 
 
 def _rope_scaling(scaling: Mapping[str, Any], arch: str, origin: str) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from experiments.estimators.doses import (
     small,
     stronger_sign,
 )
-from experiments.estimators.hidden import listed, statistics
-from experiments.estimators.tables import verdict
+from experiments.estimators.hidden import dose_statistics, listed
+from experiments.estimators.report import verdict
 from negjax.measurements.writes import write_norms
 from tests.support.block_shapes import SHAPES, error, precision, tiny, tiny_probes
 from tests.support.reference import float64_weights, full_forward
@@ -142,7 +142,7 @@ def test_hidden_controllers_by_hand():
 
 
 def test_statistics_of_hidden_controllers_by_hand():
-    found = statistics([dosed(), dataclasses.replace(dosed(), prompt=1)], 2.0, LIMITS)
+    found = dose_statistics([dosed(), dataclasses.replace(dosed(), prompt=1)], 2.0, LIMITS)
     assert (found.neurons, found.flipped, found.collapsed) == (16, 0.25, 0.125)
     assert (found.large_effect, found.large_divergence, found.large_both) == (4, 4, 4)
     assert (found.hidden_effect, found.hidden_divergence, found.hidden) == (4, 4, 4)
@@ -161,7 +161,7 @@ def test_statistics_of_hidden_controllers_by_hand():
     assert verdict(spread).endswith(
         "By layer: 2 (4), 5 (2), 0 (1), 3 (1), 6 (1); the rest in 2 more."
     )
-    none = statistics([dosed()], 1.0, LIMITS)
+    none = dose_statistics([dosed()], 1.0, LIMITS)
     assert verdict(none) == "Dose ±1: no hidden controllers."
     assert (none.hidden, none.layers, none.shown["neurgrad"].median) == (0, {}, None)
     assert deciles(dosed(), np.asarray([True, False, True, *[False] * 5])).tolist() == [

@@ -10,15 +10,16 @@ from pyarrow import parquet
 
 import negjax
 from experiments.estimators import program as estimators
+from experiments.running import study
 from negjax.estimators import METHODS
 from negjax.execution.conventions import sign
 from negjax.inputs.encoding import encode
 from negjax.measurements.linearity import paper_grid
 from negjax.measurements.writes import write_norms
 from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
 from tests.support import tiny_runs
 from tests.support.block_shapes import error, tiny
+from tests.support.pages import Page
 from tests.support.tiny_runs import arguments, columns, summary, write_inputs
 
 # All runs have groups of one shape, and what they are compared with is computed prompt by prompt:
@@ -48,7 +49,7 @@ def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("whole")
     with flagsaver.flagsaver():
         parse(folder, output, *WHOLE, "--top=3", "--small_quantile=0.5")
-        assert estimators.main() == 0
+        assert study.run(estimators.prepare) == 0
     return output
 
 
@@ -142,7 +143,7 @@ def test_the_report_and_the_printed_tables(folder, whole, capsys):
     # Everything is finished: the same command measures nothing and prints the tables again.
     before = summary(whole)["seconds"]["measure"]
     parse(folder, whole, *WHOLE, "--top=3", "--small_quantile=0.5")
-    assert estimators.main() == 0
+    assert study.run(estimators.prepare) == 0
     assert summary(whole)["seconds"]["measure"] == before
     printed = capsys.readouterr().out
     for said in (
@@ -160,7 +161,7 @@ def test_the_report_and_the_printed_tables(folder, whole, capsys):
 def test_thresholds_are_read_without_measuring_anew(folder, whole):
     before = summary(whole)
     parse(folder, whole, *WHOLE, "--top=5", "--large_quantile=0.5")
-    assert estimators.main() == 0
+    assert study.run(estimators.prepare) == 0
     after = summary(whole)
     assert after["seconds"]["measure"] == before["seconds"]["measure"]
     assert [d["large_divergence"] for d in after["dosed"]["doses"]] == [60, 60]
@@ -172,7 +173,7 @@ def test_a_run_under_the_other_convention_gives_the_same_tables(folder, tmp_path
     for convention in ("signed", "additive"):
         output = tmp_path / convention
         parse(folder, output, *SHORT, f"--convention={convention}")
-        assert estimators.main() == 0
+        assert study.run(estimators.prepare) == 0
     first, second = summary(tmp_path / "signed"), summary(tmp_path / "additive")
     for convention in ("signed", "additive"):
         for one, other in zip(
@@ -193,7 +194,7 @@ def test_a_run_under_the_other_convention_gives_the_same_tables(folder, tmp_path
 def test_a_masked_model(folder, tmp_path):
     more = ("--prompt_column=masked", "--dosed_every=2")
     parse(folder, tmp_path, *SHORT, *more, f"--model={folder / 'bert'}")
-    assert estimators.main() == 0
+    assert study.run(estimators.prepare) == 0
     about, found = summary(tmp_path), columns(tmp_path, store.DOSES)
     assert (about["site"], about["model"]["family"]) == ("act", "bert")
     assert sorted(set(found["layer"])) == [1]
@@ -204,7 +205,7 @@ def test_a_masked_model(folder, tmp_path):
 @pytest.mark.usefixtures("undrawn")
 def test_an_interrupted_run_goes_on(folder, tmp_path, monkeypatch):
     parse(folder, tmp_path / "whole", *SHORT)
-    assert estimators.main() == 0
+    assert study.run(estimators.prepare) == 0
     asked: list[str] = []
     estimate = negjax.estimate
 
@@ -216,14 +217,14 @@ def test_an_interrupted_run_goes_on(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(negjax, "estimate", interrupted)
     parse(folder, tmp_path / "broken", *SHORT)
-    assert estimators.main() == 130
+    assert study.run(estimators.prepare) == 130
     partial = summary(tmp_path / "broken")
     assert (partial["complete"], partial["prompts_measured"]) == (False, 1)
     assert partial["dosed"]["doses"] == []
     page = (tmp_path / "broken" / store.REPORT).read_text(encoding="utf-8")
     assert "was interrupted" in page and "No layer was dosed" in page
     assert not (tmp_path / "broken" / store.DOSES).exists()
-    assert estimators.main() == 0
+    assert study.run(estimators.prepare) == 0
     # The first group's methods are called twice, to be timed; what was cut off is called again.
     assert asked == ["cg", "cg", "neurgrad", "neurgrad", "cg", "neurgrad", "neurgrad"]
     for name in (store.NEURONS, store.DOSES):
@@ -239,7 +240,7 @@ def test_nothing_finished_is_nothing_reported(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(negjax, "curvature", interrupted)
     parse(folder, tmp_path, *SHORT)
-    assert estimators.main() == 130
+    assert study.run(estimators.prepare) == 130
     assert not (tmp_path / store.SUMMARY).exists()
 
 
@@ -252,11 +253,11 @@ def test_nothing_finished_is_nothing_reported(folder, tmp_path, monkeypatch):
         ),
         (["--methods=cg,ig"], r"--methods=cg,ig: neurgrad must be among them"),
         (["--methods=neurgrad,neurgrad"], r"--methods=neurgrad,neurgrad: .*, each once"),
-        (["--doses=1,-1"], r"--doses=1,-1: expected positive numbers"),
+        (["--doses=1,-1"], r"--doses=1,-1: expected numbers above 0"),
         (["--doses=1,two"], r"--doses=1,two: could not convert"),
         (["--doses=1,1"], r"--doses=1,1: a number is named twice"),
         (["--doses=inf"], r"--doses=inf: expected 1 or more different numbers, none 0"),
-        (["--tolerance=0"], r"--tolerance=0.0: expected a positive share"),
+        (["--tolerance=0"], r"--tolerance=0.0: expected a number above 0"),
         (["--prompts=2", "--dosed_prompts=3"], r"--dosed_prompts=3: the run has 2 prompts; pass 1"),
         (["--neurons=some"], r"--neurons=some: expected a number, or all"),
     ],
@@ -264,7 +265,7 @@ def test_nothing_finished_is_nothing_reported(folder, tmp_path, monkeypatch):
 def test_bad_input_is_refused_before_anything_is_written(folder, tmp_path, more, message):
     parse(folder, tmp_path / "run", *more)
     with pytest.raises(ValueError, match=message):
-        estimators.main()
+        study.run(estimators.prepare)
     assert not (tmp_path / "run").exists()
 
 
@@ -272,4 +273,4 @@ def test_lpi_of_several_tokens_is_refused_by_flag(folder, tmp_path):
     (tmp_path / "joint.csv").write_text("prompt,answer\nw3 w4,w5 w6\nw4 w5,w7 w2")
     parse(folder, tmp_path / "run", "--target_mode=all", f"--probes={tmp_path / 'joint.csv'}")
     with pytest.raises(ValueError, match=r"--target_mode=first, or --methods=cg,neurgrad,ig,relp"):
-        estimators.main()
+        study.run(estimators.prepare)

@@ -8,6 +8,8 @@ import pytest
 
 import negjax
 from experiments.estimators import figures as estimator_figures
+from experiments.estimators.against_neg import agreement, form_values, mirrored
+from experiments.estimators.hidden import DoseStatistics, Shown
 from experiments.estimators.ranges import (
     check_ranges,
     distances,
@@ -15,9 +17,8 @@ from experiments.estimators.ranges import (
     ratio_shares,
     slope_ratio,
 )
-from experiments.estimators.results import FORMS, form_values, judged, mirrored
+from experiments.inputs.estimates import FORMS
 from negjax.measurements.linearity import fit_changes, paper_grid
-from tests.experiments.reporting.test_report import PNG
 from tests.support.block_shapes import (
     SHAPES,
     error,
@@ -26,6 +27,7 @@ from tests.support.block_shapes import (
     tiny,
     tiny_probes,
 )
+from tests.support.pages import PNG
 
 FORM = {form.name: form for form in FORMS}
 
@@ -61,7 +63,7 @@ def test_mirrored_slopes_are_those_that_the_other_convention_measures(shape):
         assert error(found, negjax.linear_fit(additive, grid).slope) < 1e-6
 
 
-# ---- Estimates and how well they tell.
+# ---- Estimates and how well they predict.
 
 
 def test_forms_follow_the_convention_and_the_ablation_is_turned_round():
@@ -87,7 +89,7 @@ def test_what_the_comparison_says():
     estimate = np.asarray([2.0, 1, 3, 4, 1, 1, np.nan, 4])
     prompt = np.asarray([0, 0, 0, 0, 1, 1, 1, 1])
     above = np.asarray([True, True, True, False, True, False, True, True])
-    found = judged(estimate, slope, prompt, above, 2, slope_units=True)
+    found = agreement(estimate, slope, prompt, above, 2, slope_units=True)
     assert found.neurons == 7
     assert found.mae == pytest.approx((1 + 1 + 0 + 0 + 9 + 21 + 36) / 7)
     assert found.mean_size == pytest.approx((1 + 2 + 3 + 4 + 10 + 20 + 40) / 7)
@@ -103,14 +105,14 @@ def test_what_the_comparison_says():
     assert found.pearson_of_a_prompt == pytest.approx(np.mean(own))
     ranked = np.asarray([[4.0, 2, 5, 6.5, 2, 2, 6.5], [2, 3, 4, 5, 6, 1, 7]])
     assert found.spearman == pytest.approx(np.corrcoef(ranked)[0, 1])
-    other = judged(estimate, slope, prompt, above, 4, slope_units=False)
+    other = agreement(estimate, slope, prompt, above, 4, slope_units=False)
     assert (other.mae, other.top_overlap) == (None, None)
     assert other.pearson == found.pearson
 
 
 def test_an_estimate_that_says_nothing_has_no_numbers():
     nothing = np.full(3, np.nan)
-    found = judged(nothing, np.ones(3), np.zeros(3), np.ones(3, bool), 1, slope_units=True)
+    found = agreement(nothing, np.ones(3), np.zeros(3), np.ones(3, bool), 1, slope_units=True)
     assert found.neurons == 0
     assert all(value is None for value in dataclasses.astuple(found)[1:])
 
@@ -139,7 +141,7 @@ def test_the_measured_range_of_curves_by_hand():
     assert allowed.tolist() == [3, 2, 4, 3, 4, 4]
 
 
-def test_parabolas_bend_where_the_derivatives_foretell():
+def test_parabolas_bend_where_the_derivatives_predict():
     radius, tolerance = 10.0, 0.05
     first = np.asarray([1.0, -1.0, 1.0, 1.0, 1e-3, 1.0])
     second = np.asarray([0.1, 0.05, -0.02, 0.001, 1e-3, 200.0])
@@ -158,8 +160,8 @@ def test_parabolas_bend_where_the_derivatives_foretell():
     assert (ratio > 1 / step).all() and (ratio < 1.03 * step).all()
 
 
-def test_a_cubic_part_bends_sooner_or_later_than_foretold():
-    # Off by x/20 + x²/60 of the tangent on one side: 0.05 at 0.79; 0.1 at 1.37; foretold 1.
+def test_a_cubic_part_bends_sooner_or_later_than_predicted():
+    # Off by x/20 + x²/60 of the tangent on one side: 0.05 at 0.79; 0.1 at 1.37; predicted 1.
     one = np.ones(2)
     check = _checked(10.0, 0.05, one, 0.1 * one, np.asarray([0.1, -6.0]), bound=1e-9)
     np.testing.assert_allclose(check.predicted, 1)
@@ -207,17 +209,22 @@ def test_even_derivatives_leave_neg_and_odd_ones_do_not():
 
 def test_figures_of_nothing_are_drawn():
     none, shares = np.empty(0), {"turned": None, "flattened": None, "straight": 1, "steepened": 0}
+    panel = estimator_figures.Panel(label="IG", values=none, heading="r", slope_units=False)
+    line = estimator_figures.Line(
+        label="IG", color=9, dotted=True, pearson=[None] * 2, spearman=[0.1] * 2
+    )
+    nothing: dict[str, Any] = dict.fromkeys(
+        (field.name for field in dataclasses.fields(DoseStatistics)), None
+    )
+    shown = Shown(median=None, top_tenth=None, top_hundredth=None)
+    dose = DoseStatistics(
+        **nothing | {"dose": 1.0, "flipped": 0.5, "layers": {}, "shown": {"ig": shown}}
+    )
     pictures = [
-        estimator_figures.estimates_figure(
-            none, [estimator_figures.Panel("IG", none, "r", False)] * 5
-        ),
-        estimator_figures.agreement_figure(
-            [1.0, 2.0], {"signed": [estimator_figures.Line("IG", 9, True, [None] * 2, [0.1] * 2)]}
-        ),
+        estimator_figures.estimates_figure(none, [panel] * 5),
+        estimator_figures.agreement_figure([1.0, 2.0], {"signed": [line]}),
         estimator_figures.ranges_figure(none, none, none.astype(bool), 2.0, {1.0: shares}),
         estimator_figures.tangents_figure([]),
-        estimator_figures.doses_figure(
-            [estimator_figures.Dosed(1.0, None, 0.5, np.zeros(10), {}, {"IG": None})], 3
-        ),
+        estimator_figures.doses_figure([dose], [np.zeros(10)], 3, {"ig": "IG"}),
     ]
     assert all(picture.png.startswith(PNG) for picture in pictures)

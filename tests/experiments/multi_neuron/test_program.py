@@ -10,12 +10,14 @@ from pyarrow import parquet
 import negjax
 from experiments.multi_neuron import program as multi_neuron
 from experiments.multi_neuron.sets import CHOICES
-from experiments.reporting import study
+from experiments.reporting import statistics
+from experiments.running import study
 from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
 from tests.support import tiny_runs
 from tests.support.block_shapes import tiny
-from tests.support.tiny_runs import FLAGFILES, arguments, columns, summary, write_inputs
+from tests.support.pages import Page
+from tests.support.places import FLAGFILES
+from tests.support.tiny_runs import arguments, columns, summary, write_inputs
 
 pytestmark = pytest.mark.usefixtures("restored_flags")
 
@@ -36,7 +38,7 @@ def test_the_study_agrees_with_the_library(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parse(folder, tmp_path)
-    assert multi_neuron.main() == 0
+    assert study.run(multi_neuron.prepare) == 0
     sets, neurons, about = columns(tmp_path, store.SETS), columns(tmp_path), summary(tmp_path)
     chosen = parquet.read_table(tmp_path / store.PROMPTS).to_pydict()
     lm = negjax.load(folder / "gated")
@@ -85,7 +87,7 @@ def test_the_study_agrees_with_the_library(
         if a["magnitude"] is None
     }
     some = (sets["choice"] == "top") & (sets["size"] == 8)
-    r = study.correlation(sets["predicted_neg"][some], sets["change_clamped"][some])
+    r = statistics.correlation(sets["predicted_neg"][some], sets["change_clamped"][some])
     assert told["top", "clamped", 8]["predictions"]["neg"]["pearson"] == pytest.approx(r)
     assert told["top", "clamped", 8]["sets"] == some.sum()
     page = Page((tmp_path / store.REPORT).read_text(encoding="utf-8"))
@@ -96,6 +98,11 @@ def test_the_study_agrees_with_the_library(
         "effects",
         "sums",
     }
+    tables = {p.name for p in (tmp_path / store.TABLES).iterdir()}
+    assert tables == {
+        *("paper.csv", "by_signs.csv"),
+        *(f"additivity_{choice}.csv" for choice in CHOICES),
+    }
     printed = capsys.readouterr().out
     assert "layer: drawn from one layer" in printed
     assert printed.endswith(f"report: {tmp_path / store.REPORT}\n")
@@ -105,7 +112,7 @@ def test_the_study_agrees_with_the_library(
 def test_small_shifts_add_up_and_one_layer_has_no_upstairs(folder: Path, tmp_path: Path) -> None:
     small = ("--magnitudes=0.025,0.05", "--neg_shifts=-0.05,-0.025,0.025,0.05")
     parse(folder, tmp_path, *small)
-    assert multi_neuron.main() == 0
+    assert study.run(multi_neuron.prepare) == 0
     for found in summary(tmp_path)["additivity"]:
         if found["variant"] == "added":
             for told in found["predictions"].values():
@@ -130,7 +137,7 @@ def test_a_masked_model_additively(folder: Path, tmp_path: Path) -> None:
         "--signs=random",
         "--draws=1",
     )
-    assert multi_neuron.main() == 0
+    assert study.run(multi_neuron.prepare) == 0
     sets, neurons, about = columns(tmp_path, store.SETS), columns(tmp_path), summary(tmp_path)
     assert (about["site"], about["convention"]) == ("act", "additive")
     assert set(sets["choice"]) == {"top", "layer"} and set(sets["signs"]) == {"random"}
@@ -148,7 +155,7 @@ def test_finished_groups_are_not_measured_again(
 ) -> None:
     more = ("--choices=random,top", "--largest=4", "--signs=same", "--draws=1")
     parse(folder, tmp_path / "whole", *more)
-    assert multi_neuron.main() == 0
+    assert study.run(multi_neuron.prepare) == 0
     calls: list[int] = []
     measure = negjax.joint
 
@@ -160,12 +167,12 @@ def test_finished_groups_are_not_measured_again(
 
     parse(folder, tmp_path / "broken", *more)
     monkeypatch.setattr(negjax, "joint", interrupted_joint)
-    assert multi_neuron.main() == 130
+    assert study.run(multi_neuron.prepare) == 130
     partial = summary(tmp_path / "broken")
     assert (partial["complete"], partial["prompts_measured"]) == (False, 1)
     assert {a["choice"] for a in partial["additivity"]} == {"random"}
     assert "was interrupted" in (tmp_path / "broken" / store.REPORT).read_text(encoding="utf-8")
-    assert multi_neuron.main() == 0
+    assert study.run(multi_neuron.prepare) == 0
     # Each of the four groups calls it twice, the broken one began anew.
     assert len(calls) == 4 + 2 * 3
     for name in (store.SETS, store.NEURONS):
@@ -175,7 +182,7 @@ def test_finished_groups_are_not_measured_again(
             np.testing.assert_array_equal(broken[column], values, err_msg=column)
     parse(folder, tmp_path / "broken", *more, "--largest=8")
     with pytest.raises(ValueError, match=r"other settings \(largest was 4, now 8\); pass another"):
-        multi_neuron.main()
+        study.run(multi_neuron.prepare)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +193,7 @@ def test_finished_groups_are_not_measured_again(
         ("--choices=top,top", r"--choices=top,top: expected some of .*, each once"),
         ("--choices=", r"--choices=: expected some of"),
         ("--signs=plus", r"--signs=plus: expected some of same, random, each once"),
-        ("--magnitudes=1,-2", r"--magnitudes=1,-2: expected positive numbers; each is used in bo"),
+        ("--magnitudes=1,-2", r"--magnitudes=1,-2: expected numbers above 0"),
         ("--magnitudes=", r"--magnitudes=: expected 1 or more different numbers, none 0"),
         ("--magnitudes=1,x", r"--magnitudes=1,x: could not convert"),
         ("--neg_shifts=1", r"--neg_shifts=1: expected 2 or more different numbers, none 0"),
@@ -200,7 +207,7 @@ def test_bad_input_is_refused_before_anything_is_written(
 ) -> None:
     parse(folder, tmp_path / "run", more)
     with pytest.raises(ValueError, match=message):
-        multi_neuron.main()
+        study.run(multi_neuron.prepare)
     assert not (tmp_path / "run").exists()
 
 
@@ -209,4 +216,4 @@ def test_bad_input_is_refused_before_anything_is_written(
 )
 def test_flag_files_go_as_far_as_the_paper(name: str) -> None:
     tiny_runs.parse(f"--flagfile={FLAGFILES / name}.flags")
-    assert multi_neuron._plan().largest == 4096
+    assert multi_neuron.FLAGS.read().largest == 4096

@@ -5,7 +5,7 @@ import pytest
 
 from experiments.multi_neuron.results import prediction
 from experiments.multi_neuron.sets import CHOICES, design, pool, shifts_of, sizes_up_to
-from experiments.reporting import study
+from experiments.reporting import statistics
 
 
 def test_sizes():
@@ -77,11 +77,11 @@ def test_draws_are_other_neurons_as_far_as_there_are():
 
 def test_explained_share():
     measured = np.asarray([1.0, 2.0, 3.0, 6.0])
-    assert study.explained(measured, measured) == 1
-    assert study.explained(np.full(4, 3.0), measured) == 0
-    assert study.explained(2 * measured, measured) == pytest.approx(1 - 50 / 14)
-    assert study.explained(measured, np.full(4, 2.0)) is None
-    assert study.explained(np.zeros(0), np.zeros(0)) is None
+    assert statistics.explained(measured, measured) == 1
+    assert statistics.explained(np.full(4, 3.0), measured) == 0
+    assert statistics.explained(2 * measured, measured) == pytest.approx(1 - 50 / 14)
+    assert statistics.explained(measured, np.full(4, 2.0)) is None
+    assert statistics.explained(np.zeros(0), np.zeros(0)) is None
 
 
 def test_predictions():

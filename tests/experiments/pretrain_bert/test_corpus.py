@@ -16,9 +16,8 @@ from negjax.mceval8k.catalogue import HUB_ID
 from negjax.mceval8k.files import ROOT_VARIABLE
 from negjax.process.quiet import transformers
 from tests.support.made_up_facts import NAMES, PLACES, facts
+from tests.support.places import ROOT
 from tests.support.shared_data import MCEVAL8K
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +108,7 @@ def test_files_of_ones_own(tmp_path: Path) -> None:
             corpus.read_text(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"none.txt': no such file"):
         corpus.read_text(tmp_path / "none.txt")
-    with pytest.raises(FileNotFoundError, match=r"expected MCEval8K's folder, as root or"):
+    with pytest.raises(FileNotFoundError, match=r"expected MCEval8K's folder, as --corpus_dir or"):
         corpus.read_mceval8k(tmp_path)
 
 

@@ -1,11 +1,8 @@
-"""`pretrain_bert` from flags to model: what it tells, and resumption to the bit."""
+"""`pretrain_bert` from flags to model: what it shows, and resumption to the bit."""
 
 import csv
 import json
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +13,24 @@ from pyarrow import parquet
 
 import negjax
 from experiments.pretrain_bert import card as pretrain_card
-from experiments.pretrain_bert import page as pretrain_page
 from experiments.pretrain_bert import program as pretrain_bert
+from experiments.pretrain_bert import report as pretrain_report
 from experiments.pretrain_bert import training
 from experiments.pretrain_bert.corpus import Statement
 from experiments.pretrain_bert.job import read_job
 from experiments.pretrain_bert.recall import recall_of
 from experiments.pretrain_bert.saved_states import SavedStates
+from experiments.reporting import templates
 from experiments.reporting.escaping import for_terminal
 from experiments.reporting.figures import Picture
-from experiments.reporting.report import Drawing, Failure, html_page
+from experiments.reporting.report import Failure, html_page
+from experiments.running import study
 from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
 from tests.support.hostile_text import ALL_OF_THEM, HOSTILE, unseen
 from tests.support.made_up_facts import NAMES, facts
-from tests.support.tiny_runs import ROOT, parse
+from tests.support.pages import Page
+from tests.support.processes import command, started
+from tests.support.tiny_runs import parse
 
 pytestmark = pytest.mark.usefixtures("restored_flags")
 
@@ -86,7 +86,7 @@ def whole(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("whole")
     with flagsaver.flagsaver():
         parse(*arguments(text, output))
-        assert pretrain_bert.main() == 0
+        assert study.run(pretrain_bert.prepare) == 0
     return output
 
 
@@ -103,7 +103,7 @@ def assert_same_run(text: Path, output: Path, whole: Path) -> None:
     assert (output / weights).read_bytes() == (whole / weights).read_bytes()
 
 
-def test_a_run_learns_and_tells_what(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_learns_and_shows_what(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
     measured = losses(whole)
     assert measured["loss"][:3].mean() > 5.0
     assert measured["loss"][-3:].mean() < 4.0
@@ -124,7 +124,7 @@ def test_a_run_learns_and_tells_what(whole: Path, capsys: pytest.CaptureFixture[
             [float(row["probability"]) for row in rows], found.probability, atol=6e-5
         )
     assert sum(about["corpus"]["by_source"].values()) == 36
-    card = (whole / store.MODEL / pretrain_page.README).read_text()
+    card = (whole / store.MODEL / pretrain_report.README).read_text()
     assert f"| trained on | {about['recall']['trained']['facts']} |" in card
     assert "its licence is unknown" in card
     page = Page((whole / store.REPORT).read_text())
@@ -138,27 +138,16 @@ def trained_statements(output: Path) -> list[Statement]:
         return read_job().statements
 
 
-def test_a_killed_run_goes_on_to_the_same_losses(text: Path, whole: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.pretrain_bert", *arguments(text, tmp_path)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 400
-    while time.monotonic() < deadline and process.poll() is None:
-        progress = tmp_path / store.PROGRESS
-        if progress.exists() and len(json.loads(progress.read_text())["seconds"]) >= 2:
-            break
-        time.sleep(0.005)
+def test_a_killed_run_continues_to_the_same_losses(text: Path, whole: Path, tmp_path: Path) -> None:
+    run = command("pretrain_bert", *arguments(text, tmp_path))
+    process = started(run, tmp_path, groups=2)
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     finished = json.loads((tmp_path / store.PROGRESS).read_text())["seconds"]
     assert 2 <= len(finished) < 6
     parse(*arguments(text, tmp_path))
-    assert pretrain_bert.main() == 0
+    assert study.run(pretrain_bert.prepare) == 0
     kept = json.loads((tmp_path / store.SUMMARY).read_text())["seconds"]["measure"]
     assert {name: kept[name] for name in finished} == finished
     assert_same_run(text, tmp_path, whole)
@@ -180,14 +169,14 @@ def test_a_state_that_the_folder_does_not_count_is_made_again(
     parse(*arguments(text, tmp_path))
     with monkeypatch.context() as patch:
         patch.setattr(store.RunFolder, "save", stopped)
-        assert pretrain_bert.main() == 130
+        assert study.run(pretrain_bert.prepare) == 130
     assert {path.name for path in (tmp_path / store.STATES).iterdir()} == {"8", "12"}
     assert len(losses(tmp_path)["loss"]) == 8
     partial = json.loads((tmp_path / store.SUMMARY).read_text())
     assert (partial["complete"], partial["recall"]) == (False, {})
     assert "was interrupted" in (tmp_path / store.REPORT).read_text()
     assert not (tmp_path / store.MODEL).exists()
-    assert pretrain_bert.main() == 0
+    assert study.run(pretrain_bert.prepare) == 0
     assert_same_run(text, tmp_path, whole)
 
 
@@ -205,7 +194,7 @@ def test_text_without_facts_is_learned_too(tmp_path: Path) -> None:
     plain = tmp_path / "plain.txt"
     plain.write_text("\n".join(f"{name} lived far away, in the hills." for name in NAMES))
     parse(*arguments(plain, tmp_path / "run", "--held_out=0", "--train_steps=4"))
-    assert pretrain_bert.main() == 0
+    assert study.run(pretrain_bert.prepare) == 0
     about = json.loads((tmp_path / "run" / store.SUMMARY).read_text())
     assert about["recall"] == {}
     assert about["corpus"]["single_token_answers"] is None
@@ -233,14 +222,14 @@ def test_bad_input_is_refused_before_anything_is_written(
 ) -> None:
     parse(*arguments(text, tmp_path / "run", *more))
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        pretrain_bert.main()
+        study.run(pretrain_bert.prepare)
     assert not (tmp_path / "run").exists()
 
 
 def test_divergence_is_named(text: Path, tmp_path: Path) -> None:
     parse(*arguments(text, tmp_path, "--learning_rate=1e30", "--warmup_steps=0"))
     with pytest.raises(ValueError, match=r"the loss of step \d+ is .*: the training diverged; low"):
-        pretrain_bert.main()
+        study.run(pretrain_bert.prepare)
 
 
 def test_the_card_names_texts_and_commands_of_any_kind(whole: Path) -> None:
@@ -252,9 +241,10 @@ def test_the_card_names_texts_and_commands_of_any_kind(whole: Path) -> None:
     assert text.count("\n## ") == 4
     # As a code span, of which only a longer run of backticks than in it is the end.
     assert f"- command: ````{for_terminal(ALL_OF_THEM)}````" in text
-    drawings = {name: Drawing(name, lambda: Picture(b"", b"")) for name in ("training", "recall")}
-    document = pretrain_page.document(about, drawings)
-    failed = dict.fromkeys(drawings, Failure(ALL_OF_THEM))
+    draws = {name: lambda: Picture(b"", b"") for name in ("training", "recall")}
+    report = pretrain_report.make_report(about, draws, 24, [])
+    document = templates.document(study.template("pretrain_bert"), report.contents)
+    failed = dict.fromkeys(draws, Failure(ALL_OF_THEM))
     content = html_page(document, failed)
     assert not unseen(content) - {"\n", "\t"} and "<script" not in content
     Page(content)

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from experiments.bench import table as bench_table
-from experiments.compare import program as compare
-from experiments.mceval8k_leaks import page as mceval8k_leaks_page
-from experiments.mceval8k_leaks.page import Leaks, Overlap
-from experiments.reporting import escaping, page_parts
-from experiments.running import provenance
+from experiments.compare import report as compare
+from experiments.mceval8k_leaks import report as mceval8k_leaks
+from experiments.mceval8k_leaks.results import Leaks, Overlap
+from experiments.reporting import escaping, templates
+from experiments.reporting.markdown import markdown_page
+from experiments.reporting.tables import Table, columns, terminal_lines
+from experiments.running import provenance, study
 from tests.support.hostile_text import ALL_OF_THEM, HOSTILE, SHORT, unseen
 
 
@@ -32,21 +34,25 @@ def test_overlaps_of_tasks_with_any_names() -> None:
     sizes = {"train": 3, "valid": 2, "test": 1}
     leaks = [
         Leaks(
-            name,
-            name,
-            {"original": sizes, "disjoint": sizes},
-            tuple(
-                Overlap(split, "test", "train", level, 1, 1)
+            name=name,
+            genre=name,
+            sizes={"original": sizes, "disjoint": sizes},
+            overlaps=tuple(
+                Overlap(split=split, part="test", other="train", level=level, items=1, shared=1)
                 for split in ("original", "disjoint")
                 for level in ("item", "text", "normalised")
             ),
-            (name, ALL_OF_THEM),
-            name,
+            notes=(name, ALL_OF_THEM),
+            key=name,
         )
         for name in HOSTILE
     ]
-    check(mceval8k_leaks_page.markdown(leaks), 8, len(HOSTILE) + 2)
-    lines = page_parts.aligned([["task"]], [[name] for name in HOSTILE])
+    found = mceval8k_leaks.findings(leaks, 1.0)
+    report = found.report(found.summary)
+    document = templates.document(study.template("mceval8k_leaks"), report.contents)
+    check(markdown_page(document, {}), 8, len(HOSTILE) + 2)
+    assert not unseen("\n".join(study.printed(report))) - {"\n"}
+    lines = terminal_lines(Table(columns=columns("task"), rows=[[name] for name in HOSTILE]))
     assert len(lines) == len(HOSTILE) + 1
     assert not unseen("".join(lines)) and max(map(len, lines)) <= escaping.MOST
 
@@ -55,9 +61,9 @@ def run(name: str) -> compare.Run:
     sums = {"pearson": 0.5, "explained": float("nan")}
     added: dict[str, Any] = {"choice": name, "size": 4, "magnitude": None, "variant": "added"}
     return compare.Run(
-        Path(name.replace("/", "") or "empty"),
-        "multi_neuron",
-        {
+        folder=Path(name.replace("/", "") or "empty"),
+        kind="multi_neuron",
+        summary={
             "model": {"name": name},
             "site": name,
             "command": name,

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 from experiments.control import figures as control_figures
 from experiments.estimators import figures as estimator_figures
+from experiments.estimators.doses import attributions
+from experiments.estimators.hidden import dose_statistics
+from experiments.linearity import figures as linearity_figures
 from experiments.neg_map import figures as map_figures
 from experiments.pretrain_bert import figures as training_figures
-from experiments.reporting import figures, report, set_figures, skill_figures, study
+from experiments.reporting import report, set_figures, skill_figures, statistics
 from experiments.reporting.escaping import (
     code_span,
     for_figure,
@@ -28,6 +31,8 @@ from experiments.reporting.escaping import (
 )
 from experiments.reporting.figures import Picture, Trace
 from experiments.reporting.page_parts import aligned
+from experiments.reporting.tables import Table, columns
+from tests.experiments.estimators.test_doses import LIMITS, dosed
 from tests.support.hostile_text import unseen
 
 PIECES = [
@@ -140,32 +145,50 @@ def test_a_terminal_gets_no_orders(text: str) -> None:
 
 X = np.linspace(-2, 2, 11)
 VALUES = np.random.default_rng(0).normal(size=40)
-AGREEMENT = study.agreement(VALUES, VALUES)
-SERIES = skill_figures.Series(HOSTILE, [1, 2], [0.5, 0.6], [0.4, 0.5], [0.6, 0.7])
+AGREEMENT = statistics.agreement(VALUES, VALUES)
+SERIES = skill_figures.Series(
+    label=HOSTILE, at=[1, 2], accuracy=[0.5, 0.6], low=[0.4, 0.5], high=[0.6, 0.7]
+)
 TRACE = Trace(HOSTILE, HOSTILE, X, X**2, (X[::2], X[::2] ** 2), 0.1, 0.01, 0.5)
 SQUARE = np.eye(2)
 
 FIGURES: dict[str, Callable[[], Picture]] = {
-    "predictions": lambda: figures.predictions_figure(VALUES, [(HOSTILE, VALUES)], [AGREEMENT]),
-    "gallery": lambda: figures.gallery_figure([TRACE], [TRACE]),
+    "predictions": lambda: linearity_figures.predictions_figure(
+        VALUES, [(HOSTILE, VALUES)], [AGREEMENT]
+    ),
+    "gallery": lambda: linearity_figures.gallery_figure([TRACE], [TRACE]),
     "map": lambda: map_figures.map_figure(
         np.arange(2), VALUES.reshape(2, -1), VALUES.reshape(2, -1), HOSTILE, []
     ),
     "estimates": lambda: estimator_figures.estimates_figure(
-        VALUES, [estimator_figures.Panel(HOSTILE, VALUES, HOSTILE, True)]
+        VALUES,
+        [estimator_figures.Panel(label=HOSTILE, values=VALUES, heading=HOSTILE, slope_units=True)],
     ),
     "agreement": lambda: estimator_figures.agreement_figure(
-        [1.0, 2.0], {HOSTILE: [estimator_figures.Line(HOSTILE, 0, False, [0.5, 0.6], [0.5, 0.6])]}
+        [1.0, 2.0],
+        {
+            HOSTILE: [
+                estimator_figures.Line(
+                    label=HOSTILE, color=0, dotted=False, pearson=[0.5, 0.6], spearman=[0.5, 0.6]
+                )
+            ]
+        },
     ),
     "tangents": lambda: estimator_figures.tangents_figure([TRACE]),
     "doses": lambda: estimator_figures.doses_figure(
-        [estimator_figures.Dosed(1.0, 0.1, 0.2, np.full(10, 0.1), {0: 1}, {HOSTILE: 0.5})], 2
+        [dose_statistics([dosed()], 2.0, LIMITS)],
+        [np.full(10, 0.1)],
+        6,
+        dict.fromkeys(attributions(dosed()), HOSTILE),
     ),
     "panels": lambda: set_figures.panels_figure(
         [
             [
                 set_figures.Panel(
-                    HOSTILE, HOSTILE, [set_figures.Line(HOSTILE, [1, 2], [0.1, 0.2], 0)], "plain"
+                    title=HOSTILE,
+                    label=HOSTILE,
+                    lines=[set_figures.Line(label=HOSTILE, points=[(1, 0.1), (2, 0.2)], color=0)],
+                    kind="plain",
                 )
             ]
         ],
@@ -180,7 +203,7 @@ FIGURES: dict[str, Callable[[], Picture]] = {
     "dots": lambda: skill_figures.dots_figure([HOSTILE, "b"], [SERIES], [0.5, 0.5], across=HOSTILE),
     "curves": lambda: skill_figures.curves_figure([(HOSTILE, [SERIES], 0.5)], HOSTILE),
     "matrix": lambda: skill_figures.matrix_figure(
-        [(HOSTILE, SQUARE)], [HOSTILE] * 2, [HOSTILE] * 2, HOSTILE
+        [(HOSTILE, SQUARE)], [HOSTILE] * 2, [HOSTILE] * 2, HOSTILE, limits=(0, 1)
     ),
     "layers": lambda: skill_figures.layers_figure([(HOSTILE, [HOSTILE], [[1, 2]])]),
     "training": lambda: training_figures.training_figure(
@@ -204,7 +227,7 @@ def test_a_report_shows_it() -> None:
     blocks: list[report.Block] = [
         report.Paragraph(HOSTILE),
         report.Code(HOSTILE),
-        report.Table(HOSTILE, [HOSTILE], [[HOSTILE * 300]]),
+        Table(caption=HOSTILE, columns=columns(HOSTILE), rows=[[HOSTILE * 300]]),
         report.Facts([(HOSTILE, HOSTILE)]),
         report.Figure(report.Drawing("one", FIGURES["gallery"]), HOSTILE, HOSTILE),
     ]

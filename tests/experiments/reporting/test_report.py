@@ -1,7 +1,5 @@
 """The report: one file, nothing loaded, no text taken for markup; and its figures are drawn."""
 
-import base64
-import html.parser
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any
@@ -10,49 +8,14 @@ import matplotlib.figure
 import numpy as np
 import pytest
 
+from experiments.linearity import figures as linearity_figures
 from experiments.neg_map import figures as map_figures
-from experiments.reporting import figures, report, study
+from experiments.neg_map.results import Named, strongest
+from experiments.reporting import figures, report, statistics
 from experiments.reporting.figures import Picture
-from experiments.reporting.report import Bullets, Code, Facts, Figure, Paragraph, Section, Table
-
-PNG = b"\x89PNG\r\n\x1a\n"
-VOID = {"meta", "img", "br", "hr", "link"}
-
-
-class Page(html.parser.HTMLParser):
-    """Elements of a page, refusing what is left open and what would load something."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        self.elements.append((tag, found))
-        assert tag not in ("script", "link", "iframe", "object", "base")
-        for name in ("src", "href", "srcset", "poster", "action"):
-            assert (found.get(name) or "data:").startswith("data:")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-        if self.open[-1:] == ["style"]:
-            assert "url(" not in data
-            assert "@import" not in data
-
-    @property
-    def images(self) -> list[bytes]:
-        sources = [found.get("src") or "" for tag, found in self.elements if tag == "img"]
-        return [base64.b64decode(source.partition("base64,")[2]) for source in sources]
+from experiments.reporting.report import Bullets, Code, Facts, Figure, Paragraph, Section
+from experiments.reporting.tables import Table, columns
+from tests.support.pages import PNG, Page
 
 
 def test_a_page_is_one_file_in_which_text_stays_text() -> None:
@@ -64,10 +27,10 @@ def test_a_page_is_one_file_in_which_text_stays_text() -> None:
         Bullets([hostile, "b"]),
         Code(hostile),
         Facts([(hostile, hostile)]),
-        Table(hostile, [hostile], [[hostile]]),
+        Table(caption=hostile, columns=columns(hostile), rows=[[hostile]]),
         Figure(report.Drawing("one", lambda: picture), hostile, hostile),
         Figure(report.Drawing("two", lambda: picture), hostile, hostile),
-        Table("second", ["a"], [["1"]]),
+        Table(caption="second", columns=columns("a"), rows=[["1"]]),
     ]
     document = report.Document(hostile, hostile, [Section(hostile, blocks)])
     assert [drawing.name for drawing in document.drawings] == ["one", "two"]
@@ -87,10 +50,15 @@ ZERO = np.zeros((2, 1))
 PEARSON = GENERATOR.uniform(-1, 1, 60)
 
 
-def statistics(radius: float, slope: np.ndarray = SLOPE) -> study.RangeStatistics:
+def numbers(radius: float, slope: np.ndarray = SLOPE) -> statistics.RangeStatistics:
     predictions = {"neurgrad": slope * 1.01, "computed": -slope}
-    pearson, bound = PEARSON[: slope.size], np.full(slope.size, 1e-4)
-    return study.range_statistics(radius, 20, slope, pearson, np.abs(slope), bound, predictions)
+    fits = statistics.Fits(
+        points=20,
+        slope=slope,
+        pearson=PEARSON[: slope.size],
+        largest_change=np.abs(slope),
+    )
+    return statistics.range_statistics(radius, fits, np.full(slope.size, 1e-4), predictions)
 
 
 def trace() -> figures.Trace:
@@ -102,39 +70,41 @@ def trace() -> figures.Trace:
 
 def no_neurons() -> Picture:
     none = np.empty(0)
-    return figures.linearity_figure([2.0], [none], [none.astype(bool)], [statistics(2.0, none)])
+    return linearity_figures.linearity_figure(
+        [2.0], [none], [none.astype(bool)], [numbers(2.0, none)]
+    )
 
 
 FIGURES: dict[str, Callable[[], Picture]] = {
-    "linearity": lambda: figures.linearity_figure(
+    "linearity": lambda: linearity_figures.linearity_figure(
         [1.0, 2.0],
         [PEARSON, np.ones(60)],
         [SLOPE > 0, SLOPE < 0],
-        [statistics(1.0), statistics(2.0)],
+        [numbers(1.0), numbers(2.0)],
     ),
     "linearity of no neurons": no_neurons,
-    "layers": lambda: figures.layers_figure(LAYER, SLOPE, 4),
-    "layers without slopes": lambda: figures.layers_figure(LAYER, np.zeros(60), 3),
-    "predictions": lambda: figures.predictions_figure(
+    "layers": lambda: linearity_figures.layers_figure(LAYER, SLOPE, 4),
+    "layers without slopes": lambda: linearity_figures.layers_figure(LAYER, np.zeros(60), 3),
+    "predictions": lambda: linearity_figures.predictions_figure(
         SLOPE,
         [("NeurGrad", SLOPE), ("CG", np.zeros(60))],
-        [study.agreement(SLOPE, SLOPE), study.agreement(np.zeros(60), SLOPE)],
+        [statistics.agreement(SLOPE, SLOPE), statistics.agreement(np.zeros(60), SLOPE)],
     ),
-    "gallery": lambda: figures.gallery_figure([trace()] * 2, [trace()]),
-    "gallery of nothing": lambda: figures.gallery_figure([], []),
-    "noise": lambda: figures.noise_figure(
+    "gallery": lambda: linearity_figures.gallery_figure([trace()] * 2, [trace()]),
+    "gallery of nothing": lambda: linearity_figures.gallery_figure([], []),
+    "noise": lambda: linearity_figures.noise_figure(
         [1.0, 2.0], [np.abs(SLOPE), np.zeros(60)], np.full(60, 1e-4)
     ),
-    "noise of nothing": lambda: figures.noise_figure([1.0], [np.zeros(2)], np.zeros(2)),
+    "noise of nothing": lambda: linearity_figures.noise_figure([1.0], [np.zeros(2)], np.zeros(2)),
     "map": lambda: map_figures.map_figure(
         np.asarray([0, 5, 10]),
         SLOPE.reshape(3, 20),
         -SLOPE.reshape(3, 20),
         "CG",
-        [map_figures.Named(5, 3, 0.1)],
+        [Named(layer=5, neuron=3, value=0.1)],
     ),
     "scatter of nothing": lambda: map_figures.scatter_figure(
-        np.arange(2), ZERO, ZERO, ZERO, statistics(2.0, np.zeros(2))
+        np.arange(2), ZERO, ZERO, ZERO, numbers(2.0, np.zeros(2))
     ),
     "map of nothing": lambda: map_figures.map_figure(
         np.asarray([0]), np.zeros((1, 2)), np.zeros((1, 2)), "CG", []
@@ -144,7 +114,7 @@ FIGURES: dict[str, Callable[[], Picture]] = {
         SLOPE.reshape(3, 20),
         SLOPE.reshape(3, 20),
         -SLOPE.reshape(3, 20),
-        statistics(2.0),
+        numbers(2.0),
     ),
 }
 
@@ -192,5 +162,5 @@ def test_the_axis_of_a_map_is_symmetric_and_gives_the_extremes_room() -> None:
 
 def test_the_strongest_neurons_are_those_of_largest_size() -> None:
     slope = np.asarray([[0.1, -3.0, 2.0], [2.0, 0.0, -0.5]])
-    found = map_figures.strongest(slope, 3)
-    assert [(n.layer, n.neuron, n.value) for n in found] == [(0, 1, -3), (0, 2, 2), (1, 0, 2)]
+    found = strongest(np.asarray([0, 4]), slope, 3)
+    assert [(n.layer, n.neuron, n.value) for n in found] == [(0, 1, -3), (0, 2, 2), (4, 0, 2)]

@@ -16,9 +16,10 @@ from absl.testing import flagsaver
 
 from experiments.inputs import benchmark_flags, curves
 from experiments.running import command_line, common, messages, program_cache
+from negjax.errors import Argument, ArgumentError, Message
 from negjax.process import accelerators
 from negjax.storage import store, whole_files
-from tests.experiments.running.test_program_ends import ended, failing
+from tests.support.processes import ended, failing
 from tests.support.tiny_runs import parse
 
 SPECS = {"x": store.ArraySpec((1,), "float64", ("item",), "a number")}
@@ -43,7 +44,7 @@ def test_flag_files_of_whatever_editor(mark: bytes, line: str, first: str, tmp_p
     file = tmp_path / "run.flags"
     file.write_bytes(mark + line.join([first, "--nodes=5", "--model=a b", ""]).encode())
     assert command_line.parse(["program", f"--flagfile={file}"]) == ["program"]
-    assert curves._NODES.value == 5
+    assert curves.FLAGS["nodes"].value == 5
     assert flags.FLAGS["model"].value == "a b"
 
 
@@ -88,7 +89,10 @@ def test_flags_that_do_not_parse(
         (FileNotFoundError("no such file"), 2, "error: no such file\n"),
         (IsADirectoryError(errno.EISDIR, "Is a directory", "x"), 2, "error: x: Is a directory\n"),
         (PermissionError(errno.EACCES, "Permission denied", "x"), 1, "error: x: Permission denied"),
-        (ValueError("x is damaged; pass overwrite=True"), 2, "error: x is damaged; pass --overwr"),
+        (
+            ArgumentError("x is damaged; pass ", Argument("overwrite", True)),
+            *(2, "error: x is damaged; pass --overwrite\n"),
+        ),
     ],
 )
 def test_errors_end_in_one_line_and_a_status(
@@ -209,18 +213,38 @@ def test_paths_of_flags_begin_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("parts", "expected"),
     [
-        ("seed is -1, expected", "--seed is -1, expected"),
-        ("nodes is 10001, expected", "--nodes is 10001, expected"),
-        ("radius is nan, expected", "radius is nan, expected"),
-        ("root 'x' is no directory", "--root 'x' is no directory"),
-        ("step is 3 and radius 2: expected", "--step is 3 and --range 2: expected"),
-        ("budget_bytes=9 is too small: one", "--budget_mib is too small (budget_bytes=9): one"),
+        ((Argument("seed"), " is -1, expected"), "--seed is -1, expected"),
+        ((Argument("nodes"), " is 10001, expected"), "--nodes is 10001, expected"),
+        ((Argument("target"), " is nan, expected"), "target is nan, expected"),
+        ((Argument("root"), " 'x' is no directory"), "--root 'x' is no directory"),
+        (
+            (Argument("step"), " is 3 and ", Argument("radius"), " 2: expected"),
+            "--step is 3 and --range 2: expected",
+        ),
+        (
+            (Argument("budget_bytes"), "=9 is too small: one"),
+            "--budget_mib: budget_bytes=9 is too small: one",
+        ),
+        (("pass another ", Argument("folder")), "pass another --output"),
+        ((Argument("overwrite", True), " to discard it"), "--overwrite to discard it"),
+        (
+            ("pass ", Argument("target_mode", "first", "all"), ", or"),
+            "pass --target_mode=first or --target_mode=all, or",
+        ),
+        (("seed is no argument here",), "seed is no argument here"),
     ],
 )
-def test_arguments_are_called_by_their_flags(said: str, expected: str) -> None:
-    assert messages.in_flags(said) == expected
+def test_arguments_are_called_by_their_flags(
+    parts: tuple[str | Argument, ...], expected: str
+) -> None:
+    error = ArgumentError(*parts)
+    assert messages.told(error) == expected
+    assert (
+        messages.told(OSError(5, Message("kept: ", error.message), "x")) == f"x: kept: {expected}"
+    )
+    assert "--" not in str(error)
 
 
 def test_the_flag_of_a_bad_value_is_named() -> None:
@@ -303,7 +327,7 @@ def test_the_cache_of_a_program_is_mended(
     entry.write_bytes(b"x")
     if not flags.FLAGS.is_parsed():
         flags.FLAGS(["test"])
-    before = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    before = jax.config.values["jax_compilation_cache_dir"]
     try:
         with flagsaver.flagsaver(compilation_cache=str(tmp_path)):
             assert common._guarded(program, []) == 0

@@ -1,22 +1,25 @@
 """What was measured is written first; what shows it may fail, and printing never does."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from absl import flags
+from absl.testing import flagsaver
 from pyarrow import parquet
 
 from experiments.reporting import report
 from experiments.reporting.figures import Picture
 from experiments.reporting.report import Drawing, Figure, Section
-from experiments.running import documents
+from experiments.running import documents, study
 from negjax.storage import store
 from negjax.storage.store import RunFolder
 from negjax.storage.whole_files import read_json, write_json
-from tests.support.tiny_runs import PNG
+from tests.support.pages import PNG
 
 TABLES = {store.NEURONS: pa.table({"x": [1]}), store.PROMPTS: pa.table({"y": ["a"]})}
 
@@ -48,7 +51,7 @@ def test_a_figure_that_fails_is_named_and_the_rest_goes_on(
     (folder.path / store.FIGURES).mkdir()
     (folder.path / store.FIGURES / "two.svg").write_text("of an earlier time")
     pictures = [Drawing("one", drawn), Drawing("two", mathematics), Drawing("three", drawn)]
-    documents.write(folder, TABLES, {"a": 1}, lambda: document(*pictures))
+    documents.write_report(folder, document(*pictures), {"a": 1})
     files = {path.name for path in (folder.path / store.FIGURES).iterdir()}
     assert files == {"one.svg", "one.png", "three.svg", "three.png"}
     reason = "ValueError: ParseException: \\oops <b>"
@@ -61,15 +64,24 @@ def test_a_figure_that_fails_is_named_and_the_rest_goes_on(
     assert page.count("<img") == 2
 
 
-def test_what_was_measured_is_there_whatever_becomes_of_the_report(folder: RunFolder) -> None:
-    def nothing() -> report.Document:
+def test_what_was_measured_is_there_whatever_becomes_of_the_report(tmp_path: Path) -> None:
+    def nothing(summary: Mapping[str, Any]) -> study.Report:
         raise RuntimeError("a report's own fault")
 
-    with pytest.raises(RuntimeError, match="own fault"):
-        documents.write(folder, TABLES, {"a": 1}, nothing)
-    assert parquet.read_table(folder.path / store.NEURONS).to_pydict() == {"x": [1]}
-    assert parquet.read_table(folder.path / store.PROMPTS).num_rows == 1
-    assert read_json(folder.path / store.SUMMARY) == {"a": 1}
+    findings = study.Findings(tables=TABLES, summary={"a": 1}, report=nothing)
+    prepared = study.Study(
+        name="linearity",
+        settings={},
+        measure=lambda folder: study.Finished(work=()),
+        results=lambda folder, finished: findings,
+    )
+    with flagsaver.flagsaver():
+        flags.FLAGS(["test", f"--output={tmp_path}"])
+        with pytest.raises(RuntimeError, match="own fault"):
+            study.run(lambda: prepared)
+    assert parquet.read_table(tmp_path / store.NEURONS).to_pydict() == {"x": [1]}
+    assert parquet.read_table(tmp_path / store.PROMPTS).num_rows == 1
+    assert read_json(tmp_path / store.SUMMARY) == {"a": 1}
 
 
 def test_interruptions_are_no_failures(folder: RunFolder) -> None:
@@ -77,15 +89,15 @@ def test_interruptions_are_no_failures(folder: RunFolder) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        documents.write(folder, TABLES, {}, lambda: document(Drawing("one", interrupted)))
-    assert (folder.path / store.SUMMARY).is_file()
+        documents.write_report(folder, document(Drawing("one", interrupted)), {})
+    assert not (folder.path / store.REPORT).exists()
 
 
 def test_figures_of_the_summary_that_are_no_numbers_are_null_and_listed(
     folder: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     summary = {"a": {"b": [1.0, float("nan")]}, "c": np.float64("inf"), "d": ({"e": 0.5},)}
-    documents.write(folder, {}, summary, document)
+    documents.write_results(folder, {}, summary)
     assert read_json(folder.path / store.SUMMARY) == {
         "a": {"b": [1.0, None]},
         "c": None,

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
@@ -25,25 +26,26 @@ from experiments.neg_map import program as neg_map
 from experiments.reporting import figures as pictures
 from experiments.reporting.escaping import storable
 from experiments.reporting.figures import Picture
+from experiments.running import study
 from negjax.storage import store
-from tests.experiments.reporting.test_report import PNG, Page
 from tests.support.hostile_text import ALL_OF_THEM, SHORT, unseen
+from tests.support.pages import PNG, Page
 from tests.support.sharp_models import sharp
-from tests.support.tiny_runs import DRAWING, arguments, parse, summary, undraw, write_inputs
+from tests.support.tiny_runs import arguments, parse, summary, undraw, write_inputs
 
 EXPERIMENTS: dict[str, tuple[Callable[[], int], list[str]]] = {
-    "linearity": (linearity.main, ["--neurons=4", "--range=2"]),
-    "neg_map": (neg_map.main, ["--shifts=-1,1"]),
+    "linearity": (functools.partial(study.run, linearity.prepare), ["--neurons=4", "--range=2"]),
+    "neg_map": (functools.partial(study.run, neg_map.prepare), ["--shifts=-1,1"]),
     "estimators": (
-        estimators.main,
+        functools.partial(study.run, estimators.prepare),
         ["--neurons=4", "--range=2", "--doses=1", "--methods=cg,neurgrad", "--top=3"],
     ),
     "multi_neuron": (
-        multi_neuron.main,
+        functools.partial(study.run, multi_neuron.prepare),
         ["--largest=4", "--magnitudes=1,2", "--choices=random,top", "--draws=1"],
     ),
     "control": (
-        control.main,
+        functools.partial(study.run, control.prepare),
         ["--parts=turning", "--counts=2", "--volumes=1", "--ratios=1"],
     ),
 }
@@ -109,8 +111,7 @@ def test_hostile_text_is_text_wherever_a_run_shows_it(
 ) -> None:
     # All is measured already.
     with started(inputs, run) as patch:
-        for module in DRAWING:
-            patch.setattr(module, "rendered", rendered)
+        patch.setattr(pictures, "rendered", rendered)
         assert EXPERIMENTS[run.name][0]() == 0
     printed = capsys.readouterr().out
     assert not unseen(printed) - {"\n"} and "oops" in printed

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,12 @@ import pytest
 
 import negjax
 from experiments.linearity import program as linearity
+from experiments.running import study
 from negjax.storage import store
 from tests.support.block_shapes import tiny
-from tests.support.tiny_runs import ROOT, arguments, columns, parse, summary, write_inputs
+from tests.support.places import ROOT
+from tests.support.processes import command, started
+from tests.support.tiny_runs import arguments, columns, parse, summary, write_inputs
 
 pytestmark = pytest.mark.usefixtures("restored_flags")
 
@@ -28,17 +30,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_inputs(path, gated=tiny("gated"))
 
 
-def command(name: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", f"experiments.{name}", *arguments]
-
-
 @pytest.mark.usefixtures("undrawn")
 def test_finished_groups_are_not_measured_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     more = ("--prompts=4", "--neurons=3", "--group=2", "--range=2")
     parse(*arguments(folder, tmp_path / "whole", *more))
-    assert linearity.main() == 0
+    assert study.run(linearity.prepare) == 0
     asked: list[int] = []
     measure = negjax.response
 
@@ -50,11 +48,11 @@ def test_finished_groups_are_not_measured_again(
 
     parse(*arguments(folder, tmp_path / "broken", *more))
     monkeypatch.setattr(negjax, "response", interrupted_response)
-    assert linearity.main() == 130
+    assert study.run(linearity.prepare) == 130
     partial = summary(tmp_path / "broken")
     assert (partial["complete"], partial["prompts_measured"]) == (False, 2)
     assert "was interrupted" in (tmp_path / "broken" / store.REPORT).read_text(encoding="utf-8")
-    assert linearity.main() == 0
+    assert study.run(linearity.prepare) == 0
     assert asked == [2, 2, 2]
     whole, broken = columns(tmp_path / "whole"), columns(tmp_path / "broken")
     assert whole.keys() == broken.keys()
@@ -64,34 +62,23 @@ def test_finished_groups_are_not_measured_again(
     with pytest.raises(
         ValueError, match=r"other settings \(.*seed was 0, now 1\); pass another folder"
     ):
-        linearity.main()
+        study.run(linearity.prepare)
 
 
-def started(folder: Path, output: Path) -> subprocess.Popen[str]:
+def many_groups(folder: Path, output: Path) -> subprocess.Popen[str]:
     """A run of many groups in a process of its own, some of them finished."""
     more = ("--prompts=12", "--neurons=30", "--group=1")
     # A shell's background jobs, and what they start, ignore SIGINT.
     heeding = "signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
     wrapper = [sys.executable, "-c", f"import os, signal, sys; {heeding}"]
-    process = subprocess.Popen(
-        [*wrapper, *command("linearity", *arguments(folder, output, *more))],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    return started(
+        [*wrapper, *command("linearity", *arguments(folder, output, *more))], output, groups=3
     )
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline and process.poll() is None:
-        progress = output / store.PROGRESS
-        if progress.exists() and len(json.loads(progress.read_text())["seconds"]) >= 3:
-            break
-        time.sleep(0.01)
-    return process
 
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_killed_run_is_continued(folder: Path, tmp_path: Path) -> None:
-    process = started(folder, tmp_path / "killed")
+    process = many_groups(folder, tmp_path / "killed")
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -101,7 +88,7 @@ def test_a_killed_run_is_continued(folder: Path, tmp_path: Path) -> None:
     more = ("--prompts=12", "--neurons=30", "--group=1")
     for name in ("killed", "whole"):
         parse(*arguments(folder, tmp_path / name, *more))
-        assert linearity.main() == 0
+        assert study.run(linearity.prepare) == 0
     kept = summary(tmp_path / "killed")["seconds"]["measure"]
     assert {name: kept[name] for name in finished} == finished
     killed, whole = columns(tmp_path / "killed"), columns(tmp_path / "whole")
@@ -110,7 +97,7 @@ def test_a_killed_run_is_continued(folder: Path, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_reports_what_it_has(folder: Path, tmp_path: Path) -> None:
-    process = started(folder, tmp_path)
+    process = many_groups(folder, tmp_path)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=600)
     assert process.returncode == 130, err

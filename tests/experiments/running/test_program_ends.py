@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import jax
 import numpy as np
 import pytest
 from absl import flags
-from absl.testing import flagsaver
 
 import negjax
 from experiments.inputs import facts
@@ -26,23 +25,9 @@ from negjax.model.language_model import LanguageModel
 from negjax.storage import store
 from negjax.weights.saving import save_pretrained
 from tests.support.block_shapes import tiny
+from tests.support.places import ROOT
+from tests.support.processes import ended, failing
 from tests.support.tiny_runs import parse
-
-REPOSITORY = Path(__file__).resolve().parents[3]
-
-
-def ended(program: Callable[[Sequence[str]], int]) -> int:
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS(["test"])
-    with flagsaver.flagsaver(compilation_cache="none"):
-        return common._guarded(program, [])
-
-
-def failing(error: BaseException) -> Callable[[Sequence[str]], int]:
-    def program(_: Sequence[str]) -> int:
-        raise error
-
-    return program
 
 
 @pytest.mark.parametrize(
@@ -157,7 +142,16 @@ def settings(lm: LanguageModel, prompt: str = "w3 w4") -> dict[str, Any]:
     if not flags.FLAGS.is_parsed():
         flags.FLAGS(["test"])
     probes = negjax.encode(lm, [prompt], ["w5"])
-    return facts.input_settings(facts.Inputs(lm, probes, (0,), "typed", "", (), 0.0))
+    inputs = facts.Inputs(
+        lm=lm,
+        probes=probes,
+        rows=(0,),
+        source="typed",
+        source_sha256="",
+        skipped=(),
+        seconds=0.0,
+    )
+    return facts.input_settings(inputs)
 
 
 def test_a_run_is_known_by_all_that_decides_what_is_computed() -> None:
@@ -186,7 +180,7 @@ def test_tests_of_delivered_references_are_left_out_only_outside_ci(
     clone = tmp_path / "clone"
     for name in ("tests/__init__.py", "tests/support/__init__.py", "tests/support/shared_data.py"):
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
-        (clone / name).write_text((REPOSITORY / name).read_text(encoding="utf-8"))
+        (clone / name).write_text((ROOT / name).read_text(encoding="utf-8"))
     code = "from tests.support import shared_data; print(shared_data.EXPECTED)"
     found = subprocess.run(
         [sys.executable, "-c", code],
@@ -197,4 +191,4 @@ def test_tests_of_delivered_references_are_left_out_only_outside_ci(
         check=True,
     )
     assert found.stdout.strip() == str(not left_out)
-    assert "export CI=1" in (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8")
+    assert "export CI=1" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

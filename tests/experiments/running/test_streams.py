@@ -13,8 +13,8 @@ import pytest
 from experiments.running import terminal
 from experiments.running.streams import PLAIN, unfailing
 from tests.support.hostile_text import ALL_OF_THEM, unseen
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[3]
 TEXT = "r ≥ 0.95 ± 1 → 巴黎 \ud800"
 
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from pyarrow import parquet
 
 from experiments.inputs import benchmark_flags
-from experiments.reporting import skill_figures
-from experiments.reporting.figures import Picture
+from experiments.reporting import figures, skill_figures
+from experiments.running import study as runner
 from experiments.skill_studies import inputs as skills_inputs
 from experiments.skill_studies.inputs import Measured
 from experiments.skills_efficiency import program as skills_efficiency
@@ -23,9 +23,11 @@ from experiments.skills_interdependency import program as skills_interdependency
 from negjax import mceval8k
 from negjax.storage import store
 from negjax.weights.saving import save_pretrained
-from tests.experiments.reporting.test_report import PNG, Page
 from tests.support.block_shapes import tiny
+from tests.support.pages import Page
+from tests.support.places import FLAGFILES
 from tests.support.tasks_in_memory import SIZES, TASKS, measured_task
+from tests.support.tiny_runs import undraw
 
 STUDIES = {
     "skills_efficiency": (skills_efficiency, ["neurons", "prompts"]),
@@ -37,7 +39,6 @@ OWN = {
     "skills_flexibility": ["--set_size=5", "--disjoint_sets=0"],
     "skills_interdependency": ["--depths=1,2", "--tree_counts=1,3"],
 }
-FLAGFILES = Path(__file__).parents[3] / "experiments" / "flagfiles"
 
 
 @pytest.fixture(autouse=True)
@@ -82,15 +83,15 @@ def test_a_run_writes_what_it_found(
         return measured[task.name]
 
     monkeypatch.setattr(skills_inputs, "measure", found)
-    monkeypatch.setattr(skill_figures, "rendered", lambda figure: Picture(b"<svg/>", PNG))
+    undraw(monkeypatch)
     given = [f"--tasks={','.join(TASKS)}", *OWN[name]]
     parse(folder, tmp_path, *given)
-    assert study.main() == 0
+    assert runner.run(study.prepare) == 0
     assert asked == list(TASKS)
     assert str(tmp_path / store.REPORT) in capsys.readouterr().out
     summary = json.loads((tmp_path / store.SUMMARY).read_text(encoding="utf-8"))
     assert summary["complete"] and summary["tasks"] == list(TASKS)
-    assert summary["asked"] == {task: [measured[task].asked] for task in TASKS}
+    assert summary["asked"] == {task: [measured[task].about] for task in TASKS}
     for verdict in summary["verdicts"]:
         said = [*verdict["for_it"], *verdict["against"], *verdict["silent"]]
         assert sorted(said) == sorted(TASKS), verdict["claim"]
@@ -105,13 +106,13 @@ def test_a_run_writes_what_it_found(
     assert "What this says of the paper's claim" in page.text
     # What is finished is not measured again.
     parse(folder, tmp_path, *given)
-    assert study.main() == 0
+    assert runner.run(study.prepare) == 0
     assert asked == list(TASKS)
     # Another setting is another run.
     own = {"skills_efficiency": "--by_prompts=polar", "skills_flexibility": "--set_size=6"}
     parse(folder, tmp_path, *given, own.get(name, "--nounlimited"))
     with pytest.raises(ValueError, match=f"{tmp_path} holds a run with other settings"):
-        study.main()
+        runner.run(study.prepare)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_a_run_writes_what_it_found(
 def test_bad_flags_are_refused_by_name(study: ModuleType, flag: str, message: str) -> None:
     flags.FLAGS(["experiment", flag])
     with pytest.raises(ValueError, match=message):
-        study.main()
+        runner.run(study.prepare)
 
 
 @pytest.mark.parametrize("flag", ["set_size=0", "disjoint_sets=-1"])
@@ -149,7 +150,9 @@ def test_flag_files(name: str, size: str) -> None:
     assert len(benchmark_flags.tasks()) == (1 if size == "quick" else 22)
     # The same prompts as those of the table of accuracies: their features are measured once.
     table = (FLAGFILES / f"skills_{size}.flags").read_text(encoding="utf-8").splitlines()
-    assert {f"--{part}={count}" for part, count in skills_inputs.wanted().items()} <= set(table)
+    assert {f"--{part}={count}" for part, count in skills_inputs.FLAGS.read().sizes.items()} <= set(
+        table
+    )
     assert size == "full" or f"--tasks={benchmark_flags.tasks()[0]}" in table
 
 
@@ -158,7 +161,7 @@ def test_matrices_stand_in_lines_of_four(
     count: int, lines: int, across: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Figure] = []
-    monkeypatch.setattr(skill_figures, "rendered", drawn.append)
+    monkeypatch.setattr(figures, "rendered", drawn.append)
     matrices = [(str(n), np.full((2, 3), n / 10)) for n in range(count)]
     skill_figures.matrix_figure(matrices, ["a", "b"], ["x", "y", "z"], "accuracy", limits=(0, 1))
     panels = [axes for axes in drawn[0].axes if axes.images]

@@ -8,18 +8,16 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from experiments.reporting import report, skill_figures
-from experiments.reporting.figures import Picture
+from experiments.reporting import skill_figures
+from experiments.skill_studies.accuracies import select
 from experiments.skill_studies.inputs import Measured
-from experiments.skill_studies.jobs import Found, Row
-from experiments.skill_studies.page import select
-from experiments.skills_flexibility import page as skills_flexibility_page
+from experiments.skill_studies.jobs import Row, TaskResult
 from experiments.skills_flexibility import program as skills_flexibility
-from experiments.skills_interdependency import page as skills_interdependency_page
+from experiments.skills_flexibility import report as skills_flexibility_report
 from experiments.skills_interdependency import program as skills_interdependency
+from experiments.skills_interdependency import report as skills_interdependency_report
 from negjax import skills
-from tests.experiments.reporting.test_report import PNG
-from tests.support.block_shapes import tiny
+from tests.support.skills_runs import shown
 from tests.support.tasks_in_memory import SIZES, Memory, measured_task
 
 Task = tuple[Measured, dict[str, Memory]]
@@ -39,19 +37,23 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     return measured_task(tmp_path_factory.mktemp("task"))
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skill_figures, "rendered", lambda figure: Picture(b"<svg/>", PNG))
-
-
 def share(predicted: np.ndarray, gold: np.ndarray) -> float:
     return float((predicted == gold).mean())
 
 
 def row(task: str, probe: str, accuracy: float, part: str = "test", **what: Any) -> Row:
     """With an interval of ±0.1."""
-    interval = (accuracy, accuracy - 0.1, accuracy + 0.1)
-    return Row(task, "disjoint", probe, part, 100, *interval, **what)
+    return Row(
+        task=task,
+        split="disjoint",
+        probe=probe,
+        part=part,
+        tested=100,
+        accuracy=accuracy,
+        low=accuracy - 0.1,
+        high=accuracy + 0.1,
+        **what,
+    )
 
 
 # ---- Disjoint sets.
@@ -103,17 +105,17 @@ def test_more_sets_than_neurons_are_refused(task: Task) -> None:
             skills_flexibility.measure(task[0], size, sets)
 
 
-def test_flexibility_is_read_from_rows(undrawn: None) -> None:
+def test_flexibility_is_read_from_rows() -> None:
     found = {
         "mnli": sets("mnli", [0.7, 0.65, 0.62, 0.5, 0.65], random=0.4),
         "agnews": sets("agnews", [0.7, 0.5, 0.4, 0.3, 0.65], random=0.7),
         "imdb": sets("imdb", [0.5, 0.5, 0.5, 0.5, 0.5], random=0.5),
     }
-    shown = skills_flexibility_page.show(found, tiny("gated"))
-    polar = shown.summary["sets"]["polar"]
+    summary, page = shown(skills_flexibility_report, found)
+    polar = summary["sets"]["polar"]
     assert [polar[t]["in_a_row"] for t in found] == [3, 1, 5]
     assert [polar[t]["as_good"] for t in found] == [0.75, 0.25, 1.0]
-    verdicts = {v["claim"]: v for v in shown.summary["verdicts"]}
+    verdicts = {v["claim"]: v for v in summary["verdicts"]}
     assert len(verdicts) == 6
     for claim, for_it, against in (
         ("second set does as well as its first", ["mnli"], ["agnews"]),
@@ -124,30 +126,33 @@ def test_flexibility_is_read_from_rows(undrawn: None) -> None:
             verdict = verdicts[f"{rule}'s {claim}"]
             assert (verdict["for_it"], verdict["against"]) == (for_it, against), claim
             assert verdict["silent"] == ["imdb"]
-    assert "median of the 2 tasks in which the first is above a guess: 2;" in str(shown.sections)
+    assert "median of the 2 tasks in which the first is above a guess: 2;" in str(page.sections)
 
 
-def sets(task: str, accuracies: Sequence[float], random: float) -> Found:
+def sets(task: str, accuracies: Sequence[float], random: float) -> TaskResult:
     rows = [row(task, "lm_prob", 0.4)]
     for rule in ("polar", "magn"):
         rows += [row(task, rule, x, neurons=64, number=n) for n, x in enumerate(accuracies)]
         rows.append(row(task, f"random_{rule}", random, neurons=64, number=2))
     drawn = {rule: [random - 0.1, random + 0.1] for rule in ("polar", "magn")}
-    return Found(rows, {"random": drawn})
+    return TaskResult(rows=rows, more={"random": drawn})
 
 
-def test_one_set_alone_says_nothing_of_others(task: Task, undrawn: None) -> None:
+def test_one_set_alone_says_nothing_of_others(task: Task) -> None:
     found = skills_flexibility.measure(task[0], 7, 1)
-    shown = skills_flexibility_page.show({"stereoset": found}, tiny("gated"))
-    assert [v["silent"] for v in shown.summary["verdicts"]][:2] == [["stereoset"]] * 2
+    summary, _ = shown(skills_flexibility_report, {"stereoset": found})
+    assert [v["silent"] for v in summary["verdicts"]][:2] == [["stereoset"]] * 2
 
 
-def test_many_sets_are_drawn_as_means(monkeypatch: pytest.MonkeyPatch, undrawn: None) -> None:
+def test_many_sets_are_drawn_as_means(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
     monkeypatch.setattr(skill_figures, "curves_figure", lambda panels, across: drawn.append(panels))
     accuracies = [*np.linspace(0.9, 0.5, 30)]
-    shown = skills_flexibility_page.show({"mnli": sets("mnli", accuracies, 0.4)}, tiny("gated"))
-    [drawing] = report.Document("", "", shown.sections).drawings
+    _, page = shown(
+        skills_flexibility_report,
+        {"mnli": sets("mnli", accuracies, 0.4)},
+    )
+    [drawing] = page.drawings
     drawing.draw()
     [[(_, series, _)]] = drawn
     assert series[0].at == pytest.approx([*range(1, 9), np.sqrt(9 * 16), np.sqrt(17 * 30)])
@@ -177,29 +182,29 @@ def test_forests_are_those_fitted_with_fewer_trees(task: Task, part: str) -> Non
     assert polar.accuracy == share(fitted.predict(asked.scores), asked.gold)
 
 
-def test_interdependency_is_read_from_rows(undrawn: None) -> None:
+def test_interdependency_is_read_from_rows() -> None:
     found = {
         "mnli": forests("mnli", [[0.4, 0.45], [0.6, 0.8]], polar=0.6),
         "agnews": forests("agnews", [[0.6, 0.7], [0.7, 0.75]], polar=0.72),
         "imdb": forests("imdb", [[0.5, 0.5], [0.5, 0.5]], polar=0.5),
     }
-    shown = skills_interdependency_page.show(found, tiny("gated"))
-    verdicts = shown.summary["verdicts"]
+    summary, page = shown(skills_interdependency_report, found)
+    verdicts = summary["verdicts"]
     assert [v["claim"].split()[0] for v in verdicts] == ["Depth", "The", "Neurons"]
     for verdict in verdicts:
         assert (verdict["for_it"], verdict["against"]) == (["mnli"], ["agnews"])
         assert verdict["silent"] == ["imdb"]
-    chosen = shown.summary["chosen"]
+    chosen = summary["chosen"]
     assert (chosen["mnli"]["depth"], chosen["mnli"]["trees"]) == (None, 100)
     # Of equals on valid the simplest.
     assert (chosen["imdb"]["depth"], chosen["imdb"]["trees"]) == (1, 1)
     assert chosen["mnli"]["gain_of_depth"] == pytest.approx(0.35)
     assert chosen["mnli"]["gain_of_trees"] == pytest.approx(0.2)
     assert chosen["mnli"]["gain_over_polar"] == pytest.approx(0.2)
-    assert "mean gain +13.3%, from +0.0% to +35.0% over the tasks" in str(shown.sections)
+    assert "mean gain +13.3%, from +0.0% to +35.0% over the tasks" in str(page.sections)
 
 
-def test_valid_chooses_and_test_is_reported(undrawn: None) -> None:
+def test_valid_chooses_and_test_is_reported() -> None:
     one = forests("mnli", [[0.4, 0.45], [0.6, 0.8]], polar=0.6)
     swapped = {0.4: 0.9, 0.45: 0.4, 0.6: 0.4, 0.8: 0.4}
     rows = [
@@ -208,22 +213,25 @@ def test_valid_chooses_and_test_is_reported(undrawn: None) -> None:
         else r
         for r in one.rows
     ]
-    shown = skills_interdependency_page.show({"mnli": Found(rows, one.more)}, tiny("gated"))
-    chosen = shown.summary["chosen"]["mnli"]
+    summary, _ = shown(
+        skills_interdependency_report,
+        {"mnli": TaskResult(rows=rows, more=one.more)},
+    )
+    chosen = summary["chosen"]["mnli"]
     assert (chosen["depth"], chosen["trees"], chosen["accuracy"]) == (1, 1, 0.4)
 
 
-def test_one_depth_and_number_can_be_shown(task: Task, undrawn: None) -> None:
+def test_one_depth_and_number_can_be_shown(task: Task) -> None:
     found = skills_interdependency.measure(task[0], [2], [3])
-    shown = skills_interdependency_page.show({"stereoset": found}, tiny("gated"))
-    assert shown.summary["chosen"]["stereoset"]["gain_of_depth"] == 0
+    summary, _ = shown(skills_interdependency_report, {"stereoset": found})
+    assert summary["chosen"]["stereoset"]["gain_of_depth"] == 0
 
 
-def forests(task: str, matrix: Sequence[Sequence[float]], polar: float) -> Found:
+def forests(task: str, matrix: Sequence[Sequence[float]], polar: float) -> TaskResult:
     """Depths 1 and unlimited, 1 and 100 trees; the same on valid and test."""
     rows = [row(task, "lm_prob", 0.4), row(task, "polar", polar)]
     for part in ("valid", "test"):
         for depth, shares in zip((1, None), matrix, strict=True):
             for trees, x in zip((1, 100), shares, strict=True):
                 rows.append(row(task, "tree", x, part=part, depth=depth, trees=trees))
-    return Found(rows)
+    return TaskResult(rows=rows)

@@ -12,12 +12,14 @@ from absl.testing import flagsaver
 
 import negjax
 from experiments.inputs import benchmark_flags
+from experiments.running import study
 from experiments.skill_studies import inputs as skills_inputs
-from experiments.skill_studies import page as skills_page
+from experiments.skill_studies.accuracies import PROBES
 from experiments.skills import program as experiment
 from negjax import mceval8k, skills
 from negjax.storage import store
-from tests.experiments.reporting.test_report import Page
+from tests.support.pages import Page
+from tests.support.places import FLAGFILES
 from tests.support.skills_runs import TASKS, TEST, TRAIN, VALID, parse, rows_of, write_inputs
 
 
@@ -37,14 +39,14 @@ def finished(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("runs") / "skills"
     with flagsaver.flagsaver():
         parse(inputs, output)
-        assert experiment.main() == 0
+        assert study.run(experiment.prepare) == 0
     return output
 
 
 def test_every_probe_is_asked_about_every_part(finished: Path) -> None:
     rows = rows_of(finished)
     asked = {(r["task"], r["split"], r["probe"], r["part"]) for r in rows}
-    assert len(asked) == len(rows) == len(TASKS) * 2 * len(skills_page.PROBES) * 3
+    assert len(asked) == len(rows) == len(TASKS) * 2 * len(PROBES) * 3
     sizes = {"train": TRAIN, "valid": VALID, "test": TEST}
     for row in rows:
         assert row["tested"] == sizes[row["part"]] and row["trained"] == TRAIN
@@ -98,7 +100,9 @@ def test_probes_are_saved(finished: Path) -> None:
 
 def test_the_report_shows_tables_and_figures(finished: Path) -> None:
     page = Page((finished / store.REPORT).read_text("utf-8"))
-    assert {skills_page.TITLE, "Accuracy", "What leaks"} <= set(page.text)
+    assert {"How much of a task do a model's neurons know?", "Accuracy", "What leaks"} <= set(
+        page.text
+    )
     summary = json.loads((finished / store.SUMMARY).read_text("utf-8"))
     assert summary["complete"] and summary["tasks"] == list(TASKS)
     assert summary["failed"] == {}
@@ -145,7 +149,7 @@ def test_a_second_run_measures_nothing(
     before = rows_of(finished)
     parse(inputs, finished)
     monkeypatch.setattr(skills_inputs, "measure", pytest.fail)
-    assert experiment.main() == 0
+    assert study.run(experiment.prepare) == 0
     assert rows_of(finished) == before
 
 
@@ -161,11 +165,11 @@ def test_an_interrupted_run_goes_on(
         return measure(lm, task, *rest)
 
     monkeypatch.setattr(skills_inputs, "measure", interrupted)
-    assert experiment.main() == 130
+    assert study.run(experiment.prepare) == 130
     assert {row["task"] for row in rows_of(tmp_path / "run")} == {TASKS[0]}
     assert "interrupted" in (tmp_path / "run" / store.REPORT).read_text("utf-8")
     monkeypatch.undo()
-    assert experiment.main() == 0
+    assert study.run(experiment.prepare) == 0
     assert rows_of(tmp_path / "run") == rows_of(finished)
 
 
@@ -181,12 +185,12 @@ def test_an_interrupted_run_goes_on(
 def test_refused(inputs: Path, tmp_path: Path, flag: str, message: str) -> None:
     parse(inputs, tmp_path, flag)
     with pytest.raises(ValueError, match=message):
-        experiment.main()
+        study.run(experiment.prepare)
 
 
 @pytest.mark.parametrize("name", ["skills_quick", "skills_full"])
 def test_flag_files(name: str) -> None:
-    file = Path(__file__).parents[3] / "experiments/flagfiles" / f"{name}.flags"
+    file = FLAGFILES / f"{name}.flags"
     flags.FLAGS(["skills", f"--flagfile={file}"])
     assert flags.FLAGS["output"].value == f"runs/{name}"
     assert set(benchmark_flags.tasks()) <= set(mceval8k.names())

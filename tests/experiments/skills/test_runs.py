@@ -12,25 +12,19 @@ from typing import Any
 import pytest
 from absl.testing import flagsaver
 
-from experiments.reporting import skill_figures
-from experiments.reporting.figures import Picture
-from experiments.running import common, provenance, terminal
+from experiments.running import common, provenance, study, terminal
 from experiments.skill_studies import inputs as skills_inputs
 from experiments.skill_studies import probes as skills_probes
 from experiments.skills import program as experiment
 from negjax import mceval8k
-from negjax.storage import store
-from tests.experiments.reporting.test_report import PNG, Page
+from negjax.storage import run_settings, store
 from tests.support.hostile_text import ALL_OF_THEM, unseen
 from tests.support.made_up_mceval8k import write_task
+from tests.support.pages import Page
 from tests.support.skills_runs import TASKS, parse, rows_of, write_inputs
+from tests.support.tiny_runs import undraw
 
 FEW = ("--splits=disjoint", "--fitted=majority,polar")
-
-
-def undraw(patch: pytest.MonkeyPatch) -> None:
-    """Lets figures be built, but not rendered."""
-    patch.setattr(skill_figures, "rendered", lambda figure: Picture(b"<svg/>", PNG))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +45,7 @@ def finished(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with flagsaver.flagsaver(), pytest.MonkeyPatch.context() as patch:
         undraw(patch)
         parse(inputs, output, *FEW)
-        assert experiment.main() == 0
+        assert study.run(experiment.prepare) == 0
     return output
 
 
@@ -104,7 +98,7 @@ def test_another_wording_is_another_run(inputs: Path, run: Path, flag: str, mess
     probes = {file: file.read_bytes() for file in (run / store.SAVED_PROBES).iterdir()}
     parse(inputs, run, *FEW, flag)
     with pytest.raises(ValueError, match=f"{run} holds a run with other settings .{message}"):
-        experiment.main()
+        study.run(experiment.prepare)
     assert {file: file.read_bytes() for file in probes} == probes
 
 
@@ -113,14 +107,14 @@ def test_other_prompts_of_a_task_are_another_run(inputs: Path, run: Path, tmp_pa
         write_task(tmp_path / "other", name, count)
     parse(inputs, run, *FEW, f"--root={tmp_path / 'other'}")
     with pytest.raises(ValueError, match=r"other settings \(the key of mnli's prompts was .*, now"):
-        experiment.main()
+        study.run(experiment.prepare)
 
 
 def test_tasks_may_be_added(inputs: Path, tmp_path: Path, measured: list[str]) -> None:
     parse(inputs, tmp_path, *FEW, "--tasks=mnli")
-    assert experiment.main() == 0
+    assert study.run(experiment.prepare) == 0
     parse(inputs, tmp_path, *FEW)
-    assert experiment.main() == 0
+    assert study.run(experiment.prepare) == 0
     assert measured == ["mnli", "ner"]
     assert summary_of(tmp_path)["tasks"] == list(TASKS)
 
@@ -134,7 +128,7 @@ def test_a_task_that_fails_is_told_of_and_the_others_go_on(
     shutil.copytree(inputs / "benchmark", tmp_path / "benchmark")
     lengthen(tmp_path / "benchmark", "ner")
     parse(inputs, tmp_path / "run", *FEW, f"--root={tmp_path / 'benchmark'}")
-    assert experiment.main() == 1
+    assert study.run(experiment.prepare) == 1
     summary = summary_of(tmp_path / "run")
     assert summary["tasks"] == ["mnli"] and not summary["complete"]
     assert list(summary["failed"]) == ["ner"]
@@ -153,7 +147,7 @@ def test_a_study_of_which_all_fails_says_so(inputs: Path, tmp_path: Path) -> Non
     shutil.copytree(inputs / "benchmark", tmp_path / "benchmark")
     lengthen(tmp_path / "benchmark", "ner")
     parse(inputs, tmp_path / "run", *FEW, "--tasks=ner", f"--root={tmp_path / 'benchmark'}")
-    assert experiment.main() == 1
+    assert study.run(experiment.prepare) == 1
     assert list(summary_of(tmp_path / "run")["failed"]) == ["ner"]
     page = Page((tmp_path / "run" / store.REPORT).read_text("utf-8"))
     assert "No task could be measured." in page.text
@@ -189,7 +183,7 @@ def test_damaged_results_are_measured_again(
     text = file.read_bytes()
     damage(file)
     parse(inputs, run, *FEW)
-    assert experiment.main() == 0
+    assert study.run(experiment.prepare) == 0
     assert measured == ["mnli"]
     told = f"{file} is missing or damaged: mnli is measured again"
     assert capsys.readouterr().err.count(told) == 1
@@ -199,36 +193,36 @@ def test_damaged_results_are_measured_again(
 def test_a_folder_of_features_in_use(inputs: Path, tmp_path: Path) -> None:
     features = f"--features={tmp_path / 'features'}"
     parse(inputs, tmp_path / "first", *FEW, "--tasks=mnli", features)
-    assert experiment.main() == 0
+    assert study.run(experiment.prepare) == 0
     used = sorted((tmp_path / "features").iterdir())[0]
-    settings = json.loads((used / store.SETTINGS).read_text("utf-8"))["settings"]
+    settings = json.loads((used / run_settings.SETTINGS).read_text("utf-8"))["settings"]
     parse(inputs, tmp_path / "second", *FEW, features)
     with store.open_run(used, settings, {}, attributes={}):
-        assert experiment.main() == 1
+        assert study.run(experiment.prepare) == 1
     summary = summary_of(tmp_path / "second")
     assert summary["tasks"] == ["ner"]
     assert summary["failed"]["mnli"].endswith(
         f"{used} is in use by another process; wait until it has ended, or pass another --features"
     )
-    assert experiment.main() == 0
+    assert study.run(experiment.prepare) == 0
     assert summary_of(tmp_path / "second")["tasks"] == list(TASKS)
 
 
 def test_damaged_features_can_be_got_out_of(inputs: Path, tmp_path: Path) -> None:
     features = f"--features={tmp_path / 'features'}"
     parse(inputs, tmp_path / "first", *FEW, "--tasks=ner", features)
-    assert experiment.main() == 0
+    assert study.run(experiment.prepare) == 0
     damaged = sorted((tmp_path / "features").iterdir())[0]
-    (damaged / store.SETTINGS).write_text("{")
+    (damaged / run_settings.SETTINGS).write_text("{")
     parse(inputs, tmp_path / "second", *FEW, "--tasks=ner", features)
-    assert experiment.main() == 1
+    assert study.run(experiment.prepare) == 1
     [told] = summary_of(tmp_path / "second")["failed"].values()
     assert told.endswith(
-        f"{damaged / store.SETTINGS} is missing or damaged; delete {damaged}, and its prompts are "
-        "measured again"
+        f"{damaged / run_settings.SETTINGS} is missing or damaged; delete {damaged}, and its "
+        "prompts are measured again"
     )
     shutil.rmtree(damaged)
-    assert experiment.main() == 0
+    assert study.run(experiment.prepare) == 0
     assert rows_of(tmp_path / "second") == rows_of(tmp_path / "first")
 
 
@@ -248,7 +242,7 @@ def test_items_of_one_task_are_held_at_a_time(
 
     monkeypatch.setattr(skills_inputs, "measure", failing)
     parse(inputs, tmp_path, *FEW)
-    assert experiment.main() == 1
+    assert study.run(experiment.prepare) == 1
     assert held == [[name] for name in TASKS]
 
 
@@ -276,7 +270,7 @@ def test_a_study_shows_names_and_errors_of_any_kind_as_text(
     monkeypatch.setattr(skills_inputs, "measure", measured)
     monkeypatch.setattr(common, "load_model", lambda: dataclasses.replace(load(), name=ALL_OF_THEM))
     parse(inputs, tmp_path / "run", *FEW)
-    assert experiment.main() == 1
+    assert study.run(experiment.prepare) == 1
     about = summary_of(tmp_path / "run")
     assert about["failed"] == {"ner": ALL_OF_THEM} and about["model"]["name"] == ALL_OF_THEM
     text = (tmp_path / "run" / store.REPORT).read_text("utf-8")

@@ -1,0 +1,171 @@
+"""How a study runs, whatever it measures: settings, folder, measurements, results, report, status.
+
+A study says what it measures and what that shows; everything else happens here, once: the folder
+is opened to begin or to go on, groups are measured and saved, an interruption keeps what there is,
+tables and summary.json are written before anything is drawn, and the program ends in the status
+that says how it went.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+import pyarrow as pa
+
+from experiments.reporting import page_parts, templates
+from experiments.reporting.report import Document, Section
+from experiments.reporting.tables import Table, terminal_lines
+from experiments.reporting.templates import Contents
+from experiments.running import common, documents, pages, terminal
+from experiments.running.common import Work
+from negjax.storage import store
+from negjax.storage.store import ArraySpec, RunFolder
+
+TEMPLATE = "report.md"
+"""Of a study's report, in its package."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """How far a study has come."""
+
+    work: Sequence[Any]
+    """What of it is finished."""
+    complete: bool = True
+    interrupted: bool = False
+
+    @property
+    def status(self) -> int:
+        """Of the program."""
+        return 130 if self.interrupted else 0 if self.complete else 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a study shows: in its report, and in the terminal."""
+
+    contents: Contents
+    headline: str
+    """First line in the terminal."""
+    printed: Sequence[Table | str]
+    """Below it."""
+    measured: Sequence[tuple[str, str]] | None
+    """What the numbers are about, between model and machine; None: there is no model."""
+    before: Sequence[Section] = ()
+    """Sections that come first, whatever the template says."""
+    instead: str = ""
+    """Of all that the template says below its title, where there is nothing to show."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a study found."""
+
+    tables: Mapping[str, pa.Table]
+    """By the names of their files."""
+    summary: Mapping[str, Any]
+    report: Callable[[Mapping[str, Any]], Report]
+    """Of the summary; called when tables and summary are safe."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A study whose flags are read and whose inputs are there; nothing is measured yet."""
+
+    name: str
+    settings: Mapping[str, Any]
+    """That its measurements depend on: a folder of others is not gone on with."""
+    measure: Callable[[RunFolder], Finished]
+    results: Callable[[RunFolder, Finished], Findings | None]
+    """Of finished work; None: what is finished shows nothing yet."""
+    arrays: Mapping[str, ArraySpec] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """Of the arrays: what they are to be read with."""
+    template: Callable[[], str] | None = None
+    """Of the report; default: `report.md` of the study's package."""
+
+
+def measured(work: Callable[[RunFolder], Sequence[Work]], unit: str) -> Callable[..., Finished]:
+    """Measures groups of work, one after the other, each saved when it is finished.
+
+    Args:
+        unit: of progress.
+    """
+
+    def measure(folder: RunFolder) -> Finished:
+        every = work(folder)
+        complete = common.measure_all(folder, every, unit)
+        if not complete:
+            common.say_interrupted(folder, every)
+        finished = [item for item in every if item.name in folder.finished]
+        return Finished(work=finished, complete=complete, interrupted=not complete)
+
+    return measure
+
+
+def run(prepare: Callable[[], Study]) -> int:
+    """Runs a study and shows what it found; returns the exit status of the program.
+
+    Args:
+        prepare: reads the flags, loads the inputs and refuses what cannot be measured.
+
+    Raises:
+        ValueError: input is at fault; the folder holds a run with other settings.
+        OSError: the disk is full or failed; what was written before is kept.
+    """
+    study = prepare()
+    page = pages.page_file(study.name)
+    settings = {"experiment": study.name, **study.settings}
+    with common.open_folder(study.name, settings, study.arrays, study.attributes) as folder:
+        finished = study.measure(folder)
+        results = study.results(folder, finished)
+        if results is None:
+            return finished.status
+        finite = documents.write_results(folder, results.tables, results.summary)
+        report = results.report(results.summary)
+        document = _document(study, report, results.summary, finished)
+        drawn = documents.write_report(folder, document, finite)
+    files = [f"report: {folder.path / store.REPORT}"]
+    if page is not None and finished.complete:
+        documents.write_page(page, study.name, document, drawn)
+        files.append(f"page: {page}")
+    terminal.say("\n".join([*printed(report), "", *files]))
+    return finished.status
+
+
+def main(prepare: Callable[[], Study]) -> None:
+    """The program of a study: parses the flags, runs it and ends with its status."""
+    common.run(functools.partial(run, prepare))
+
+
+def template(name: str, file_name: str = TEMPLATE) -> str:
+    """The template of a study's report, or of a part of it."""
+    file = resources.files(f"experiments.{name}") / file_name
+    return file.read_text(encoding="utf-8")
+
+
+def printed(report: Report) -> list[str]:
+    """A report's lines for the terminal."""
+    lines = [report.headline]
+    for part in report.printed:
+        lines += ["", *(terminal_lines(part) if isinstance(part, Table) else [part])]
+    return lines
+
+
+def _document(
+    study: Study, report: Report, summary: Mapping[str, Any], finished: Finished
+) -> Document:
+    text = study.template() if study.template is not None else template(study.name)
+    if report.instead:
+        title, _, _ = text.partition("\n")
+        text = f"{title}\n\n{report.instead}"
+    made = templates.document(text, report.contents)
+    sections = [*report.before, *made.sections]
+    if finished.interrupted:
+        first = Section(sections[0].heading, [page_parts.UNFINISHED, *sections[0].blocks])
+        sections = [first, *sections[1:]]
+    if report.measured is not None:
+        sections.append(page_parts.run_section(summary, report.measured))
+    return Document(made.title, made.lead, [*sections, page_parts.reproduce(summary)])

@@ -1,0 +1,145 @@
+"""Suffixes replayed through all layers with shifted activations, and the derivative of that.
+
+`replay_suffix` runs a suffix with shifts at the read position, `pull_back` differentiates it with
+respect to them at shift 0.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from negjax.model.attention import KeysValues
+from negjax.model.products import Products
+from negjax.model.transformer import Block, Transformer, Where
+from negjax.replay.suffixes import CommonHead, Pass, Prefix, Suffix, stacked_blocks, suffix_places
+
+
+def shifted_block(
+    block: Block,
+    resid: jax.Array,
+    shift: jax.Array,
+    where: Where,
+    prefix: KeysValues | None,
+    suffix: Suffix,
+    site: str,
+    held: jax.Array | None = None,
+    common: KeysValues | None = None,
+    products: Products | None = None,
+) -> jax.Array:
+    """One layer of a replay: residuals [P, R, S, D], shifts [P, R, F] at the read position.
+
+    `held`: [R, F], True where the shift replaces the activation. `common`: of a common head.
+    `products`: recalled ones need no multiplication.
+    """
+    mid, _ = block.attend(resid, where, prefix, common, products)
+    at_read = jnp.arange(suffix.tokens.shape[1]) == suffix.read[:, None]
+    at_read = at_read[:, None, :, None]
+    shift_prsf = jnp.where(at_read, shift[:, :, None], 0)
+    held_prsf = None if held is None else at_read & held[:, None]
+    return block.finish(mid, block.feed_forward(mid, shift_prsf, site, held_prsf, products)[0])
+
+
+def replay_suffix(
+    model: Transformer,
+    prefix: Prefix | None,
+    suffix: Suffix,
+    shift: jax.Array,
+    site: str,
+    head: CommonHead | None = None,
+) -> jax.Array:
+    """Runs the suffix through all layers, with shifts added to the read position's activations.
+
+    Args:
+        shift: [L, P, R, F], added at `site`: R replays of each prompt. Later layers' activations
+            react to earlier shifts, and the shift adds to whatever they have become.
+        head: what the prefix was run after.
+
+    Returns:
+        the last residuals [P, R, S, D].
+    """
+    graphdef, params = stacked_blocks(model)
+    where = suffix_places(suffix, None if prefix is None else prefix.mask, head)
+
+    def step(
+        resid: jax.Array,
+        scanned: tuple[nnx.State, KeysValues | None, KeysValues | None, jax.Array],
+    ) -> tuple[jax.Array, None]:
+        layer_params, keys_values, common, shift_prf = scanned
+        block = nnx.merge(graphdef, layer_params)
+        after = shifted_block(
+            block, resid, shift_prf, where, keys_values, suffix, site, common=common
+        )
+        return after, None
+
+    resid = model.embedding(suffix.tokens, suffix.positions)[:, None]
+    resid = jnp.broadcast_to(resid, (*shift.shape[1:3], *resid.shape[2:]))
+    layers = None if prefix is None else prefix.layers
+    common = None if head is None else head.layers
+    return jax.lax.scan(step, resid, (params, layers, common, shift))[0]
+
+
+def pull_back(
+    model: Transformer,
+    passed: Pass,
+    suffix: Suffix,
+    cotangents: jax.Array,
+    site: str,
+    head: CommonHead | None = None,
+) -> jax.Array:
+    """Vector-Jacobian products of `replay_suffix` at shift 0, for K cotangents at once.
+
+    Layer by layer from the top, each layer of the suffix is run again from its recorded input and
+    pulled back at once, so that its weights are fetched only here. Products that the pass kept are
+    recalled: of those that the derivative needs none is multiplied again.
+
+    Args:
+        cotangents: [K, P, 1, S, D], of the last residuals.
+        head: what the pass was given.
+
+    Returns:
+        [L, K, P, F], of the shifts at `site`.
+    """
+    graphdef, params = stacked_blocks(model)
+    prefix, trace, _ = passed
+    where = suffix_places(suffix, None if prefix is None else prefix.mask, head)
+
+    def step(
+        cotangents: jax.Array,
+        scanned: tuple[
+            nnx.State, KeysValues | None, KeysValues | None, jax.Array, dict[str, jax.Array]
+        ],
+    ) -> tuple[jax.Array, jax.Array]:
+        layer_params, keys_values, common, entering, kept = scanned
+        block = nnx.merge(graphdef, layer_params)
+        products = Products({name: x[:, None] for name, x in kept.items()})
+        none = jnp.zeros((entering.shape[0], 1, trace.at_read[site].shape[-1]), entering.dtype)
+        _, pull = jax.vjp(
+            lambda resid, shift: shifted_block(
+                block,
+                resid,
+                shift,
+                where,
+                keys_values,
+                suffix,
+                site,
+                common=common,
+                products=products,
+            ),
+            entering[:, None],
+            none,
+        )
+        below, shift_kprf = jax.vmap(pull)(cotangents)
+        return below, shift_kprf[:, :, 0]
+
+    layers = None if prefix is None else prefix.layers
+    common = None if head is None else head.layers
+    scanned = (params, layers, common, trace.entering, trace.products)
+    return jax.lax.scan(step, cotangents, scanned, reverse=True)[1]
+
+
+def no_shift(model: Transformer, prompts: int, rows: int = 1) -> jax.Array:
+    """Zeros [L, P, R, F]."""
+    up = model.blocks.ffn.up.kernel
+    layers, _, neurons = up.shape
+    dtype = jnp.promote_types(up.dtype, jnp.float32)
+    return jnp.zeros((layers, prompts, rows, neurons), dtype)

@@ -1,0 +1,50 @@
+"""Makes docs/reference.md, all public names: `python -m tests.support.make_reference`."""
+
+import inspect
+import re
+from pathlib import Path
+from types import ModuleType
+
+import negjax
+from negjax import control, mceval8k, skills
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference.md"
+PACKAGES = (negjax, control, mceval8k, skills)
+HEAD = """# Reference
+
+Every public name, with the first sentence of its documentation; `help(name)` says the rest: shapes,
+units, errors, sources. `python -m tests.support.make_reference` writes this page.
+"""
+
+
+def reference() -> str:
+    """The page."""
+    return HEAD + "".join(map(_section, PACKAGES))
+
+
+def _section(package: ModuleType) -> str:
+    rows = [_row(name, getattr(package, name)) for name in package.__all__]
+    first = inspect.getdoc(package) or ""
+    lines = [f"\n## {package.__name__}\n", first.split("\n\n")[0].replace("\n", " "), ""]
+    return "\n".join([*lines, "| name | |", "|---|---|", *rows, ""])
+
+
+def _row(name: str, member: object) -> str:
+    shown = f"{name}({_arguments(member)})" if callable(member) else name
+    told = inspect.getdoc(member) if callable(member) or inspect.ismodule(member) else None
+    sentence = re.split(
+        r"(?<=[.])\s|\n\n", (told or f"A constant of type {type(member).__name__}.").strip()
+    )[0].replace("\n", " ")
+    return f"| `{shown}` | {sentence.replace('|', chr(92) + '|')} |"
+
+
+def _arguments(member: object) -> str:
+    """Names of what a function takes; of a class none: `help` lists its fields."""
+    if inspect.isclass(member):
+        return "…"
+    parameters = inspect.signature(inspect.unwrap(member)).parameters.values()  # type: ignore[arg-type]
+    return ", ".join(p.name if p.default is p.empty else f"{p.name}=…" for p in parameters)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(reference(), encoding="utf-8")

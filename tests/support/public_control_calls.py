@@ -1,0 +1,115 @@
+"""Every function of `negjax.control`, with arguments that it takes."""
+
+from typing import Any
+
+import negjax
+from negjax import control
+from tests.support.odd_values import Takes, these
+from tests.support.public_calls import NEURONS, NONE, Call, lm, probes
+
+# Without the model's vocabulary of shipped facts, no unrelated prompts are found by themselves.
+STEERED: dict[str, Takes] = {
+    "site": NONE,
+    "neurons": NONE,
+    "layers": these("None"),
+    "turns": these("huge"),
+}
+TURNED: dict[str, Takes] = {
+    "site": NONE,
+    "target": NONE,
+    "volume": these("half", "array without axes"),
+    "ratio": NONE,
+}
+
+
+def turned() -> dict[str, Any]:
+    return {
+        "lm": lm(),
+        "probes": probes(),
+        "k": 2,
+        "volume": 1.0,
+        "ratio": None,
+        "polarity": "both",
+        "site": None,
+        "target": None,
+        "budget_bytes": 2**30,
+    }
+
+
+def controls() -> dict[str, Call]:
+    """Of `negjax.control`."""
+    base = {"lm": lm(), "probes": probes(), "budget_bytes": 2**30}
+    plan = {k: v for k, v in turned().items() if k in ("k", "volume", "ratio", "polarity")}
+    return {
+        "enhance": Call(negjax.enhance, turned(), TURNED),
+        "suppress": Call(negjax.suppress, turned(), TURNED),
+        "steer": Call(
+            negjax.steer,
+            {
+                "lm": lm(),
+                "prompt": "w3 w5",
+                "target": "w7",
+                "probability": 0.5,
+                "site": None,
+                "neurons": None,
+                "layers": None,
+                "turns": 0,
+                "unrelated": probes(),
+                "target_mode": "single",
+                "budget_bytes": 2**30,
+            },
+            STEERED,
+        ),
+        "edit": Call(
+            negjax.edit,
+            {
+                "lm": lm(),
+                "facts": probes(),
+                "probability": 0.5,
+                "site": "product",
+                "neurons": None,
+                "layers": None,
+                "preserve": None,
+                "turns": 0,
+                "budget_bytes": 2**30,
+            },
+            STEERED | {"preserve": NONE},
+        ),
+        "steer_probes": Call(
+            control.steer_probes,
+            {
+                **base,
+                "probability": 0.5,
+                "site": None,
+                "neurons": None,
+                "layers": None,
+                "turns": 0,
+                "unrelated": probes(),
+            },
+            STEERED,
+        ),
+        "turn": Call(
+            control.turn,
+            {**base, "neurons": NEURONS, "shifts": [1.0, 1.0], "site": None, "target": None},
+            {"site": NONE, "target": NONE},
+        ),
+        "strongest_shifts": Call(
+            control.strongest_shifts,
+            {"gradients": negjax.neurgrad(lm(), probes()), **plan},
+            TURNED,
+        ),
+        "target_probabilities": Call(control.target_probabilities, base),
+        "unrelated_facts": Call(control.unrelated_facts, {"lm": lm(), "probes": probes()}),
+        "next_token_kl": Call(
+            control.next_token_kl,
+            {"before": lm(), "after": lm(), "probes": probes(), "budget_bytes": 2**30},
+        ),
+        "perplexity": Call(
+            control.perplexity, {"lm": lm(), "texts": ["w3 w4"], "budget_bytes": 2**30}
+        ),
+        "success": Call(control.success, {"first": [0.5], "second": [0.5]}),
+        "overall": Call(
+            control.overall,
+            {"efficacy": 0.5, "paraphrase": 0.5, "neighbourhood": 0.5},
+        ),
+    }
