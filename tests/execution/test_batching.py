@@ -238,7 +238,12 @@ def abstract_split(config: ModelConfig, prompts: int, length: int, targets: int)
     if config.causal:
         prefix = of_shape(prompts, length), of_shape(prompts, length, dtype=bool)
     tokens = of_shape(prompts, suffix)
-    places = Suffix(tokens, tokens, of_shape(prompts, suffix, dtype=bool), of_shape(prompts))
+    places = Suffix(
+        tokens=tokens,
+        positions=tokens,
+        mask=of_shape(prompts, suffix, dtype=bool),
+        read=of_shape(prompts),
+    )
     chosen = of_shape(prompts, targets, 1), of_shape(prompts, targets, 1, dtype=bool)
     return Split(*prefix, places, *chosen)
 
