@@ -68,7 +68,7 @@ class TrainingState(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What a step tells of itself."""
+    """What is known of a step."""
 
     loss: jax.Array
     """Mean cross-entropy of the predicted tokens, in nats, before the step."""
