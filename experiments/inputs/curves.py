@@ -103,7 +103,13 @@ def groups(prompts: range, size: int) -> list[range]:
 def array_spec(group: int, dtype: str, meaning: str, *axes: tuple[str, int]) -> store.ArraySpec:
     """An array whose first axis is saved by groups of prompts."""
     names, shape = zip(*axes, strict=True)
-    return store.ArraySpec(shape, dtype, names, meaning, (min(group, shape[0]), *shape[1:]))
+    return store.ArraySpec(
+        shape=shape,
+        dtype=dtype,
+        axes=names,
+        meaning=meaning,
+        chunks=(min(group, shape[0]), *shape[1:]),
+    )
 
 
 def specs(prompts: int, neurons: int, group: int) -> dict[str, store.ArraySpec]:

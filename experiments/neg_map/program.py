@@ -72,7 +72,11 @@ def _specs(prompts: int, layers: int, neurons: int, shifts: int) -> dict[str, st
         """An array of which groups write one entry of the first `written` axes at a time."""
         shape = tuple(sizes[axis] for axis in axes)
         return store.ArraySpec(
-            shape, "float64", axes, meaning, (*(1 for _ in range(written)), *shape[written:])
+            shape=shape,
+            dtype="float64",
+            axes=axes,
+            meaning=meaning,
+            chunks=(*(1 for _ in range(written)), *shape[written:]),
         )
 
     neuron = ("prompt", "layer", "neuron")

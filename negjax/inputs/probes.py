@@ -17,7 +17,7 @@ TargetMode = Literal["single", "first", "all", "alone"]
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Probes:
     """Encoded prompts with K targets each. Padding may stand on either side."""
 

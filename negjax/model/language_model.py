@@ -18,7 +18,7 @@ SHOWN_DIGITS = 12
 """Of the fingerprint, in a model's repr."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LanguageModel:
     """A loaded model: structure, parameters and tokenizer. First argument of most functions.
 

@@ -136,16 +136,16 @@ def tails_of(model: Transformer, resid: jax.Array, targets: jax.Array) -> Tails:
     off = mean - mean[0]
     covariance = second / mass[1:, None, None] - off[:, :, None] * off[:, None]
     return Tails(
-        filled,
-        rank,
-        start,
-        log_total,
-        features,
-        means[0],
-        jnp.log(mass[1:]),
-        mean,
-        covariance,
-        jnp.sqrt(longest),
+        order=filled,
+        rank=rank,
+        start=start,
+        log_total=log_total,
+        features=features,
+        expected=means[0],
+        log_mass=jnp.log(mass[1:]),
+        mean=mean,
+        covariance=covariance,
+        longest=jnp.sqrt(longest),
     )
 
 

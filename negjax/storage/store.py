@@ -70,7 +70,7 @@ Places = At | Mapping[str, At]
 
 
 @readable
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ArraySpec:
     """One array of a run."""
 

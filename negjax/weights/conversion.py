@@ -91,7 +91,7 @@ class Rule:
         return np.ascontiguousarray(rearrange(value, f"{right} -> {left}", **self.sizes(config)))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
     """A family's whole conversion."""
 

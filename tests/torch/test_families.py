@@ -48,7 +48,14 @@ def pair(request: pytest.FixtureRequest) -> tuple[LanguageModel, Any]:
         read_directory(folder), family.table(config), config, dtype, origin=request.param
     )
     graphdef = abstract_model(config, dtype)[0]
-    lm = LanguageModel("tiny", config, graphdef, params, tokenizer(), fingerprint="")
+    lm = LanguageModel(
+        name="tiny",
+        config=config,
+        graphdef=graphdef,
+        params=params,
+        tokenizer=tokenizer(),
+        fingerprint="",
+    )
     return lm, pytorch_model(folder)
 
 

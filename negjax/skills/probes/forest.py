@@ -35,7 +35,7 @@ FEATURE_DTYPES = (np.uint8, np.float32)
 
 
 @readable
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ForestProbe(FittedProbe):
     """The mean of the trees' shares of labels in the leaf they lead to; of ties, the first label.
 
@@ -106,7 +106,7 @@ class ForestProbe(FittedProbe):
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Tree:
     """A random forest of scikit-learn's, of scores or of activations."""
 
@@ -219,16 +219,16 @@ def _as_arrays(forest: Any, labels: int, total: int, of_scores: bool) -> ForestP
     place = np.full(total, LEAF)
     place[neurons] = np.arange(len(neurons))
     return ForestProbe(
-        neurons.astype(np.int64),
-        np.zeros(len(neurons), np.int8),
-        labels,
-        total,
-        of_scores,
-        roots.astype(np.int32),
-        np.where(is_leaf, LEAF, place[feature]).astype(np.int32),
-        np.concatenate([tree.threshold for tree in trees]),
-        left.astype(np.int32),
-        right.astype(np.int32),
-        np.concatenate([tree.value[:, 0, :] for tree in trees]),
-        importance[neurons],
+        neurons=neurons.astype(np.int64),
+        polarity=np.zeros(len(neurons), np.int8),
+        labels=labels,
+        total=total,
+        of_scores=of_scores,
+        roots=roots.astype(np.int32),
+        asked=np.where(is_leaf, LEAF, place[feature]).astype(np.int32),
+        threshold=np.concatenate([tree.threshold for tree in trees]),
+        left=left.astype(np.int32),
+        right=right.astype(np.int32),
+        share=np.concatenate([tree.value[:, 0, :] for tree in trees]),
+        importance=importance[neurons],
     )

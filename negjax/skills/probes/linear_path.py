@@ -258,4 +258,11 @@ def _stage(work: _Work, fraction: float, violation: float, total: int) -> Stage:
     by_neuron = np.zeros((len(weight), len(weight), len(neurons)), np.float32)
     by_neuron[:, label, place] = weight[:, used]
     bias = np.asarray(work.solved.weights.bias)
-    return Stage(fraction, neurons, by_neuron, bias, float(work.solved.loss), violation)
+    return Stage(
+        fraction=fraction,
+        neurons=neurons,
+        weight=by_neuron,
+        bias=bias,
+        loss=float(work.solved.loss),
+        violation=violation,
+    )

@@ -133,7 +133,7 @@ def solve(
 
     def look(carry: _Search) -> _Search:
         params, state = jax.lax.fori_loop(0, STEPS, one_step, (carry.params, carry.state))
-        return _Search(params, state, left(state.point), carry.looks + 1)
+        return _Search(params=params, state=state, left=left(state.point), looks=carry.looks + 1)
 
     def left(weights: Weights) -> jax.Array:
         found = gradient(weights)
@@ -148,7 +148,12 @@ def solve(
         end = jax.lax.while_loop(
             lambda carry: (carry.left > tolerance) & (carry.looks < LOOKS),
             look,
-            _Search(begin, optimizer.init(begin), left(begin), jnp.zeros((), jnp.int32)),
+            _Search(
+                params=begin,
+                state=optimizer.init(begin),
+                left=left(begin),
+                looks=jnp.zeros((), jnp.int32),
+            ),
         )
         point = end.state.point
         weights = point._replace(bias=point.bias - point.weight @ mean)
