@@ -19,11 +19,12 @@ from negjax.inputs.neurons import NeuronSets, all_neurons, neuron_sets, random_n
 from negjax.inputs.probes import Probes
 from negjax.inputs.tables import Facts, read_facts
 from negjax.measurements.chebyshev import Response, response
-from negjax.measurements.gradients import NeurGrad, effects, gradient_batches, neurgrad
+from negjax.measurements.gradients import NeurGrad, gradient_batches, neurgrad
 from negjax.measurements.joint_interventions import Joint, joint
 from negjax.measurements.linearity import LinearFit, linear_fit, paper_grid
 from negjax.measurements.second_order import Curvature, curvature, linear_range
 from negjax.measurements.sweeps import Sweep, sweep
+from negjax.measurements.token_effects import effects
 from negjax.model.language_model import LanguageModel
 from negjax.process.configuration import configure_process
 from negjax.process.notices import Notice

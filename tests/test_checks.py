@@ -24,9 +24,10 @@ from negjax.estimators import estimate
 from negjax.inputs.encoding import encode
 from negjax.inputs.neurons import neuron_sets
 from negjax.inputs.probes import Probes
-from negjax.measurements.gradients import effects, neurgrad
+from negjax.measurements.gradients import neurgrad
 from negjax.measurements.joint_interventions import joint
 from negjax.measurements.second_order import curvature, linear_range
+from negjax.measurements.token_effects import effects
 from negjax.measurements.writes import write_norms
 from tests.support.block_shapes import tiny, tiny_probes
 

@@ -90,6 +90,7 @@ def test_the_shipped_facts_are_recalled_as_they_say(facts_bert: LanguageModel) -
     assert list(table.prompts) == [row["prompt"] for row in shipped_facts("facts.csv")]
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_card_tells_what_is_recalled(facts_bert: LanguageModel) -> None:
     every = corpus.read_mceval8k(MCEVAL8K)

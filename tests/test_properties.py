@@ -22,8 +22,9 @@ from negjax.inputs.neurons import all_neurons
 from negjax.inputs.probes import Probes
 from negjax.measurements import gradients
 from negjax.measurements.chebyshev import response
-from negjax.measurements.gradients import effects, neurgrad
+from negjax.measurements.gradients import neurgrad
 from negjax.measurements.sweeps import sweep
+from negjax.measurements.token_effects import effects
 from negjax.model.language_model import LanguageModel
 from negjax.replay import readout, tails
 from tests.support.block_shapes import (
@@ -153,13 +154,13 @@ def test_budgets_and_chunks(shape, monkeypatch):
     # So little that each prompt goes by itself.
     small = least_budget(lm, probes)
     tight = interventions.plan_rows(lm, probes, rows, Cost(), small)
-    assert len(plan) == 1 < len(tight) == 3
+    assert len(plan.batches) == 1 < len(tight.batches) == 3
     assert len(gradients.gradient_plan(lm, probes, HeadGroup(np.arange(3), 0), small)) == 3
     assert_same(results(lm, probes, budget_bytes=small), expected)
     monkeypatch.setattr(interventions, "CHUNK_TOKENS", 16)
     monkeypatch.setattr(interventions, "CALL_TOKENS", 1)
     tiny_chunks = interventions.plan_rows(lm, probes, rows, Cost(), batching.DEFAULT_BUDGET_BYTES)
-    assert len(tiny_chunks) == 3 and tiny_chunks[0][1] < plan[0][1] * len(plan[0][0])
+    assert len(tiny_chunks.batches) == 3 and tiny_chunks.chunk < 3 * plan.chunk
     assert_same(results(lm, probes), expected)
 
 
@@ -188,8 +189,8 @@ def test_rows_in_several_buffers():
     expected = sweep(lm, probes, neurons, shifts, target=0)
     sizes = batching.Sizes(lm.config, 8, 1, 1)
     budget = 4 * max(sizes.prefix_bytes, 6 * sizes.active_row_bytes)
-    [(_, chunk, buffer)] = interventions.plan_rows(lm, probes, 303, Cost(), budget)
-    assert chunk < 12 and buffer < 303
+    plan = interventions.plan_rows(lm, probes, 303, Cost(), budget)
+    assert plan.chunk < 12 and plan.buffer < 303 and len(plan.batches) == 1
     found = sweep(lm, probes, neurons, shifts, target=0, budget_bytes=budget)
     assert error(found.logit, expected.logit) < TOLERANCE
     assert error(found.log_probability, expected.log_probability) < TOLERANCE

@@ -85,13 +85,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     outcome = Outcome(np.zeros(3), np.zeros(3), np.zeros(3), (LONG, "b", "c"))
     grid = np.random.default_rng(0).normal(size=(12, 2, 3, 20))
     gold = np.arange(12) % 2
-    row = Row("train", 0, (LONG,), None, (), 0, None, None)
+    row = Row(
+        part="train",
+        number=0,
+        texts=(LONG,),
+        target=None,
+        options=(),
+        label=0,
+        language=None,
+        translation=None,
+    )
     item = negjax.mceval8k.Item(row, LONG, LONG)
     shift, path = np.zeros((3, 20)), ((0.0, 0.25),) * 30
     items = (item,) * 600
     cut = Layout((Span(0, 12),), (Span(0, 12),))
     folder = tmp_path_factory.mktemp("run")
-    spec = store.ArraySpec((12, 3), "float64", ("prompt", "x"), LONG)
+    spec = store.ArraySpec(shape=(12, 3), dtype="float64", axes=("prompt", "x"), meaning=LONG)
     with store.open_run(folder / "run", {}, {"values": spec}, attributes={}) as run:
         run.save("one", (slice(0, 12),), {"values": np.zeros((12, 3))}, 1.0)
     every = [
@@ -131,7 +140,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         negjax.read_facts(),
         estimators.METHODS["relp"],
         *(skills.Polar(2).fit(grid, gold), skills.Magn(2).fit(grid, gold)),
-        *(skills.Linear(stages=1).fit(grid, gold), skills.Tree(2).fit(grid, gold)),
+        *(skills.Linear(stages=1).fit(grid, gold), skills.Tree(trees=2).fit(grid, gold)),
         skills.Act(2).fit(grid[:, 0], gold),
         skills.LMProb().fit(grid[:, :, 0, 0], gold),
         skills.Majority().fit(grid, gold),
@@ -146,8 +155,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         *(cut, Span(0, 12)),
         *(item, row, TASKS["ner"]),
         negjax.mceval8k.Task(
-            *("ner", "linguistic", ("a", "b"), items, items, items, items),
-            *("ner 0", "disjoint", 1, 3, (LONG,), "0" * 64),
+            name="ner",
+            genre="linguistic",
+            labels=("a", "b"),
+            train=items,
+            valid=items,
+            test=items,
+            demonstrations=items,
+            template="ner 0",
+            split="disjoint",
+            shots=1,
+            seed=3,
+            notes=(LONG,),
+            key="0" * 64,
         ),
         *(run, spec),
         GGUFFile(folder / "m.gguf", {str(i): LONG for i in range(30)}, {}),
@@ -307,7 +327,7 @@ def test_errors_show_no_more_than_a_few_words_of_a_wrong_value(made: dict[str, o
         lambda: negjax.sweep(lm, probes, many, many, target=many),  # type: ignore[arg-type]
         lambda: negjax.enhance(lm, probes, many, volume=1.0, target=0),  # type: ignore[arg-type]
         lambda: skills.Polar(many).fit(np.zeros((1, 2, 3)), [0]),
-        lambda: skills.Tree(many).fit(np.zeros((2, 2, 3)), [0, 1]),
+        lambda: skills.Tree(trees=many).fit(np.zeros((2, 2, 3)), [0, 1]),
         lambda: skills.Majority().fit(np.zeros((2, 3)), [0, 1], labels=many),
         lambda: made["negjax.measurements.chebyshev.Response"](many),  # type: ignore[operator]
         lambda: negjax.effects(lm, gradients, many),  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.compare.report import KINDS, Run, markdown
+from experiments.compare.report import KINDS, Run, comparison
 from experiments.running import common, terminal
 from negjax.storage import given_files, run_settings, store
 from negjax.storage.whole_files import write_bytes
@@ -12,7 +12,7 @@ from negjax.storage.whole_files import write_bytes
 
 def main(arguments: Sequence[str]) -> int:
     """Prints the table of the runs named, and writes it if asked; returns the exit status."""
-    text = markdown(read_runs(arguments))
+    text = comparison(read_runs(arguments))
     file = common.output_file()
     if file is not None:
         write_bytes(file, text.encode())

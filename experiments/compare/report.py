@@ -35,8 +35,8 @@ class Row:
     cell: Cell
 
 
-def markdown(runs: Sequence[Run]) -> str:
-    """A heading, the table, and below it where its columns come from."""
+def comparison(runs: Sequence[Run]) -> str:
+    """Markdown: a heading, the table, and below it where its columns come from."""
     title, rows = KINDS[runs[0].kind]
     headings = _headings(runs)
     table = Table(

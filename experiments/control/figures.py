@@ -121,7 +121,7 @@ def editing_figure(
     middle.set(ylabel="perplexity ÷ unedited")
     middle.set_title("b   Plain text", pad=22)
     right.bar(x, divergence, color=BLUE)
-    right.set(ylabel="KL, nats")
-    right.set_title("c   Unrelated prompts", pad=22)
+    right.set(ylabel="KL at unrelated prompts, nats")
+    right.set_title("c   Elsewhere", pad=22)
     for axes in (left, middle, right):
         axes.set_xticks(x, [for_label(way) for way in ways], rotation=35, ha="right")

@@ -72,7 +72,9 @@ def array_specs(prompts: int, plan: Plan) -> dict[str, store.ArraySpec]:
     def spec(meaning: str, axes: str, dtype: str = "float64") -> store.ArraySpec:
         names = tuple(axes.split())
         shape = tuple(sizes[name] for name in names)
-        return store.ArraySpec(shape, dtype, names, meaning, (1, *shape[1:]))
+        return store.ArraySpec(
+            shape=shape, dtype=dtype, axes=names, meaning=meaning, chunks=(1, *shape[1:])
+        )
 
     turned, steered, edited = "prompt direction amount count", "prompt wanted", "fact way"
     parts = {

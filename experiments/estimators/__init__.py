@@ -1,1 +1,1 @@
-"""Which estimator tells what a neuron does to P(answer), and which misses it?"""
+"""Which estimator shows what a neuron does to P(answer), and which misses it?"""

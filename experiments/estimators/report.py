@@ -56,7 +56,7 @@ def findings(plan: Plan, folder: RunFolder, results: Results, finished: Finished
     return Findings(
         tables=written_tables,
         summary=about | summary(results, settings),
-        report=lambda summary: shown(plan, results, summary),
+        report=lambda summary: make_report(plan, results, summary),
     )
 
 
@@ -98,11 +98,10 @@ def _plain(records: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: dataclasses.asdict(record) for name, record in records.items()}
 
 
-def shown(plan: Plan, results: Results, summary: Mapping[str, Any]) -> Report:
+def make_report(plan: Plan, results: Results, summary: Mapping[str, Any]) -> Report:
     """Returns what is shown of the results."""
     inputs, settings, curves = plan.inputs, plan.settings, results.curves
-    radius, signed = results.headline, results.at_headline["signed"]
-    fits, count = curves.fits["response"][radius], len(curves.neurons["layer"])
+    fits, count = curves.fits["response"][results.headline], len(curves.neurons["layer"])
     within_noise = statistics.share(fits.largest_change < curves.neurons["bound"])
     noise_note = f"{written(within_noise, '.1%')} of the neurons stay within the rounding noise."
     notes = [text for text in (CORRECTION, _not_slopes(results), _top_note(results)) if text]
@@ -125,23 +124,19 @@ def shown(plan: Plan, results: Results, summary: Mapping[str, Any]) -> Report:
             for swept, entries in zip(results.doses, results.hidden, strict=True)
         ]
     values = facts_page.values(inputs, summary) | {
-        "count": f"{count:,}",
-        "radius": radius,
+        "results": results,
+        "settings": settings,
+        "count": count,
         "widest": curves.ranges[-1],
-        "cg": "cg" in signed,
-        "under_signed": signed,
-        "under_additive": results.at_headline["additive"],
-        "measured": results.measured,
+        "cg": "cg" in settings.methods,
         "correction": CORRECTION,
         "not_slopes": _not_slopes(results),
         "top_note": _top_note(results),
         "noise_note": noise_note,
         "mean_size": results.at_headline[results.measured]["neurgrad"].mean_size,
-        "check": results.ranges.check,
         "kinds": results.ratios[curves.ranges[-1]],
         "dosed": bool(results.doses),
         "dosed_neurons": sum(swept.layer.size for swept in results.doses),
-        "limits": settings.thresholds,
         "large_share": 1 - settings.large_quantile,
         "verdicts": verdicts,
         "half_relp": summary["site"] == "up" and "relp" in settings.methods,

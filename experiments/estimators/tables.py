@@ -1,19 +1,16 @@
 """The tables of the study of estimators: for the report, the terminal and the run's folder."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pyarrow as pa
 
 from experiments import paper
 from experiments.estimators.doses import BY_DOSE, Doses, collapse_doses, controllers
-from experiments.estimators.hidden import DoseStatistics, Hidden
-from experiments.estimators.results import THIRDS, Results
+from experiments.estimators.hidden import Hidden
+from experiments.estimators.results import Results
 from experiments.estimators.settings import Settings
 from experiments.inputs import fitted_curves
-from experiments.inputs.estimates import CONVENTIONS, LABELS, Form
-from experiments.reporting.tables import Column, Table, written
-from negjax.execution.conventions import Convention
+from experiments.inputs.estimates import LABELS
+from experiments.reporting.tables import Column, Table, columns, written
 
 ATTRIBUTIONS = {**LABELS, BY_DOSE: BY_DOSE}
 """What could have shown a hidden controller, for readers."""
@@ -89,46 +86,44 @@ HIDDEN = (
 
 def agreement_tables(results: Results) -> list[Table]:
     """How well each form predicts NEG within the headline range, a table a convention."""
-
-    def table(convention: Convention, how: str) -> Table:
-        of_form = results.at_headline[convention]
-        return Table(
+    measured = "as the curves were measured"
+    mirrored = "from the same curves, mirrored where s(a) = −1, which turns the sign of NEG"
+    return [
+        Table(
             name=f"agreement_{convention}",
-            title=f"NEG within ±{results.headline:g}, {convention} convention, {how}",
+            title=f"NEG within ±{results.headline:g}, {convention} convention, "
+            f"{measured if convention == results.measured else mirrored}",
             columns=AGREEMENT,
             rows=[
-                (form.written(convention), of_form[form.name], _seconds(results, form))
+                (
+                    form.written(convention),
+                    of_form[form.name],
+                    "" if form.per_unit else seconds(results, form.method),
+                )
                 for form in results.comparison.forms
             ],
         )
-
-    measured = "as the curves were measured"
-    mirrored = "from the same curves, mirrored where s(a) = −1, which turns the sign of NEG"
-    return [table(c, measured if c == results.measured else mirrored) for c in CONVENTIONS]
+        for convention, of_form in results.at_headline.items()
+    ]
 
 
 def range_tables(results: Results, measure: str) -> list[Table]:
     """One of `MEASURES`, a form a row and a range a column, a table a convention."""
     words, form_of = MEASURES[measure]
-
-    def value(convention: Convention, radius: float) -> Callable[[Form], object]:
-        of_form = results.agreements[convention][radius]
-        return lambda form: getattr(of_form[form.name], measure)
-
     return [
         Table(
             name=f"{measure}_{convention}",
             title=f"{words}, by shift range, {convention} convention",
-            columns=[
-                Column("estimate", _written(convention)),
-                *(
-                    Column("within", value(convention, radius), form_of, f"±{radius:g}")
-                    for radius in results.curves.ranges
-                ),
+            columns=columns("estimate", *(("within", form_of, f"±{r:g}") for r in by_range)),
+            rows=[
+                [
+                    form.written(convention),
+                    *(getattr(of_form[form.name], measure) for of_form in by_range.values()),
+                ]
+                for form in results.comparison.forms
             ],
-            rows=results.comparison.forms,
         )
-        for convention in CONVENTIONS
+        for convention, by_range in results.agreements.items()
     ]
 
 
@@ -147,17 +142,20 @@ def paper_table(results: Results) -> Table:
 
 def thirds_table(results: Results) -> Table:
     """Pearson and Spearman correlation in each third by predicted range, a form a row."""
-
-    def value(name: str, field: str) -> Callable[[Form], object]:
-        return lambda form: getattr(results.thirds[name][form.name], field)
-
     return Table(
-        columns=[
-            Column("estimate", _written(results.measured)),
-            *(Column("r,", value(name, "pearson"), ".4f", name) for name in THIRDS),
-            *(Column("Spearman,", value(name, "spearman"), ".4f", name) for name in THIRDS),
+        columns=columns(
+            "estimate",
+            *(("r,", ".4f", name) for name in results.thirds),
+            *(("Spearman,", ".4f", name) for name in results.thirds),
+        ),
+        rows=[
+            [
+                form.written(results.measured),
+                *(of_form[form.name].pearson for of_form in results.thirds.values()),
+                *(of_form[form.name].spearman for of_form in results.thirds.values()),
+            ]
+            for form in results.comparison.forms
         ],
-        rows=results.comparison.forms,
     )
 
 
@@ -176,21 +174,20 @@ def check_table(results: Results) -> Table:
 
 def rank_table(results: Results) -> Table:
     """An attribution a row: median rank of the hidden controllers, share in the top tenth."""
-
-    def value(statistics: DoseStatistics, field: str) -> Callable[[str], object]:
-        return lambda name: getattr(statistics.shown[name], field)
-
+    doses = results.by_dose
     return Table(
         title="Where attributions rank the hidden controllers",
-        columns=[
-            Column("attribution", ATTRIBUTIONS.__getitem__),
-            *(
-                Column(f"±{statistics.dose:g},", value(statistics, field), ".1%", words)
-                for statistics in results.by_dose
-                for field, words in (("median", "median"), ("top_tenth", "in top 10%"))
-            ),
+        columns=columns(
+            "attribution",
+            *((f"±{s.dose:g},", ".1%", of) for s in doses for of in ("median", "in top 10%")),
+        ),
+        rows=[
+            [
+                ATTRIBUTIONS[name],
+                *(v for s in doses for v in (s.shown[name].median, s.shown[name].top_tenth)),
+            ]
+            for name in doses[0].shown
         ],
-        rows=list(results.by_dose[0].shown),
     )
 
 
@@ -206,46 +203,38 @@ def neuron_table(results: Results) -> pa.Table:
     table = fitted_curves.neuron_table(results.curves)
     values = results.comparison.values[results.measured]
     plain = [form.method for form in results.comparison.forms if not form.per_unit]
-    columns = {method: values[method] for method in plain}
-    if "ablation" in columns:
-        columns["ablation"] = -columns["ablation"]
+    estimates = {method: values[method] for method in plain}
+    if "ablation" in estimates:
+        estimates["ablation"] = -estimates["ablation"]
     # CG and NeurGrad stand there already, from the same derivative taken forward.
-    columns = {f"estimate_{name}": value for name, value in columns.items()} | {
+    added = {f"estimate_{name}": value for name, value in estimates.items()} | {
         "predicted_range": results.ranges.predicted,
         "measured_range": results.ranges.measured,
         "range_checked": results.ranges.checked,
     }
-    for name, value in columns.items():
+    for name, value in added.items():
         table = table.append_column(name, pa.array(value))
     return table
 
 
 def dose_table(swept: Doses, settings: Settings) -> pa.Table:
     """One row a dosed neuron of a prompt."""
-    columns: dict[str, np.ndarray] = {
+    table: dict[str, np.ndarray] = {
         "prompt": np.full(swept.layer.size, swept.prompt),
         "layer": swept.layer,
         "neuron": swept.neuron,
         "activation": swept.activation,
         "dose_unit": swept.unit,
     }
-    columns |= {f"estimate_{name}": value for name, value in swept.estimates.items()}
+    table |= {f"estimate_{name}": value for name, value in swept.estimates.items()}
     for name in ("change", "kl", "entropy", "top_token"):
         values = getattr(swept, name)
-        columns |= {f"{name}_{dose:+g}": values[:, x] for x, dose in enumerate(swept.doses)}
+        table |= {f"{name}_{dose:+g}": values[:, x] for x, dose in enumerate(swept.doses)}
     collapse = collapse_doses(swept, settings.flat_entropy)
-    columns |= {"collapse_dose_down": collapse[:, 0], "collapse_dose_up": collapse[:, 1]}
+    table |= {"collapse_dose_down": collapse[:, 0], "collapse_dose_up": collapse[:, 1]}
     for dose in settings.doses:
-        columns[f"hidden_{dose:g}"] = controllers(swept, dose, settings.thresholds).hidden
-    return pa.table(columns)
-
-
-def _written(convention: Convention) -> Callable[[Form], str]:
-    return lambda form: form.written(convention)
-
-
-def _seconds(results: Results, form: Form) -> str:
-    return "" if form.per_unit else seconds(results, form.method)
+        table[f"hidden_{dose:g}"] = controllers(swept, dose, settings.thresholds).hidden
+    return pa.table(table)
 
 
 def _highest(hidden: Hidden) -> str:

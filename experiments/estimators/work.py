@@ -76,14 +76,16 @@ def array_specs(plan: Plan) -> dict[str, store.ArraySpec]:
         "second": curves.array_spec(group, "float64", "second derivative of P by a", b, n),
         "estimates": curves.array_spec(1, "float64", "estimates of the sampled neurons", e, b, n),
         "estimates_everywhere": store.ArraySpec(
-            (e[1], prompts, c.layers, c.neurons),
-            "float64",
-            ("method", "prompt", "layer", "index"),
-            "estimates of all neurons of the dosed prompts, ablation aside",
-            (1, 1, c.layers, c.neurons),
+            shape=(e[1], prompts, c.layers, c.neurons),
+            dtype="float64",
+            axes=("method", "prompt", "layer", "index"),
+            meaning="estimates of all neurons of the dosed prompts, ablation aside",
+            chunks=(1, 1, c.layers, c.neurons),
         ),
         "seconds": curves.array_spec(1, "float64", "seconds a prompt, all neurons", e, b),
-        "doses": store.ArraySpec((x[1],), "float64", ("dose",), "residual norm over write norm"),
+        "doses": store.ArraySpec(
+            shape=(x[1],), dtype="float64", axes=("dose",), meaning="residual norm over write norm"
+        ),
         "dose_activation": curves.array_spec(1, "float64", "activation a", h, layer, f),
         "dose_unit": curves.array_spec(1, "float64", "shift that dose 1 is", h, layer, f),
         "dose_change": _dosed_spec("float64", change, h, layer, f, x),
@@ -98,7 +100,9 @@ def array_specs(plan: Plan) -> dict[str, store.ArraySpec]:
 
 def _dosed_spec(dtype: str, meaning: str, *axes: tuple[str, int]) -> store.ArraySpec:
     names, shape = zip(*axes, strict=True)
-    return store.ArraySpec(shape, dtype, names, meaning, (1, 1, *shape[2:]))
+    return store.ArraySpec(
+        shape=shape, dtype=dtype, axes=names, meaning=meaning, chunks=(1, 1, *shape[2:])
+    )
 
 
 def all_work(plan: Plan, folder: RunFolder) -> list[common.Work]:

@@ -103,7 +103,13 @@ def groups(prompts: range, size: int) -> list[range]:
 def array_spec(group: int, dtype: str, meaning: str, *axes: tuple[str, int]) -> store.ArraySpec:
     """An array whose first axis is saved by groups of prompts."""
     names, shape = zip(*axes, strict=True)
-    return store.ArraySpec(shape, dtype, names, meaning, (min(group, shape[0]), *shape[1:]))
+    return store.ArraySpec(
+        shape=shape,
+        dtype=dtype,
+        axes=names,
+        meaning=meaning,
+        chunks=(min(group, shape[0]), *shape[1:]),
+    )
 
 
 def specs(prompts: int, neurons: int, group: int) -> dict[str, store.ArraySpec]:
@@ -141,7 +147,7 @@ def chosen_gradients(
 ) -> dict[str, np.ndarray]:
     """Activation and CG of the chosen neurons [B, N, 2] of some prompts."""
     chosen = neurons[prompts.start : prompts.stop]
-    found = {"activation": np.empty(chosen.shape[:2]), "computed": np.empty(chosen.shape[:2])}
+    gradients = {"activation": np.empty(chosen.shape[:2]), "computed": np.empty(chosen.shape[:2])}
     for index, _, activation, computed in negjax.gradient_batches(
         inputs.lm,
         inputs.probes.select(list(prompts)),
@@ -150,9 +156,9 @@ def chosen_gradients(
     ):
         rows = np.arange(len(index))[:, None]
         layer, neuron = chosen[index, :, 0], chosen[index, :, 1]
-        found["activation"][index] = np.asarray(activation)[rows, layer, neuron]
-        found["computed"][index] = np.asarray(computed)[rows, 0, layer, neuron]
-    return {"neurons": chosen, **found}
+        gradients["activation"][index] = np.asarray(activation)[rows, layer, neuron]
+        gradients["computed"][index] = np.asarray(computed)[rows, 0, layer, neuron]
+    return {"neurons": chosen, **gradients}
 
 
 def series(

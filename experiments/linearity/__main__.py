@@ -9,8 +9,8 @@ NeurGrad close to NEG.
 Paper: Zhao, Jiang, Yoshinaga, *Neuron Empirical Gradient*, ACL 2025, arXiv 2412.18053.
 
 Shifts random neurons one at a time and measures, for each shift range, how linear P(answer) is in
-the activation (Pearson r), how steep (NEG), and how well NeurGrad tells the steepness. Curves are
-measured as Chebyshev series (`negjax.response`), on the plain grid, or both, which compares them.
+the activation (Pearson r), how steep (NEG), and how well NeurGrad predicts the steepness. Curves
+are measured as Chebyshev series (`negjax.response`), on the plain grid, or both, compared.
 """
 
 from absl import flags

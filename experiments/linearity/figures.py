@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from experiments.reporting import statistics
-from experiments.reporting.escaping import for_figure
 from experiments.reporting.figures import (
     BLACK,
     BLUE,
@@ -19,9 +18,8 @@ from experiments.reporting.figures import (
     Trace,
     curve,
     drawing,
-    in_words,
     power,
-    scatter,
+    predictions,
 )
 
 
@@ -76,14 +74,14 @@ def linearity_figure(
 
 
 def _share_panel(axes: Axes, by_range: Sequence[statistics.RangeStatistics]) -> None:
-    told = [s for s in by_range if s.every.linear is not None]
-    radii = [s.radius for s in told]
+    known = [s for s in by_range if s.every.linear is not None]
+    radii = [s.radius for s in known]
     for field, threshold, color, marker in (
         ("linear", statistics.LINEAR, BLUE, "o"),
         ("very_linear", statistics.VERY_LINEAR, ORANGE, "s"),
     ):
-        every = [getattr(s.every, field) for s in told]
-        above = [np.nan if (v := getattr(s.resolved, field)) is None else v for s in told]
+        every = [getattr(s.every, field) for s in known]
+        above = [np.nan if (v := getattr(s.resolved, field)) is None else v for s in known]
         axes.plot(radii, above, color=color, marker=marker, ms=4, label=f"|r| ≥ {threshold:g}")
         axes.plot(radii, every, color=color, marker=marker, ms=4, mfc="white", lw=0.8, ls=":")
     axes.plot(
@@ -97,7 +95,7 @@ def _share_panel(axes: Axes, by_range: Sequence[statistics.RangeStatistics]) -> 
         ls=":",
         label="all neurons",
     )
-    if any(s.radius == 2 for s in told):
+    if any(s.radius == 2 for s in known):
         axes.vlines(2, 0.9, 1.0, color=GREEN, lw=5, alpha=0.35, zorder=0)
         axes.annotate(
             "paper: over 90%\nwithin ±2, r > 0.95",
@@ -123,13 +121,13 @@ def layers_figure(figure: Figure, layer: np.ndarray, slope: np.ndarray, layers: 
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
     # Zero has no place on a logarithmic axis; exact zeros are rare and said in the caption.
     size = np.where(slope == 0, np.nan, np.abs(slope))
-    found = np.isfinite(size)
-    bands = statistics.layer_quantiles(layer[found], size[found], layers)
+    known = np.isfinite(size)
+    bands = statistics.layer_quantiles(layer[known], size[known], layers)
     x = np.arange(layers)
     top.fill_between(x, bands[:, 0], bands[:, 4], color=BLUE, alpha=0.15, lw=0, label="5–95%")
     top.fill_between(x, bands[:, 1], bands[:, 3], color=BLUE, alpha=0.3, lw=0, label="25–75%")
     top.plot(x, bands[:, 2], color=BLUE, marker="o", ms=2.5, label="median")
-    top.set(yscale="log" if found.any() else "linear", ylabel="|NEG|\nP per unit of activation")
+    top.set(yscale="log" if known.any() else "linear", ylabel="|NEG|\nP per unit of activation")
     top.legend(ncols=3, loc="upper left")
     top.set_title("a   How steep")
     positive = statistics.layer_shares(layer, slope > 0, layers)
@@ -146,20 +144,12 @@ def layers_figure(figure: Figure, layer: np.ndarray, slope: np.ndarray, layers: 
 def predictions_figure(
     figure: Figure,
     slope: np.ndarray,
-    predictions: Sequence[tuple[str, np.ndarray]],
+    predicted: Sequence[tuple[str, np.ndarray]],
     agreements: Sequence[statistics.Agreement],
 ) -> None:
     """NEG [P] against predictions of it (name, [P]), each with its agreement."""
-    panels = figure.subplots(1, len(predictions), sharey=True, squeeze=False)[0]
-    for letter, axes, (name, value), found in zip(
-        "abc", panels, predictions, agreements, strict=False
-    ):
-        hexagons = scatter(axes, value, slope)
-        name = for_figure(name)
-        axes.set_xlabel(f"{name}   (P per unit of activation)")
-        axes.set_title(f"{letter}   NEG against {name}\n{in_words(found)}")
-    panels[0].set_ylabel("NEG   (P per unit of activation)")
-    figure.colorbar(hexagons, ax=panels, label="neurons", pad=0.01, aspect=30)
+    panels = figure.subplots(1, len(predicted), sharey=True, squeeze=False)[0]
+    predictions(figure, panels, slope, predicted, agreements)
 
 
 @drawing(height=3.7)

@@ -84,7 +84,9 @@ def _specs(
         b, n, x = ("prompt", prompts), ("neuron", neurons), ("shift", sampling.grid.size)
         unshifted = "P(answer), computed as the neuron's rows are"
         found |= {
-            "shifts": store.ArraySpec((x[1],), "float64", ("shift",), "units of the activation"),
+            "shifts": store.ArraySpec(
+                shape=(x[1],), dtype="float64", axes=("shift",), meaning="units of the activation"
+            ),
             "probability": curves.array_spec(
                 group, "float64", "P(answer) under the shift", b, n, x
             ),

@@ -107,9 +107,9 @@ def overlap_table(leaks: Sequence[Leaks]) -> pa.Table:
     """One row a task, split, pair of parts and level."""
     return pa.Table.from_pylist(
         [
-            {"task": task.name, "genre": task.genre, **dataclasses.asdict(found)}
+            {"task": task.name, "genre": task.genre, **dataclasses.asdict(shared)}
             for task in leaks
-            for found in task.overlaps
+            for shared in task.overlaps
         ]
     )
 

@@ -103,7 +103,7 @@ def _specs(settings: Settings, config: ModelConfig, prompts: int) -> dict[str, s
         """An array of which groups write one prompt and choice at a time."""
         shape = tuple(sizes[axis] for axis in axes)
         written = tuple(1 if axis in ("prompt", "choice") else sizes[axis] for axis in axes)
-        return store.ArraySpec(shape, dtype, axes, meaning, written)
+        return store.ArraySpec(shape=shape, dtype=dtype, axes=axes, meaning=meaning, chunks=written)
 
     pools, sets = ("prompt", "choice", "member"), ("prompt", "choice", "set")
     slopes = "per unit of activation, along the convention's direction"

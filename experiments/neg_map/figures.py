@@ -1,6 +1,6 @@
 """Figures of the NEG of every neuron of a model: layer × neuron maps. Functions of arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,10 +11,9 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
-from experiments.neg_map.results import Named
-from experiments.reporting import statistics
 from experiments.reporting.escaping import for_label
-from experiments.reporting.figures import BLACK, BLUE, GREY, ORANGE, drawing, in_words, scatter
+from experiments.reporting.figures import BLACK, BLUE, GREY, ORANGE, drawing, predictions
+from experiments.reporting.statistics import Agreement
 
 # Blue to red through white: told apart with any colour vision, white is no effect.
 DIVERGING = "RdBu_r"
@@ -31,14 +30,15 @@ def map_figure(
     slope: np.ndarray,
     predicted: np.ndarray,
     name: str,
-    top: Sequence[Named],
+    top: Sequence[tuple[int, int]],
 ) -> None:
     """NEG of every neuron of some layers, and the prediction `name` of it in the same order.
 
     Within a layer the neurons stand in order of their NEG, on an axis that gives the extremes room;
     a prediction that is right repeats the picture.
 
-    layer [l]: numbers of the layers; slope, predicted [l, F].
+    layer [l]: numbers of the layers; slope, predicted [l, F]; top: neurons to point at, by layer
+    and index.
     """
     layers, neurons = slope.shape
     order = np.argsort(slope, axis=1, kind="stable")
@@ -102,14 +102,14 @@ def _ticks(axes: Axes, layer: np.ndarray, neurons: int) -> None:
     axes.set_ylabel("layer")
 
 
-def _mark(axes: Axes, layer: np.ndarray, order: np.ndarray, top: Sequence[Named]) -> None:
+def _mark(axes: Axes, layer: np.ndarray, order: np.ndarray, top: Sequence[tuple[int, int]]) -> None:
     """Circles on the strongest neurons, and beside them their numbers within the layer."""
     neurons = order.shape[1]
     marked: dict[tuple[int, bool], list[tuple[int, int]]] = {}
-    for named in top:
-        row = int(np.flatnonzero(layer == named.layer)[0])
-        rank = int(np.flatnonzero(order[row] == named.neuron)[0])
-        marked.setdefault((row, rank > neurons // 2), []).append((rank, named.neuron))
+    for number, neuron in top:
+        row = int(np.flatnonzero(layer == number)[0])
+        rank = int(np.flatnonzero(order[row] == neuron)[0])
+        marked.setdefault((row, rank > neurons // 2), []).append((rank, neuron))
     for (row, right), of_row in marked.items():
         of_row.sort()
         x = places(np.asarray([rank + 0.5 for rank, _ in of_row]), neurons)
@@ -159,22 +159,14 @@ def scatter_figure(
     slope: np.ndarray,
     neurgrad: np.ndarray,
     computed: np.ndarray,
-    statistics: statistics.RangeStatistics,
+    agreements: Mapping[str, Agreement],
 ) -> None:
     """NEG [l, F] against its predictions [l, F], and the error of NeurGrad by layer [l]."""
     grid = figure.add_gridspec(2, 2, height_ratios=(2.1, 1))
-    hexagons, panels = None, []
-    for column, (letter, name, key, value) in enumerate(
-        (("a", "NeurGrad", "neurgrad", neurgrad), ("b", "CG", "computed", computed))
-    ):
-        axes = figure.add_subplot(grid[0, column])
-        hexagons = scatter(axes, value.reshape(-1), slope.reshape(-1))
-        axes.set_title(f"{letter}   NEG against {name}\n{in_words(statistics.predictions[key])}")
-        axes.set_xlabel(f"{for_label(name)}   (P per unit of activation)")
-        panels.append(axes)
-    panels[0].set_ylabel("NEG   (P per unit of activation)")
-    if hexagons is not None:
-        figure.colorbar(hexagons, ax=panels, label="neurons", pad=0.01, aspect=30)
+    panels = [figure.add_subplot(grid[0, column]) for column in range(2)]
+    predicted = [("NeurGrad", neurgrad.reshape(-1)), ("CG", computed.reshape(-1))]
+    of_predicted = [agreements["neurgrad"], agreements["computed"]]
+    predictions(figure, panels, slope.reshape(-1), predicted, of_predicted)
     below = figure.add_subplot(grid[1, :])
     for values, label, color in (
         (slope, "mean |NEG|", BLACK),

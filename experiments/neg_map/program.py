@@ -52,22 +52,14 @@ def prepare() -> Study:
     def findings(folder: RunFolder, finished: Finished) -> Findings | None:
         names = {item.name for item in finished.work}
         done = {b: [x for x in layers if _name(b, x) in names] for b in range(prompts)}
-        maps = [
-            read_map(folder, prompt, of_prompt, shifts, facts.convention())
-            for prompt, of_prompt in done.items()
-            if of_prompt
-        ]
+        maps = [read_map(inputs, folder, b, some, shifts) for b, some in done.items() if some]
         return report.findings(inputs, folder, maps, shifts, finished) if maps else None
 
     return Study(
         name="neg_map",
         settings={**facts.input_settings(inputs), **recorded(settings)},
         arrays=_specs(prompts, config.layers, config.neurons, shifts.size),
-        attributes={
-            "site": inputs.site,
-            "convention": facts.convention(),
-            "output": "probability",
-        },
+        attributes={"site": inputs.site, "convention": facts.convention(), "output": "probability"},
         measure=measured(lambda _: _work(inputs, layers, shifts), "neuron"),
         results=findings,
     )
@@ -80,7 +72,11 @@ def _specs(prompts: int, layers: int, neurons: int, shifts: int) -> dict[str, st
         """An array of which groups write one entry of the first `written` axes at a time."""
         shape = tuple(sizes[axis] for axis in axes)
         return store.ArraySpec(
-            shape, "float64", axes, meaning, (*(1 for _ in range(written)), *shape[written:])
+            shape=shape,
+            dtype="float64",
+            axes=axes,
+            meaning=meaning,
+            chunks=(*(1 for _ in range(written)), *shape[written:]),
         )
 
     neuron = ("prompt", "layer", "neuron")

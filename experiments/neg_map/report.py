@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from experiments.inputs import facts, facts_page
 from experiments.neg_map import figures
-from experiments.neg_map.results import Map, neuron_table
+from experiments.neg_map.results import Map
 from experiments.reporting import statistics
 from experiments.reporting.page_parts import asked_in_short
 from experiments.reporting.tables import Column, Table, written
@@ -42,13 +42,16 @@ def findings(
         "maps": [
             {
                 "prompt": drawn.prompt,
-                "text": inputs.probes.prompts[drawn.prompt],
-                "answer": inputs.probes.targets[drawn.prompt][0],
+                "text": drawn.text,
+                "answer": drawn.answer,
                 "probability": drawn.probability,
                 "noise": drawn.noise,
                 "layers": drawn.layers.tolist(),
                 "statistics": dataclasses.asdict(drawn.statistics),
-                "strongest": [dataclasses.asdict(named) for named in drawn.strongest(LISTED)],
+                "strongest": [
+                    {"layer": n["layer"], "neuron": n["neuron"], "value": n["neg"]}
+                    for n in drawn.strongest(LISTED)
+                ],
             }
             for drawn in maps
         ],
@@ -56,18 +59,18 @@ def findings(
     return Findings(
         tables={
             store.PROMPTS: facts_page.prompt_table(inputs, probability, noise),
-            store.NEURONS: pa.concat_tables([neuron_table(drawn) for drawn in maps]),
+            store.NEURONS: pa.concat_tables([pa.table(drawn.neurons) for drawn in maps]),
         },
         summary=summary,
-        report=lambda summary: report(inputs, maps, shifts, summary),
+        report=lambda summary: make_report(inputs, maps, shifts, summary),
     )
 
 
-def report(
+def make_report(
     inputs: facts.Inputs, maps: Sequence[Map], shifts: np.ndarray, summary: Mapping[str, Any]
 ) -> Report:
     """Returns what is shown of the maps."""
-    neurons = sum(drawn.slope.size for drawn in maps)
+    neurons = sum(drawn.size for drawn in maps)
     values = facts_page.values(inputs, summary) | {
         "neurons": neurons,
         "shifts": ", ".join(f"{shift:+g}" for shift in shifts),
@@ -75,10 +78,10 @@ def report(
         "listed": LISTED,
     }
     return Report(
-        contents=Contents(values=values, parts={"maps": [_part(inputs, drawn) for drawn in maps]}),
+        contents=Contents(values=values, parts={"maps": [_part(drawn) for drawn in maps]}),
         headline=f"{inputs.lm.name}: {len(maps)} prompts, {neurons:,} neurons (site "
         f"{inputs.site}), shifts {summary['convention']}",
-        printed=["\n".join(_lines(inputs, drawn)) for drawn in maps],
+        printed=["\n".join(_lines(drawn)) for drawn in maps],
         measured=[
             *facts_page.measured(inputs, summary),
             ("Shifts measured", ", ".join(f"{shift:g}" for shift in shifts)),
@@ -86,62 +89,50 @@ def report(
     )
 
 
-def _part(inputs: facts.Inputs, drawn: Map) -> Contents:
+def _part(drawn: Map) -> Contents:
     """The section of a prompt."""
-    name, predicted, agreement = drawn.predicted
-    row_of = {int(layer): row for row, layer in enumerate(drawn.layers)}
-    strongest = [(n, (row_of[n.layer], n.neuron)) for n in drawn.strongest(LISTED)]
+    slope, predicted = drawn.grid("neg"), drawn.grid(drawn.predictor)
+    top = [(n["layer"], n["neuron"]) for n in drawn.strongest(TOP)]
+    strongest = (
+        Column("layer", lambda n: n["layer"]),
+        Column("neuron", lambda n: n["neuron"]),
+        Column("NEG", lambda n: n["neg"], "+.2e"),
+        Column(drawn.name, lambda n: n[drawn.predictor], "+.3g"),
+        Column("activation", lambda n: n["activation"], "+.3g"),
+        Column("r", lambda n: n["pearson"], "+.3g"),
+    )
     return Contents(
         values={
-            "text": inputs.probes.prompts[drawn.prompt],
-            "answer": inputs.probes.targets[drawn.prompt][0],
             "map": drawn,
-            "every": drawn.statistics.every,
-            "within_noise": drawn.statistics.within_noise / drawn.slope.size,
-            "count": f"{drawn.slope.size:,} neurons of {len(drawn.layers)} layers",
-            "name": name,
-            "agreement": agreement,
+            "count": f"{drawn.size:,} neurons of {len(drawn.layers)} layers",
         },
-        tables={
-            "strongest": Table(
-                columns=[
-                    Column("layer", lambda row: row[0].layer),
-                    Column("neuron", lambda row: row[0].neuron),
-                    Column("NEG", lambda row: row[0].value, "+.2e"),
-                    Column(name, lambda row: predicted[row[1]], "+.3g"),
-                    Column("activation", lambda row: drawn.activation[row[1]], "+.3g"),
-                    Column("r", lambda row: drawn.pearson[row[1]], "+.3g"),
-                ],
-                rows=strongest,
-            )
-        },
+        tables={"strongest": Table(columns=strongest, rows=drawn.strongest(LISTED))},
         figures={
-            "map": lambda: figures.map_figure(
-                drawn.layers, drawn.slope, predicted, name, drawn.strongest(TOP)
-            ),
+            "map": lambda: figures.map_figure(drawn.layers, slope, predicted, drawn.name, top),
             "scatter": lambda: figures.scatter_figure(
-                drawn.layers, drawn.slope, drawn.neurgrad, drawn.computed, drawn.statistics
+                drawn.layers,
+                slope,
+                drawn.grid("neurgrad"),
+                drawn.grid("computed"),
+                drawn.statistics.predictions,
             ),
         },
         ending=f"_{drawn.prompt}",
     )
 
 
-def _lines(inputs: facts.Inputs, drawn: Map) -> list[str]:
+def _lines(drawn: Map) -> list[str]:
     """What the terminal shows of a prompt."""
-    text, answer = inputs.probes.prompts[drawn.prompt], inputs.probes.targets[drawn.prompt][0]
-    every, size = drawn.statistics.every, drawn.slope.size
-    name, _, agreement = drawn.predicted
+    every, agreement = drawn.statistics.every, drawn.agreement
     strongest = ", ".join(
-        f"layer {n.layer} neuron {n.neuron} ({n.value:+.2g})" for n in drawn.strongest(NAMED)
+        f"layer {n['layer']} neuron {n['neuron']} ({n['neg']:+.2g})" for n in drawn.strongest(NAMED)
     )
     return [
-        f"{asked_in_short(text, answer)}, P = {drawn.probability:.3g}",
-        f"  {size:,} neurons in {len(drawn.layers)} layers",
-        f"  NEG > 0: {written(every.positive, '.1%')}; within noise: "
-        f"{drawn.statistics.within_noise / size:.1%}; |r| ≥ {statistics.LINEAR:g}: "
-        f"{written(every.linear, '.1%')}",
-        f"  {name} against NEG: r = {written(agreement.pearson, '.4f')}, MAE = "
+        f"{asked_in_short(drawn.text, drawn.answer)}, P = {drawn.probability:.3g}",
+        f"  {drawn.size:,} neurons in {len(drawn.layers)} layers",
+        f"  NEG > 0: {written(every.positive, '.1%')}; within noise: {drawn.within_noise:.1%}; "
+        f"|r| ≥ {statistics.LINEAR:g}: {written(every.linear, '.1%')}",
+        f"  {drawn.name} against NEG: r = {written(agreement.pearson, '.4f')}, MAE = "
         f"{written(agreement.mae, '.1e')}, same sign {written(agreement.same_sign, '.1%')}",
         f"  strongest: {strongest}",
     ]

@@ -1,32 +1,28 @@
 """What the map reports of each prompt, computed from the measurements that its folder holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from experiments.inputs import facts
 from experiments.reporting import statistics
 from experiments.reporting.statistics import Agreement, RangeStatistics
-from negjax.execution.conventions import Convention, sign
+from negjax.execution.conventions import sign
 from negjax.storage.store import RunFolder
 
-
-@dataclass(frozen=True, kw_only=True)
-class Named:
-    """A neuron to point at."""
-
-    layer: int
-    neuron: int
-    value: float
-    """NEG."""
+PREDICTIONS = {"neurgrad": "NeurGrad", "computed": "CG"}
+"""Of NEG, by name of their column."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Map:
-    """One prompt's neurons; [l, F] for its l finished layers."""
+    """One prompt's neurons in its l finished layers."""
 
     prompt: int
+    text: str
+    answer: str
     layers: np.ndarray
     """[l], their numbers."""
     probability: float
@@ -35,101 +31,87 @@ class Map:
     """Standard deviation of P from rounding."""
     bound: float
     """Largest |ΔP| that rounding alone explains."""
-    activation: np.ndarray
-    computed: np.ndarray
-    """CG."""
-    slope: np.ndarray
-    """NEG."""
-    pearson: np.ndarray
-    largest_change: np.ndarray
+    neurons: Mapping[str, np.ndarray]
+    """[l · F] each: prompt, layer, neuron, activation, computed, neurgrad, neg …"""
     statistics: RangeStatistics
     """Of all its neurons."""
-    convention: Convention
-    """Of the shifts."""
+    predictor: str
+    """The one of `PREDICTIONS` that is the slope at 0 under the shift convention."""
 
     @property
-    def neurgrad(self) -> np.ndarray:
-        """[l, F]."""
-        return self.computed * sign(self.activation)
+    def name(self) -> str:
+        """Of the predictor, for readers."""
+        return PREDICTIONS[self.predictor]
 
     @property
-    def predicted(self) -> tuple[str, np.ndarray, Agreement]:
-        """Name, values [l, F] and agreement with NEG of the slope at 0 under the convention."""
-        agreements = self.statistics.predictions
-        if self.convention == "signed":
-            return "NeurGrad", self.neurgrad, agreements["neurgrad"]
-        return "CG", self.computed, agreements["computed"]
+    def agreement(self) -> Agreement:
+        """Of the predictor with NEG."""
+        return self.statistics.predictions[self.predictor]
 
-    def strongest(self, count: int) -> list[Named]:
-        """The `count` neurons of largest |NEG|, the strongest first."""
-        return strongest(self.layers, self.slope, count)
+    @property
+    def size(self) -> int:
+        """How many neurons."""
+        return len(self.neurons["neg"])
+
+    @property
+    def within_noise(self) -> float:
+        """Share of the neurons that never leave it."""
+        return self.statistics.within_noise / self.size
+
+    def grid(self, column: str) -> np.ndarray:
+        """A column as [l, F]."""
+        return self.neurons[column].reshape(len(self.layers), -1)
+
+    def strongest(self, count: int) -> list[dict[str, Any]]:
+        """The neurons of largest |NEG|, each by column."""
+        rows = strongest(self.neurons["neg"], count)
+        return [{name: values[row].item() for name, values in self.neurons.items()} for row in rows]
 
 
-def strongest(layers: np.ndarray, slope: np.ndarray, count: int) -> list[Named]:
-    """Returns the neurons of largest |NEG|, the lowest flat index first among equals.
-
-    Args:
-        layers: [l], numbers of the layers.
-        slope: [l, F], NEG.
-        count: how many.
-    """
-    flat = np.argsort(-np.abs(slope).reshape(-1), kind="stable")[:count]
-    return [
-        Named(layer=int(layers[row]), neuron=int(i), value=float(slope[row, i]))
-        for row, i in zip(*np.divmod(flat, slope.shape[1]), strict=True)
-    ]
+def strongest(slope: np.ndarray, count: int) -> np.ndarray:
+    """Returns the indices of the largest |slope| [n], the lowest index first among equals."""
+    return np.argsort(-np.abs(slope), kind="stable")[:count]
 
 
 def read_map(
+    inputs: facts.Inputs,
     folder: RunFolder,
     prompt: int,
     layers: Sequence[int],
     shifts: np.ndarray,
-    convention: Convention,
 ) -> Map:
     """Reads a prompt's finished layers and fits lines to their changes at shifts [X]."""
-    changes = np.stack([folder.read("change", (prompt, layer)) for layer in layers])
-    activation = folder.read("activation", (prompt,))[layers]
-    computed = folder.read("computed", (prompt,))[layers]
+    fits = statistics.fit(
+        shifts, np.stack([folder.read("change", (prompt, layer)) for layer in layers])
+    )
+    activation, computed = (
+        folder.read(name, (prompt,))[layers] for name in ("activation", "computed")
+    )
+    width, size = activation.shape[1], activation.size
     noise = folder.read("noise", (prompt,))
     bound = statistics.noise_bound(noise)
-    fits = statistics.fit(shifts, changes)
-    predictions = {"neurgrad": computed * sign(activation), "computed": computed}
-    shape = activation.shape
+    neurons = {
+        "prompt": np.full(size, prompt),
+        "layer": np.repeat(layers, width),
+        "neuron": np.tile(np.arange(width), len(layers)),
+        "activation": activation.reshape(-1),
+        "computed": computed.reshape(-1),
+        "neurgrad": (computed * sign(activation)).reshape(-1),
+        "neg": fits.slope,
+        "pearson": fits.pearson,
+        "largest_change": fits.largest_change,
+        "within_noise": fits.largest_change < bound,
+    }
+    radius, predictions = float(np.abs(shifts).max()), {name: neurons[name] for name in PREDICTIONS}
     return Map(
         prompt=prompt,
+        text=inputs.probes.prompts[prompt],
+        answer=inputs.probes.targets[prompt][0],
         layers=np.asarray(layers),
         probability=float(folder.read("baseline", (prompt,))),
         noise=float(noise),
         bound=float(bound),
-        activation=activation,
-        computed=computed,
-        slope=fits.slope.reshape(shape),
-        pearson=fits.pearson.reshape(shape),
-        largest_change=fits.largest_change.reshape(shape),
-        statistics=statistics.range_statistics(
-            float(np.abs(shifts).max()),
-            fits,
-            np.full(activation.size, bound),
-            {name: value.reshape(-1) for name, value in predictions.items()},
-        ),
-        convention=convention,
+        neurons=neurons,
+        statistics=statistics.range_statistics(radius, fits, np.full(size, bound), predictions),
+        predictor="neurgrad" if facts.convention() == "signed" else "computed",
     )
-
-
-def neuron_table(of_prompt: Map) -> pa.Table:
-    """Returns one row a neuron of a prompt."""
-    size, neurons = of_prompt.slope.size, of_prompt.slope.shape[1]
-    columns = {
-        "prompt": np.full(size, of_prompt.prompt),
-        "layer": np.repeat(of_prompt.layers, neurons),
-        "neuron": np.tile(np.arange(neurons), len(of_prompt.layers)),
-        "activation": of_prompt.activation,
-        "computed": of_prompt.computed,
-        "neurgrad": of_prompt.neurgrad,
-        "neg": of_prompt.slope,
-        "pearson": of_prompt.pearson,
-        "largest_change": of_prompt.largest_change,
-        "within_noise": of_prompt.largest_change < of_prompt.bound,
-    }
-    return pa.table({name: value.reshape(-1) for name, value in columns.items()})

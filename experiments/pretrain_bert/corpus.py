@@ -74,7 +74,7 @@ def read_mceval8k(root: str | Path | None = None) -> list[Statement]:
     if root is None:
         files = [f"{task}/{split}.json" for task in MCEVAL8K_TASKS for split in SPLITS]
         root = hub.fetch(HUB_ID, files, "dataset")
-    found = []
+    statements = []
     for task in MCEVAL8K_TASKS:
         for split in SPLITS:
             file = checks.path(root, "root") / task / f"{split}.json"
@@ -89,12 +89,12 @@ def read_mceval8k(root: str | Path | None = None) -> list[Statement]:
                 raise ValueError(f"{file}: holds a JSON {type(items).__name__}, expected a list")
             numbered = ((f"{file}: item {number}", item) for number, item in enumerate(items))
             # mLAMA's items say their language; MyriadLAMA is English.
-            found += [
+            statements += [
                 _statement(item, where, task)
                 for where, item in numbered
                 if not isinstance(item, dict) or item.get("lang", "en") == "en"
             ]
-    return distinct(found)
+    return distinct(statements)
 
 
 def read_text(path: str | Path) -> list[Statement]:
@@ -114,39 +114,39 @@ def read_text(path: str | Path) -> list[Statement]:
     if suffix not in (".txt", ".jsonl"):
         raise ValueError(f"{path}: unknown suffix {path.suffix!r}; known: .txt, .jsonl")
     lines = given_files.decoded(path.read_bytes(), path).split("\n")
-    found = []
+    statements = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         where = f"{path}: line {number}"
         if suffix == ".txt":
-            found.append(Statement(_tidy(line), None, path.name))
+            statements.append(Statement(_tidy(line), None, path.name))
         else:
-            found.append(_statement(given_files.parsed(line, where), where, path.name))
-    if not found:
+            statements.append(_statement(given_files.parsed(line, where), where, path.name))
+    if not statements:
         raise ValueError(f"{path}: no text in it")
-    return distinct(found)
+    return distinct(statements)
 
 
 def distinct(statements: Iterable[Statement]) -> list[Statement]:
     """Each (text, answer) once: the first of its kind, in the order given."""
-    found: dict[tuple[str, str | None], Statement] = {}
+    kept: dict[tuple[str, str | None], Statement] = {}
     for statement in statements:
-        found.setdefault((statement.text, statement.answer), statement)
-    return list(found.values())
+        kept.setdefault((statement.text, statement.answer), statement)
+    return list(kept.values())
 
 
 def paraphrases(statements: Sequence[Statement], rare: int = RARE) -> list[list[int]]:
-    """Groups of statements that tell one fact in different words, as numbers of statements.
+    """Groups of statements that state one fact in different words, as numbers of statements.
 
     Two statements are taken for paraphrases where they have the same answer and the same rare words
     (at least one): words of fewer than `rare` statements, which name what the fact is about.
     """
     words = [frozenset(re.findall(r"\w+", s.text.replace(GAP, " "))) for s in statements]
-    count = Counter(word for found in words for word in found)
+    count = Counter(word for used in words for word in used)
     groups: dict[tuple[str, frozenset[str]], list[int]] = defaultdict(list)
-    for number, (statement, found) in enumerate(zip(statements, words, strict=True)):
-        subject = frozenset(word for word in found if count[word] < rare)
+    for number, (statement, used) in enumerate(zip(statements, words, strict=True)):
+        subject = frozenset(word for word in used if count[word] < rare)
         if subject and statement.answer is not None:
             groups[statement.answer, subject].append(number)
     return [group for group in groups.values() if len(group) > 1]
@@ -166,7 +166,7 @@ def hold_out(
     groups = paraphrases(statements)
     if count > len(groups):
         raise ValueError(
-            f"{count} statements to hold out, but only {len(groups)} facts are told in several "
+            f"{count} statements to hold out, but only {len(groups)} facts are stated in several "
             f"ways; expected 0 to {len(groups)}"
         )
     generator = np.random.default_rng([seed, 0])

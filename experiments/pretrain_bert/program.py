@@ -47,7 +47,11 @@ def prepare() -> Study:
         settings={**job.settings, "save_every": job.save_every, "sample": job.sample},
         arrays={
             name: store.ArraySpec(
-                (job.recipe.steps,), "float64", ("step",), meaning, (job.save_every,)
+                shape=(job.recipe.steps,),
+                dtype="float64",
+                axes=("step",),
+                meaning=meaning,
+                chunks=(job.save_every,),
             )
             for name, meaning in _MEANINGS.items()
         },

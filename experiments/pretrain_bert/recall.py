@@ -67,5 +67,5 @@ def recall_of(
         probes: of a masked LM, with one-token targets.
         budget_bytes: memory for one batch, besides the weights.
     """
-    found = plain_answers(lm, probes.select_target(0), budget_bytes=budget_bytes)
-    return Recall(found.probability[:, 0], found.first[:, 0])
+    answers = plain_answers(lm, probes.select_target(0), budget_bytes=budget_bytes)
+    return Recall(answers.probability[:, 0], answers.first[:, 0])

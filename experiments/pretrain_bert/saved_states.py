@@ -1,4 +1,4 @@
-"""States of a training run on disk, so that it goes on where it stopped; written with Orbax."""
+"""States of a training run on disk, so that it continues where it stopped; written with Orbax."""
 
 import types
 from pathlib import Path
@@ -9,7 +9,7 @@ import orbax.checkpoint as ocp
 from experiments.pretrain_bert.training import TrainingState
 
 # The newest, and the one before it: a run that is killed after a state was written, but before the
-# run's folder says so, goes on from the one before.
+# run's folder says so, continues from the one before.
 KEPT = 2
 
 

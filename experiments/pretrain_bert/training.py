@@ -68,7 +68,7 @@ class TrainingState(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What a step tells of itself."""
+    """What is known of a step."""
 
     loss: jax.Array
     """Mean cross-entropy of the predicted tokens, in nats, before the step."""
@@ -154,10 +154,10 @@ def masked_loss(config: ModelConfig, params: Parameters, batch: Batch) -> jax.Ar
     rows, size = batch.tokens.shape
     positions = jnp.broadcast_to(jnp.arange(size), (rows, size))
     suffix = Suffix(
-        jnp.asarray(batch.tokens),
-        positions,
-        jnp.asarray(batch.mask),
-        jnp.zeros(rows, jnp.int32),
+        tokens=jnp.asarray(batch.tokens),
+        positions=positions,
+        mask=jnp.asarray(batch.mask),
+        read=jnp.zeros(rows, jnp.int32),
     )
     resid = run(model, None, None, suffix).resid[:, 0]
     logits = model.logits(jnp.take_along_axis(resid, batch.at[..., None], axis=1))

@@ -56,7 +56,7 @@ def wordpiece_tokenizer(
 
 
 def _words(text: str) -> Iterator[str]:
-    """Words and marks as BERT's tokenizer tells them apart."""
+    """Words and marks as BERT's tokenizer separates them."""
     cleaned = normalizers.BertNormalizer(lowercase=False, strip_accents=False).normalize_str(text)
     return (word for word, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(cleaned))
 
@@ -77,5 +77,5 @@ def _merged_pieces(
         show_progress=False,
     )
     tokenizer.train_from_iterator(words, trainer)
-    found = tokenizer.get_vocab()
-    return sorted(found, key=found.__getitem__)
+    numbers = tokenizer.get_vocab()
+    return sorted(numbers, key=numbers.__getitem__)

@@ -6,7 +6,7 @@ Object-oriented matplotlib: no window system, no global state.
 import functools
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Concatenate, ParamSpec
 
@@ -135,6 +135,25 @@ def scatter(axes: Axes, x: np.ndarray, y: np.ndarray) -> matplotlib.collections.
         axis.set_ticks(squeezed(ticks), labels)
     axes.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
     return hexagons
+
+
+def predictions(
+    figure: Figure,
+    panels: Sequence[Axes],
+    slope: np.ndarray,
+    predicted: Sequence[tuple[str, np.ndarray]],
+    agreements: Sequence[statistics.Agreement],
+) -> None:
+    """Draws NEG [P] against predictions of it (name, [P]), each with its agreement."""
+    for letter, axes, (name, value), agreement in zip(
+        "abc", panels, predicted, agreements, strict=False
+    ):
+        hexagons = scatter(axes, value, slope)
+        name = for_figure(name)
+        axes.set_xlabel(f"{name}   (P per unit of activation)")
+        axes.set_title(f"{letter}   NEG against {name}\n{in_words(agreement)}")
+    panels[0].set_ylabel("NEG   (P per unit of activation)")
+    figure.colorbar(hexagons, ax=panels, label="neurons", pad=0.01, aspect=30)
 
 
 @dataclass(frozen=True)

@@ -43,13 +43,18 @@ class Column:
         return f"{self.head} {self.under}".strip()
 
 
-def columns(*heads: str) -> list[Column]:
-    """Columns of rows that are sequences of texts."""
+def columns(*heads: str | tuple[str, str, str]) -> list[Column]:
+    """Columns of rows that are sequences of values.
 
-    def item(place: int) -> Callable[[Sequence[str]], str]:
+    Args:
+        heads: of texts, their one line; of others the first line, the format and the second line.
+    """
+
+    def item(place: int) -> Callable[[Sequence[object]], object]:
         return lambda row: row[place]
 
-    return [Column(head, item(place)) for place, head in enumerate(heads)]
+    every = [(head, "", "") if isinstance(head, str) else head for head in heads]
+    return [Column(head, item(n), form, under) for n, (head, form, under) in enumerate(every)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,6 +77,10 @@ def interval(row: Row) -> str:
     return f"{row.accuracy:.1%} ({row.low:.1%}–{row.high:.1%})"
 
 
+TASK = (Column("task", str), Column("guess", chance, ".1%"))
+"""Of tables whose rows are names of tasks."""
+
+
 def by_probe(probes: Iterable[str], value: Callable[..., object], form: str = "") -> list[Column]:
     """A column a probe.
 

@@ -164,7 +164,7 @@ def over_activations(features: Features, predict: Callable[[np.ndarray], np.ndar
 
 def forest_of(trees: int, depth: int | None = None) -> skills.Tree:
     """A forest that grows on all processors."""
-    return skills.Tree(trees, depth, jobs=provenance.cpus())
+    return skills.Tree(trees=trees, depth=depth, jobs=provenance.cpus())
 
 
 def tree_answers(measured: Measured, trees: int) -> Answers:

@@ -9,6 +9,7 @@ from experiments.reporting.templates import Contents
 from experiments.running.study import Findings
 from experiments.skill_studies.accuracies import (
     PROBES,
+    TASK,
     by_probe,
     chance,
     highest,
@@ -78,8 +79,7 @@ def _medians(curves: Curves) -> str:
 def _smallest(curves: Curves, results: Results) -> Table:
     return Table(
         columns=[
-            Column("task", str),
-            Column("guess", chance, ".1%"),
+            *TASK,
             Column("LM-Prob", lambda task: interval(tested(results[task], "lm_prob"))),
             *by_probe(curves.probes, lambda task, probe: _first(curves.by_task[task].get(probe))),
         ],
@@ -113,7 +113,7 @@ def _drawn(curves: Curves, results: Results) -> Callable[[], Picture]:
         panels = []
         for task, of_task in curves.by_task.items():
             series = [series_of(PROBES[p], c.rows, c.places) for p, c in of_task.items()]
-            places = sorted({at for one in series for at in one.at}) or [1]
+            places = sorted({at for curve in of_task.values() for at in curve.places}) or [1]
             answer = tested(results[task], "lm_prob")
             panels.append((task, [*series, level(PROBES["lm_prob"], answer, places)], chance(task)))
         return skill_figures.curves_figure(panels, curves.axis.label)

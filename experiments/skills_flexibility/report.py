@@ -14,6 +14,7 @@ from experiments.reporting.templates import Contents
 from experiments.running.study import Findings
 from experiments.skill_studies.accuracies import (
     PROBES,
+    TASK,
     chance,
     interval,
     level,
@@ -93,8 +94,7 @@ def _table(rule: str, sets: SetsByTask, results: Results) -> Table:
         name=f"sets_{rule}",
         title=PROBES[rule],
         columns=[
-            Column("task", str),
-            Column("guess", chance, ".1%"),
+            *TASK,
             Column("set 1", lambda task: interval(sets[task].first)),
             *(place(2**n) for n in range(1, most.bit_length())),
             Column("in a row", lambda task: f"{sets[task].in_a_row} of {len(sets[task].ranked)}"),

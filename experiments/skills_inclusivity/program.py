@@ -174,14 +174,14 @@ def _tested(
     """
     test = measured.parts["test"]
     for rule in RULES:
-        own = votes[rule]
+        of_task = votes[rule]
         rankings: dict[str, list[Ranking]] = {
-            source: [_ranking(own, skills_transfer.best_neurons(chosen[rule], k))]
+            source: [_ranking(of_task, skills_transfer.best_neurons(chosen[rule], k))]
             for source, chosen in sources.items()
         }
         if draws:
             seeds = range(skills_probes.SEEDS)
-            rankings[RANDOM] = [skills.random_ranking(own, seed, k) for seed in seeds]
+            rankings[RANDOM] = [skills.random_ranking(of_task, seed, k) for seed in seeds]
         for source, several in rankings.items():
             trained = len(measured.parts["train"])
             voters = [

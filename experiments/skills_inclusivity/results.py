@@ -96,8 +96,13 @@ class Knowledge:
                 "polarities: how neurons are made to vote matters, not which they are"
             )
         if self.others - self.random > self.noise:
-            return "more than chance explains: tasks share what their neurons know"
-        return "not more than chance explains: tasks do not visibly share what their neurons know"
+            return (
+                "other tasks' keep more than chance explains: tasks share what their neurons know"
+            )
+        return (
+            "other tasks' keep no more than chance explains: tasks do not visibly share what their "
+            "neurons know"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,17 +210,17 @@ def cells_of(results: Results, rule: str) -> dict[tuple[str, str], Row]:
 def knowledge_of(results: Results, rule: str) -> Knowledge:
     """Own, others' and random neurons, over tasks, two or more."""
     cells, tasks = cells_of(results, rule), list(results)
-    own = [cells[task, task] for task in tasks]
+    own_rows = [cells[task, task] for task in tasks]
     others = [[cells[s, t] for s in tasks if s != t] for t in tasks]
     random = [cells[RANDOM, task] for task in tasks]
     # Others' neurons are asked the same prompts: their mean is as sure as one of them.
-    halves = [[row.half for row in row_of] for row_of in (own, random)]
+    halves = [[row.half for row in row_of] for row_of in (own_rows, random)]
     halves.append([statistics.fmean(row.half for row in several) for several in others])
     largest = math.sqrt(2) * max(math.hypot(*half) for half in halves) / len(tasks)
     return Knowledge(
         tasks=len(tasks),
         guess=statistics.fmean(map(chance, tasks)),
-        own=statistics.fmean(row.accuracy for row in own),
+        own=statistics.fmean(row.accuracy for row in own_rows),
         others=statistics.fmean(row.accuracy for several in others for row in several),
         random=statistics.fmean(row.accuracy for row in random),
         noise=largest,

@@ -10,7 +10,7 @@ from experiments.reporting.figures import Picture
 from experiments.reporting.tables import Column, Table
 from experiments.reporting.templates import Contents
 from experiments.running.study import Findings
-from experiments.skill_studies.accuracies import PROBES, chance, interval, select, series_of
+from experiments.skill_studies.accuracies import PROBES, TASK, chance, interval, select, series_of
 from experiments.skill_studies.jobs import Results
 from experiments.skill_studies.study import findings_of
 from experiments.skills_interdependency.results import (
@@ -48,8 +48,7 @@ def findings(results: Results, lm: LanguageModel) -> Findings:
             tables={
                 "forests": Table(
                     columns=[
-                        Column("task", str),
-                        Column("guess", chance, ".1%"),
+                        *TASK,
                         with_interval("LM-Prob", "lm_prob"),
                         with_interval("Polar", "polar"),
                         with_interval("shallowest trees", "shallow"),

@@ -109,7 +109,7 @@ def _section(
     contents = Contents(
         values={
             "verdicts": [
-                f"{PROBES[p]}: the loss is {t.explanation}: {t.verdict}."
+                f"{PROBES[p]}: the loss is {t.explanation}; {t.verdict}."
                 for p, t in transfers.items()
             ],
             "mean": f", mean over {len(tasks)} tasks, of the ways that all were asked in"
@@ -134,11 +134,11 @@ def _section(
 
 def _losses(tasks: Results, axis: str, fitted: Sequence[str]) -> Table:
     def of_probe(probe: str) -> list[Column]:
-        own = Column(PROBES[probe], lambda t: own_accuracy(tasks[t], axis, probe), ".1%")
+        taught = Column(PROBES[probe], lambda t: own_accuracy(tasks[t], axis, probe), ".1%")
         if probe == "lm_prob":
-            return [own]
+            return [taught]
         return [
-            own,
+            taught,
             Column(
                 PROBES[probe],
                 lambda t: other_accuracy(tasks[t], axis, probe),

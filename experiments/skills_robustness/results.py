@@ -99,7 +99,7 @@ def other_accuracy(result: TaskResult, axis: str, probe: str) -> float:
 
 def transfer_of(results: Results, axis: str, probe: str) -> Transfer:
     """What a probe's accuracies along an axis amount to, over tasks."""
-    own = {task: own_accuracy(result, axis, probe) for task, result in results.items()}
+    taught = {task: own_accuracy(result, axis, probe) for task, result in results.items()}
     halves, noises, beyond = [], [], 0
     for result in results.values():
         cells = cells_of(result, axis, probe)
@@ -112,9 +112,9 @@ def transfer_of(results: Results, axis: str, probe: str) -> Transfer:
     loss, low, high = _together([r.more["losses"][axis][probe] for r in results.values()])
     return Transfer(
         tasks=len(results),
-        own=statistics.fmean(own.values()),
+        own=statistics.fmean(taught.values()),
         other=statistics.fmean(other_accuracy(r, axis, probe) for r in results.values()),
-        lead=statistics.fmean(accuracy - chance(task) for task, accuracy in own.items()),
+        lead=statistics.fmean(accuracy - chance(task) for task, accuracy in taught.items()),
         lead_noise=math.hypot(*halves) / len(halves),
         loss=loss,
         low=low,

@@ -13,8 +13,8 @@ import numpy as np
 from flax import nnx
 
 from negjax.control.odds import target_log_odds
-from negjax.execution import batching
-from negjax.execution.batching import Split
+from negjax.execution.batching import Split, split_probes
+from negjax.execution.plans import plan_prompts, sizes_of
 from negjax.inputs.probes import Probes
 from negjax.model.config import ModelConfig, Site
 from negjax.model.language_model import LanguageModel
@@ -134,13 +134,13 @@ def folded_forwards(
     lm: LanguageModel, probes: Probes, *, rows: int, budget_bytes: int
 ) -> FoldedForwards:
     """Of a model with biases, and one target of each prompt; batches that fit `rows` shifts."""
-    c = lm.config
-    length = batching.bucket(int(probes.mask.sum(1).max()) + probes.target_ids.shape[2] - 1)
-    sizes = batching.Sizes(c, length, 1, length, np.dtype(lm.compute_dtype).itemsize)
+    sizes = sizes_of(lm, probes, whole=True)
     each = max(sizes.gradient_bytes, rows * sizes.active_row_bytes)
-    largest = batching.fitting(budget_bytes, each, len(probes), f"one prompt of {length} tokens")
-    batches = batching.prompt_batches(probes, largest)
-    splits = (whole_text(batching.split_probes(c, probes, index, 0)) for index in batches)
+    # A mean over the prompts counts each of them once: none is repeated to fill a batch up.
+    batches = [
+        batch.members for batch in plan_prompts(probes, sizes, each, len(probes), budget_bytes)
+    ]
+    splits = (whole_text(split_probes(lm.config, probes, index, 0)) for index in batches)
     return FoldedForwards(lm, tuple(splits), np.concatenate(batches))
 
 

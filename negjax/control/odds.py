@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from negjax.execution import batching
-from negjax.execution.batching import Split
-from negjax.execution.passes import run_split
+from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split, split_probes
+from negjax.execution.interventions import STEPS
+from negjax.execution.passes import unperturbed_pass
+from negjax.execution.plans import Planned
+from negjax.execution.running import Run
 from negjax.inputs.probes import Probes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
@@ -61,39 +63,34 @@ def target_log_odds(
 class ShiftedReplays:
     """Log-odds of P prompts' targets under shifts at the read position: a `search.Surface`."""
 
-    lm: LanguageModel
-    split: Split
+    run: Run
     prefix: Prefix | None
     site: Site
 
     def along(self, base: np.ndarray, direction: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """[P, R] at base + step · direction, of base and direction [P, L, F], steps [P, R]."""
-        dtype = self.lm.compute_dtype
+        dtype = self.run.lm.compute_dtype
         arrays = (jnp.asarray(a, dtype) for a in (base, direction, steps))
-        with self.lm.numerics():
-            found = _along(
-                self.lm.graphdef, self.lm.params, self.split, self.prefix, self.site, *arrays
-            )
-        return np.asarray(found)
+        return np.asarray(self.run(_along, self.run.split, self.prefix, self.site, *arrays))
 
     def slope(self, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[P] and gradient [P, L, F] at shifts [P, L, F]."""
-        with self.lm.numerics():
-            found = _slope(
-                self.lm.graphdef,
-                self.lm.params,
-                self.split,
-                self.prefix,
-                self.site,
-                jnp.asarray(shift, self.lm.compute_dtype),
-            )
+        moved = jnp.asarray(shift, self.run.lm.compute_dtype)
+        found = self.run(_slope, self.run.split, self.prefix, self.site, moved)
         return np.asarray(found[0]), np.asarray(found[1])
+
+
+def replays_of(run: Run, site: Site) -> ShiftedReplays:
+    """Of the prompts of a batch, and one target of each."""
+    return ShiftedReplays(run, run(unperturbed_pass, run.split).prefix, site)
 
 
 def shifted_replays(lm: LanguageModel, probes: Probes, site: Site) -> ShiftedReplays:
     """Of all probes at once; each has one target."""
-    split = batching.split_probes(lm.config, probes, np.arange(len(probes)), 0, steps=2)
-    return ShiftedReplays(lm, split, run_split(lm, split).prefix, site)
+    every = Planned(np.arange(len(probes)), len(probes), 0)
+    split = split_probes(lm.config, probes, every.members, 0, steps=STEPS)
+    run = Run(lm=lm, batch=every, split=split, budget_bytes=DEFAULT_BUDGET_BYTES)
+    return replays_of(run, site)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from negjax.execution import batching
 from negjax.execution.batching import Split
-from negjax.execution.finite import check_finite
-from negjax.execution.interventions import row_sizes
-from negjax.execution.passes import run_split
+from negjax.execution.interventions import STEPS
+from negjax.execution.passes import unperturbed_pass
+from negjax.execution.plans import plan_prompts, sizes_of
+from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
@@ -46,23 +46,23 @@ def shifted_outcomes(
         probes: with one target each.
         shifts: [B, L, F], added to the activations.
     """
-    c, b = lm.config, len(probes)
-    log_probability, rank, top_token = np.empty((b, 2)), *np.empty((2, b, 2), np.int64)
-    kl = np.empty(b)
-    sizes = row_sizes(lm, probes)
-    each = sizes.prefix_bytes + 2 * (sizes.active_row_bytes + sizes.itemsize * c.layers * c.neurons)
-    largest = batching.fitting(budget_bytes, each, b, f"one prompt of {sizes.length} tokens")
-    for index in batching.prompt_batches(probes, largest):
-        padded = np.resize(index, batching.bucket_count(len(index)))
-        split = batching.split_probes(c, probes, padded, 0, steps=2)
-        prefix = run_split(lm, split).prefix
-        shift = jnp.asarray(shifts[padded], lm.compute_dtype)
-        with lm.numerics():
-            found = _outcomes(lm.graphdef, lm.params, split, prefix, shift, site)
-        for out, values in zip((log_probability, rank, top_token, kl), found, strict=True):
-            out[index] = np.asarray(values)[: len(index)]
-    check_finite(lm, "log P of the target under the shift", log_probability)
-    check_finite(lm, "KL of the shift", kl)
+    sizes = sizes_of(lm, probes, steps=STEPS)
+    shift_bytes = sizes.itemsize * lm.config.layers * lm.config.neurons
+    each = sizes.prefix_bytes + 2 * (sizes.active_row_bytes + shift_bytes)
+    plan = plan_prompts(probes, sizes, each, len(probes), budget_bytes)
+
+    def kernel(run: Run) -> tuple[np.ndarray, ...]:
+        prefix = run(unperturbed_pass, run.split).prefix
+        shift = jnp.asarray(shifts[run.batch.padded], lm.compute_dtype)
+        log_probability, rank, top_token, kl = run(_outcomes, run.split, prefix, shift, site)
+        numbers = (np.asarray(x, np.float64) for x in (log_probability, kl))
+        return *numbers, *(np.asarray(x, np.int64) for x in (rank, top_token))
+
+    batches = run_batches(
+        lm, probes, plan, kernel, target=0, steps=STEPS, budget_bytes=budget_bytes
+    )
+    what = ("log P of the target under the shift", "KL of the shift")
+    log_probability, kl, rank, top_token = in_order(lm, len(probes), batches, what)
     before, after = (
         Outcome(
             np.exp(log_probability[:, i]),

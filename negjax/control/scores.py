@@ -19,14 +19,18 @@ from negjax.checks import real_number, real_numbers
 from negjax.execution import batching
 from negjax.execution.batching import Split
 from negjax.execution.finite import check_finite
-from negjax.execution.interventions import row_sizes
-from negjax.execution.passes import run_split
+from negjax.execution.interventions import STEPS
+from negjax.execution.passes import unperturbed_pass
+from negjax.execution.plans import fitting, plan_prompts, sizes_at, sizes_of
+from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes, check_asked
 from negjax.inputs.token_ids import check_ids
 from negjax.measurements.answers import plain_answers
 from negjax.model.language_model import LanguageModel, check_model
 from negjax.replay.suffixes import Suffix, run, take_read
 
+# Texts that are scored together.
+MOST_TEXTS = 64
 # By which the exponential of a float32 log-probability may be above 1.
 ROUNDING = 1e-5
 
@@ -123,24 +127,23 @@ def next_token_kl(
             f"{before.name} is {kinds[0]} with a vocabulary of {one}, {after.name} {kinds[1]} with "
             f"one of {other}: their next tokens cannot be compared; pass a model and an edit of it"
         )
-    result = np.empty(len(probes))
-    sizes = row_sizes(before, probes)
+    sizes = sizes_of(before, probes, steps=STEPS)
     each = sizes.prefix_bytes + 4 * sizes.itemsize * before.config.vocab_size
-    largest = batching.fitting(
-        budget_bytes, each, len(probes), f"one prompt of {sizes.length} tokens"
-    )
-    for index in batching.prompt_batches(probes, largest):
-        padded = np.resize(index, batching.bucket_count(len(index)))
-        split = batching.split_probes(before.config, probes, padded, 0)
-        spreads = []
-        for lm in (before, after):
-            with lm.numerics():
-                spreads.append(_spread(lm.graphdef, lm.params, split, run_split(lm, split).resid))
-        without, with_edit = (np.asarray(spread, np.float64) for spread in spreads)
-        kl = np.einsum("pv,pv->p", np.exp(without), without - with_edit)
-        result[index] = kl[: len(index)]
-    check_finite(after, "KL of the next token", result)
+    plan = plan_prompts(probes, sizes, each, len(probes), budget_bytes)
+
+    def kernel(run: Run) -> np.ndarray:
+        without, with_edit = (_spread_of(dataclasses.replace(run, lm=lm)) for lm in (before, after))
+        kl: np.ndarray = np.einsum("pv,pv->p", np.exp(without), without - with_edit)
+        return kl
+
+    batches = run_batches(before, probes, plan, kernel, target=0, budget_bytes=budget_bytes)
+    result: np.ndarray = in_order(after, len(probes), batches, ["KL of the next token"])
     return result
+
+
+def _spread_of(run: Run) -> np.ndarray:
+    last = run(unperturbed_pass, run.split).resid
+    return np.asarray(run(_spread, run.split, last), np.float64)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -173,11 +176,11 @@ def perplexity(
     rows, targets, places = _prediction_rows(lm, texts)
     length = batching.bucket(max(map(len, rows)))
     c = lm.config
-    vocabulary = 3 * np.dtype(lm.compute_dtype).itemsize * c.vocab_size
-    sizes = batching.Sizes(c, length, 1, length, np.dtype(lm.compute_dtype).itemsize)
+    sizes = sizes_at(lm, length, whole=True)
+    vocabulary = 3 * sizes.itemsize * c.vocab_size
     each = sizes.prefix_bytes + vocabulary * (length if c.causal else 1)
     largest = batching.largest_bucket(
-        batching.fitting(budget_bytes, each, 64, f"one text of {length} tokens")
+        fitting(budget_bytes, each, MOST_TEXTS, f"one text of {length} tokens")
     )
     total = count = 0.0
     for start in range(0, len(rows), largest):

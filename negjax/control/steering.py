@@ -13,14 +13,15 @@ import numpy as np
 from negjax.checks import text, whole_number
 from negjax.control import search
 from negjax.control.arguments import allowed_shifts, check_probability
-from negjax.control.odds import shifted_replays, to_log_odds, to_probability
+from negjax.control.odds import replays_of, to_log_odds, to_probability
 from negjax.control.outcome import shifted_outcomes
 from negjax.control.rays import FIRST_LOOK
 from negjax.control.unrelated import unrelated_facts
-from negjax.execution import batching
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.finite import check_finite
-from negjax.execution.interventions import row_sizes
+from negjax.execution.interventions import STEPS
+from negjax.execution.plans import Planned, plan_prompts, sizes_of
+from negjax.execution.running import Run, run_batches
 from negjax.inputs.encoding import encode
 from negjax.inputs.probes import Probes, TargetMode, check_asked
 from negjax.measurements.joint_interventions import joint
@@ -175,18 +176,23 @@ def steer_probes(
     others = unrelated_facts(lm, probes) if unrelated is None else unrelated
     check_asked(lm, others, "unrelated")
     results = {}
-    for index in _plan(lm, probes, budget_bytes):
-        # A group is filled up by repetition, so that few shapes compile.
-        padded = np.resize(index, batching.bucket_count(len(index)))
-        found = search.minimal_shifts(
-            shifted_replays(lm, probes.select(padded), chosen),
-            to_log_odds(wanted[padded]),
+
+    def searched(run: Run) -> search.Found:
+        return search.minimal_shifts(
+            replays_of(run, chosen),
+            to_log_odds(wanted[run.batch.padded]),
             (c.layers, c.neurons),
             project,
             tolerance=TOLERANCE,
             turns=turns,
             cosine=PARALLEL,
         )
+
+    plan = _plan(lm, probes, budget_bytes)
+    for batch, found in run_batches(
+        lm, probes, plan, searched, target=0, steps=STEPS, budget_bytes=budget_bytes
+    ):
+        index = batch.members
         check_finite(lm, "the log-odds that steering reached", found.level[: len(index)], index)
         shifts, group = found.shift[: len(index)].astype(lm.compute_dtype), probes.select(index)
         _, _, kl = shifted_outcomes(lm, group, shifts, chosen, budget_bytes=budget_bytes)
@@ -221,11 +227,10 @@ def steer_probes(
     return [results[number] for number in range(len(probes))]
 
 
-def _plan(lm: LanguageModel, probes: Probes, budget_bytes: int) -> list[np.ndarray]:
+def _plan(lm: LanguageModel, probes: Probes, budget_bytes: int) -> list[Planned]:
     """Groups of prompts that are searched together."""
-    sizes = row_sizes(lm, probes)
+    sizes = sizes_of(lm, probes, steps=STEPS)
     shift_bytes = sizes.itemsize * lm.config.layers * lm.config.neurons
     rows = FIRST_LOOK.size * (sizes.active_row_bytes + shift_bytes)
     each = sizes.prefix_bytes + max(sizes.gradient_bytes, rows)
-    largest = batching.fitting(budget_bytes, each, TOGETHER, f"one prompt of {sizes.length} tokens")
-    return batching.prompt_batches(probes, largest)
+    return plan_prompts(probes, sizes, each, TOGETHER, budget_bytes)

@@ -137,19 +137,11 @@ def _changes(
     budget_bytes: int,
 ) -> np.ndarray:
     """Changes [B, K, R] by each row alone, from its layer's baseline."""
-    c, k = lm.config, probes.target_count
     size = rows.shift.shape[1]
-    result = np.empty((len(probes), k, size), lm.compute_dtype)
-    every = with_baselines(rows, c.layers)
-    # A joint target's tokens are part of the suffix: each such target is a sweep of its own.
-    joint = probes.target_ids.shape[2] > 1
-    targets: list[int | None] = list(range(k)) if joint else [None]
-    for target in targets:
-        _, found = measure_rows(
-            lm, probes, every, "additive", site, kernel, target=target, budget_bytes=budget_bytes
-        )
-        values = select_output(output, found.log_probability, found.logit).swapaxes(1, 2)
-        before = np.take_along_axis(values[..., size:], rows.layer[:, None], axis=2)
-        chosen = slice(None) if target is None else slice(target, target + 1)
-        result[:, chosen] = values[..., :size] - before
-    return result
+    every = with_baselines(rows, lm.config.layers)
+    _, found = measure_rows(
+        lm, probes, every, "additive", site, kernel, target=None, budget_bytes=budget_bytes
+    )
+    values = select_output(output, found.log_probability, found.logit).swapaxes(1, 2)
+    before = np.take_along_axis(values[..., size:], rows.layer[:, None], axis=2)
+    return values[..., :size] - before

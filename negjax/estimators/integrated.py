@@ -7,6 +7,7 @@ they compute. Here the integral is a Riemann sum of midpoints.
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +15,11 @@ import numpy as np
 from flax import nnx
 
 from negjax.checks import whole_number
-from negjax.execution import batching
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.execution.finite import check_finite
-from negjax.execution.interventions import Cost, plan_rows
-from negjax.execution.passes import run_split
+from negjax.execution.interventions import STEPS, Cost, RowPlan, plan_rows
+from negjax.execution.passes import unperturbed_pass
+from negjax.execution.plans import target_groups
+from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes
 from negjax.model.language_model import LanguageModel
 from negjax.model.transformer import Transformer
@@ -56,31 +57,27 @@ def integrated_gradients(
     """
     steps = whole_number(steps, "steps", 1, MOST_STEPS)
     c = lm.config
-    b, k = len(probes), probes.target_count
-    result = np.empty((b, k, c.layers, c.neurons), lm.compute_dtype)
     layer = np.repeat(np.arange(c.layers, dtype=np.int32), steps)
     scale = np.tile((np.arange(steps) + 0.5) / steps, c.layers).astype(lm.compute_dtype)
-    # A joint target's tokens are part of the suffix: each such target is a pass of its own.
-    joint = probes.target_ids.shape[2] > 1
-    groups: list[int | None] = list(range(k)) if joint else [None]
-    together = 1 if joint else k
+    together = probes.target_count if target_groups(probes) == [None] else 1
     # A waiting row keeps what it brought to each layer, and K cotangents; a row that is pulled
     # back, its layer's intermediates and K times their cotangents.
     cost = Cost(waiting=math.ceil((c.layers + 2 * together + 6) / 3), active=2 + together)
     plan = plan_rows(lm, probes, len(layer), cost, budget_bytes)
-    for index, chunk, buffer in plan:
-        layers, scales = _buffers(layer, buffer, c.layers), _buffers(scale, buffer, 0)
-        padded = np.resize(index, batching.bucket_count(len(index)))
-        for target in groups:
-            split = batching.split_probes(c, probes, padded, target, steps=2)
-            passed = run_split(lm, split)
-            with lm.numerics():
-                found = _integrated(
-                    lm.graphdef, lm.params, split, passed, layers, scales, output, chunk
-                )
-            chosen = slice(None) if target is None else slice(target, target + 1)
-            result[index, chosen] = np.asarray(found)[: len(index)] / steps
-    check_finite(lm, "an integrated gradient", result)
+
+    def kernel(run: Run) -> np.ndarray:
+        passed = run(unperturbed_pass, run.split)
+
+        def arguments(plan: RowPlan) -> tuple[Any, ...]:
+            layers = _buffers(layer, plan.buffer, c.layers)
+            scales = _buffers(scale, plan.buffer, 0)
+            return run.split, passed, layers, scales, output, plan.chunk
+
+        smaller = run.largest_fitting(_integrated, plan.smaller(), arguments)
+        return np.asarray(run(_integrated, *arguments(smaller))) / steps
+
+    batches = run_batches(lm, probes, plan.batches, kernel, steps=STEPS, budget_bytes=budget_bytes)
+    result: np.ndarray = in_order(lm, len(probes), batches, ["an integrated gradient"])
     return result
 
 

@@ -4,14 +4,13 @@ Few distinct shapes mean few compilations; padding never changes a result beyond
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from negjax.checks import whole_number
 from negjax.inputs.probes import Probes
 from negjax.model.config import ModelConfig
 from negjax.model.packing import Packing, packed_rows
@@ -21,8 +20,6 @@ from negjax.replay.suffixes import Suffix
 DEFAULT_BUDGET_BYTES = 2 * 2**30
 """Memory that one computation may take on top of the weights, unless the caller says otherwise."""
 
-# A batch holds no prompt whose length bucket is a smaller share of its longest prompt's.
-FILLED = 0.7
 # To be worth a program of its own, leaving padding out must save so many tokens, and leave no more
 # than this share of all.
 PACKED_TOKENS, PACKED_SHARE = 32, 0.9
@@ -71,6 +68,14 @@ def largest_bucket(count: int) -> int:
     """Largest of 1, 2, 3, 4, 6, 8, 12, 16, … that is not above `count`."""
     power = 1 << (count.bit_length() - 1)
     return power * 3 // 2 if power > 1 and power * 3 // 2 <= count else power
+
+
+def smaller_buckets(count: int) -> Iterator[int]:
+    """A bucket of `bucket_count`, and then about half of the last one, down to 1."""
+    yield count
+    while count > 1:
+        count = largest_bucket(count // 2)
+        yield count
 
 
 def split_probes(
@@ -259,54 +264,3 @@ class Sizes:
         c = self.config
         inner = 3 * c.neurons + 4 * c.width + 4 * c.heads * c.head_width
         return self.suffix * (inner + 3 * c.heads * self._seen)
-
-
-def prompt_batches(probes: Probes, largest: int, head: int = 0) -> list[np.ndarray]:
-    """Indices of probes in batches of at most `largest`, longest first.
-
-    A batch fetches all weights once, so neighbouring buckets share one as long as the shortest
-    prompt fills most of it. Of a common head of `head` tokens no batch has to run any.
-    """
-    lengths = probes.mask.sum(1) - head
-    batches: list[list[int]] = []
-    for row in np.argsort(-lengths, kind="stable"):
-        batch = batches[-1] if batches else []
-        shared = batch and bucket(int(lengths[row])) >= FILLED * bucket(int(lengths[batch[0]]))
-        if shared and len(batch) < largest:
-            batch.append(row)
-        else:
-            batches.append([row])
-    return [np.asarray(batch) for batch in batches]
-
-
-def uniform_batches(
-    probes: Probes, rows: Callable[[int], int], head: int = 0
-) -> list[tuple[np.ndarray, int]]:
-    """Indices of probes in batches, longest first, and the rows that each is filled up to.
-
-    Args:
-        rows: of a batch, by the tokens of its longest prompt that are its own.
-        head: tokens of a common head.
-    """
-    lengths = probes.mask.sum(1) - head
-    order = np.argsort(-lengths, kind="stable")
-    batches = []
-    while len(order):
-        full = rows(int(lengths[order[0]]))
-        batches.append((order[:full], full))
-        order = order[full:]
-    return batches
-
-
-def fitting(budget_bytes: int, each_bytes: int, most: int, what: str) -> int:
-    """How many of `each_bytes` fit the budget, at most `most`.
-
-    Raises:
-        ValueError: not even one fits, or the budget is no whole number.
-    """
-    whole_number(budget_bytes, "budget_bytes", 1)
-    if budget_bytes < each_bytes:
-        raise ValueError(
-            f"budget_bytes={budget_bytes:,} is too small: {what} takes about {each_bytes:,} bytes"
-        )
-    return min(most, budget_bytes // each_bytes)

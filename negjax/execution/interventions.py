@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, get_args
 
 import jax
@@ -12,10 +12,18 @@ from flax import nnx
 
 from negjax.checks import one_of
 from negjax.execution import batching
-from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.execution.batching import (
+    DEFAULT_BUDGET_BYTES,
+    Split,
+    bucket_count,
+    largest_bucket,
+    smaller_buckets,
+)
 from negjax.execution.conventions import Convention, check_convention, sign
 from negjax.execution.finite import check_finite
-from negjax.execution.passes import run_split
+from negjax.execution.passes import unperturbed_pass
+from negjax.execution.plans import Planned, fitting, longest_first, sizes_of
+from negjax.execution.running import Program, Run, in_order, run_batches, side_by_side
 from negjax.inputs.probes import Probes, check_asked, check_target
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
@@ -33,6 +41,8 @@ ACCELERATOR_CHUNK_TOKENS = 4096
 # Tokens of work a call should hold, by taking several prompts together: fetching the layers'
 # weights is then paid once for all of them.
 CALL_TOKENS = 8192
+# Length buckets an octave.
+STEPS = 2
 
 
 def chunk_tokens() -> int:
@@ -112,8 +122,8 @@ class Cost(NamedTuple):
 class Kernel(NamedTuple):
     """A measurement of rows."""
 
-    measure: Callable[..., Any]
-    """Jitted, of (graphdef, params, split, passed, rows, site, chunk): a pytree of [P, R, …]."""
+    measure: Program
+    """Of (graphdef, params, split, passed, rows, site, chunk): a pytree of [P, R, …]."""
     cost: Cost = Cost()
 
 
@@ -132,7 +142,7 @@ def measure_rows(
 
     Args:
         kernel: its results [P, R, …] become [B, R, …], in the order of the rows.
-        target: number of the target to measure; None: all, which must have one token each.
+        target: number of the target to measure; None: all of them, joint ones in turn.
 
     Raises:
         ValueError: bad probes, convention or site; a budget that holds not even one prompt; an
@@ -142,12 +152,10 @@ def measure_rows(
     check_convention(convention)
     chosen = lm.config.site(site)
     plan = plan_rows(lm, probes, rows.layer.shape[1], kernel.cost, budget_bytes)
-    parts = []
-    for index, chunk, buffer in plan:
-        # A group is filled up by repetition, so that few shapes compile.
-        padded = np.resize(index, batching.bucket_count(len(index)))
-        split = batching.split_probes(lm.config, probes, padded, target, steps=2)
-        passed = run_split(lm, split)
+
+    def measure(run: Run) -> tuple[np.ndarray, Any]:
+        padded = run.batch.padded
+        passed = run(unperturbed_pass, run.split)
         some = Shifted(*(np.asarray(field[padded]) for field in rows))
         activation = np.asarray(passed.trace.at_read[chosen])[
             np.minimum(some.layer, lm.config.layers - 1),
@@ -156,13 +164,26 @@ def measure_rows(
         ]
         factor = sign(activation) if convention == "signed" else 1
         deltas = some._replace(shift=some.shift * factor)
-        found = _run(lm, split, passed, deltas, chosen, kernel, chunk=chunk, buffer=buffer)
-        count = len(index)
-        parts.append(jax.tree.map(lambda x, count=count: x[:count], (activation, found)))
-    back = np.argsort(np.concatenate([index for index, _, _ in plan]))
-    activation, found = jax.tree.map(lambda *some: np.concatenate(some)[back], *parts)
+        return activation, _run_rows(run, passed, deltas, chosen, kernel, plan)
+
+    batches = run_batches(
+        lm,
+        probes,
+        plan.batches,
+        measure,
+        target=target,
+        join=_of_all_targets,
+        steps=STEPS,
+        budget_bytes=budget_bytes,
+    )
+    activation, found = in_order(lm, len(probes), batches)
     _check_measured(lm, rows, found)
     return activation, found
+
+
+def _of_all_targets(parts: Sequence[tuple[np.ndarray, Any]]) -> tuple[np.ndarray, Any]:
+    """Activations, which groups of targets have in common, and scores [P, R, K] of all of them."""
+    return parts[0][0], side_by_side([scores for _, scores in parts], axis=2)
 
 
 def _check_measured(lm: LanguageModel, rows: Shifted, found: Any) -> None:
@@ -177,22 +198,40 @@ def _check_measured(lm: LanguageModel, rows: Shifted, found: Any) -> None:
             check_finite(lm, what, leaf[prompt, row][None], np.asarray([prompt]))
 
 
+class RowPlan(NamedTuple):
+    """How interventions are gone through."""
+
+    batches: list[Planned]
+    """Prompts together, all but the last batch as many."""
+    chunk: int
+    """Rows of a prompt that are computed at once."""
+    buffer: int
+    """Rows of a prompt in one call, a multiple of `chunk`."""
+
+    def smaller(self) -> Iterator["RowPlan"]:
+        """This one, and what takes less: buffers of fewer chunks, then smaller chunks."""
+        for count in smaller_buckets(self.buffer // self.chunk):
+            yield self._replace(buffer=self.chunk * count)
+        for chunk in smaller_buckets(largest_bucket(self.chunk // 2)) if self.chunk > 1 else ():
+            yield self._replace(chunk=chunk, buffer=chunk)
+
+
 def plan_rows(
     lm: LanguageModel, probes: Probes, rows: int, cost: Cost, budget_bytes: int
-) -> list[tuple[np.ndarray, int, int]]:
-    """Groups of prompts, and for each the rows of a prompt in a chunk and in a buffer."""
-    sizes = row_sizes(lm, probes)
+) -> RowPlan:
+    """Groups of prompts, and the rows of a prompt in a chunk and in a buffer."""
+    sizes = sizes_of(lm, probes, steps=STEPS)
     row = dataclasses.replace(sizes, suffix=1) if cost.alone else sizes
     together = min(len(probes), max(1, CALL_TOKENS // (rows * row.suffix)))
     # Half for the prefixes, a quarter for the rows being computed, a quarter for those that wait.
-    group = batching.fitting(
+    group = fitting(
         budget_bytes, 2 * sizes.prefix_bytes, together, f"one prompt of {sizes.length} tokens"
     )
     active_bytes = row.sweep_row_bytes if cost.sweep else row.active_row_bytes
     row_bytes = 4 * cost.active * active_bytes
-    group = batching.largest_bucket(batching.fitting(budget_bytes, row_bytes, group, "one row"))
+    group = largest_bucket(fitting(budget_bytes, row_bytes, group, "one row"))
     tokens = chunk_tokens()
-    fit = batching.fitting(budget_bytes, row_bytes * group, tokens, "one row")
+    fit = fitting(budget_bytes, row_bytes * group, tokens, "one row")
     # At most all rows in a buffer, filled up to a bucket.
     most = 2 * rows
     # The tails take the place of the rows being computed, when no layer is left. Where they do not
@@ -200,60 +239,47 @@ def plan_rows(
     if cost.sweep and budget_bytes < 4 * tails.held_bytes(lm.config, lm.dtype):
         most = min(most, tails.fewest_rows(lm.config.width) - 1)
     chunk = min(fit, max(1, tokens // (group * row.suffix)), rows, most)
-    chunk = batching.largest_bucket(chunk)
+    chunk = largest_bucket(chunk)
     each = 4 * cost.waiting * row.row_bytes * group
-    held = batching.fitting(budget_bytes, each * chunk, most // chunk, "one chunk")
-    needed = batching.bucket_count(-(-rows // chunk))
-    buffer = chunk * min(needed, batching.largest_bucket(held))
+    held = fitting(budget_bytes, each * chunk, most // chunk, "one chunk")
+    needed = bucket_count(-(-rows // chunk))
+    buffer = chunk * min(needed, largest_bucket(held))
+    taken = 4 * sizes.prefix_bytes + row_bytes * chunk + each // group * buffer
     order = longest_first(probes)
-    return [(order[i : i + group], chunk, buffer) for i in range(0, len(order), group)]
+    groups = [order[i : i + group] for i in range(0, len(order), group)]
+    # A group is filled up, so that few shapes compile.
+    filled = [bucket_count(len(some)) for some in groups]
+    batches = [Planned(some, n, n * taken // 4) for some, n in zip(groups, filled, strict=True)]
+    return RowPlan(batches, chunk, buffer)
 
 
-def row_sizes(lm: LanguageModel, probes: Probes) -> batching.Sizes:
-    """Bytes of the longest prompt and of rows after it, of one target."""
-    length = batching.bucket(int(probes.mask.sum(1).max()), steps=2)
-    suffix = probes.target_ids.shape[2] if lm.config.causal else length
-    return batching.Sizes(lm.config, length, 1, suffix, np.dtype(lm.compute_dtype).itemsize)
-
-
-def longest_first(probes: Probes) -> np.ndarray:
-    """Numbers of the prompts, [B]."""
-    return np.argsort(-probes.mask.sum(1), kind="stable")
-
-
-def _run(
-    lm: LanguageModel,
-    split: Split,
-    passed: Pass,
-    deltas: Shifted,
-    site: Site,
-    kernel: Kernel,
-    *,
-    chunk: int,
-    buffer: int,
+def _run_rows(
+    run: Run, passed: Pass, deltas: Shifted, site: Site, kernel: Kernel, plan: RowPlan
 ) -> Any:
-    """A kernel's results [P, R, …] of rows in any order, `buffer` of each prompt a call.
+    """A kernel's results [P, R, …] of rows in any order, `plan.buffer` of each prompt a call.
 
     `deltas` are shifts of the additive convention.
     """
     order = np.argsort(deltas.layer, axis=1, kind="stable")
-    parts = []
-    for start in range(0, order.shape[1], buffer):
-        some = order[:, start : start + buffer]
-        used = some.shape[1]
+
+    def arguments(plan: RowPlan, start: int = 0) -> tuple[Any, ...]:
+        some = order[:, start : start + plan.buffer]
         fields = [np.take_along_axis(field, some, axis=1) for field in deltas]
-        fill = ((0, 0), (0, buffer - used))
-        padding = (lm.config.layers, 0, 0)
+        fill = ((0, 0), (0, plan.buffer - some.shape[1]))
+        padding = (run.lm.config.layers, 0, 0)
         padded = [np.pad(f, fill, constant_values=v) for f, v in zip(fields, padding, strict=True)]
-        rows = Rows(*map(jnp.asarray, padded))
-        with lm.numerics():
-            found = kernel.measure(lm.graphdef, lm.params, split, passed, rows, site, chunk)
+        return run.split, passed, Rows(*map(jnp.asarray, padded)), site, plan.chunk
+
+    plan = run.largest_fitting(kernel.measure, plan.smaller(), arguments)
+    parts = []
+    for start in range(0, order.shape[1], plan.buffer):
+        found = run(kernel.measure, *arguments(plan, start))
+        used = order.shape[1] - start
         parts.append(jax.tree.map(lambda x, used=used: np.asarray(x)[:, :used], found))
     at = np.arange(len(order))[:, None], np.argsort(order, axis=1)
     return jax.tree.map(lambda *x: np.concatenate(x, 1)[at], *parts)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 5, 6), static_argnames="spread")
 def _sweep(
     graphdef: nnx.GraphDef,
     params: nnx.State,
@@ -280,9 +306,13 @@ def _sweep(
     )
 
 
-SWEEP = Kernel(functools.partial(_sweep, spread=False), Cost(sweep=True))
+def _jitted_sweep(*, spread: bool) -> Program:
+    return jax.jit(functools.partial(_sweep, spread=spread), static_argnums=(0, 5, 6))
+
+
+SWEEP = Kernel(_jitted_sweep(spread=False), Cost(sweep=True))
 """`Scores` of every row."""
-SPREAD = Kernel(functools.partial(_sweep, spread=True), Cost(sweep=True))
+SPREAD = Kernel(_jitted_sweep(spread=True), Cost(sweep=True))
 """The same, with the spread."""
 
 

@@ -8,7 +8,8 @@ from flax import nnx
 
 from negjax.execution import batching
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.execution.finite import check_finite
+from negjax.execution.plans import plan_prompts, sizes_of
+from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.language_model import LanguageModel
 from negjax.replay.suffixes import Pass, run
@@ -25,11 +26,12 @@ def pass_tokens() -> int:
 def run_split(lm: LanguageModel, split: Split) -> Pass:
     """Prefix keys and values, suffix states and last residuals of split probes."""
     with lm.numerics():
-        return _run_split(lm.graphdef, lm.params, split)
+        return unperturbed_pass(lm.graphdef, lm.params, split)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _run_split(graphdef: nnx.GraphDef, params: nnx.State, split: Split) -> Pass:
+def unperturbed_pass(graphdef: nnx.GraphDef, params: nnx.State, split: Split) -> Pass:
+    """The program behind `run_split`."""
     return run(nnx.merge(graphdef, params), split.prefix_tokens, split.prefix_mask, split.suffix)
 
 
@@ -49,22 +51,16 @@ def activations(
         ValueError: unknown site; a budget that holds not even one prompt.
     """
     check_asked(lm, probes)
-    c = lm.config
-    chosen = c.site(site)
-    length = batching.bucket(int(probes.mask.sum(1).max()))
-    suffix = probes.target_ids.shape[2] if c.causal else length
-    sizes = batching.Sizes(c, length, 1, suffix, np.dtype(lm.compute_dtype).itemsize)
-    largest = batching.fitting(
-        budget_bytes,
-        2 * sizes.prefix_bytes,
-        max(1, pass_tokens() // length),
-        f"one prompt of {length} tokens",
-    )
-    result = np.empty((len(probes), c.layers, c.neurons), lm.compute_dtype)
-    for index in batching.prompt_batches(probes, largest):
-        padded = np.resize(index, batching.bucket_count(len(index)))
-        # Whichever target: what follows the read position does not change it.
-        passed = run_split(lm, batching.split_probes(c, probes, padded, 0))
-        result[index] = np.asarray(passed.trace.at_read[chosen]).swapaxes(0, 1)[: len(index)]
-    check_finite(lm, "an activation", result)
+    chosen = lm.config.site(site)
+    sizes = sizes_of(lm, probes)
+    most = max(1, pass_tokens() // sizes.length)
+    plan = plan_prompts(probes, sizes, 2 * sizes.prefix_bytes, most, budget_bytes)
+
+    def kernel(run: Run) -> np.ndarray:
+        passed = run(unperturbed_pass, run.split)
+        return np.asarray(passed.trace.at_read[chosen]).swapaxes(0, 1)
+
+    # Whichever target: what follows the read position does not change it.
+    batches = run_batches(lm, probes, plan, kernel, target=0, budget_bytes=budget_bytes)
+    result: np.ndarray = in_order(lm, len(probes), batches, ["an activation"])
     return result

@@ -96,7 +96,7 @@ def random_neurons(config: ModelConfig, count: int, prompts: int, seed: int) -> 
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class NeuronSets:
     """R sets of neurons, each neuron with a value: a shift, or what its activation is set to.
 
@@ -154,7 +154,8 @@ class NeuronSets:
     @property
     def sizes(self) -> np.ndarray:
         """[R], neurons of each set."""
-        return self.used.sum(1)
+        result: np.ndarray = self.used.sum(1)
+        return result
 
     def dense(self) -> np.ndarray:
         """The values as [R, L, F], 0 elsewhere."""
@@ -266,4 +267,6 @@ def _filled_up(
     for row, (some, own, level) in enumerate(sets):
         neurons[row, : len(own)] = some
         values[row, : len(own)], levels[row, : len(own)] = own, level
-    return NeuronSets(neurons, values, levels, (config.layers, config.neurons))
+    return NeuronSets(
+        neurons=neurons, values=values, levels=levels, model_shape=(config.layers, config.neurons)
+    )

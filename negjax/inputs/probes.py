@@ -17,7 +17,7 @@ TargetMode = Literal["single", "first", "all", "alone"]
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Probes:
     """Encoded prompts with K targets each. Padding may stand on either side."""
 
@@ -53,7 +53,7 @@ class Probes:
     @property
     def target_count(self) -> int:
         """K."""
-        return self.target_ids.shape[1]
+        return int(self.target_ids.shape[1])
 
     def select(self, index: Sequence[int] | np.ndarray) -> "Probes":
         """The probes numbered `index`, in that order.

@@ -24,7 +24,7 @@ _Columns = Callable[[bytes, Sequence[str], str], list[list[str]]]
 
 
 @readable
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """Prompts with the one answer each is to be continued by, and where they came from."""
 

@@ -62,7 +62,9 @@ def framed_tokens(lm: LanguageModel, what: str, text: str) -> PromptTokens:
         last, doubled = end, [*doubled, *after]
     kept = slice(first, last)
     # What was typed in stands for what would have been added: it is a frame, too.
-    return PromptTokens(ids[kept], spans[kept], _spelled(lm, doubled), _spelled(lm, ended))
+    return PromptTokens(
+        ids=ids[kept], spans=spans[kept], doubled=_spelled(lm, doubled), ended=_spelled(lm, ended)
+    )
 
 
 def plain_tokens(lm: LanguageModel, what: str, text: str) -> list[int]:

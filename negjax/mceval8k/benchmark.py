@@ -53,7 +53,7 @@ class Item:
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
     """A task of MCEval8K, ready to be asked."""
 

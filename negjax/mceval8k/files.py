@@ -26,7 +26,7 @@ ROOT_VARIABLE = "NEGJAX_MCEVAL8K"
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
     """A published record. White space in its texts is collapsed: in a prompt each is one line."""
 
@@ -170,14 +170,16 @@ def _row(where: str, spec: TaskSpec, record: Mapping[str, Any], part: str, numbe
         if not target:
             raise ValueError(f"{where}: {spec.target} is empty; expected text")
     return Row(
-        part,
-        number,
-        tuple(_text(where, f, _field(where, record, f)) for f in spec.texts),
-        target,
-        options,
-        _label(where, spec, _field(where, record, spec.gold)),
-        _language(where, spec, record),
-        None if spec.translations is None else str(_field(where, record, spec.translations)),
+        part=part,
+        number=number,
+        texts=tuple(_text(where, f, _field(where, record, f)) for f in spec.texts),
+        target=target,
+        options=options,
+        label=_label(where, spec, _field(where, record, spec.gold)),
+        language=_language(where, spec, record),
+        translation=None
+        if spec.translations is None
+        else str(_field(where, record, spec.translations)),
     )
 
 
@@ -212,7 +214,7 @@ def _language(where: str, spec: TaskSpec, record: Mapping[str, Any]) -> str | No
         raise ValueError(
             f"{where}: {spec.language} is {_short(value)}; expected one of {', '.join(LANGUAGES)}"
         )
-    return value
+    return str(value)
 
 
 def _short(value: object) -> str:

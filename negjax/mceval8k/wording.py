@@ -19,7 +19,7 @@ GAP = "\n\n"
 """Between the parts of a prompt."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Template:
     """One way to ask a task, in each of its languages."""
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from negjax.execution import batching
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.execution.finite import check_finite
-from negjax.execution.passes import pass_tokens, run_split
+from negjax.execution.passes import pass_tokens, unperturbed_pass
+from negjax.execution.plans import plan_prompts, sizes_of
+from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.language_model import LanguageModel
 from negjax.records import readable
@@ -38,28 +38,19 @@ def plain_answers(
         ValueError: probes that are not encoded; a budget that holds not even one prompt.
     """
     check_asked(lm, probes)
-    c, k = lm.config, probes.target_count
-    result = Answers(np.empty((len(probes), k)), np.empty((len(probes), k), bool))
-    length = batching.bucket(int(probes.mask.sum(1).max()))
-    suffix = probes.target_ids.shape[2] if c.causal else length
-    sizes = batching.Sizes(c, length, k, suffix, np.dtype(lm.compute_dtype).itemsize)
+    k = probes.target_count
+    sizes = sizes_of(lm, probes, targets=k)
     each = sizes.prefix_bytes + sizes.active_row_bytes
-    most = min(len(probes), max(1, pass_tokens() // length))
-    largest = batching.fitting(budget_bytes, each, most, f"one prompt of {length} tokens")
-    # A joint target's tokens are part of the suffix: each such target is a pass of its own.
-    groups = list(range(k)) if probes.target_ids.shape[2] > 1 else [None]
-    for index in batching.prompt_batches(probes, largest):
-        padded = np.resize(index, batching.bucket_count(len(index)))
-        found = []
-        for target in groups:
-            split = batching.split_probes(c, probes, padded, target)
-            last = run_split(lm, split).resid
-            with lm.numerics():
-                found.append(_answers(lm.graphdef, lm.params, split, last))
-        for out, parts in zip(result, zip(*found, strict=True), strict=True):
-            out[index] = np.concatenate(parts, axis=1)[: len(index)]
-    check_finite(lm, "P of a target", result.probability)
-    return result
+    most = min(len(probes), max(1, pass_tokens() // sizes.length))
+    plan = plan_prompts(probes, sizes, each, most, budget_bytes)
+
+    def kernel(run: Run) -> tuple[np.ndarray, np.ndarray]:
+        last = run(unperturbed_pass, run.split).resid
+        probability, first = run(_answers, run.split, last)
+        return np.asarray(probability, np.float64), np.asarray(first)
+
+    batches = run_batches(lm, probes, plan, kernel, budget_bytes=budget_bytes)
+    return Answers(*in_order(lm, len(probes), batches, ["P of a target", None]))
 
 
 @functools.partial(jax.jit, static_argnums=0)

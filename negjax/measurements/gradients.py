@@ -1,9 +1,9 @@
-"""Derivatives by every neuron: CG and NeurGrad by vjp, effects on all tokens by jvp."""
+"""Derivatives by every neuron, CG and NeurGrad, by vjp."""
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple, get_args
+from collections.abc import Iterable, Iterator, Sequence
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,15 +16,22 @@ from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.common_heads import HeadGroup, padded_head, run_groups
 from negjax.execution.conventions import sign
 from negjax.execution.finite import check_finite
-from negjax.execution.passes import pass_tokens, run_split
-from negjax.inputs.neurons import check_neurons
+from negjax.execution.passes import pass_tokens
+from negjax.execution.plans import (
+    Planned,
+    fitting,
+    prompt_batches,
+    sizes_at,
+    uniform_batches,
+)
+from negjax.execution.running import Run, run_batches, side_by_side
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.model.transformer import linearise
 from negjax.records import readable
-from negjax.replay.shifted_suffixes import no_shift, pull_back, replay_suffix
-from negjax.replay.suffixes import CommonHead, Prefix, Suffix, run, take_scored
+from negjax.replay.shifted_suffixes import pull_back
+from negjax.replay.suffixes import CommonHead, run, take_scored
 from negjax.replay.targets import Output, target_derivatives
 
 # Where few programs are wanted: length buckets an octave, and tokens of a batch. More would fill
@@ -90,8 +97,13 @@ def neurgrad(
         np.empty((b, c.layers, c.neurons), dtype),
         np.empty((b, k, c.layers, c.neurons), dtype),
     )
-    for index, probability, activation, gradient in gradient_batches(
-        lm, probes, chosen, output=output, budget_bytes=budget_bytes
+    for index, probability, activation, gradient in _gradient_batches(
+        lm,
+        probes,
+        run_groups(lm, probes, None),
+        site=chosen,
+        output=output,
+        budget_bytes=budget_bytes,
     ):
         result.probability[index] = probability
         result.activation[index] = activation
@@ -133,69 +145,65 @@ def gradient_batches(
     chosen = lm.config.site(site)
     pairs = run_groups(lm, probes, groups)
     return _gradient_batches(
-        lm, probes, chosen, output, linearised, pairs, few_shapes, budget_bytes
+        lm,
+        probes,
+        pairs,
+        site=chosen,
+        output=output,
+        linearised=linearised,
+        few_shapes=few_shapes,
+        budget_bytes=budget_bytes,
     )
 
 
 def _gradient_batches(
     lm: LanguageModel,
     probes: Probes,
-    chosen: Site,
-    output: Output,
-    linearised: bool,
     groups: Iterator[tuple[HeadGroup, CommonHead | None]],
-    few_shapes: bool,
+    *,
+    site: Site,
+    output: Output,
+    linearised: bool = False,
+    few_shapes: bool = False,
     budget_bytes: int,
 ) -> Iterator[tuple[np.ndarray, jax.Array, jax.Array, jax.Array]]:
-    # A joint target's tokens are part of the suffix: each such target is a replay of its own.
-    joint = probes.target_ids.shape[2] > 1
-    targets = list(range(probes.target_count)) if joint else [None]
-    steps = FEW_STEPS if few_shapes else batching.STEPS
     for group, head in groups:
-        for index, rows in gradient_plan(lm, probes, group, budget_bytes, few_shapes=few_shapes):
-            padded = np.resize(index, rows)
-            with lm.numerics():
-                parts = [
-                    _gradient(
-                        lm.graphdef,
-                        lm.params,
-                        batching.split_probes(
-                            lm.config,
-                            probes,
-                            padded,
-                            target,
-                            steps=steps,
-                            head=group.head,
-                            pack=not few_shapes,
-                        ),
-                        chosen,
-                        output,
-                        linearised,
-                        head,
-                    )
-                    for target in targets
-                ]
-            check_finite(lm, f"gradient of {output}", _soundness(parts)[: len(index)], index)
-            n = rows if few_shapes else len(index)
-            probability = jnp.concatenate([part[0] for part in parts], 1)[:n]
-            gradient = jnp.concatenate([part[2] for part in parts], 1)[:n]
-            yield index, probability, parts[0][1][:n], gradient
+
+        def kernel(run: Run, head: CommonHead | None = head) -> Found:
+            found: Found = run(_gradient, run.split, site, output, linearised, head)
+            return found
+
+        for batch, found in run_batches(
+            lm,
+            probes,
+            gradient_plan(lm, probes, group, budget_bytes, few_shapes=few_shapes),
+            kernel,
+            join=_of_all_targets,
+            steps=FEW_STEPS if few_shapes else batching.STEPS,
+            head=group.head,
+            pack=not few_shapes,
+            budget_bytes=budget_bytes,
+        ):
+            count = len(batch.members)
+            check_finite(lm, f"gradient of {output}", _soundness(found)[:count], batch.members)
+            yield batch.members, *(found if few_shapes else (x[:count] for x in found))
+
+
+Found = tuple[jax.Array, jax.Array, jax.Array]
+
+
+def _of_all_targets(parts: Sequence[Found]) -> Found:
+    """Probabilities [P, K], activations [P, L, F] and gradients [P, K, L, F] of groups of targets,
+    which have the activations in common."""
+    (probability, gradient) = side_by_side([(part[0], part[2]) for part in parts])
+    return probability, parts[0][1], gradient
 
 
 @jax.jit
-def _soundness(parts: list[tuple[jax.Array, ...]]) -> jax.Array:
+def _soundness(found: Found) -> jax.Array:
     """[P], 0, or NaN where a prompt's results are not finite."""
-    sound = [jnp.isfinite(x).all(tuple(range(1, x.ndim))) for part in parts for x in part]
+    sound = [jnp.isfinite(x).all(tuple(range(1, x.ndim))) for x in found]
     return jnp.where(jnp.stack(sound).all(0), 0.0, jnp.nan)
-
-
-class Planned(NamedTuple):
-    """A batch of probes."""
-
-    members: np.ndarray
-    """[n], indices among all probes."""
-    rows: int
-    """That they are filled up to."""
 
 
 def gradient_plan(
@@ -217,25 +225,27 @@ def gradient_plan(
         tokens = batching.tokens_at_once(FEW_TOKENS, ACCELERATOR_FEW_TOKENS)
         steps = FEW_STEPS
 
+    def each(length: int) -> tuple[int, int]:
+        """Tokens and bytes of a prompt with so many tokens of its own."""
+        k, m = probes.target_ids.shape[1:]
+        own, head = batching.bucket(length, steps=steps), padded_head(group.head)
+        return own, sizes_at(lm, own, targets=k, target_tokens=m, head=head).pull_back_bytes
+
     def largest(length: int) -> int:
-        own = batching.bucket(length, steps=steps)
-        suffix = probes.target_ids.shape[2] if lm.config.causal else own
-        itemsize = np.dtype(lm.compute_dtype).itemsize
-        head = padded_head(group.head)
-        sizes = batching.Sizes(lm.config, own, probes.target_count, suffix, itemsize, head)
-        most = max(1, tokens // own)
-        what = f"one prompt of {own} tokens"
-        most = batching.fitting(budget_bytes, sizes.pull_back_bytes, most, what)
+        own, size = each(length)
+        most = fitting(budget_bytes, size, max(1, tokens // own), f"one prompt of {own} tokens")
         # A batch is filled up to a bucket: of a size in between, a part would only be padding.
         return batching.largest_bucket(most)
 
+    lengths = some.mask.sum(1) - group.head
     if few_shapes:
-        batches = batching.uniform_batches(some, largest, group.head)
-        return [Planned(group.members[index], rows) for index, rows in batches]
-    longest = int(some.mask.sum(1).max()) - group.head
+        batches = uniform_batches(some, largest, group.head)
+    else:
+        together = prompt_batches(some, largest(int(lengths.max())), group.head)
+        batches = [(index, batching.bucket_count(len(index))) for index in together]
     return [
-        Planned(group.members[index], batching.bucket_count(len(index)))
-        for index in batching.prompt_batches(some, largest(longest), group.head)
+        Planned(group.members[index], rows, rows * each(int(lengths[index].max()))[1])
+        for index, rows in batches
     ]
 
 
@@ -268,79 +278,3 @@ def _gradient(
     gradient_lkpf = pull_back(model, passed, split.suffix, cotangents, site, head)
     activation = passed.trace.at_read[site].swapaxes(0, 1)
     return jnp.exp(log_probability[:, 0]), activation, gradient_lkpf.transpose(2, 1, 0, 3)
-
-
-def effects(
-    lm: LanguageModel,
-    probes: Probes,
-    neurons: np.ndarray,
-    site: str | None = None,
-    *,
-    budget_bytes: int = DEFAULT_BUDGET_BYTES,
-) -> np.ndarray:
-    """Derivative of every token's probability with respect to each neuron, at the read position.
-
-    Args:
-        neurons: [N, 2] or [B, N, 2], (layer, index).
-
-    Returns:
-        [B, N, V], ∂P(token)/∂a. Sums to 0 over the tokens.
-
-    Raises:
-        ValueError: no encoded probes, an unknown site, neurons that the model does not have, a
-            budget that holds not even one; an effect that overflows.
-    """
-    check_asked(lm, probes)
-    c = lm.config
-    chosen = c.site(site)
-    neurons = check_neurons(c, neurons, len(probes))
-    b, n, _ = neurons.shape
-    result = np.empty((b, n, c.vocab_size), lm.compute_dtype)
-    length = batching.bucket(int(probes.mask.sum(1).max()), steps=2)
-    itemsize = np.dtype(lm.compute_dtype).itemsize
-    sizes = batching.Sizes(c, length, 1, 1 if c.causal else length, itemsize)
-    # The prompt's pass, and beside it as many neurons as still fit.
-    one = sizes.prefix_bytes + sizes.effects_bytes
-    batching.fitting(budget_bytes, one, 1, "one neuron")
-    more = (budget_bytes - one) // sizes.effects_bytes
-    chunk = batching.largest_bucket(min(256, 1 + more))
-    for row in range(b):
-        split = batching.split_probes(c, probes, np.asarray([row]), 0, steps=2)
-        if c.causal:
-            # Only the read position is read: the tokens of a joint target play no part.
-            full = split.suffix
-            first = Suffix(full.tokens[:, :1], full.positions[:, :1], full.mask[:, :1], full.read)
-            split = split._replace(suffix=first)
-        prefix = run_split(lm, split).prefix
-        for start in range(0, n, chunk):
-            some = neurons[row, start : start + chunk]
-            padded = np.resize(some, (batching.bucket_count(len(some)), 2))
-            with lm.numerics():
-                found = _effects(lm.graphdef, lm.params, split.suffix, prefix, padded, chosen)
-            result[row, start : start + len(some)] = found[: len(some)]
-        check_finite(lm, "effect of neurons", result[row][None], np.asarray([row]))
-    return result
-
-
-@functools.partial(jax.jit, static_argnums=(0, 5))
-def _effects(
-    graphdef: nnx.GraphDef,
-    params: nnx.State,
-    suffix: Suffix,
-    prefix: Prefix | None,
-    neurons: jax.Array,
-    site: Site,
-) -> jax.Array:
-    """[N, V] of one prompt: a jvp of replay along each neuron, the unperturbed pass shared."""
-    model = nnx.merge(graphdef, params)
-    zero = no_shift(model, 1)
-
-    def probabilities(shift: jax.Array) -> jax.Array:
-        resid = replay_suffix(model, prefix, suffix, shift, site)
-        return jax.nn.softmax(model.logits(take_scored(resid, suffix, 1)[0, 0, 0]))
-
-    def along(neuron: jax.Array) -> jax.Array:
-        tangent = zero.at[neuron[0], 0, 0, neuron[1]].set(1)
-        return jax.jvp(probabilities, (zero,), (tangent,))[1]
-
-    return jax.vmap(along)(neurons)

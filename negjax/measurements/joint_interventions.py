@@ -8,7 +8,8 @@ activations are set to values instead, whatever the layers below did to them.
 
 import dataclasses
 import functools
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +18,12 @@ from flax import nnx
 
 from negjax.checks import finite_in, flag
 from negjax.execution import batching
-from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
+from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split, smaller_buckets
 from negjax.execution.conventions import Convention, check_convention
-from negjax.execution.finite import check_finite
-from negjax.execution.interventions import chunk_tokens, longest_first, row_sizes
-from negjax.execution.passes import run_split
+from negjax.execution.interventions import STEPS, chunk_tokens
+from negjax.execution.passes import unperturbed_pass
+from negjax.execution.plans import Planned, fitting, longest_first, sizes_of
+from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.neurons import NeuronSets, dense_sets
 from negjax.inputs.probes import Probes, check_asked, check_target
 from negjax.measurements.shifted_outputs import ShiftedOutputs
@@ -111,36 +113,39 @@ def joint(
     target, chosen = check_target(probes, target), lm.config.site(site)
     sets = _checked(lm, sets, clamp)
     how: How = "clamp" if clamp else convention
-    most, groups = _plan(lm, probes, len(sets), budget_bytes)
-    calls = _calls(sets, sets.levels if clamp else sets.values, most)
-    shape = (len(probes), len(sets))
-    found: list[np.ndarray] = []
-    for index in groups:
-        padded = np.resize(index, batching.bucket_count(len(index)))
-        split = batching.split_probes(lm.config, probes, padded, target, steps=2)
-        passed = run_split(lm, split)
-        for call in calls:
-            with lm.numerics():
-                outputs = _replay(
-                    lm.graphdef,
-                    lm.params,
-                    split,
-                    passed,
-                    call.entries,
-                    call.lowest,
-                    call.rows,
-                    chosen,
-                    how,
-                    spread,
-                )
-            leaves = [np.asarray(leaf)[: len(index)] for leaf in jax.tree.leaves(outputs)]
-            found = found or [np.empty((2, *shape), leaf.dtype) for leaf in leaves]
-            at = np.ix_(index, call.sets)
+    plan = _plan(lm, probes, len(sets), budget_bytes)
+    values = sets.levels if clamp else sets.values
+    calls = functools.cache(lambda most: _calls(sets, values, most))
+
+    def replay(run: Run) -> list[np.ndarray]:
+        """Of every output, with the shifts and without, [P, 2, R]."""
+        passed = run(unperturbed_pass, run.split)
+
+        def arguments(call: _Call) -> tuple[Any, ...]:
+            entries = call.entries, call.lowest, call.rows
+            return run.split, passed, *entries, chosen, how, spread
+
+        def largest(most: int) -> _Call:
+            return max(calls(most), key=lambda call: call.rows)
+
+        most = run.largest_fitting(_replay, plan.smaller(), lambda most: arguments(largest(most)))
+        found: list[np.ndarray] = []
+        for call in calls(most):
+            leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(run(_replay, *arguments(call)))]
+            shape = (len(leaves[0]), 2, len(sets))
+            found = found or [np.empty(shape, leaf.dtype) for leaf in leaves]
             for field, leaf in zip(found, leaves, strict=True):
                 # Row 0 of every call is the prompt without a shift.
-                field[0][at], field[1][at] = leaf[:, 1 : 1 + len(call.sets)], leaf[:, :1]
-    for field in found:
-        check_finite(lm, "an output under a set of shifts", field.swapaxes(0, 1))
+                field[:, 0, call.sets] = leaf[:, 1 : 1 + len(call.sets)]
+                field[:, 1, call.sets] = leaf[:, :1]
+        return found
+
+    batches = run_batches(
+        lm, probes, plan.batches, replay, target=target, steps=STEPS, budget_bytes=budget_bytes
+    )
+    what = "an output under a set of shifts"
+    found = in_order(lm, len(probes), batches, [what] * 5)
+    found = [field.swapaxes(0, 1) for field in found]
     (log_probability, before), (logit, logit_before), *more = found
     measured = Joint(chosen, convention, clamp, sets, log_probability, logit, before, logit_before)
     if not spread:
@@ -201,27 +206,41 @@ def _checked(lm: LanguageModel, sets: NeuronSets | np.ndarray, clamp: bool) -> N
     return sets
 
 
-def _plan(
-    lm: LanguageModel, probes: Probes, sets: int, budget_bytes: int
-) -> tuple[int, list[np.ndarray]]:
-    """Rows of a prompt in one call, at least 2, and groups of prompts."""
-    sizes = row_sizes(lm, probes)
+class _Plan(NamedTuple):
+    batches: list[Planned]
+    most: int
+    """Rows of a prompt in one call, at least 2."""
+
+    def smaller(self) -> Iterator[int]:
+        """Rows of a prompt, and fewer of them."""
+        return (rows for rows in smaller_buckets(self.most) if rows > 1)
+
+
+def _plan(lm: LanguageModel, probes: Probes, sets: int, budget_bytes: int) -> _Plan:
+    sizes = sizes_of(lm, probes, steps=STEPS)
     wanted = batching.bucket_count(sets + 1)
     tokens = chunk_tokens()
     together = min(len(probes), max(1, tokens // (wanted * sizes.suffix)))
     # Half for the prefixes, a quarter for the rows, a quarter for their shifts.
-    group = batching.fitting(
+    group = fitting(
         budget_bytes, 2 * sizes.prefix_bytes, together, f"one prompt of {sizes.length} tokens"
     )
     two_rows = 2 * 4 * sizes.active_row_bytes
-    group = batching.largest_bucket(batching.fitting(budget_bytes, two_rows, group, "two rows"))
-    pairs = batching.fitting(budget_bytes, two_rows * group, tokens, "two rows")
+    group = batching.largest_bucket(fitting(budget_bytes, two_rows, group, "two rows"))
+    pairs = fitting(budget_bytes, two_rows * group, tokens, "two rows")
     shifts = 2 * 4 * 3 * sizes.itemsize * lm.config.layers * lm.config.neurons
-    pairs = batching.fitting(budget_bytes, shifts, pairs, "the shifts of two rows")
+    pairs = fitting(budget_bytes, shifts, pairs, "the shifts of two rows")
     most = min(2 * pairs, max(2, tokens // (group * sizes.suffix)), wanted)
+    most = batching.largest_bucket(most)
     order = longest_first(probes)
     groups = [order[i : i + group] for i in range(0, len(order), group)]
-    return batching.largest_bucket(most), groups
+    filled = [batching.bucket_count(len(some)) for some in groups]
+    taken = sizes.prefix_bytes + most * sizes.active_row_bytes
+    batches = [
+        Planned(some, n, n * taken + most * shifts // 8)
+        for some, n in zip(groups, filled, strict=True)
+    ]
+    return _Plan(batches, most)
 
 
 def _calls(sets: NeuronSets, values: np.ndarray, most: int) -> list[_Call]:

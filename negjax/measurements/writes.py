@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from negjax.execution import batching
-from negjax.execution.finite import check_finite
-from negjax.execution.passes import run_split
+from negjax.execution.batching import DEFAULT_BUDGET_BYTES
+from negjax.execution.passes import unperturbed_pass
+from negjax.execution.plans import one_by_one
+from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
@@ -49,24 +50,23 @@ def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> W
     check_asked(lm, probes)
     c = lm.config
     chosen = c.site(site)
-    shape = (len(probes), c.layers, c.neurons)
-    activation, write = (np.empty(shape, lm.compute_dtype) for _ in range(2))
-    residual = np.empty(shape[:2], lm.compute_dtype)
     with lm.numerics():
         rows = np.asarray(_row_norms(lm.graphdef, lm.params))
-    for number in range(len(probes)):
-        # Whichever target: what follows the read position does not change it.
-        split = batching.split_probes(c, probes, np.asarray([number]), 0)
-        trace = run_split(lm, split).trace
-        at_read = jax.vmap(lambda x, split=split: take_read(x, split.suffix))
+
+    def kernel(run: Run) -> tuple[np.ndarray, ...]:
+        trace = run(unperturbed_pass, run.split).trace
+        at_read = jax.vmap(lambda x: take_read(x, run.split.suffix))
         with np.errstate(over="ignore"):
-            residual[number] = np.linalg.norm(at_read(trace.mid + trace.ffn_out)[:, 0], axis=-1)
-        activation[number] = trace.at_read[chosen][:, 0]
+            residual = np.linalg.norm(at_read(trace.mid + trace.ffn_out)[:, 0], axis=-1)
         gain = np.abs(trace.at_read["gate"][:, 0]) if chosen == "up" else 1
-        write[number] = rows * gain
-    for what, values in (("an activation", activation), ("a norm", residual), ("a norm", write)):
-        check_finite(lm, what, values)
-    return WriteNorms(chosen, activation, residual, write)
+        return np.asarray(trace.at_read[chosen][:, 0])[None], residual[None], (rows * gain)[None]
+
+    # Whichever target: what follows the read position does not change it.
+    batches = run_batches(
+        lm, probes, one_by_one(probes, 0), kernel, target=0, budget_bytes=DEFAULT_BUDGET_BYTES
+    )
+    what = ("an activation", "a norm", "a norm")
+    return WriteNorms(chosen, *in_order(lm, len(probes), batches, what))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ SHOWN_DIGITS = 12
 """Of the fingerprint, in a model's repr."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LanguageModel:
     """A loaded model: structure, parameters and tokenizer. First argument of most functions.
 
@@ -27,9 +28,9 @@ class LanguageModel:
     name: str
     """What it was loaded as: a path, hub id or known name."""
     config: ModelConfig
-    graphdef: nnx.GraphDef
+    graphdef: nnx.GraphDef[Any]
     """Structure of the `Transformer`; `nnx.merge(graphdef, params)` gives the module back."""
-    params: nnx.State
+    params: nnx.State[Any, Any]
     """Parameters; those of the blocks are stacked along a leading axis L."""
     tokenizer: transformers.PreTrainedTokenizerBase
     fingerprint: str
@@ -51,7 +52,8 @@ class LanguageModel:
     @property
     def dtype(self) -> jnp.dtype:
         """dtype of the weights."""
-        return jax.tree.leaves(self.params)[0].dtype
+        result: jnp.dtype = jax.tree.leaves(self.params)[0].dtype
+        return result
 
     @property
     def compute_dtype(self) -> jnp.dtype:
@@ -60,7 +62,10 @@ class LanguageModel:
 
     def numerics(self) -> contextlib.AbstractContextManager[None]:
         """Pins the precision of matrix products, which accelerators lower unless told otherwise."""
-        return jax.default_matmul_precision(self.precision)
+        result: contextlib.AbstractContextManager[None] = jax.default_matmul_precision(
+            self.precision
+        )
+        return result
 
     @property
     def parameter_count(self) -> int:

@@ -4,7 +4,7 @@ Sources: Llama (arXiv 2302.13971), Qwen2.5 (arXiv 2412.15115), Qwen3 (arXiv 2505
 (Radford et al., 2019), BERT (arXiv 1810.04805). They differ by `ModelConfig` alone.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -97,7 +97,7 @@ class Embedding(nnx.Module):
     """Token embeddings, plus learned positions, token types and a norm where a family has them."""
 
     def __init__(self, config: ModelConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        def table(axes: str, rows: int) -> nnx.Param:
+        def table(axes: str, rows: int) -> nnx.Param[Any]:
             value = jax.random.normal(rngs.params(), (rows, config.width), dtype) * 0.02
             return nnx.Param(value, axes=axes)
 
@@ -180,7 +180,7 @@ class Transformer(nnx.Module):
         return logits if self.head.bias is None else logits + self.head.bias[...].astype(x.dtype)
 
 
-def linearise(graphdef: nnx.GraphDef[Transformer], params: nnx.State) -> Transformer:
+def linearise(graphdef: nnx.GraphDef[Transformer], params: nnx.State[Any, Any]) -> Transformer:
     """The same model, to be differentiated by the rules of relevance patching.
 
     It computes what the model computes, from factors some of which count as constant in a

@@ -25,9 +25,11 @@ def over_chunks(
     by quarters of one.
     """
     part = chunk // 4 if chunk % 4 == 0 and tokens >= QUARTERED_TOKENS else chunk
-    if part == chunk:
-        return jax.lax.fori_loop(0, (inside + chunk - 1) // chunk, partial(body, chunk), carry)
-    whole = inside // chunk
-    carry = jax.lax.fori_loop(0, whole, partial(body, chunk), carry)
-    first, last = whole * (chunk // part), (inside + part - 1) // part
-    return jax.lax.fori_loop(first, last, partial(body, part), carry)
+    first: int | jax.Array = 0
+    last = (inside + part - 1) // part
+    if part != chunk:
+        whole = inside // chunk
+        carry = jax.lax.fori_loop(0, whole, partial(body, chunk), carry)
+        first = whole * (chunk // part)
+    result: Carry = jax.lax.fori_loop(first, last, partial(body, part), carry)
+    return result

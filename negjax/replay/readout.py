@@ -146,16 +146,23 @@ def read_rows(
                 spread = _spread_sums(
                     sums, logits[:, :, 0], higher[:, :, 0], own._replace(mean_change=mean), start
                 )
-            new = _Sums(higher, total, jnp.where(inside, found, sums.picked), spread)
-            return jax.tree.map(lambda old, x: put(old, x, i * chunk, 1), every, new)
+            new = _Sums(
+                peak=higher,
+                total=total,
+                picked=jnp.where(inside, found, sums.picked),
+                spread=spread,
+            )
+            result: _Sums = jax.tree.map(lambda old, x: put(old, x, i * chunk, 1), every, new)
+            return result
 
-        return jax.lax.fori_loop(0, chunks, add_chunk, sums)
+        result: _Sums = jax.lax.fori_loop(0, chunks, add_chunk, sums)
+        return result
 
     zeros = jnp.zeros((p, r, m), resid.dtype)
     picked = jnp.zeros((p, r, m, targets.shape[1]), resid.dtype)
     at_read = zeros[:, :, 0]
     spread = None if before is None else _SpreadSums(at_read, at_read, at_read.astype(jnp.int32))
-    start = _Sums(zeros + MASKED_SCORE, zeros, picked, spread)
+    start = _Sums(peak=zeros + MASKED_SCORE, total=zeros, picked=picked, spread=spread)
     sums = jax.lax.fori_loop(0, -(-vocab // size), add_block, start)
     totals = sums.peak + jnp.log(sums.total)
     counted = real.swapaxes(1, 2)[:, None]

@@ -104,4 +104,5 @@ def pull_back_rows(
 
         return over_chunks(inside(at), chunk, tokens, pull_chunk, cotangents)
 
-    return jax.lax.fori_loop(0, layers - 1 - lowest, descend, cotangents)
+    result: jax.Array = jax.lax.fori_loop(0, layers - 1 - lowest, descend, cotangents)
+    return result

@@ -77,7 +77,9 @@ def row_places(prefix: Prefix | None, suffix: Suffix, dtype: jnp.dtype) -> Where
     alone = suffix.tokens.shape[1] == 1 and dtype == jnp.float32
     at_origin = prefix is not None and alone
     prefix_mask = None if prefix is None else prefix.mask
-    return Where(None if at_origin else suffix.positions, suffix.mask, prefix_mask)
+    return Where(
+        positions=None if at_origin else suffix.positions, mask=suffix.mask, prefix_mask=prefix_mask
+    )
 
 
 def prefix_seen(
@@ -172,7 +174,7 @@ def read_writes(
         chunk: rows of each prompt computed at once; divides R.
     """
     tokens, positions, mask = (take_read(x, suffix)[:, None] for x in suffix[:3])
-    alone = Suffix(tokens, positions, mask, suffix.read * 0)
+    alone = Suffix(tokens=tokens, positions=positions, mask=mask, read=suffix.read * 0)
     mid = jax.vmap(lambda x: take_read(x, suffix))(trace.mid)[:, :, None]
     own = trace._replace(mid=mid, ffn_out=jnp.zeros_like(mid))
     resid = enter_rows(model, alone, own, rows, "product")

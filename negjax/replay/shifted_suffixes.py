@@ -4,6 +4,8 @@
 respect to them at shift 0.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -62,7 +64,7 @@ def replay_suffix(
 
     def step(
         resid: jax.Array,
-        scanned: tuple[nnx.State, KeysValues | None, KeysValues | None, jax.Array],
+        scanned: tuple[nnx.State[Any, Any], KeysValues | None, KeysValues | None, jax.Array],
     ) -> tuple[jax.Array, None]:
         layer_params, keys_values, common, shift_prf = scanned
         block = nnx.merge(graphdef, layer_params)
@@ -106,7 +108,11 @@ def pull_back(
     def step(
         cotangents: jax.Array,
         scanned: tuple[
-            nnx.State, KeysValues | None, KeysValues | None, jax.Array, dict[str, jax.Array]
+            nnx.State[Any, Any],
+            KeysValues | None,
+            KeysValues | None,
+            jax.Array,
+            dict[str, jax.Array],
         ],
     ) -> tuple[jax.Array, jax.Array]:
         layer_params, keys_values, common, entering, kept = scanned

@@ -81,14 +81,15 @@ class Pass(NamedTuple):
     """[P, 1, S, D], last residuals of the suffix."""
 
 
-def stacked_blocks(model: Transformer) -> tuple[nnx.GraphDef, nnx.State]:
+def stacked_blocks(model: Transformer) -> tuple[nnx.GraphDef[Any], nnx.State[Any, Any]]:
     """Structure of one block, and all layers' parameters with a leading axis L."""
     return nnx.split(model.blocks)
 
 
-def block_at(graphdef: nnx.GraphDef, params: nnx.State, layer: Any) -> Block:
+def block_at(graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], layer: Any) -> Block:
     """Block number `layer`, which may be traced."""
-    return nnx.merge(graphdef, jax.tree.map(lambda leaf: leaf[layer], params))
+    result: Block = nnx.merge(graphdef, jax.tree.map(lambda leaf: leaf[layer], params))
+    return result
 
 
 def run_head(model: Transformer, tokens: jax.Array, mask: jax.Array) -> CommonHead:
@@ -98,9 +99,9 @@ def run_head(model: Transformer, tokens: jax.Array, mask: jax.Array) -> CommonHe
         mask: [T], True where a token is real.
     """
     graphdef, params = stacked_blocks(model)
-    where = Where(jnp.arange(len(tokens))[None], mask[None], None)
+    where = Where(positions=jnp.arange(len(tokens))[None], mask=mask[None], prefix_mask=None)
 
-    def step(resid: jax.Array, layer_params: nnx.State) -> tuple[jax.Array, KeysValues]:
+    def step(resid: jax.Array, layer_params: nnx.State[Any, Any]) -> tuple[jax.Array, KeysValues]:
         block = nnx.merge(graphdef, layer_params)
         mid, own = block.attend(resid, where, None)
         after = block.finish(mid, block.feed_forward(mid)[0])
@@ -116,7 +117,9 @@ def run_head(model: Transformer, tokens: jax.Array, mask: jax.Array) -> CommonHe
 def suffix_places(suffix: Suffix, prefix_mask: jax.Array | None, head: CommonHead | None) -> Where:
     """Where a suffix's tokens stand, and what lies before them."""
     head_mask = None if head is None else head.mask
-    return Where(suffix.positions, suffix.mask, prefix_mask, head_mask)
+    return Where(
+        positions=suffix.positions, mask=suffix.mask, prefix_mask=prefix_mask, head_mask=head_mask
+    )
 
 
 def run(
@@ -150,7 +153,9 @@ def run(
     if packing is not None:
         # [1, N]: as if all were tokens of one row, which only attention tells apart.
         tokens, positions = (packing.pack(x[:, None])[0] for x in (tokens, positions))
-    together = Where(positions, mask, None, alone.head_mask, packing)
+    together = Where(
+        positions=positions, mask=mask, prefix_mask=None, head_mask=alone.head_mask, packing=packing
+    )
 
     def suffix_of(x: jax.Array) -> jax.Array:
         # The suffix ends the rows, be it all of them or not.
@@ -167,7 +172,11 @@ def run(
         mid, own = block.attend(resid, where, prefix, common, products)
         ffn_out, inner = block.feed_forward(mid, products=products)
         kept = products.found if keep_products else {}
-        return block.finish(mid, ffn_out), own, Trace(resid, mid, ffn_out, inner, kept)
+        return (
+            block.finish(mid, ffn_out),
+            own,
+            Trace(entering=resid, mid=mid, ffn_out=ffn_out, at_read=inner, products=kept),
+        )
 
     def trace_of(states: Trace) -> Trace:
         states = jax.tree.map(lambda x: x[:, 0], states)

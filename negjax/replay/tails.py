@@ -77,7 +77,7 @@ def held_bytes(config: ModelConfig, dtype: jnp.dtype) -> int:
     entries = 2 * len(_starts(config.vocab_size)) * config.width**2
     if dtype != jnp.float32:
         entries += config.vocab_size * config.width  # of the embedding, in float32
-    return entries * jnp.dtype(jnp.float32).itemsize
+    return int(entries * jnp.dtype(jnp.float32).itemsize)
 
 
 def _starts(vocab: int) -> list[int]:
@@ -136,16 +136,16 @@ def tails_of(model: Transformer, resid: jax.Array, targets: jax.Array) -> Tails:
     off = mean - mean[0]
     covariance = second / mass[1:, None, None] - off[:, :, None] * off[:, None]
     return Tails(
-        filled,
-        rank,
-        start,
-        log_total,
-        features,
-        means[0],
-        jnp.log(mass[1:]),
-        mean,
-        covariance,
-        jnp.sqrt(longest),
+        order=filled,
+        rank=rank,
+        start=start,
+        log_total=log_total,
+        features=features,
+        expected=means[0],
+        log_mass=jnp.log(mass[1:]),
+        mean=mean,
+        covariance=covariance,
+        longest=jnp.sqrt(longest),
     )
 
 

@@ -68,7 +68,8 @@ def output_of(output: Output, log_probability: Array, logit: Array) -> Array:
     """One of the outputs, of arrays of JAX, to be differentiated, or of NumPy."""
     if output == "probability":
         numbers = np if isinstance(log_probability, np.ndarray) else jnp
-        return numbers.exp(log_probability)
+        result: Array = numbers.exp(log_probability)
+        return result
     return log_probability if output == "log_probability" else logit
 
 

@@ -70,7 +70,7 @@ Places = At | Mapping[str, At]
 
 
 @readable
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ArraySpec:
     """One array of a run."""
 
@@ -333,7 +333,7 @@ def _digest(values: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
-def _array(group: zarr.Group, name: str) -> zarr.Array:
+def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     found = group[name]
     if not isinstance(found, zarr.Array):
         raise ValueError(f"{name} is no array of this run")

@@ -91,7 +91,7 @@ class Rule:
         return np.ascontiguousarray(rearrange(value, f"{right} -> {left}", **self.sizes(config)))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
     """A family's whole conversion."""
 
@@ -135,7 +135,7 @@ def axis_sizes(config: ModelConfig) -> dict[str, int]:
 
 def abstract_model(
     config: ModelConfig, dtype: jnp.dtype
-) -> tuple[nnx.GraphDef[Transformer], nnx.State]:
+) -> tuple[nnx.GraphDef[Transformer], nnx.State[Any, Any]]:
     """Structure of the `Transformer` and its parameters' shapes, without any values."""
     model = nnx.eval_shape(lambda: Transformer(config, rngs=nnx.Rngs(0), dtype=dtype))
     return nnx.split(model)
@@ -148,7 +148,7 @@ def parameter_shapes(config: ModelConfig, dtype: jnp.dtype) -> dict[str, tuple[i
 
 def to_parameters(
     tensors: Tensors, table: Table, config: ModelConfig, dtype: jnp.dtype, *, origin: str
-) -> nnx.State:
+) -> nnx.State[Any, Any]:
     """Parameters of the `Transformer` for `config`, from a file's tensors.
 
     Tensors are read one at a time into their place; each parameter is moved to the device whole.
@@ -195,7 +195,9 @@ def to_parameters(
     )
 
 
-def to_tensors(params: nnx.State, table: Table, config: ModelConfig) -> dict[str, np.ndarray]:
+def to_tensors(
+    params: nnx.State[Any, Any], table: Table, config: ModelConfig
+) -> dict[str, np.ndarray]:
     """The inverse of `to_parameters`: tensors by their names in a file, in the weights' dtype."""
     leaves = dict(_flat(params))
     _check_targets(table, leaves)
@@ -212,7 +214,7 @@ def _dotted(key: Iterable[object]) -> str:
     return ".".join(map(str, key))
 
 
-def _flat(state: nnx.State) -> list[tuple[str, Any]]:
+def _flat(state: nnx.State[Any, Any]) -> list[tuple[str, Any]]:
     """Arrays, or their shapes, by dotted path."""
     return [(_dotted(key), leaf.get_value()) for key, leaf in nnx.to_flat_state(state)]
 

@@ -36,7 +36,7 @@ LONGEST = 96
 """Characters of a hub id."""
 
 
-class _BarAtTerminals(tqdm):
+class _BarAtTerminals(tqdm):  # type: ignore[misc]
     """A progress bar that shows itself to people only."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

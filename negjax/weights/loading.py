@@ -5,6 +5,7 @@ import importlib.metadata
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -125,7 +126,7 @@ def facts_bert_directory() -> Path:
     return directory
 
 
-def fingerprint(params: nnx.State) -> str:
+def fingerprint(params: nnx.State[Any, Any]) -> str:
     """SHA-256 over parameters: names, shapes, dtypes and bytes, in order of names."""
     digest = hashlib.sha256()
     for key, leaf in sorted(
@@ -136,7 +137,7 @@ def fingerprint(params: nnx.State) -> str:
     return digest.hexdigest()
 
 
-_Parts = tuple[ModelConfig, nnx.State, transformers.PreTrainedTokenizerBase]
+_Parts = tuple[ModelConfig, nnx.State[Any, Any], transformers.PreTrainedTokenizerBase]
 
 
 def _load_directory(directory: Path, dtype: jnp.dtype, assumed: Sequence[str]) -> _Parts:
@@ -183,7 +184,9 @@ def _load_gguf(path: Path, dtype: jnp.dtype, assumed: Sequence[str]) -> _Parts:
     return config, _parameters(tensors, config, dtype, path), tokenizer_from_gguf(file.metadata)
 
 
-def _parameters(tensors: Tensors, config: ModelConfig, dtype: jnp.dtype, origin: Path) -> nnx.State:
+def _parameters(
+    tensors: Tensors, config: ModelConfig, dtype: jnp.dtype, origin: Path
+) -> nnx.State[Any, Any]:
     table = family_of(config.family, str(origin)).table(config)
     return to_parameters(tensors, table, config, dtype, origin=str(origin))
 

@@ -1,55 +1,33 @@
 """Buckets, plans and budgets; choices of neurons."""
 
 import dataclasses
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from negjax.execution import interventions, passes
+from negjax.execution import interventions
 from negjax.execution.batching import (
     DEFAULT_BUDGET_BYTES,
-    FILLED,
     Sizes,
-    Split,
     bucket,
     bucket_count,
-    fitting,
     largest_bucket,
-    prompt_batches,
+    smaller_buckets,
     split_probes,
 )
 from negjax.execution.common_heads import HeadGroup
 from negjax.execution.interventions import SWEEP, Cost
+from negjax.execution.plans import FILLED, Planned, fitting, prompt_batches
 from negjax.inputs.neurons import all_neurons, check_neurons, random_neurons
 from negjax.inputs.probes import Probes
-from negjax.measurements import gradients
 from negjax.measurements.gradients import gradient_plan
-from negjax.model.attention import KeysValues
-from negjax.model.config import ModelConfig
 from negjax.replay import tails
-from negjax.replay.rows import Rows
-from negjax.replay.suffixes import CommonHead, Suffix
-from negjax.weights.conversion import abstract_model
 from tests.support.block_shapes import BERT, GATED, JOINT_TARGETS, tiny, tiny_probes
 
-# What a program takes is asked of the compiler as users run it.
-pytestmark = pytest.mark.optimised
-
 SIZES = st.integers(1, 10_000)
-
-# Models large enough that prompts and rows take more than copies of a layer's weights do.
-LARGER: dict[str, Any] = {"layers": 6, "width": 128, "neurons": 512, "heads": 8, "head_width": 16}
-LARGER |= {"vocab_size": 4096, "context_length": 4096}
-CAUSAL = dataclasses.replace(GATED, kv_heads=4, **LARGER)
-MASKED = dataclasses.replace(BERT, kv_heads=8, **LARGER)
-# An estimate adds up what is not always there at once: at most twice as much, as was seen, and for
-# effects a little more. What it leaves out, copies of weights, is less than a tenth here.
-LEAST, MOST = 0.85, 2.5
 
 
 def probes_of(lengths: list[int], followers: int = 0) -> Probes:
@@ -98,6 +76,11 @@ def test_counts_in_buckets(count):
     assert down == up == count or bucket_count(down + 1) == up
 
 
+def test_counts_of_half_the_size():
+    assert list(smaller_buckets(12)) == [12, 6, 3, 1]
+    assert list(smaller_buckets(1)) == [1]
+
+
 def test_small_counts():
     assert [bucket_count(n) for n in range(1, 14)] == [1, 2, 3, 4, 6, 6, 8, 8, 12, 12, 12, 12, 16]
     assert [largest_bucket(n) for n in range(1, 14)] == [1, 2, 3, 4, 4, 6, 6, 8, 8, 8, 8, 12, 12]
@@ -136,16 +119,18 @@ def test_plans_of_rows_keep_to_their_budget(lengths, rows, power, config, swept)
             interventions.plan_rows(lm, probes, rows, cost, 2**power)
         return
     plan = interventions.plan_rows(lm, probes, rows, cost, 2**power)
-    assert sorted(np.concatenate([index for index, _, _ in plan])) == list(range(len(lengths)))
-    for index, chunk, buffer in plan:
-        assert 1 <= chunk <= rows and buffer % chunk == 0
-        # No more than half as much again, whole chunks aside.
-        assert buffer < 1.5 * (rows + chunk)
-        filled = bucket_count(len(index))
-        assert filled == len(index) or index is plan[-1][0]
-        assert 2 * filled * sizes.prefix_bytes <= 2**power
-        assert 4 * filled * chunk * active <= 2**power
-        assert 4 * filled * buffer * sizes.row_bytes <= 2**power
+    held = np.concatenate([batch.members for batch in plan.batches])
+    assert sorted(held) == list(range(len(lengths)))
+    chunk, buffer = plan.chunk, plan.buffer
+    assert 1 <= chunk <= rows and buffer % chunk == 0
+    # No more than half as much again, whole chunks aside.
+    assert buffer < 1.5 * (rows + chunk)
+    for batch in plan.batches:
+        assert batch.rows == len(batch.members) or batch is plan.batches[-1]
+        assert 2 * batch.rows * sizes.prefix_bytes <= 2**power
+        assert 4 * batch.rows * chunk * active <= 2**power
+        assert 4 * batch.rows * buffer * sizes.row_bytes <= 2**power
+        assert batch.estimate <= 2**power
 
 
 def test_a_smaller_budget_makes_smaller_pieces():
@@ -154,7 +139,7 @@ def test_a_smaller_budget_makes_smaller_pieces():
         size: interventions.plan_rows(lm, probes, 300, Cost(), size)
         for size in (100_000, 10**6, 10**9)
     }
-    held = [max(len(i) * b for i, _, b in plan) for plan in plans.values()]
+    held = [max(len(b.members) for b in p.batches) * p.buffer for p in plans.values()]
     assert held == sorted(held) and held[0] < held[-1]
     group = HeadGroup(np.arange(20), 0)
     batches = [len(gradient_plan(lm, probes, group, size)) for size in (60_000, 10**6, 10**9)]
@@ -199,9 +184,9 @@ def test_tails_keep_to_the_budget(dtype):
     for budget, made in ((4 * held, True), (4 * held - 1, False)):
         for cost in (SWEEP.cost, Cost()):
             plan = interventions.plan_rows(lm, probes_of([32]), 200_000, cost, budget)
-            [(_, chunk, buffer)] = plan
-            assert (buffer >= few) == (made or not cost.sweep)
-            assert buffer % chunk == 0 and buffer > few / 2
+            assert len(plan.batches) == 1
+            assert (plan.buffer >= few) == (made or not cost.sweep)
+            assert plan.buffer % plan.chunk == 0 and plan.buffer > few / 2
 
 
 def test_what_makes_no_tails_takes_nothing_for_them():
@@ -225,100 +210,16 @@ def test_a_budget_is_a_whole_number(budget):
         fitting(budget, 30, 10, "one row")
 
 
-# ---- Estimates, beside what the compiler says.
-
-
-def of_shape(*shape: int, dtype: Any = np.int32) -> Any:
-    return jax.ShapeDtypeStruct(shape, dtype)
-
-
-def abstract_split(config: ModelConfig, prompts: int, length: int, targets: int) -> Split:
-    suffix = 1 if config.causal else length
-    prefix = (None, None)
-    if config.causal:
-        prefix = of_shape(prompts, length), of_shape(prompts, length, dtype=bool)
-    tokens = of_shape(prompts, suffix)
-    places = Suffix(tokens, tokens, of_shape(prompts, suffix, dtype=bool), of_shape(prompts))
-    chosen = of_shape(prompts, targets, 1), of_shape(prompts, targets, 1, dtype=bool)
-    return Split(*prefix, places, *chosen)
-
-
-def taken(jitted: Any, config: ModelConfig, *arguments: Any, **options: Any) -> int:
-    """Bytes of a program on arguments after the model's, its results included."""
-    model = abstract_model(config, jnp.dtype("float32"))
-    found = jitted.lower(*model, *arguments, **options).compile().memory_analysis()
-    return found.temp_size_in_bytes + found.output_size_in_bytes
-
-
-def sizes_of(config: ModelConfig, length: int, targets: int = 1, head: int = 0) -> Sizes:
-    return Sizes(config, length, targets, 1 if config.causal else length, head=head)
-
-
-@pytest.mark.parametrize(
-    ("config", "prompts", "length", "targets", "head"),
-    [
-        (CAUSAL, 16, 96, 1, 0),
-        (CAUSAL, 16, 96, 4, 0),
-        (CAUSAL, 48, 24, 4, 0),
-        (CAUSAL, 12, 32, 4, 384),
-        (MASKED, 16, 96, 1, 0),
-        (MASKED, 16, 96, 4, 0),
-        (MASKED, 48, 24, 4, 0),
-    ],
-)
-def test_gradients_take_what_is_said(config, prompts, length, targets, head):
-    keys = of_shape(6, config.kv_heads, head, 16, dtype=np.float32)
-    common = CommonHead(KeysValues(keys, keys), of_shape(head, dtype=bool)) if head else None
-    split = abstract_split(config, prompts, length, targets)
-    arguments = split, config.sites[0], "probability", False, common
-    found = taken(gradients._gradient, config, *arguments)
-    sizes = sizes_of(config, length, targets, head)
-    assert LEAST < prompts * sizes.pull_back_bytes / found < MOST
-
-
-@pytest.mark.parametrize("config", [CAUSAL, MASKED])
-@pytest.mark.parametrize(("prompts", "length"), [(16, 96), (48, 24)])
-def test_passes_take_what_is_said(config, prompts, length):
-    split = abstract_split(config, prompts, length, 1)
-    found = taken(passes._run_split, config, split)
-    assert LEAST < prompts * sizes_of(config, length).prefix_bytes / found < MOST
-
-
-# The last one's rows are so many that tails are made, when no row is in a layer.
-@pytest.mark.parametrize(
-    ("config", "prompts", "length", "chunk", "buffer"),
-    [
-        (CAUSAL, 1, 96, 384, 480),
-        (CAUSAL, 8, 48, 64, 1024),
-        (MASKED, 1, 48, 8, 256),
-        (MASKED, 4, 96, 1, 64),
-        (dataclasses.replace(CAUSAL, width=768), 1, 24, 32, 4 * 768),
-    ],
-)
-def test_sweeps_take_what_is_said(config, prompts, length, chunk, buffer):
-    split = abstract_split(config, prompts, length, 1)
-    model = abstract_model(config, jnp.dtype("float32"))
-    passed = jax.eval_shape(lambda *given: passes._run_split(model[0], *given), model[1], split)
-    row = of_shape(prompts, buffer)
-    rows = Rows(row, row, of_shape(prompts, buffer, dtype=np.float32))
-    arguments = split, passed, rows, config.sites[0], chunk
-    sizes = sizes_of(config, length)
-    waiting, active = buffer * sizes.row_bytes, chunk * sizes.sweep_row_bytes
-    if prompts == 1 and buffer >= tails.fewest_rows(config.width):
-        active = max(active, tails.held_bytes(config, jnp.dtype("float32")))
-    found = taken(interventions._sweep, config, *arguments, spread=False)
-    assert LEAST < prompts * (waiting + active) / found < MOST
-
-
-@pytest.mark.parametrize("config", [CAUSAL, MASKED])
-@pytest.mark.parametrize("length", [24, 96])
-def test_effects_take_what_is_said(config, length):
-    split = abstract_split(config, 1, length, 1)
-    model = abstract_model(config, jnp.dtype("float32"))
-    passed = jax.eval_shape(lambda *given: passes._run_split(model[0], *given), model[1], split)
-    arguments = split.suffix, passed.prefix, of_shape(96, 2), config.sites[0]
-    found = taken(gradients._effects, config, *arguments)
-    assert LEAST < 96 * sizes_of(config, length).effects_bytes / found < MOST
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(2, 12))
+def test_pieces_hold_every_prompt_once(lengths, largest):
+    for members in prompt_batches(probes_of(lengths), largest):
+        whole = Planned(members, max(2, bucket_count(len(members))), 1)
+        pieces = whole.pieces(1000)
+        assert np.concatenate([piece.members for piece in pieces]).tolist() == members.tolist()
+        for piece in pieces:
+            assert 1 <= len(piece.members) <= piece.rows <= whole.rows / 2
+            assert len(piece.padded) == piece.rows
+            assert piece.cut_from == 1000 and piece.estimate == 1000 * piece.rows // whole.rows
 
 
 # ---- Splits.

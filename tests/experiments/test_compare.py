@@ -60,8 +60,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def table(text: str) -> dict[str, list[str]]:
     """Cells of each row, by the name of the row; the heads under ''."""
-    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
-    names = [line.split(" | ")[0].strip("| ") for line in text.splitlines() if line[:1] == "|"]
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    rows = [line.strip("| ").split(" | ") for line in lines]
+    names = [line.split(" | ")[0].strip("| ") for line in lines]
     return {name: row[-(len(rows[1]) - 1) :] for name, row in zip(names, rows, strict=True)}
 
 
@@ -148,7 +149,10 @@ def test_sets_by_choice_and_size(
         ),
         (["linearity", "masked", "linearity"], r"linearity is named twice; pass each run once"),
         (["linearity", "begun"], r"begun is not finished; .*: it has no summary.json"),
-        (["interrupted"], r"interrupted is not finished; the command that began the run goes on"),
+        (
+            ["interrupted"],
+            r"interrupted is not finished; the command that began the run continues it",
+        ),
         (["damaged"], r"damaged/summary.json is damaged: "),
     ],
 )

@@ -48,7 +48,16 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def row(number: int, *texts: str, target: str | None = None, options: tuple[str, ...] = ()) -> Row:
-    return Row("train", number, texts, target, options, 0, None, None)
+    return Row(
+        part="train",
+        number=number,
+        texts=texts,
+        target=target,
+        options=options,
+        label=0,
+        language=None,
+        translation=None,
+    )
 
 
 def test_overlaps_counted_by_hand() -> None:

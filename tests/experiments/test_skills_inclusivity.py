@@ -86,7 +86,9 @@ def test_pairs_against_scores_in_memory(tmp_path):
             right = []
             for neurons in sets:
                 polarity = np.sign(own[neurons]).astype(np.int8)
-                probe = PROBES[row.probe](neurons, polarity, 3, len(own))
+                probe = PROBES[row.probe](
+                    neurons=neurons, polarity=polarity, labels=3, total=len(own)
+                )
                 right.append((probe.predict(test.scores) == test.gold).mean())
             assert row.accuracy == pytest.approx(np.mean(right), abs=1e-12), row
             assert (row.task, row.neurons, row.trained, row.tested) == (row.target, K, 24, 24)

@@ -70,7 +70,7 @@ def predicted(name: str, source: dict[str, Memory], test: Memory) -> np.ndarray:
     if name == "lm_prob":
         return test.probability.argmax(1)
     if name == "tree":
-        forest = skills.Tree(4).fit(source["train"].scores, source["train"].gold)
+        forest = skills.Tree(trees=4).fit(source["train"].scores, source["train"].gold)
         return forest.predict(test.scores)
     kind = {"polar": skills.Polar, "magn": skills.Magn, "act": skills.Act}[name]
     probe = best_of(kind, name, source["train"], source["valid"])

@@ -83,7 +83,7 @@ def test_sets_of_arrays_that_do_not_fit_are_refused():
     for values, levels in ((four, four), (three, four)):
         told = rf"neurons are \[2, 3, 2\], values \[2, {values.shape[1]}\] and levels \[2, 4\], exp"
         with pytest.raises(ValueError, match=told):
-            NeuronSets(neurons, values, levels, (3, 20))
+            NeuronSets(neurons=neurons, values=values, levels=levels, model_shape=(3, 20))
 
 
 @pytest.mark.parametrize(

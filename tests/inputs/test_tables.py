@@ -69,7 +69,9 @@ def test_every_format_keeps_the_strings_as_they_are(tmp_path: Path, name: str) -
     path = tmp_path / name
     WRITERS[name](path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert read_facts(path) == Facts(PROMPTS, ANSWERS, (0, 1, 2, 3), name, digest)
+    assert read_facts(path) == Facts(
+        prompts=PROMPTS, answers=ANSWERS, rows=(0, 1, 2, 3), source=name, sha256=digest
+    )
     assert read_facts(str(path)) == read_facts(path)
 
 

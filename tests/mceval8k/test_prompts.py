@@ -280,7 +280,16 @@ def wordings() -> dict[str, str]:
             target = spec.target and "<target>"
             made = [*template.labels]
             for language in template.instructions:
-                row = Row("test", 0, texts, target, options, 0, language, None)
+                row = Row(
+                    part="test",
+                    number=0,
+                    texts=texts,
+                    target=target,
+                    options=options,
+                    label=0,
+                    language=language,
+                    translation=None,
+                )
                 made += [template.instruction(language), template.demonstration(spec, row)]
             digest = hashlib.sha256(json.dumps(made).encode()).hexdigest()
             found[template.version] = digest[:16]

@@ -16,7 +16,16 @@ from negjax.mceval8k.files import Row
 def items_of(labels: Sequence[int], languages: Sequence[str | None] = (None,)) -> list[Item]:
     return [
         Item(
-            Row("train", n, (str(n),), None, (), label, languages[n % len(languages)], None),
+            Row(
+                part="train",
+                number=n,
+                texts=(str(n),),
+                target=None,
+                options=(),
+                label=label,
+                language=languages[n % len(languages)],
+                translation=None,
+            ),
             head="",
             question="",
         )

@@ -101,7 +101,18 @@ def made_up_rows(drawn: Sequence[tuple[str, tuple[str, str], int]]) -> Published
     parts: dict[str, list[Row]] = {part: [] for part in PARTS}
     for part, texts, label in drawn:
         number = len(parts[part])
-        parts[part].append(Row(part, number, texts, None, (), label, None, None))
+        parts[part].append(
+            Row(
+                part=part,
+                number=number,
+                texts=texts,
+                target=None,
+                options=(),
+                label=label,
+                language=None,
+                translation=None,
+            )
+        )
     return Published({part: tuple(rows) for part, rows in parts.items()}, {})
 
 
@@ -143,9 +154,36 @@ def test_families_reach_as_far_as_texts_do() -> None:
 
 def test_translations_stay_together_within_their_file() -> None:
     rows = [
-        Row("train", 0, ("one",), None, (), 0, "en", "7"),
-        Row("train", 1, ("eins",), None, (), 0, "de", "7"),
-        Row("test", 0, ("two",), None, (), 0, "en", "7"),
+        Row(
+            part="train",
+            number=0,
+            texts=("one",),
+            target=None,
+            options=(),
+            label=0,
+            language="en",
+            translation="7",
+        ),
+        Row(
+            part="train",
+            number=1,
+            texts=("eins",),
+            target=None,
+            options=(),
+            label=0,
+            language="de",
+            translation="7",
+        ),
+        Row(
+            part="test",
+            number=0,
+            texts=("two",),
+            target=None,
+            options=(),
+            label=0,
+            language="en",
+            translation="7",
+        ),
     ]
     assert [len(family) for family in kindred(rows)] == [2, 1]
 

@@ -18,9 +18,10 @@ from negjax.execution.conventions import sign
 from negjax.inputs.encoding import encode
 from negjax.inputs.neurons import all_neurons
 from negjax.inputs.probes import Probes
-from negjax.measurements import gradients
-from negjax.measurements.gradients import NeurGrad, effects, gradient_batches, neurgrad
+from negjax.measurements import token_effects
+from negjax.measurements.gradients import NeurGrad, gradient_batches, neurgrad
 from negjax.measurements.sweeps import sweep
+from negjax.measurements.token_effects import effects
 from negjax.model.language_model import LanguageModel
 from negjax.replay.targets import output_of
 from tests.support.block_shapes import (
@@ -205,8 +206,8 @@ def test_effects_take_neurons_in_any_number_and_any_order(monkeypatch):
     # Room for a prompt's pass and two neurons: five go in three turns.
     sizes = Sizes(lm.config, 8, 1, 1)
     budget = sizes.prefix_bytes + 2 * sizes.effects_bytes
-    turns = mock.Mock(wraps=gradients._effects)
-    monkeypatch.setattr(gradients, "_effects", turns)
+    turns = mock.Mock(wraps=token_effects._effects)
+    monkeypatch.setattr(token_effects, "_effects", turns)
     apart = effects(lm, probes, each, budget_bytes=budget)
     assert [len(call.args[4]) for call in turns.call_args_list] == 3 * [2, 2, 1]
     one = sizes.prefix_bytes + sizes.effects_bytes

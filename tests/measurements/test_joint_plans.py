@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from negjax.execution import batching
+from negjax.execution.interventions import STEPS
+from negjax.execution.plans import sizes_of
 from negjax.inputs.encoding import encode
 from negjax.inputs.neurons import neuron_sets, random_neurons
 from negjax.inputs.probes import Probes
@@ -42,17 +44,17 @@ def test_chunks_and_batches(shape, clamp, monkeypatch):
 
     expected = found()
     plan = joint_interventions._plan(lm, probes, 11, batching.DEFAULT_BUDGET_BYTES)
-    assert plan[0] == 12 and [len(group) for group in plan[1]] == [3]
+    assert plan.most == 12 and [len(batch.members) for batch in plan.batches] == [3]
     for values, turned in zip(expected, found(probes.select([2, 0])), strict=True):
         assert np.abs(turned - values[[2, 0]]).max() < 5e-6 * np.abs(values).max()
-    sizes = joint_interventions.row_sizes(lm, probes)
+    sizes = sizes_of(lm, probes, steps=STEPS)
     small = max(2 * sizes.prefix_bytes, 8 * sizes.active_row_bytes, 24 * 4 * 60)
-    most, groups = joint_interventions._plan(lm, probes, 11, small)
-    assert most < 12 and len(groups) == 3
+    plan = joint_interventions._plan(lm, probes, 11, small)
+    assert plan.most < 12 and len(plan.batches) == 3
     for values, tight in zip(expected, found(budget_bytes=small), strict=True):
         assert error(tight, values) < 5e-6
     monkeypatch.setattr("negjax.execution.interventions.CHUNK_TOKENS", 3 * sizes.suffix)
-    assert joint_interventions._plan(lm, probes, 11, batching.DEFAULT_BUDGET_BYTES)[0] == 3
+    assert joint_interventions._plan(lm, probes, 11, batching.DEFAULT_BUDGET_BYTES).most == 3
     for values, chunked in zip(expected, found(), strict=True):
         assert error(chunked, values) < 5e-6
 
@@ -77,7 +79,7 @@ def test_plans_keep_to_their_budget(sets, length):
     lm = tiny("gated")
     lm = dataclasses.replace(lm, config=dataclasses.replace(GATED, context_length=512))
     probes = encode(lm, [" ".join(["w3"] * length)] * 20, ["w4"] * 20)
-    sizes = joint_interventions.row_sizes(lm, probes)
+    sizes = sizes_of(lm, probes, steps=STEPS)
     met = 0
     for power in range(15, 32):
         budget = 2**power
@@ -87,10 +89,12 @@ def test_plans_keep_to_their_budget(sets, length):
                 joint_interventions._plan(lm, probes, sets, budget)
             continue
         met += 1
-        most, groups = joint_interventions._plan(lm, probes, sets, budget)
-        assert sorted(np.concatenate(groups)) == list(range(20))
+        batches, most = joint_interventions._plan(lm, probes, sets, budget)
+        held = np.concatenate([batch.members for batch in batches])
+        assert sorted(held) == list(range(20))
         assert 2 <= most <= batching.bucket_count(sets + 1)
-        filled = batching.bucket_count(len(groups[0]))
+        assert max(batch.estimate for batch in batches) <= budget
+        filled = batches[0].rows
         assert 2 * filled * sizes.prefix_bytes <= budget
         assert 4 * filled * most * sizes.active_row_bytes <= budget
         assert filled * most * sizes.suffix <= max(512, 2 * filled)

@@ -1,5 +1,6 @@
 """What is asked of XLA where there is a GPU, and how much is computed at once there."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from negjax.process import accelerators
 def test_products_are_left_to_the_library(monkeypatch, plugin, given, expected):
     """With a plugin for GPUs alone, and never against what the user said."""
     spec = ModuleSpec("jax_plugins", None) if plugin else None
-    monkeypatch.setattr(accelerators.importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     monkeypatch.setenv("XLA_FLAGS", given)
     accelerators.compile_quickly()
     accelerators.compile_quickly()

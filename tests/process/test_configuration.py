@@ -1,5 +1,6 @@
 """The user's process: importing and loading change nothing in it, `configure_process` does."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -74,7 +75,7 @@ assert said(1, "always") == []
 def test_without_a_plugin_or_with_a_choice_nothing_is_said(monkeypatch, given, recwarn):
     monkeypatch.setenv("XLA_FLAGS", given)
     plugin = None if not given else object()
-    monkeypatch.setattr(accelerators.importlib.util, "find_spec", lambda name: plugin)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: plugin)
     assert not accelerators.compiles_slowly()
     negjax.load("facts-bert")
     assert not [one for one in recwarn if one.category is negjax.Notice]

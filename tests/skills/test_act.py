@@ -24,7 +24,11 @@ def test_the_originals_answers():
     # The original breaks ties in its own way, here one at the last place.
     np.testing.assert_array_equal(lead[probe.neurons], lead[theirs])
     original = ActProbe(
-        theirs, golden["two_act_7_polarity"].astype(np.int8), 2, 120, threshold[0, theirs]
+        neurons=theirs,
+        polarity=golden["two_act_7_polarity"].astype(np.int8),
+        labels=2,
+        total=120,
+        threshold=threshold[0, theirs],
     )
     np.testing.assert_allclose(original.threshold, golden["two_act_7_threshold"], rtol=1e-6)
     np.testing.assert_array_equal(original.predict(activations), golden["two_act_7_train_pred"])

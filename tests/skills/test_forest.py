@@ -131,6 +131,8 @@ def test_features_in_float32_grow_the_same_forest():
     generator = np.random.default_rng(0)
     features = generator.integers(0, 3, (30, 20)).astype(np.uint8)
     gold = np.arange(30) % 3
-    one, other = (Tree(5).fit_features(features.astype(t), gold, 3) for t in ("uint8", "float32"))
+    one, other = (
+        Tree(trees=5).fit_features(features.astype(t), gold, 3) for t in ("uint8", "float32")
+    )
     for field in ("neurons", "asked", "threshold", "left", "right", "share"):
         assert np.array_equal(getattr(one, field), getattr(other, field)), field

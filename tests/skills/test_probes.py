@@ -192,7 +192,9 @@ def test_random_neurons():
 
 
 def test_where_neurons_lie():
-    probe = PolarProbe(np.asarray([17, 0, 16, 9]), int8([1, -1, 1, 1]), labels=3, total=24)
+    probe = PolarProbe(
+        neurons=np.asarray([17, 0, 16, 9]), polarity=int8([1, -1, 1, 1]), labels=3, total=24
+    )
     found = explain(probe, (LAYERS, WIDTH))
     assert found.neurons.tolist() == [[2, 1], [0, 0], [2, 0], [1, 1]]
     assert found.polarity.tolist() == [1, -1, 1, 1]

@@ -133,7 +133,7 @@ def test_magn_by_hand():
 
 
 def test_a_magn_neuron_votes_for_every_tied_label():
-    probe = MagnProbe(np.asarray([0, 1]), int8([1, -1]), labels=3, total=2)
+    probe = MagnProbe(neurons=np.asarray([0, 1]), polarity=int8([1, -1]), labels=3, total=2)
     scores = float32([[[5, 7], [5, 7], [1, 7]]])
     assert probe.votes(scores).tolist() == [[[1, 1], [1, 1], [0, 1]]]
 
@@ -249,7 +249,7 @@ def test_scores_that_are_not_finite(value):
 
 
 def test_scores_of_another_model_or_task():
-    probe = PolarProbe(np.asarray([0]), int8([1]), labels=3, total=4)
+    probe = PolarProbe(neurons=np.asarray([0]), polarity=int8([1]), labels=3, total=4)
     with pytest.raises(ValueError, match="scores are of 2 labels, expected 3"):
         probe.predict(np.zeros((1, 2, 4), np.float32))
     with pytest.raises(ValueError, match="scores are of 5 neurons, expected 4"):

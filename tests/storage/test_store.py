@@ -17,8 +17,10 @@ from negjax.storage import run_settings, store, whole_files
 from negjax.storage.store import ArraySpec, RunFolder
 
 SPECS = {
-    "curve": ArraySpec((4, 3), "float64", ("prompt", "shift"), "ΔP", (2, 3)),
-    "nodes": ArraySpec((4,), "int32", ("prompt",), "replays", (2,)),
+    "curve": ArraySpec(
+        shape=(4, 3), dtype="float64", axes=("prompt", "shift"), meaning="ΔP", chunks=(2, 3)
+    ),
+    "nodes": ArraySpec(shape=(4,), dtype="int32", axes=("prompt",), meaning="replays", chunks=(2,)),
 }
 SETTINGS = {"model": "abc", "range": 10.0}
 

@@ -2,13 +2,13 @@
 
 import inspect
 import re
-from pathlib import Path
 from types import ModuleType
 
 import negjax
 from negjax import control, mceval8k, skills
+from tests.support.places import ROOT
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference.md"
+PAGE = ROOT / "docs" / "reference.md"
 PACKAGES = (negjax, control, mceval8k, skills)
 HEAD = """# Reference
 

@@ -62,13 +62,13 @@ def probe_calls() -> dict[str, Call]:
             {"depth": NONE},
         ),
         "Tree.fit_activations": Call(
-            skills.Tree(1).fit_activations,
+            skills.Tree(trees=1).fit_activations,
             {"activations": ACTIVATIONS, "gold": GOLD, "labels": 3},
             {"labels": NONE},
             {"activations": "gold"},
         ),
         "Tree.fit_features": Call(
-            skills.Tree(1).fit_features,
+            skills.Tree(trees=1).fit_features,
             {"features": skills.score_features(SCORES), "gold": GOLD, "labels": 3},
         ),
         "Linear": Call(

@@ -20,7 +20,7 @@ def reference_logits(
     """Logits [P, S, V] of tokens [P, S] that count where mask [P, S] is True."""
     model = nnx.merge(graphdef, params)
     positions = jnp.maximum(jnp.cumsum(mask, -1) - 1, 0)
-    where = Where(positions, mask, None)
+    where = Where(positions=positions, mask=mask, prefix_mask=None)
     resid = model.embedding(tokens, positions)
     block_def, blocks = nnx.split(model.blocks)
     for layer in range(jax.tree.leaves(blocks)[0].shape[0]):

@@ -51,7 +51,17 @@ def made_up(
     """A task of three labels; another seed is another way of asking, with the same answers."""
     spec = mceval8k.TASKS[name]
     task = mceval8k.Task(
-        *(name, spec.genre, spec.labels[:3], (), (), (), (), f"{name}-0-v1", "disjoint", 1, seed),
+        name=name,
+        genre=spec.genre,
+        labels=spec.labels[:3],
+        train=(),
+        valid=(),
+        test=(),
+        demonstrations=(),
+        template=f"{name}-0-v1",
+        split="disjoint",
+        shots=1,
+        seed=seed,
         notes=(),
         key=f"{name}{seed}",
     )

@@ -12,10 +12,11 @@ from safetensors.torch import save_file
 
 import negjax
 from negjax.model.language_model import LanguageModel
+from negjax.storage.given_files import read_json
 from negjax.weights import saving as export
 from negjax.weights.conversion import abstract_model, to_parameters
 from negjax.weights.families import family_of
-from negjax.weights.formats.safetensors_files import read_directory, read_json
+from negjax.weights.formats.safetensors_files import read_directory
 from tests.support.places import STORED
 from tests.support.reference import reference_logits
 from tests.support.tiny_models import tokenizer
@@ -47,7 +48,14 @@ def pair(request: pytest.FixtureRequest) -> tuple[LanguageModel, Any]:
         read_directory(folder), family.table(config), config, dtype, origin=request.param
     )
     graphdef = abstract_model(config, dtype)[0]
-    lm = LanguageModel("tiny", config, graphdef, params, tokenizer(), fingerprint="")
+    lm = LanguageModel(
+        name="tiny",
+        config=config,
+        graphdef=graphdef,
+        params=params,
+        tokenizer=tokenizer(),
+        fingerprint="",
+    )
     return lm, pytorch_model(folder)
 
 

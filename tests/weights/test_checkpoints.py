@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from negjax.storage import given_files
 from negjax.weights.conversion import to_parameters
 from negjax.weights.families import FAMILIES
 from negjax.weights.formats import safetensors_files
@@ -105,7 +106,7 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
 def test_broken_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config.json: not JSON"):
-        safetensors_files.read_json(tmp_path / "config.json")
+        given_files.read_json(tmp_path / "config.json")
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(ValueError, match=r"config.json: holds a JSON list, expected an object"):
-        safetensors_files.read_json(tmp_path / "config.json")
+        given_files.read_json(tmp_path / "config.json")

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from negjax.model.config import Llama3Scaling, ModelConfig, Rope
+from negjax.storage.given_files import read_json
 from negjax.weights.conversion import parameter_shapes, to_parameters, to_tensors
 from negjax.weights.families import FAMILIES, family_of
 from negjax.weights.families.llama_variants import VARIANTS
-from negjax.weights.formats.safetensors_files import read_directory, read_json
+from negjax.weights.formats.safetensors_files import read_directory
 from tests.support.places import STORED
 from tests.support.published_configs import (
     BERT,

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from negjax.storage.given_files import read_json
 from negjax.weights.conversion import abstract_model, to_parameters
 from negjax.weights.families import family_of
-from negjax.weights.formats.safetensors_files import read_directory, read_json
+from negjax.weights.formats.safetensors_files import read_directory
 from tests.support.places import STORED
 from tests.support.reference import reference_logits
 

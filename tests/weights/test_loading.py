@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import pytest
 
 from negjax.model.config import Rope
 from negjax.model.language_model import LanguageModel
-from negjax.weights import loading
 from negjax.weights.families import SHORT_NAMES
 from negjax.weights.formats import safetensors_files
 from negjax.weights.loading import fingerprint, load
@@ -44,7 +44,7 @@ def test_the_embedded_model_says_what_to_install(monkeypatch: pytest.MonkeyPatch
 def test_the_shipped_masked_model_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(loading.resources, "files", lambda name: tmp_path / name)
+    monkeypatch.setattr(resources, "files", lambda name: tmp_path / name)
     message = r"the weights of facts-bert are missing .*negjax/data/facts_bert\): install negjax"
     with pytest.raises(FileNotFoundError, match=message):
         load("facts-bert")

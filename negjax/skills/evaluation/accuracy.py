@@ -32,7 +32,8 @@ def share_right(predicted: ArrayLike, gold: ArrayLike) -> np.ndarray:
     Raises:
         ValueError: no prompts, or another number of predictions than of prompts.
     """
-    return _right(predicted, gold).mean(-1)
+    result: np.ndarray = _right(predicted, gold).mean(-1)
+    return result
 
 
 def bootstrap_interval(
@@ -80,4 +81,5 @@ def _right(predicted: ArrayLike, gold: ArrayLike) -> np.ndarray:
             f"predicted is {described(predicted)} and gold {described(gold)}, expected the numbers "
             "of labels [..., B] and [B], of one prompt or more"
         )
-    return found == wanted
+    result: np.ndarray = found == wanted
+    return result

@@ -34,7 +34,8 @@ def predict_by_neurons(
     Raises:
         ValueError: counts that do not ascend, or more neurons than the ranking has.
     """
-    return _group_votes(rule, ranking, counts, codes, labels).cumsum(-1).argmax(1).T
+    result: np.ndarray = _group_votes(rule, ranking, counts, codes, labels).cumsum(-1).argmax(1).T
+    return result
 
 
 def predict_by_set(
@@ -49,7 +50,8 @@ def predict_by_set(
     """
     most = len(check_ranking(ranking).neurons)
     ends = range(check_count("size", size, most, "ranked neurons"), most + 1, size)
-    return _group_votes(rule, ranking, ends, codes, labels).argmax(1).T
+    result: np.ndarray = _group_votes(rule, ranking, ends, codes, labels).argmax(1).T
+    return result
 
 
 def votes_by_prompts(

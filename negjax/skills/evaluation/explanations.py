@@ -16,7 +16,7 @@ Explained = ScoreProbe | ActProbe | ForestProbe
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Explanation:
     """A probe's neurons, and their votes on an item if one was given."""
 
@@ -61,7 +61,9 @@ def explain(probe: Explained, shape: tuple[int, int], item: ArrayLike | None = N
     place = np.stack(np.divmod(probe.neurons, width), axis=-1)
     per_layer = np.bincount(np.unique(probe.neurons) // width, minlength=layers)
     if item is None:
-        return Explanation(place, probe.polarity, per_layer, None, None)
+        return Explanation(
+            neurons=place, polarity=probe.polarity, per_layer=per_layer, votes=None, predicted=None
+        )
     one = as_array(item)[None]
     if one.dtype == object:
         raise ValueError(
@@ -71,4 +73,10 @@ def explain(probe: Explained, shape: tuple[int, int], item: ArrayLike | None = N
         votes, predicted = probe.votes(one)[0], int(probe.predict(one)[0])
     except ValueError as error:
         raise ValueError(f"item, as of one prompt: {error}") from None
-    return Explanation(place, probe.polarity, per_layer, votes, predicted)
+    return Explanation(
+        neurons=place,
+        polarity=probe.polarity,
+        per_layer=per_layer,
+        votes=votes,
+        predicted=predicted,
+    )

@@ -62,7 +62,8 @@ def chance_jaccard(k: int, total: int, level: float = 0.95) -> Chance:
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, total + 1)))])
 
     def log_comb(n: int, x: np.ndarray) -> np.ndarray:
-        return log_factorial[n] - log_factorial[x] - log_factorial[n - x]
+        result: np.ndarray = log_factorial[n] - log_factorial[x] - log_factorial[n - x]
+        return result
 
     both = np.arange(max(0, 2 * k - total), k + 1)
     chances = np.exp(

@@ -76,34 +76,44 @@ def array_specs(
     prompts, rows = cut.windows[-1].stop, cut.windows[0].stop
     codes = code_dtype(labels).name
     specs = {
-        "gold": ArraySpec((prompts,), "int32", ("prompt",), "number of the gold label", (rows,)),
+        "gold": ArraySpec(
+            shape=(prompts,),
+            dtype="int32",
+            axes=("prompt",),
+            meaning="number of the gold label",
+            chunks=(rows,),
+        ),
         "probability": ArraySpec(
-            (prompts, labels),
-            dtype,
-            ("prompt", "label"),
-            "probability of each label",
-            (rows, labels),
+            shape=(prompts, labels),
+            dtype=dtype,
+            axes=("prompt", "label"),
+            meaning="probability of each label",
+            chunks=(rows, labels),
         ),
     }
     for kind in kinds:
         specs[f"codes_{kind}"] = ArraySpec(
-            (prompts, neurons),
-            codes,
-            ("prompt", "neuron"),
-            f"order and signs of the labels' {kind}: negjax.skills.probes.codes",
-            (rows, neurons),
+            shape=(prompts, neurons),
+            dtype=codes,
+            axes=("prompt", "neuron"),
+            meaning=f"order and signs of the labels' {kind}: negjax.skills.probes.codes",
+            chunks=(rows, neurons),
         )
         for rule in RULES:
             specs[f"{rule}_{kind}"] = ArraySpec(
-                (len(cut.pieces), neurons),
-                "int32",
-                ("piece", "neuron"),
-                f"sum over a piece's prompts of {rule}'s votes by {kind}",
-                (1, neurons),
+                shape=(len(cut.pieces), neurons),
+                dtype="int32",
+                axes=("piece", "neuron"),
+                meaning=f"sum over a piece's prompts of {rule}'s votes by {kind}",
+                chunks=(1, neurons),
             )
     if activations:
         specs["activation"] = ArraySpec(
-            (prompts, neurons), dtype, ("prompt", "neuron"), "activation", (rows, neurons)
+            shape=(prompts, neurons),
+            dtype=dtype,
+            axes=("prompt", "neuron"),
+            meaning="activation",
+            chunks=(rows, neurons),
         )
     return specs
 

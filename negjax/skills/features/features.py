@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike
 from negjax import checks
 from negjax.checks import flag, shown, whole_number
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
+from negjax.execution.plans import filled_up
 from negjax.inputs.probes import Probes, check_asked, probes_key
 from negjax.model.language_model import LanguageModel
 from negjax.process import memory
@@ -184,7 +185,7 @@ def _measure(
         values["probability"][row] = np.asarray(batch.probability)[:n]
         if "activation" in values:
             values["activation"][row] = np.asarray(batch.activation)[:n]
-        padded = np.resize(batch.members, len(batch.probability))
+        padded = filled_up(batch.members, len(batch.probability))
         for kind in kinds:
             scores = scores_of(kind, batch)
             finite = np.asarray(jnp.isfinite(scores).all((1, 2)))[:n]

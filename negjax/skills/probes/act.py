@@ -44,7 +44,7 @@ class Halves(NamedTuple):
 
 
 @readable
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ActProbe(FittedProbe):
     """Votes of thresholded activations, node by node.
 
@@ -99,7 +99,8 @@ class ActProbe(FittedProbe):
         for node, (left, right) in enumerate(zip(*halve(self.labels), strict=True)):
             here = (possible == (left | right)).all(1)
             possible[here] = np.where(to_right[here, node, None], right, left)
-        return possible.argmax(1)
+        result: np.ndarray = possible.argmax(1)
+        return result
 
     def _rightward(self, activations: ArrayLike) -> np.ndarray:
         """[B, nodes · k], +1 for a vote for the right half, −1 for the left."""
@@ -149,11 +150,11 @@ class Act:
         neurons = np.stack([top(np.abs(node), k) for node in lead])
         polarity = np.where(np.take_along_axis(lead, neurons, 1) > 0, 1, -1).astype(np.int8)
         return ActProbe(
-            neurons.ravel(),
-            polarity.ravel(),
-            int(labels),
-            threshold.shape[1],
-            np.take_along_axis(threshold, neurons, 1).ravel(),
+            neurons=neurons.ravel(),
+            polarity=polarity.ravel(),
+            labels=int(labels),
+            total=threshold.shape[1],
+            threshold=np.take_along_axis(threshold, neurons, 1).ravel(),
         )
 
 

@@ -22,7 +22,7 @@ from negjax.skills.probes.votes import polar_votes
 
 
 @readable
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class LMProbProbe(FittedProbe):
     """Predicts the label whose token the model gives the largest probability; no neurons."""
 
@@ -40,7 +40,8 @@ class LMProbProbe(FittedProbe):
         if not np.isfinite(array).all():
             row = np.argwhere(~np.isfinite(array))[0, 0]
             raise ValueError(f"probabilities of prompt {row} are {array[row].tolist()}")
-        return array.argmax(1)
+        result: np.ndarray = array.argmax(1)
+        return result
 
 
 @readable
@@ -61,13 +62,15 @@ class LMProb:
                 "labels or more"
             )
         labels = check_labels(array.shape[1])
-        probe = LMProbProbe(np.zeros(0, np.int64), np.zeros(0, np.int8), labels, 0)
+        probe = LMProbProbe(
+            neurons=np.zeros(0, np.int64), polarity=np.zeros(0, np.int8), labels=labels, total=0
+        )
         check_gold(gold, len(probe.predict(array)), labels)
         return probe
 
 
 @readable
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class MajorityProbe(FittedProbe):
     """Predicts one label whatever it is shown; no neurons."""
 
@@ -95,7 +98,13 @@ class Majority:
         prompts = _length(values)
         number = labels_of(gold, labels)
         most = int(np.bincount(check_gold(gold, prompts, number), minlength=number).argmax())
-        return MajorityProbe(np.zeros(0, np.int64), np.zeros(0, np.int8), number, 0, most)
+        return MajorityProbe(
+            neurons=np.zeros(0, np.int64),
+            polarity=np.zeros(0, np.int8),
+            labels=number,
+            total=0,
+            label=most,
+        )
 
 
 @readable
@@ -120,7 +129,12 @@ class Random:
         total = len(check_trained(votes))
         count = check_count("k", self.k, total, "neurons")
         ranking = random_ranking(votes, self.seed, count)
-        return PolarProbe(*ranking, check_labels(labels), total)
+        return PolarProbe(
+            neurons=ranking.neurons,
+            polarity=ranking.polarity,
+            labels=check_labels(labels),
+            total=total,
+        )
 
 
 def _length(values: ArrayLike) -> int:

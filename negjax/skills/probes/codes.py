@@ -54,7 +54,8 @@ def encode_scores(scores: ArrayLike) -> jax.Array:
         code_dtype(array.shape[-2])
     except ValueError as error:
         raise ValueError(f"scores {list(array.shape)} are of {error}") from None
-    return _encode(array)
+    result: jax.Array = _encode(array)
+    return result
 
 
 @jax.jit
@@ -90,7 +91,8 @@ def decode_scores(codes: ArrayLike, labels: int) -> jax.Array:
             f"codes are {array.dtype}{list(array.shape)}, those of {labels} labels are {dtype} "
             "[..., N], as encode_scores makes them"
         )
-    return _decode(array, labels)
+    result: jax.Array = _decode(array, labels)
+    return result
 
 
 @functools.partial(jax.jit, static_argnames="labels")
@@ -98,7 +100,10 @@ def _decode(codes: jax.Array, labels: int) -> jax.Array:
     base = labels + 1
 
     def place(i: int) -> jax.Array:
-        return (codes // codes.dtype.type(base**i) % codes.dtype.type(base)).astype(jnp.int8)
+        result: jax.Array = (codes // codes.dtype.type(base**i) % codes.dtype.type(base)).astype(
+            jnp.int8
+        )
+        return result
 
     zero = place(labels)
     return jnp.stack([place(i) - zero for i in range(labels)], axis=-2)

@@ -29,7 +29,7 @@ HEADER = "negjax.skills"
 
 
 @readable
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class FittedProbe(abc.ABC):
     """A probe that predicts one of K labels from some of a model's N = L · F neurons."""
 
@@ -130,7 +130,7 @@ def _header(text: str | None) -> dict[str, Any]:
 
 
 @readable
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ScoreProbe(FittedProbe):
     """A probe whose neurons each give every label a vote; the label with most votes is predicted.
 
@@ -166,4 +166,5 @@ class ScoreProbe(FittedProbe):
         """[B, K, k], of the probe's own neurons' scores [B, K, k]."""
 
     def _decide(self, votes: np.ndarray) -> np.ndarray:
-        return votes.sum(-1).argmax(1)
+        result: np.ndarray = votes.sum(-1).argmax(1)
+        return result

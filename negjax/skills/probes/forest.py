@@ -35,7 +35,7 @@ FEATURE_DTYPES = (np.uint8, np.float32)
 
 
 @readable
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ForestProbe(FittedProbe):
     """The mean of the trees' shares of labels in the leaf they lead to; of ties, the first label.
 
@@ -101,11 +101,12 @@ class ForestProbe(FittedProbe):
             # What scikit-learn compares: features as float32, thresholds as float64.
             smaller = answer_bt.astype(np.float32) <= self.threshold[node_bt]
             node_bt = np.where(smaller, self.left[node_bt], self.right[node_bt])
-        return self.share[node_bt].transpose(0, 2, 1)
+        result: np.ndarray = self.share[node_bt].transpose(0, 2, 1)
+        return result
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Tree:
     """A random forest of scikit-learn's, of scores or of activations."""
 
@@ -187,7 +188,8 @@ def score_features(scores: np.ndarray) -> np.ndarray:
         )
     if scores.shape[1] == 2:
         return (scores[:, 0] > scores[:, 1]).astype(np.uint8)
-    return scores.argmax(1).astype(np.uint8)
+    result: np.ndarray = scores.argmax(1).astype(np.uint8)
+    return result
 
 
 def _decide(votes: np.ndarray) -> np.ndarray:
@@ -196,7 +198,8 @@ def _decide(votes: np.ndarray) -> np.ndarray:
     # Tree by tree, as scikit-learn adds them in one thread: the order decides the last bit.
     for tree in range(votes.shape[2]):
         total += votes[..., tree]
-    return (total / votes.shape[2]).argmax(1)
+    result: np.ndarray = (total / votes.shape[2]).argmax(1)
+    return result
 
 
 def _as_arrays(forest: Any, labels: int, total: int, of_scores: bool) -> ForestProbe:
@@ -216,16 +219,16 @@ def _as_arrays(forest: Any, labels: int, total: int, of_scores: bool) -> ForestP
     place = np.full(total, LEAF)
     place[neurons] = np.arange(len(neurons))
     return ForestProbe(
-        neurons.astype(np.int64),
-        np.zeros(len(neurons), np.int8),
-        labels,
-        total,
-        of_scores,
-        roots.astype(np.int32),
-        np.where(is_leaf, LEAF, place[feature]).astype(np.int32),
-        np.concatenate([tree.threshold for tree in trees]),
-        left.astype(np.int32),
-        right.astype(np.int32),
-        np.concatenate([tree.value[:, 0, :] for tree in trees]),
-        importance[neurons],
+        neurons=neurons.astype(np.int64),
+        polarity=np.zeros(len(neurons), np.int8),
+        labels=labels,
+        total=total,
+        of_scores=of_scores,
+        roots=roots.astype(np.int32),
+        asked=np.where(is_leaf, LEAF, place[feature]).astype(np.int32),
+        threshold=np.concatenate([tree.threshold for tree in trees]),
+        left=left.astype(np.int32),
+        right=right.astype(np.int32),
+        share=np.concatenate([tree.value[:, 0, :] for tree in trees]),
+        importance=importance[neurons],
     )

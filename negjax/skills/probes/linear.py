@@ -20,7 +20,7 @@ from negjax.skills.probes.linear_path import SOLVER_BYTES, Batches, Stage, regul
 
 
 @readable
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class LinearProbe(ScoreProbe):
     """Predicts the label with the largest bias + Σ weight · sign(g); of ties, the first.
 
@@ -42,10 +42,14 @@ class LinearProbe(ScoreProbe):
     of the penalty's strength: at most `Linear.tolerance`, unless the solver stopped before."""
 
     def _label_votes(self, chosen: np.ndarray) -> np.ndarray:
-        return np.einsum("bjn,kjn->bkn", np.sign(chosen).astype(np.float32), self.weight)
+        result: np.ndarray = np.einsum(
+            "bjn,kjn->bkn", np.sign(chosen).astype(np.float32), self.weight
+        )
+        return result
 
     def _decide(self, votes: np.ndarray) -> np.ndarray:
-        return (votes.sum(-1) + self.bias).argmax(1)
+        result: np.ndarray = (votes.sum(-1) + self.bias).argmax(1)
+        return result
 
 
 MOST_STAGES = 10_000
@@ -53,7 +57,7 @@ MOST_STAGES = 10_000
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Linear:
     """The regularisation path of an elastic net; validation prompts choose where on it to stop."""
 
@@ -164,13 +168,13 @@ def _probe(stage: Stage, total: int) -> LinearProbe:
     own = np.einsum("kkn->n", weight) - weight.mean(0).sum(0)
     order = np.argsort(-np.sqrt((weight**2).sum((0, 1))), kind="stable")
     return LinearProbe(
-        stage.neurons[order],
-        np.sign(own[order]).astype(np.int8),
-        len(stage.bias),
-        total,
-        weight[..., order],
-        stage.bias,
-        stage.fraction,
-        stage.loss,
-        stage.violation,
+        neurons=stage.neurons[order],
+        polarity=np.sign(own[order]).astype(np.int8),
+        labels=len(stage.bias),
+        total=total,
+        weight=weight[..., order],
+        bias=stage.bias,
+        fraction=stage.fraction,
+        loss=stage.loss,
+        violation=stage.violation,
     )

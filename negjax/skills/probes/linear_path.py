@@ -221,7 +221,8 @@ def _largest_gradients(batches: Batches, kept: _Kept, work: list[_Work]) -> np.n
         end = seen + len(gold)
         total = total + np.asarray(_sum_signs(scores, error_skb[..., seen:end]))
         seen = end
-    return np.abs(total).max(1) / len(kept.gold)
+    result: np.ndarray = np.abs(total).max(1) / len(kept.gold)
+    return result
 
 
 @jax.jit
@@ -239,12 +240,14 @@ def _probabilities(weights: Weights, features: np.ndarray) -> np.ndarray:
     used = np.flatnonzero(weight.any(0))
     z = features[:, used] @ weight[:, used].T + bias
     odds = np.exp(z - z.max(1, keepdims=True))
-    return odds / odds.sum(1, keepdims=True)
+    result: np.ndarray = odds / odds.sum(1, keepdims=True)
+    return result
 
 
 def _one_hot(gold: np.ndarray, labels: int) -> np.ndarray:
     """[K, B], float32."""
-    return (gold == np.arange(labels)[:, None]).astype(np.float32)
+    result: np.ndarray = (gold == np.arange(labels)[:, None]).astype(np.float32)
+    return result
 
 
 def _stage(work: _Work, fraction: float, violation: float, total: int) -> Stage:
@@ -255,4 +258,11 @@ def _stage(work: _Work, fraction: float, violation: float, total: int) -> Stage:
     by_neuron = np.zeros((len(weight), len(weight), len(neurons)), np.float32)
     by_neuron[:, label, place] = weight[:, used]
     bias = np.asarray(work.solved.weights.bias)
-    return Stage(fraction, neurons, by_neuron, bias, float(work.solved.loss), violation)
+    return Stage(
+        fraction=fraction,
+        neurons=neurons,
+        weight=by_neuron,
+        bias=bias,
+        loss=float(work.solved.loss),
+        violation=violation,
+    )

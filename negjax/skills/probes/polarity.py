@@ -29,7 +29,7 @@ from negjax.skills.probes.rankings import (
 
 
 @readable
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class PolarProbe(ScoreProbe):
     """Predicts argmax over labels of Σ polarity · sign(g); of ties, the first label."""
 
@@ -38,7 +38,7 @@ class PolarProbe(ScoreProbe):
 
 
 @readable
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class MagnProbe(ScoreProbe):
     """Each neuron votes for every label tied at the maximum of polarity · g; of ties, the first."""
 
@@ -51,7 +51,8 @@ class MagnProbe(ScoreProbe):
         It adds scores up, so their codes do not give it.
         """
         array = check_scores(scores, labels=self.labels, total=self.total)[..., self.neurons]
-        return (array.astype(np.float64) * self.polarity).sum(-1).argmax(1)
+        result: np.ndarray = (array.astype(np.float64) * self.polarity).sum(-1).argmax(1)
+        return result
 
 
 Made = TypeVar("Made", PolarProbe, MagnProbe)
@@ -104,10 +105,10 @@ class _Ranked(abc.ABC, Generic[Made]):
             )
         ranking = rank_neurons(votes, self.variant, self.skip + self.k)
         return self._kind()[1](
-            ranking.neurons[self.skip :],
-            ranking.polarity[self.skip :],
-            check_labels(labels),
-            total,
+            neurons=ranking.neurons[self.skip :],
+            polarity=ranking.polarity[self.skip :],
+            labels=check_labels(labels),
+            total=total,
         )
 
     @abc.abstractmethod

@@ -114,11 +114,13 @@ def solve(
 
     def loss(weights: Weights) -> jax.Array:
         z = x @ weights.weight.T + weights.bias
-        return optax.losses.softmax_cross_entropy_with_integer_labels(z, gold).mean()
+        result: jax.Array = optax.losses.softmax_cross_entropy_with_integer_labels(z, gold).mean()
+        return result
 
     def gradient(weights: Weights) -> Weights:
         found = jax.grad(loss)(weights)
-        return found._replace(weight=found.weight + penalty.l2 * weights.weight)
+        result: Weights = found._replace(weight=found.weight + penalty.l2 * weights.weight)
+        return result
 
     def proximal(weights: Weights) -> Weights:
         size = jnp.maximum(jnp.abs(weights.weight) - step * penalty.l1, 0)
@@ -131,7 +133,7 @@ def solve(
 
     def look(carry: _Search) -> _Search:
         params, state = jax.lax.fori_loop(0, STEPS, one_step, (carry.params, carry.state))
-        return _Search(params, state, left(state.point), carry.looks + 1)
+        return _Search(params=params, state=state, left=left(state.point), looks=carry.looks + 1)
 
     def left(weights: Weights) -> jax.Array:
         found = gradient(weights)
@@ -146,7 +148,12 @@ def solve(
         end = jax.lax.while_loop(
             lambda carry: (carry.left > tolerance) & (carry.looks < LOOKS),
             look,
-            _Search(begin, optimizer.init(begin), left(begin), jnp.zeros((), jnp.int32)),
+            _Search(
+                params=begin,
+                state=optimizer.init(begin),
+                left=left(begin),
+                looks=jnp.zeros((), jnp.int32),
+            ),
         )
         point = end.state.point
         weights = point._replace(bias=point.bias - point.weight @ mean)

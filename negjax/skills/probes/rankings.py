@@ -47,7 +47,8 @@ def rank_neurons(votes: np.ndarray, variant: Variant = "both", count: int | None
 def polarities(votes: np.ndarray, neurons: np.ndarray, variant: Variant = "both") -> np.ndarray:
     """The polarity [k] that R, votes [N], gives to any neurons [k]."""
     sign = np.sign(votes[neurons]).astype(np.int8)
-    return np.maximum(sign, 0) if variant == "positive" else sign
+    result: np.ndarray = np.maximum(sign, 0) if variant == "positive" else sign
+    return result
 
 
 def random_ranking(votes: np.ndarray, seed: int, count: int | None = None) -> Ranking:
@@ -67,13 +68,15 @@ def random_ranking(votes: np.ndarray, seed: int, count: int | None = None) -> Ra
 
 def polar_label_votes(scores: np.ndarray, polarity: np.ndarray) -> np.ndarray:
     """Polar's votes [B, K, M], int8: polarity · sign(g), of scores [B, K, M], polarity [M]."""
-    return np.sign(scores).astype(np.int8) * polarity
+    result: np.ndarray = np.sign(scores).astype(np.int8) * polarity
+    return result
 
 
 def magn_label_votes(scores: np.ndarray, polarity: np.ndarray) -> np.ndarray:
     """Magn's votes [B, K, M], int8: 1 for every label tied at the maximum of polarity · g."""
     best = np.where(polarity > 0, scores.max(1), scores.min(1))[:, None]
-    return ((scores == best) & (polarity != 0)).astype(np.int8)
+    result: np.ndarray = ((scores == best) & (polarity != 0)).astype(np.int8)
+    return result
 
 
 @readable

@@ -33,7 +33,8 @@ def polar_votes(scores: ArrayLike, gold: ArrayLike, counted: ArrayLike | None = 
     Raises:
         ValueError: no numbers, shapes that disagree, gold that is no label's number.
     """
-    return _polar_votes(*_checked(scores, gold, counted))
+    result: jax.Array = _polar_votes(*_checked(scores, gold, counted))
+    return result
 
 
 @jax.jit
@@ -44,7 +45,8 @@ def _polar_votes(scores: ArrayLike, gold: ArrayLike, counted: ArrayLike | None) 
 
 def magn_votes(scores: ArrayLike, gold: ArrayLike, counted: ArrayLike | None = None) -> jax.Array:
     """Magn's R of a batch; arguments, result and errors as those of `polar_votes`."""
-    return _magn_votes(*_checked(scores, gold, counted))
+    result: jax.Array = _magn_votes(*_checked(scores, gold, counted))
+    return result
 
 
 @jax.jit

@@ -45,7 +45,8 @@ class GGUFFile:
         """
         tensor = self.tensors[name]
         try:
-            return gguf.dequantize(tensor.data, tensor.kind).reshape(tensor.shape)
+            result: np.ndarray = gguf.dequantize(tensor.data, tensor.kind).reshape(tensor.shape)
+            return result
         except NotImplementedError as error:
             raise ValueError(
                 f"{self.path}: tensor {name!r} has type {tensor.kind.name}, which the gguf "

@@ -31,7 +31,7 @@ _ROLES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Pre:
     """How a byte-level tokenizer cuts text into words before it merges within them."""
 
@@ -53,16 +53,16 @@ _TEKKEN = (
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-_LLAMA3 = _Pre(_WORDS.replace("DIGITS", r"\p{N}{1,3}"), whole_words=True, add_bos=True)
+_LLAMA3 = _Pre(pattern=_WORDS.replace("DIGITS", r"\p{N}{1,3}"), whole_words=True, add_bos=True)
 
 _PRE = {
     "gpt-2": _Pre(),
     "llama-bpe": _LLAMA3,
     "llama-v3": _LLAMA3,
     "llama3": _LLAMA3,
-    "qwen2": _Pre(_WORDS.replace("DIGITS", r"\p{N}"), nfc=True),
+    "qwen2": _Pre(pattern=_WORDS.replace("DIGITS", r"\p{N}"), nfc=True),
     "smollm": _Pre(single_digits=True),
-    "tekken": _Pre(_TEKKEN, whole_words=True, add_bos=True),
+    "tekken": _Pre(pattern=_TEKKEN, whole_words=True, add_bos=True),
 }
 
 
@@ -150,7 +150,7 @@ def _field(metadata: Mapping[str, Any], name: str, kind: type, default: Any = _R
     return value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Vocabulary:
     ids: dict[str, int]
     """Every token's id, its index in the file; in that order."""
@@ -201,7 +201,9 @@ def _read_vocabulary(metadata: Mapping[str, Any]) -> _Vocabulary:
             special.append(AddedToken(token, special=True, normalized=False))
         elif kind == _USER_DEFINED:
             user_defined.append(AddedToken(token, special=False, normalized=False))
-    return _Vocabulary(ids, types, roles, special, user_defined)
+    return _Vocabulary(
+        ids=ids, types=types, roles=roles, special=special, user_defined=user_defined
+    )
 
 
 def _read_merges(metadata: Mapping[str, Any], ids: Mapping[str, int]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ import pytest
 import negjax
 from experiments.estimators import figures as estimator_figures
 from experiments.estimators.against_neg import agreement, form_values, mirrored
-from experiments.estimators.hidden import DoseStatistics, Shown
+from experiments.estimators.hidden import Shown, dose_statistics
 from experiments.estimators.ranges import (
     check_ranges,
     distances,
@@ -19,6 +19,7 @@ from experiments.estimators.ranges import (
 )
 from experiments.inputs.estimates import FORMS
 from negjax.measurements.linearity import fit_changes, paper_grid
+from tests.experiments.estimators.test_doses import LIMITS, dosed
 from tests.support.block_shapes import (
     SHAPES,
     error,
@@ -213,12 +214,9 @@ def test_figures_of_nothing_are_drawn():
     line = estimator_figures.Line(
         label="IG", color=9, dotted=True, pearson=[None] * 2, spearman=[0.1] * 2
     )
-    nothing: dict[str, Any] = dict.fromkeys(
-        (field.name for field in dataclasses.fields(DoseStatistics)), None
-    )
     shown = Shown(median=None, top_tenth=None, top_hundredth=None)
-    dose = DoseStatistics(
-        **nothing | {"dose": 1.0, "flipped": 0.5, "layers": {}, "shown": {"ig": shown}}
+    dose = dataclasses.replace(
+        dose_statistics([dosed()], 1.0, LIMITS), collapsed=None, layers={}, shown={"ig": shown}
     )
     pictures = [
         estimator_figures.estimates_figure(none, [panel] * 5),

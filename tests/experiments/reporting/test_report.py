@@ -10,7 +10,7 @@ import pytest
 
 from experiments.linearity import figures as linearity_figures
 from experiments.neg_map import figures as map_figures
-from experiments.neg_map.results import Named, strongest
+from experiments.neg_map.results import strongest
 from experiments.reporting import figures, report, statistics
 from experiments.reporting.figures import Picture
 from experiments.reporting.report import Bullets, Code, Facts, Figure, Paragraph, Section
@@ -101,10 +101,10 @@ FIGURES: dict[str, Callable[[], Picture]] = {
         SLOPE.reshape(3, 20),
         -SLOPE.reshape(3, 20),
         "CG",
-        [Named(layer=5, neuron=3, value=0.1)],
+        [(5, 3)],
     ),
     "scatter of nothing": lambda: map_figures.scatter_figure(
-        np.arange(2), ZERO, ZERO, ZERO, numbers(2.0, np.zeros(2))
+        np.arange(2), ZERO, ZERO, ZERO, numbers(2.0, np.zeros(2)).predictions
     ),
     "map of nothing": lambda: map_figures.map_figure(
         np.asarray([0]), np.zeros((1, 2)), np.zeros((1, 2)), "CG", []
@@ -114,7 +114,7 @@ FIGURES: dict[str, Callable[[], Picture]] = {
         SLOPE.reshape(3, 20),
         SLOPE.reshape(3, 20),
         -SLOPE.reshape(3, 20),
-        numbers(2.0),
+        numbers(2.0).predictions,
     ),
 }
 
@@ -161,6 +161,5 @@ def test_the_axis_of_a_map_is_symmetric_and_gives_the_extremes_room() -> None:
 
 
 def test_the_strongest_neurons_are_those_of_largest_size() -> None:
-    slope = np.asarray([[0.1, -3.0, 2.0], [2.0, 0.0, -0.5]])
-    found = strongest(np.asarray([0, 4]), slope, 3)
-    assert [(n.layer, n.neuron, n.value) for n in found] == [(0, 1, -3), (0, 2, 2), (4, 0, 2)]
+    slope = np.asarray([0.1, -3.0, 2.0, 2.0, 0.0, -0.5])
+    assert strongest(slope, 3).tolist() == [1, 2, 3]

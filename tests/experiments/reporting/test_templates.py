@@ -117,3 +117,23 @@ def test_templates_are_well_formed(path: Path) -> None:
             assert re.match(r"\|\w+\|( |$)", line), line
         if line.startswith("!"):
             assert re.match(r"! |!\[.+?\]\(\w+\) ", line), line
+
+
+def test_a_section_comes_once_for_each_of_its_parts() -> None:
+    parts = [
+        Contents(
+            values={"name": name},
+            tables={"one": TABLE},
+            figures={"dots": lambda: PICTURE},
+            ending=f"_{name}",
+        )
+        for name in ("{n}", "b")
+    ]
+    text = "# T\n\n## *some {name} of {n}\n\n{name}\n\n|one| C.\n\n![a](dots) D.\n\n## Last\n\nEnd."
+    made = templates.document(text, Contents(values={"n": 2}, parts={"some": parts}))
+    assert [section.heading for section in made.sections] == ["{n} of 2", "b of 2", "Last"]
+    paragraph, table, figure = made.sections[1].blocks
+    assert paragraph == Paragraph("b") and isinstance(table, Table) and isinstance(figure, Figure)
+    assert (table.name, figure.drawing.name) == ("one_b", "dots_b")
+    none = templates.document(text, Contents(values={"n": 2}, parts={"some": []}))
+    assert [section.heading for section in none.sections] == ["Last"]

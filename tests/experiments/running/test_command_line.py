@@ -22,7 +22,7 @@ from negjax.storage import store, whole_files
 from tests.support.processes import ended, failing
 from tests.support.tiny_runs import parse
 
-SPECS = {"x": store.ArraySpec((1,), "float64", ("item",), "a number")}
+SPECS = {"x": store.ArraySpec(shape=(1,), dtype="float64", axes=("item",), meaning="a number")}
 
 pytestmark = pytest.mark.usefixtures("restored_flags")
 

@@ -17,6 +17,7 @@ from matplotlib.text import Text
 from pyarrow import parquet
 
 from experiments.compare import program as compare
+from experiments.compare import report as compare_report
 from experiments.control import program as control
 from experiments.estimators import program as estimators
 from experiments.inputs import facts
@@ -154,9 +155,9 @@ def test_numbers_that_are_none_lose_no_run(
     for name, why in about.get("figures_not_drawn", {}).items():
         assert f"figure {name!r} could not be drawn" in said
         assert f"This figure could not be drawn: {why}" in page.text
-    if run.name in compare.KINDS:
+    if run.name in compare_report.KINDS:
         # What is null there is no figure.
-        assert "None" not in compare.markdown(compare.read_runs([str(run)]))
+        assert "None" not in compare_report.comparison(compare.read_runs([str(run)]))
 
 
 def _array(arrays: zarr.Group, name: str) -> zarr.Array:

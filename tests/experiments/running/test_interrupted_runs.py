@@ -108,6 +108,7 @@ def test_an_interrupted_run_reports_what_it_has(folder: Path, tmp_path: Path) ->
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_float64_has_less_noise_and_bad_input_is_one_line(folder: Path, tmp_path: Path) -> None:
     more = ("--prompts=2", "--neurons=3", "--range=2", "--dtype=float64", "--output=run")
     cache = f"--compilation_cache={tmp_path / 'cache'}"

@@ -104,7 +104,7 @@ def test_an_interruption_outside_the_measurements_loses_nothing_and_says_so(
 def test_an_interruption_at_the_progress_bar_is_one_of_the_measurement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    specs = {"x": store.ArraySpec((2,), "float64", ("item",), "a number")}
+    specs = {"x": store.ArraySpec(shape=(2,), dtype="float64", axes=("item",), meaning="a number")}
 
     def measured(item: int) -> common.Values:
         return (slice(item, item + 1),), {"x": np.ones(1)}

@@ -80,7 +80,7 @@ def test_flags_set_them() -> None:
     ("given", "message"),
     [
         ("--test_share=0", r"--test_share=0.0: expected a number above 0 and below 1"),
-        ("--test_share=nan", r"--test_share=nan: expected a number above 0 and below 1"),
+        ("--test_share=nan", r"--test_share=nan: expected a finite number"),
         ("--test_names=x,w", r"--test_names=x,w: expected some of x, y, z, each once"),
         ("--test_sizes=1.5", r"--test_sizes=1.5: expected whole numbers from 1 on"),
         ("--test_shifts=1", r"--test_shifts=1: expected 2 or more different numbers, none 0"),

@@ -173,7 +173,7 @@ def test_forests_are_those_fitted_with_fewer_trees(task: Task, part: str) -> Non
     ]
     for depth in DEPTHS:
         for trees in TREES:
-            forest = skills.Tree(trees, depth).fit(train.scores, train.gold)
+            forest = skills.Tree(trees=trees, depth=depth).fit(train.scores, train.gold)
             [one] = select(rows, probe="tree", depth=depth, trees=trees)
             assert one.accuracy == share(forest.predict(asked.scores), asked.gold), (depth, trees)
             assert one.trained == SIZES["train"]

@@ -75,7 +75,7 @@ def test_accuracies_are_those_of_scores_in_memory(inputs: Path, finished: Path) 
                 fitted = kind(row["neurons"]).fit(scores["train"], gold["train"])
                 right = (fitted.predict(scores[part]) == gold[part]).mean()
                 assert row["accuracy"] == right
-            tree = skills.Tree(3).fit(scores["train"], gold["train"])
+            tree = skills.Tree(trees=3).fit(scores["train"], gold["train"])
             right = (tree.predict(scores[part]) == gold[part]).mean()
             assert rows[name, "tree", part]["accuracy"] == right
 

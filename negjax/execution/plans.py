@@ -1,0 +1,182 @@
+"""Which prompts run together: batches that fit a budget, filled up to few sizes."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from negjax.checks import whole_number
+from negjax.execution.batching import STEPS, Sizes, bucket, bucket_count, largest_bucket
+from negjax.inputs.probes import Probes
+from negjax.model.language_model import LanguageModel
+
+# A batch holds no prompt whose length bucket is a smaller share of its longest prompt's.
+FILLED = 0.7
+
+
+class Planned(NamedTuple):
+    """A batch of prompts."""
+
+    members: np.ndarray
+    """[n], indices among all probes."""
+    rows: int
+    """That they are filled up to, at least n."""
+    estimate: int
+    """Bytes that the batch is expected to take."""
+    cut_from: int = 0
+    """Bytes that the batch takes which this one is a piece of; 0: it is no piece."""
+
+    @property
+    def padded(self) -> np.ndarray:
+        """[rows], the members, filled up."""
+        return filled_up(self.members, self.rows)
+
+    def pieces(self, needed: int) -> list["Planned"]:
+        """The same prompts in batches of half as many rows, of which there are two or more.
+
+        Args:
+            needed: bytes that the whole batch takes.
+        """
+        half = largest_bucket(self.rows // 2)
+        parts = np.split(self.members, range(half, len(self.members), half))
+        return [Planned(part, half, needed * half // self.rows, needed) for part in parts]
+
+
+def filled_up(values: np.ndarray, rows: int) -> np.ndarray:
+    """Values [n, …] as [rows, …], filled up by repetition.
+
+    So few shapes compile, and what fills up is as finite as the rest.
+    """
+    return np.resize(values, (rows, *values.shape[1:]))
+
+
+def target_groups(probes: Probes, target: int | None = None) -> list[int | None]:
+    """Which targets go through a model together: target number `target`, or all (None).
+
+    A joint target's tokens are part of the suffix, so each such target is a pass of its own.
+    """
+    joint = target is None and probes.target_ids.shape[2] > 1
+    return list(range(probes.target_count)) if joint else [target]
+
+
+def sizes_at(
+    lm: LanguageModel,
+    length: int,
+    *,
+    targets: int = 1,
+    target_tokens: int = 1,
+    whole: bool = False,
+    head: int = 0,
+) -> Sizes:
+    """Bytes for prompts of `length` tokens of their own.
+
+    Args:
+        target_tokens: M, of a target; those of a joint one are part of a causal model's suffix.
+        whole: every token of a prompt is in the suffix, as in a masked LM.
+        head: tokens of a common head.
+    """
+    suffix = target_tokens if lm.config.causal and not whole else length
+    itemsize = np.dtype(lm.compute_dtype).itemsize
+    return Sizes(lm.config, length, targets, suffix, itemsize, head)
+
+
+def sizes_of(
+    lm: LanguageModel,
+    probes: Probes,
+    *,
+    targets: int = 1,
+    steps: int = STEPS,
+    alone: bool = False,
+    whole: bool = False,
+) -> Sizes:
+    """Bytes for the longest of the probes.
+
+    Args:
+        targets: K, that are measured together.
+        steps: length buckets an octave.
+        alone: the suffix is the read position, whatever the targets.
+        whole: a prompt and its target, but for the last token, are all in the suffix.
+    """
+    tokens = 1 if alone else probes.target_ids.shape[2]
+    longest = int(probes.mask.sum(1).max()) + (tokens - 1 if whole else 0)
+    length = bucket(longest, steps=steps)
+    return sizes_at(lm, length, targets=targets, target_tokens=tokens, whole=whole)
+
+
+def fitting(budget_bytes: int, each_bytes: int, most: int, what: str) -> int:
+    """How many of `each_bytes` fit the budget, at most `most`.
+
+    Raises:
+        ValueError: not even one fits, or the budget is no whole number.
+    """
+    whole_number(budget_bytes, "budget_bytes", 1)
+    if budget_bytes < each_bytes:
+        raise ValueError(
+            f"budget_bytes={budget_bytes:,} is too small: {what} takes about {each_bytes:,} bytes"
+        )
+    return min(most, budget_bytes // each_bytes)
+
+
+def plan_prompts(
+    probes: Probes, sizes: Sizes, each_bytes: int, most: int, budget_bytes: int
+) -> list[Planned]:
+    """Batches of prompts alike in length that fit the budget, longest first.
+
+    Args:
+        each_bytes: of a prompt of the length that `sizes` has.
+        most: prompts of a batch.
+
+    Raises:
+        ValueError: a budget that holds not even one prompt.
+    """
+    largest = fitting(budget_bytes, each_bytes, most, f"one prompt of {sizes.length} tokens")
+    batches = prompt_batches(probes, largest)
+    rows = [bucket_count(len(members)) for members in batches]
+    return [Planned(some, n, n * each_bytes) for some, n in zip(batches, rows, strict=True)]
+
+
+def one_by_one(probes: Probes, estimate: int) -> list[Planned]:
+    """Each prompt a batch of its own, in the caller's order."""
+    return [Planned(np.asarray([number]), 1, estimate) for number in range(len(probes))]
+
+
+def longest_first(probes: Probes, head: int = 0) -> np.ndarray:
+    """Numbers of the prompts, [B], by their tokens after a common head of `head`."""
+    return np.argsort(head - probes.mask.sum(1), kind="stable")
+
+
+def prompt_batches(probes: Probes, largest: int, head: int = 0) -> list[np.ndarray]:
+    """Indices of probes in batches of at most `largest`, longest first.
+
+    A batch fetches all weights once, so neighbouring buckets share one as long as the shortest
+    prompt fills most of it. Of a common head of `head` tokens no batch has to run any.
+    """
+    lengths = probes.mask.sum(1) - head
+    batches: list[list[int]] = []
+    for row in longest_first(probes, head):
+        batch = batches[-1] if batches else []
+        shared = batch and bucket(int(lengths[row])) >= FILLED * bucket(int(lengths[batch[0]]))
+        if shared and len(batch) < largest:
+            batch.append(row)
+        else:
+            batches.append([row])
+    return [np.asarray(batch) for batch in batches]
+
+
+def uniform_batches(
+    probes: Probes, rows: Callable[[int], int], head: int = 0
+) -> list[tuple[np.ndarray, int]]:
+    """Indices of probes in batches, longest first, and the rows that each is filled up to.
+
+    Args:
+        rows: of a batch, by the tokens of its longest prompt that are its own.
+        head: tokens of a common head.
+    """
+    lengths = probes.mask.sum(1) - head
+    order = longest_first(probes, head)
+    batches = []
+    while len(order):
+        full = rows(int(lengths[order[0]]))
+        batches.append((order[:full], full))
+        order = order[full:]
+    return batches

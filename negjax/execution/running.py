@@ -1,0 +1,200 @@
+"""One function runs a kernel over probes in batches: split, memory, targets, precision, order.
+
+A kernel is what a measurement computes of one batch: programs (jitted functions of arrays) of a
+`Run`, which has the batch's arrays. How many prompts fit a budget is first a guess by formula
+(`negjax.execution.batching.Sizes`). Where the guess is near the budget, the compiler is asked what
+the program takes before it runs, and a batch that takes more is cut in two.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from negjax.execution.batching import STEPS, Split, split_probes
+from negjax.execution.finite import check_finite
+from negjax.execution.plans import Planned, target_groups
+from negjax.inputs.probes import Probes
+from negjax.model.language_model import LanguageModel
+
+NEAR = 0.5
+"""Share of the budget from which on the compiler is asked. Estimates are 0.75 to 2.5 times what XLA
+reports with JAX 0.10 and 0.12, so that less than half the budget cannot become more than all of it.
+What is asked is what runs: asking costs no compilation unless the answer is too much."""
+
+SHRINKS = 0.75
+"""After a size that takes more than this share of the one before, no smaller one is tried: what is
+left are copies of weights, which no size changes."""
+
+Size = TypeVar("Size")
+Result = TypeVar("Result")
+
+
+class Program(Protocol):
+    """A jitted function of (graphdef, params, …)."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Runs it."""
+
+    def lower(self, *arguments: Any) -> jax.stages.Lowered:
+        """What it is for arguments of these shapes, to be compiled."""
+
+
+class TooLarge(Exception):  # noqa: N818 — no error: it says that a batch is to be cut.
+    """A program would take more than the budget."""
+
+    def __init__(self, needed: int) -> None:
+        super().__init__(f"{needed:,} bytes")
+        self.needed = needed
+
+
+def needed_bytes(lm: LanguageModel, program: Program, *arguments: Any) -> int:
+    """What the compiler says that a program takes besides the weights: temporaries, arguments and
+    results; 0 where it says nothing.
+
+    JAX keeps what it compiled by the shapes of the arguments: a call with the same shapes runs it.
+    """
+    with lm.numerics():
+        compiled = program.lower(lm.graphdef, lm.params, *arguments).compile()
+    found = compiled.memory_analysis()
+    if found is None:
+        return 0
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(lm.params))
+    # A program that does not read all weights is not given those it leaves alone.
+    given = max(0, found.argument_size_in_bytes - weights)
+    return int(found.temp_size_in_bytes + found.output_size_in_bytes + given)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """A batch of probes on its way through a model."""
+
+    lm: LanguageModel
+    batch: Planned
+    split: Split
+    """The arrays of its prompts, filled up, and of one group of their targets."""
+    budget_bytes: int
+
+    def __call__(self, program: Program, *arguments: Any) -> Any:
+        """Runs a program on the model and the arguments, at the model's precision.
+
+        Raises:
+            TooLarge: the batch is to be cut.
+        """
+        if self.batch.rows > 1 and self._near:
+            needed = needed_bytes(self.lm, program, *arguments)
+            if self._too_much(needed, self.batch.cut_from):
+                raise TooLarge(needed)
+        with self.lm.numerics():
+            return program(self.lm.graphdef, self.lm.params, *arguments)
+
+    def largest_fitting(
+        self, program: Program, sizes: Iterable[Size], arguments: Callable[[Size], Sequence[Any]]
+    ) -> Size:
+        """The first of some sizes with which a program keeps to the budget; or the last.
+
+        Args:
+            sizes: from the largest on, which is the planner's.
+            arguments: of the program, for each size.
+        """
+        before = 0
+        for size in sizes:
+            needed = needed_bytes(self.lm, program, *arguments(size)) if self._near else 0
+            if not self._too_much(needed, before):
+                break
+            before = needed
+        return size
+
+    @property
+    def _near(self) -> bool:
+        """Whether the batch may take more than the budget, as far as is known."""
+        return self.batch.estimate >= NEAR * self.budget_bytes
+
+    def _too_much(self, needed: int, before: int) -> bool:
+        """Whether a smaller size should be tried, after one that needs `before`."""
+        return needed > self.budget_bytes and (not before or needed <= SHRINKS * before)
+
+
+def side_by_side(parts: Sequence[Any], axis: int = 1) -> Any:
+    """Results of several groups of targets as one, along K, which is axis `axis`."""
+    if len(parts) == 1:
+        return parts[0]
+    return jax.tree.map(lambda *leaves: _joined(leaves, axis), *parts)
+
+
+def _joined(leaves: Sequence[np.ndarray | jax.Array], axis: int) -> np.ndarray | jax.Array:
+    if isinstance(leaves[0], np.ndarray):
+        return np.concatenate(leaves, axis)
+    return jnp.concatenate(leaves, axis)
+
+
+def run_batches(
+    lm: LanguageModel,
+    probes: Probes,
+    plan: Iterable[Planned],
+    kernel: Callable[[Run], Result],
+    *,
+    budget_bytes: int,
+    target: int | None = None,
+    join: Callable[[Sequence[Result]], Result] = side_by_side,
+    steps: int = STEPS,
+    head: int = 0,
+    pack: bool = False,
+) -> Iterator[tuple[Planned, Result]]:
+    """Runs a kernel over batches of probes: each with its result, filled-up rows included.
+
+    Args:
+        plan: batches, by the estimates of the planner.
+        kernel: called once for each batch and group of targets.
+        target: number of the one that is measured; None: all, joint ones one after the other.
+        join: makes one result of those of the groups.
+        steps, head, pack: as for `split_probes`.
+    """
+    todo = list(plan)[::-1]
+    groups = target_groups(probes, target)
+    while todo:
+        batch = todo.pop()
+        parts = []
+        try:
+            for group in groups:
+                split = split_probes(
+                    lm.config, probes, batch.padded, group, steps=steps, head=head, pack=pack
+                )
+                run = Run(lm=lm, batch=batch, split=split, budget_bytes=budget_bytes)
+                parts.append(kernel(run))
+        except TooLarge as answer:
+            todo += batch.pieces(answer.needed)[::-1]
+            continue
+        yield batch, join(parts)
+
+
+def in_order(
+    lm: LanguageModel,
+    count: int,
+    batches: Iterable[tuple[Planned, Any]],
+    what: Sequence[str | None] = (),
+) -> Any:
+    """Results of batches as arrays [count, …] in the order of the probes, checked.
+
+    Args:
+        what: of the first arrays of a result, what errors call them; None: it is not checked.
+
+    Raises:
+        ValueError: a result is not finite.
+    """
+    found: list[np.ndarray] = []
+    structure = None
+    for batch, result in batches:
+        leaves, structure = jax.tree.flatten(result)
+        arrays = [np.asarray(leaf)[: len(batch.members)] for leaf in leaves]
+        found = found or [np.empty((count, *array.shape[1:]), array.dtype) for array in arrays]
+        for out, array in zip(found, arrays, strict=True):
+            out[batch.members] = array
+    for name, array in zip(what, found, strict=False):
+        if name is not None:
+            check_finite(lm, name, array)
+    assert structure is not None
+    return jax.tree.unflatten(structure, found)
