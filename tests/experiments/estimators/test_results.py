@@ -105,7 +105,7 @@ def test_what_the_comparison_says():
     ]
     assert found.pearson_of_a_prompt == pytest.approx(np.mean(own))
     ranked = np.asarray([[4.0, 2, 5, 6.5, 2, 2, 6.5], [2, 3, 4, 5, 6, 1, 7]])
-    assert found.spearman == pytest.approx(np.corrcoef(ranked)[0, 1])
+    assert found.spearman == pytest.approx(np.corrcoef(*ranked)[0, 1])
     other = agreement(estimate, slope, prompt, above, 4, slope_units=False)
     assert (other.mae, other.top_overlap) == (None, None)
     assert other.pearson == found.pearson
