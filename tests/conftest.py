@@ -21,7 +21,7 @@ from tests.support.tiny_runs import undraw
 # Of memory, after a file: a third of what Linux allows a process.
 MOST_PIECES = 20_000
 
-QUICKLY = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+QUICKLY = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
 
 # How long an example takes says nothing on a machine that others use as well.
 hypothesis.settings.register_profile("unhurried", deadline=None)
@@ -51,15 +51,15 @@ def _compile_plainly() -> None:
     Its older and simpler code for fused loops, in one piece: pieces are for more processors than
     two processes leave each other.
     """
-    given = os.environ.get("XLA_FLAGS", "")
-    if QUICKLY in given:
-        return  # a process of xdist's, told by the first one's environment
-    flags = f"{given} {QUICKLY}"
-    # Of a flag that it does not know, a newer XLA would die.
+    # Of a flag that it does not know, a newer XLA would die; processes of xdist's are told by the
+    # first one's environment.
     trial = [sys.executable, "-c", "import jax; jax.devices()"]
-    environment = {**os.environ, "XLA_FLAGS": flags}
-    if not subprocess.run(trial, env=environment, capture_output=True).returncode:
-        os.environ["XLA_FLAGS"] = flags
+    given = os.environ.get("XLA_FLAGS", "")
+    for flag in (flag for flag in QUICKLY if flag not in given):
+        environment = {**os.environ, "XLA_FLAGS": flag}
+        if not subprocess.run(trial, env=environment, capture_output=True).returncode:
+            given = f"{given} {flag}"
+    os.environ["XLA_FLAGS"] = given
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
