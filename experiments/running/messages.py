@@ -1,7 +1,6 @@
 """Errors in the words of a command line: one line, with the flag that is at fault, and a status."""
 
 import contextlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,6 @@ from negjax.errors import Argument, Message
 
 INPUT, ENVIRONMENT = 2, 1
 """Exit statuses: what was given is at fault, or what the program runs on."""
-
-_IN_FLAGS = (
-    (r"budget_bytes=([\d,]+) is too small", r"--budget_mib is too small (budget_bytes=\1)"),
-    (r"pass unrelated= to name", "pass --unrelated to name"),
-    (r"^step is (\S+) and radius", r"--step is \1 and --range"),
-)
 
 _OTHER_NAMES = {
     "budget_bytes": "budget_mib: budget_bytes",
@@ -41,11 +34,7 @@ def as_flag(argument: Argument) -> str:
 
 def in_flags(text: str) -> str:
     """Returns a message of the library's in the words of the command line."""
-    if isinstance(text, Message):
-        return text.spelled(as_flag)
-    for pattern, flag in _IN_FLAGS:
-        text = re.sub(pattern, flag, text)
-    return text
+    return text.spelled(as_flag) if isinstance(text, Message) else text
 
 
 def told(error: BaseException) -> str:
@@ -55,7 +44,7 @@ def told(error: BaseException) -> str:
     elif error.args and isinstance(error.args[0], Message):
         text = in_flags(error.args[0])
     else:
-        text = in_flags(str(error))
+        text = str(error)
     return " ".join(text.split())
 
 

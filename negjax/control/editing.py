@@ -129,6 +129,7 @@ def _orthogonal_to(
 
     def project(shift: np.ndarray) -> np.ndarray:
         own = allowed(shift).reshape(len(shift), -1)
-        return (own - (own @ basis.T) @ basis).reshape(shift.shape)
+        result: np.ndarray = (own - (own @ basis.T) @ basis).reshape(shift.shape)
+        return result
 
     return project

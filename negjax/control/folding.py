@@ -6,6 +6,7 @@ A shift δ [L, F] at site `act` or `product`, the same for every input and at ev
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +69,7 @@ def with_bias(lm: LanguageModel) -> LanguageModel:
     return dataclasses.replace(lm, config=config, graphdef=graphdef, params=params)
 
 
-def with_shift(params: nnx.State, shift: jax.Array) -> nnx.State:
+def with_shift(params: nnx.State[Any, Any], shift: jax.Array) -> nnx.State[Any, Any]:
     """Parameters with a shift [L, F] added to the biases, which take its dtype."""
     flat = dict(nnx.to_flat_state(params))
     kernel, bias = flat[KERNEL].get_value(), flat[BIAS].get_value()
@@ -111,7 +112,10 @@ class FoldedForwards:
         arrays = [jnp.asarray(a[0], dtype) for a in (base, direction, steps)]
         with lm.numerics():
             found = [_along(lm.graphdef, lm.params, split, *arrays) for split in self.batches]
-        return np.concatenate([np.asarray(odds) for odds in found], axis=1).mean(1)[None]
+        result: np.ndarray = np.concatenate([np.asarray(odds) for odds in found], axis=1).mean(1)[
+            None
+        ]
+        return result
 
     def slope(self, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[1] and gradient [1, L, F] at shifts [1, L, F]."""
@@ -160,7 +164,7 @@ def whole_text(split: Split) -> Split:
 
 
 def _log_odds(
-    graphdef: nnx.GraphDef, params: nnx.State, split: Split, shift: jax.Array
+    graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], split: Split, shift: jax.Array
 ) -> jax.Array:
     """[P], with a shift [L, F] folded in."""
     model = nnx.merge(graphdef, with_shift(params, shift))
@@ -171,8 +175,8 @@ def _log_odds(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _along(
-    graphdef: nnx.GraphDef,
-    params: nnx.State,
+    graphdef: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
     split: Split,
     base: jax.Array,
     direction: jax.Array,
@@ -184,7 +188,7 @@ def _along(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _slope(
-    graphdef: nnx.GraphDef, params: nnx.State, split: Split, shift: jax.Array
+    graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], split: Split, shift: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """[P], and the gradient [L, F] of their sum."""
     odds, pull = jax.vjp(lambda s: _log_odds(graphdef, params, split, s), shift)
@@ -192,9 +196,12 @@ def _slope(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _each_slope(graphdef: nnx.GraphDef, params: nnx.State, split: Split) -> jax.Array:
+def _each_slope(
+    graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], split: Split
+) -> jax.Array:
     """[P, L, F] without a shift."""
     kernel = dict(nnx.to_flat_state(params))[KERNEL].get_value()
     none = jnp.zeros(kernel.shape[:2], jnp.promote_types(kernel.dtype, jnp.float32))
     odds, pull = jax.vjp(lambda s: _log_odds(graphdef, params, split, s), none)
-    return jax.lax.map(lambda row: pull(row)[0], jnp.eye(odds.size, dtype=odds.dtype))
+    result: jax.Array = jax.lax.map(lambda row: pull(row)[0], jnp.eye(odds.size, dtype=odds.dtype))
+    return result

@@ -6,6 +6,7 @@ Log-odds λ = log P − log(1 − P), from the logits themselves, so that they a
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -95,8 +96,8 @@ def shifted_replays(lm: LanguageModel, probes: Probes, site: Site) -> ShiftedRep
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def _along(
-    graphdef: nnx.GraphDef,
-    params: nnx.State,
+    graphdef: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
     split: Split,
     prefix: Prefix | None,
     site: Site,
@@ -110,8 +111,8 @@ def _along(
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def _slope(
-    graphdef: nnx.GraphDef,
-    params: nnx.State,
+    graphdef: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
     split: Split,
     prefix: Prefix | None,
     site: Site,

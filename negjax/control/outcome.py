@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -77,8 +78,8 @@ def shifted_outcomes(
 
 @functools.partial(jax.jit, static_argnums=(0, 5))
 def _outcomes(
-    graphdef: nnx.GraphDef,
-    params: nnx.State,
+    graphdef: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
     split: Split,
     prefix: Prefix | None,
     shift: jax.Array,

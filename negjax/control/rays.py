@@ -69,7 +69,8 @@ class _Rays:
     def look(self, guess: np.ndarray, *, first: bool) -> np.ndarray:
         """[P, R], ascending, where to measure next."""
         if first:
-            return guess[:, None] * FIRST_LOOK
+            result: np.ndarray = guess[:, None] * FIRST_LOOK
+            return result
         return np.where(self.crossed[:, None], self._in_bracket(), self._for_maximum())
 
     def add(self, steps: np.ndarray, values: np.ndarray) -> None:

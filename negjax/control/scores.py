@@ -8,6 +8,7 @@ here it is the perplexity of held-out text.
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -147,7 +148,9 @@ def _spread_of(run: Run) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _spread(graphdef: nnx.GraphDef, params: nnx.State, split: Split, resid: jax.Array) -> jax.Array:
+def _spread(
+    graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], split: Split, resid: jax.Array
+) -> jax.Array:
     """Log-probabilities [P, V] of all tokens at the read position."""
     model = nnx.merge(graphdef, params)
     return jax.nn.log_softmax(model.logits(take_read(resid[:, 0], split.suffix)))
@@ -250,7 +253,11 @@ def _scored(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _token_scores(
-    graphdef: nnx.GraphDef, params: nnx.State, suffix: Suffix, places: jax.Array, wanted: jax.Array
+    graphdef: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
+    suffix: Suffix,
+    places: jax.Array,
+    wanted: jax.Array,
 ) -> jax.Array:
     """Log-probability [P, W] of wanted tokens [P, W] at places [P, W]."""
     model = nnx.merge(graphdef, params)

@@ -196,7 +196,8 @@ class _Walk:
         sizes = norm * _norm(self.gradient)
         found = _dot(self.shift, self._uphill())
         none = np.where(norm > 0, 0.0, 1.0)
-        return np.divide(found, sizes, out=none, where=sizes > 0)
+        result: np.ndarray = np.divide(found, sizes, out=none, where=sizes > 0)
+        return result
 
     def found(self) -> Found:
         """The result."""
@@ -221,7 +222,8 @@ class _Walk:
         return self.project(gradient.astype(np.float64))
 
     def _uphill(self) -> np.ndarray:
-        return _wide(self.sign) * self.gradient
+        result: np.ndarray = _wide(self.sign) * self.gradient
+        return result
 
     def _move(self, moving: np.ndarray, shift: np.ndarray, level: np.ndarray) -> None:
         if not moving.any():
@@ -283,12 +285,15 @@ def _wide(values: np.ndarray) -> np.ndarray:
 
 
 def _norm(values: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.einsum("plf,plf->p", values, values))
+    result: np.ndarray = np.sqrt(np.einsum("plf,plf->p", values, values))
+    return result
 
 
 def _dot(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return np.einsum("plf,plf->p", left, right)
+    result: np.ndarray = np.einsum("plf,plf->p", left, right)
+    return result
 
 
 def _over(values: np.ndarray, size: np.ndarray) -> np.ndarray:
-    return values / _wide(np.where(size > 0, size, 1.0))
+    result: np.ndarray = values / _wide(np.where(size > 0, size, 1.0))
+    return result

@@ -1,5 +1,6 @@
 """Prompts that have nothing to do with the ones being controlled: what else does a shift do?"""
 
+from negjax.errors import Argument, ArgumentError
 from negjax.inputs.encoding import encode
 from negjax.inputs.probes import Probes, check_asked
 from negjax.inputs.tables import read_facts
@@ -37,8 +38,9 @@ def unrelated_facts(lm: LanguageModel, probes: Probes) -> Probes:
         prompts.append(prompt)
         answers.append(answer)
     if not prompts:
-        raise ValueError(
-            "this model's vocabulary holds none of the shipped facts; pass unrelated= to name "
-            "other prompts"
+        raise ArgumentError(
+            "this model's vocabulary holds none of the shipped facts; pass ",
+            Argument("unrelated"),
+            " to name other prompts",
         )
     return encode(lm, prompts, answers)

@@ -18,9 +18,10 @@ from negjax.estimators.integrated import MOST_STEPS, integrated_gradients
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import sign
 from negjax.inputs.probes import Probes, check_asked
-from negjax.measurements.gradients import Output, gradient_batches
+from negjax.measurements.gradients import gradient_batches
 from negjax.model.language_model import LanguageModel
 from negjax.records import readable
+from negjax.replay.targets import Output
 
 
 @readable

@@ -1,11 +1,13 @@
 """Estimators with a row for every neuron of every prompt: ablation and log-probability increase."""
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
+from negjax.errors import Argument, ArgumentError
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.interventions import (
     SWEEP,
@@ -19,12 +21,12 @@ from negjax.execution.interventions import (
 from negjax.execution.passes import activations
 from negjax.inputs.neurons import all_neurons
 from negjax.inputs.probes import Probes
-from negjax.measurements.gradients import Output
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.replay.readout import Scores
 from negjax.replay.rows import Rows, read_writes
 from negjax.replay.suffixes import Pass
+from negjax.replay.targets import Output
 
 # Prompts whose rows lie in memory together: 16 times 46,080 neurons are some 20 MB.
 PROMPTS = 16
@@ -76,10 +78,10 @@ def log_probability_increases(
         ValueError: targets of several tokens, of which one residual predicts only the first.
     """
     if probes.target_ids.shape[2] > 1:
-        raise ValueError(
+        raise ArgumentError(
             'method "lpi" reads one residual, which predicts one token, but targets have up to '
-            f'{probes.target_ids.shape[2]} (target_mode "{probes.target_mode}"); pass '
-            'target_mode="first"'
+            f'{probes.target_ids.shape[2]} (target_mode "{probes.target_mode}"); pass ',
+            Argument("target_mode", "first"),
         )
     writing = lm.config.sites[-1]
     activation = activations(lm, probes, writing, budget_bytes=budget_bytes)
@@ -89,8 +91,8 @@ def log_probability_increases(
 
 @functools.partial(jax.jit, static_argnums=(0, 5, 6))
 def _read_writes(
-    graphdef: nnx.GraphDef,
-    params: nnx.State,
+    graphdef: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
     split: Split,
     passed: Pass,
     rows: Rows,
@@ -144,4 +146,5 @@ def _changes(
     )
     values = select_output(output, found.log_probability, found.logit).swapaxes(1, 2)
     before = np.take_along_axis(values[..., size:], rows.layer[:, None], axis=2)
-    return values[..., :size] - before
+    result: np.ndarray = values[..., :size] - before
+    return result

@@ -88,8 +88,8 @@ def _buffers(values: np.ndarray, size: int, padding: int) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=(0, 6, 7))
 def _integrated(
-    graphdef: nnx.GraphDef,
-    params: nnx.State,
+    graphdef: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
     split: Split,
     passed: Pass,
     layers: jax.Array,

@@ -53,7 +53,8 @@ def bucket(size: int, *, steps: int = STEPS) -> int:
     if size <= 4 * steps:
         return max(4, -(-size // 4) * 4)
     unit = 2 ** ((size - 1).bit_length() - 1) // steps
-    return -(-size // unit) * unit
+    result: int = -(-size // unit) * unit
+    return result
 
 
 def bucket_count(count: int) -> int:
@@ -150,7 +151,8 @@ def _padded(rows: list[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray
 
 
 def _positions(mask: np.ndarray) -> np.ndarray:
-    return np.maximum(np.cumsum(mask, axis=1) - 1, 0).astype(np.int32)
+    result: np.ndarray = np.maximum(np.cumsum(mask, axis=1) - 1, 0).astype(np.int32)
+    return result
 
 
 @dataclasses.dataclass(frozen=True)

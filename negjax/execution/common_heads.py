@@ -8,7 +8,7 @@ decide, never text: what a tokeniser merges at the end of the demonstrations is 
 import functools
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -77,12 +77,15 @@ def run_common_head(lm: LanguageModel, tokens: np.ndarray) -> CommonHead | None:
     padded = np.zeros(padded_head(len(tokens)), np.int32)
     padded[: len(tokens)] = tokens
     with lm.numerics():
-        return _run_head(lm.graphdef, lm.params, padded, np.arange(len(padded)) < len(tokens))
+        result: CommonHead | None = _run_head(
+            lm.graphdef, lm.params, padded, np.arange(len(padded)) < len(tokens)
+        )
+        return result
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _run_head(
-    graphdef: nnx.GraphDef, params: nnx.State, tokens: jax.Array, mask: jax.Array
+    graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], tokens: jax.Array, mask: jax.Array
 ) -> CommonHead:
     return run_head(nnx.merge(graphdef, params), tokens, jnp.asarray(mask))
 
@@ -123,7 +126,8 @@ def _checked_pairs(
 
 def _before_reading(probes: Probes, row: int) -> np.ndarray:
     read = int(probes.read[row])
-    return probes.tokens[row, :read][probes.mask[row, :read]]
+    result: np.ndarray = probes.tokens[row, :read][probes.mask[row, :read]]
+    return result
 
 
 def _shared(one: np.ndarray, two: np.ndarray) -> int:

@@ -281,8 +281,8 @@ def _run_rows(
 
 
 def _sweep(
-    graphdef: nnx.GraphDef,
-    params: nnx.State,
+    graphdef: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
     split: Split,
     passed: Pass,
     rows: Rows,

@@ -1,6 +1,7 @@
 """The unperturbed pass over a batch of probes, which gradients and interventions start from."""
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,11 +27,14 @@ def pass_tokens() -> int:
 def run_split(lm: LanguageModel, split: Split) -> Pass:
     """Prefix keys and values, suffix states and last residuals of split probes."""
     with lm.numerics():
-        return unperturbed_pass(lm.graphdef, lm.params, split)
+        result: Pass = unperturbed_pass(lm.graphdef, lm.params, split)
+        return result
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def unperturbed_pass(graphdef: nnx.GraphDef, params: nnx.State, split: Split) -> Pass:
+def unperturbed_pass(
+    graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], split: Split
+) -> Pass:
     """The program behind `run_split`."""
     return run(nnx.merge(graphdef, params), split.prefix_tokens, split.prefix_mask, split.suffix)
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from negjax.checks import whole_number
+from negjax.errors import Argument, ArgumentError
 from negjax.execution.batching import STEPS, Sizes, bucket, bucket_count, largest_bucket
 from negjax.inputs.probes import Probes
 from negjax.model.language_model import LanguageModel
@@ -111,8 +112,9 @@ def fitting(budget_bytes: int, each_bytes: int, most: int, what: str) -> int:
     """
     whole_number(budget_bytes, "budget_bytes", 1)
     if budget_bytes < each_bytes:
-        raise ValueError(
-            f"budget_bytes={budget_bytes:,} is too small: {what} takes about {each_bytes:,} bytes"
+        raise ArgumentError(
+            Argument("budget_bytes"),
+            f"={budget_bytes:,} is too small: {what} takes about {each_bytes:,} bytes",
         )
     return min(most, budget_bytes // each_bytes)
 

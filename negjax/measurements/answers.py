@@ -1,7 +1,7 @@
 """What a model answers, without any shift: P of each target, by a plain forward."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +55,7 @@ def plain_answers(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _answers(
-    graphdef: nnx.GraphDef, params: nnx.State, split: Split, resid: jax.Array
+    graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], split: Split, resid: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Probabilities and whether targets come first, [P, K], of last residuals [P, 1, S, D]."""
     model = nnx.merge(graphdef, params)

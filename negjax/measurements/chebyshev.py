@@ -33,10 +33,10 @@ from negjax.execution.interventions import (
 )
 from negjax.inputs.neurons import check_neurons
 from negjax.inputs.probes import Probes, check_asked
-from negjax.measurements.gradients import Output
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.records import readable
+from negjax.replay.targets import Output
 
 # Neurons whose tiny shifts measure the rounding noise of a prompt, spread evenly over the layers.
 NOISE_NEURONS = 6
@@ -85,7 +85,8 @@ class Response:
             ValueError: a shift outside ±radius.
         """
         x = self._scaled(shifts)
-        return np.einsum("bnm,xm->bnx", self.coefficients, self._basis(x))
+        result: np.ndarray = np.einsum("bnm,xm->bnx", self.coefficients, self._basis(x))
+        return result
 
     def change(self, shifts: np.ndarray) -> np.ndarray:
         """Output with the shift minus output without, [B, N, X], both from the series.
@@ -95,7 +96,8 @@ class Response:
         """
         x = self._scaled(shifts)
         difference = self._basis(x) - self._basis(np.zeros(1))
-        return np.einsum("bnm,xm->bnx", self.coefficients, difference)
+        result: np.ndarray = np.einsum("bnm,xm->bnx", self.coefficients, difference)
+        return result
 
     def derivative(self, shifts: np.ndarray, order: int = 1) -> np.ndarray:
         """Derivative of that order with respect to the shift, [B, N, X] at shifts [X].
@@ -109,7 +111,8 @@ class Response:
         order = min(order, self.coefficients.shape[-1])
         series = chebyshev.chebder(self.coefficients, order, self.radius**-1.0, axis=-1)
         basis = chebyshev.chebvander(x, series.shape[-1] - 1)
-        return np.einsum("bnm,xm->bnx", series, basis)
+        result: np.ndarray = np.einsum("bnm,xm->bnx", series, basis)
+        return result
 
     def _scaled(self, shifts: np.ndarray) -> np.ndarray:
         one = not real_numbers(shifts, "shifts").ndim
@@ -268,7 +271,8 @@ def _series(values: np.ndarray) -> np.ndarray:
     m = values.shape[-1]
     basis = chebyshev.chebvander(chebyshev.chebpts1(m), m - 1)
     # Σ_k T_i(x_k) T_j(x_k) = δ_ij m/2, or m for i = j = 0: the points' discrete orthogonality.
-    return values @ basis * np.where(np.arange(m) == 0, 1 / m, 2 / m)
+    result: np.ndarray = values @ basis * np.where(np.arange(m) == 0, 1 / m, 2 / m)
+    return result
 
 
 def truncation_error(coefficients: np.ndarray) -> np.ndarray:
@@ -286,7 +290,8 @@ def truncation_error(coefficients: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.where(middle > 0, last / middle, 0.0) ** (1 / steps)
     rate = np.clip(rate, 0.0, SLOWEST_RATE)
-    return 2 * last * rate / (1 - rate)
+    result: np.ndarray = 2 * last * rate / (1 - rate)
+    return result
 
 
 def _noise_rows(lm: LanguageModel, prompts: int, seed: int) -> Shifted:
@@ -313,4 +318,5 @@ def _noise(changes: np.ndarray) -> np.ndarray:
     # The first columns of Q span the polynomials, the others what is orthogonal to them.
     basis = np.vander(NOISE_STEPS, NOISE_DEGREE + 1)
     rest = np.linalg.qr(basis, mode="complete").Q[:, NOISE_DEGREE + 1 :]
-    return np.sqrt(np.mean(np.square(values @ rest), axis=(1, 2)))
+    result: np.ndarray = np.sqrt(np.mean(np.square(values @ rest), axis=(1, 2)))
+    return result

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +56,8 @@ class NeurGrad:
     @property
     def neurgrad(self) -> np.ndarray:
         """[B, K, L, F], CG · s(a), with s(a) = +1 if a > 0 else -1."""
-        return self.computed * sign(self.activation)[:, None]
+        result: np.ndarray = self.computed * sign(self.activation)[:, None]
+        return result
 
 
 def neurgrad(
@@ -251,8 +252,8 @@ def gradient_plan(
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4, 5))
 def _gradient(
-    graphdef: nnx.GraphDef,
-    params: nnx.State,
+    graphdef: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
     split: Split,
     site: Site,
     output: Output,
@@ -269,7 +270,10 @@ def _gradient(
         model = linearise(graphdef, params)
 
     def read(resid: jax.Array) -> jax.Array:
-        return model.head.features(take_scored(resid, split.suffix, split.targets.shape[2]))
+        result: jax.Array = model.head.features(
+            take_scored(resid, split.suffix, split.targets.shape[2])
+        )
+        return result
 
     features, pull = jax.vjp(read, passed.resid)
     log_probability, slopes = target_derivatives(model, features, split.targets, split.real, output)

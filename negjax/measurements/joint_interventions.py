@@ -269,8 +269,8 @@ def _calls(sets: NeuronSets, values: np.ndarray, most: int) -> list[_Call]:
 
 @functools.partial(jax.jit, static_argnums=(0, 6, 7, 8, 9))
 def _replay(
-    graphdef: nnx.GraphDef,
-    params: nnx.State,
+    graphdef: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
     split: Split,
     passed: Pass,
     entries: Entries,

@@ -6,10 +6,11 @@ from typing import get_args
 import numpy as np
 
 from negjax.checks import one_of, real_number, shift_list, shown
+from negjax.errors import Argument, ArgumentError
 from negjax.measurements.chebyshev import Response
-from negjax.measurements.gradients import Output
 from negjax.measurements.sweeps import Sweep
 from negjax.records import readable
+from negjax.replay.targets import Output
 
 MOST_STEPS = 1_000_000
 """Of a grid, to either side of 0."""
@@ -32,7 +33,8 @@ class LinearFit:
     @property
     def polarity(self) -> np.ndarray:
         """[B, N], sign of NEG."""
-        return np.sign(self.slope)
+        result: np.ndarray = np.sign(self.slope)
+        return result
 
 
 def linear_fit(
@@ -105,12 +107,11 @@ def paper_grid(radius: float = 10.0, step: float = 0.2) -> np.ndarray:
     """
     radius = real_number(radius, "radius", above=0)
     step = real_number(step, "step", above=0)
+    given = (Argument("step"), f" is {step:g} and ", Argument("radius"), f" {radius:g}: ")
     if step > radius:
-        raise ValueError(f"step is {step:g} and radius {radius:g}: expected 0 < step ≤ radius")
+        raise ArgumentError(*given, "expected 0 < step ≤ radius")
     if radius / step > MOST_STEPS:
-        raise ValueError(
-            f"step is {step:g} and radius {radius:g}: expected at most {MOST_STEPS:,} steps a side"
-        )
+        raise ArgumentError(*given, f"expected at most {MOST_STEPS:,} steps a side")
     up = step * np.arange(1, int(np.floor(radius / step * (1 + 1e-9))) + 1)
     return np.concatenate([-up[::-1], up])
 
@@ -123,4 +124,5 @@ def _kept(grid: np.ndarray, within: float | None) -> np.ndarray:
         raise ValueError(
             f"fewer than two shifts other than 0 within ±{within}: {shown(grid.tolist())}"
         )
-    return keep
+    result: np.ndarray = keep
+    return result

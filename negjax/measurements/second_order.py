@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import get_args
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +14,13 @@ from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.interventions import Cost, Kernel, grid_rows, measure_rows
 from negjax.inputs.neurons import check_neurons
 from negjax.inputs.probes import Probes, check_asked, check_target
-from negjax.measurements.gradients import Output
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.records import readable
 from negjax.replay.readout import Scores
 from negjax.replay.rows import Rows, sweep_rows
 from negjax.replay.suffixes import Pass
+from negjax.replay.targets import Output
 
 
 @readable
@@ -88,8 +88,8 @@ def curvature(
 
 @functools.partial(jax.jit, static_argnums=(0, 5, 6))
 def _second_order(
-    graphdef: nnx.GraphDef,
-    params: nnx.State,
+    graphdef: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
     split: Split,
     passed: Pass,
     rows: Rows,
@@ -167,4 +167,5 @@ def linear_range(first: np.ndarray, second: np.ndarray, tolerance: float) -> np.
     first, second = np.abs(np.asarray(first)), np.abs(np.asarray(second))
     dtype = np.result_type(first, second)
     everywhere = np.full(shapes[0], np.inf, dtype)
-    return np.divide(2 * tolerance * first, second, out=everywhere, where=second > 0)
+    result: np.ndarray = np.divide(2 * tolerance * first, second, out=everywhere, where=second > 0)
+    return result

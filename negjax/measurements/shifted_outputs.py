@@ -3,7 +3,7 @@
 import numpy as np
 
 from negjax.execution.interventions import select_output
-from negjax.measurements.gradients import Output
+from negjax.replay.targets import Output
 
 
 class ShiftedOutputs:
@@ -22,12 +22,14 @@ class ShiftedOutputs:
     @property
     def probability(self) -> np.ndarray:
         """[B, …], the target's with the shift."""
-        return np.exp(self.log_probability)
+        result: np.ndarray = np.exp(self.log_probability)
+        return result
 
     @property
     def baseline(self) -> np.ndarray:
         """[B], probability without a shift."""
-        return np.exp(self.baseline_log_probability[:, 0])
+        result: np.ndarray = np.exp(self.baseline_log_probability[:, 0])
+        return result
 
     def values(self, output: Output = "probability") -> np.ndarray:
         """[B, …], one of the outputs with the shift."""
@@ -41,4 +43,7 @@ class ShiftedOutputs:
         """
         before = select_output(output, self.baseline_log_probability, self.baseline_logit)
         after = self.values(output)
-        return after - before.reshape(before.shape + (1,) * (after.ndim - before.ndim))
+        result: np.ndarray = after - before.reshape(
+            before.shape + (1,) * (after.ndim - before.ndim)
+        )
+        return result

@@ -90,8 +90,8 @@ def effects(
 
 @functools.partial(jax.jit, static_argnums=(0, 5))
 def _effects(
-    graphdef: nnx.GraphDef,
-    params: nnx.State,
+    graphdef: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
     suffix: Suffix,
     prefix: Prefix | None,
     neurons: jax.Array,
@@ -107,6 +107,7 @@ def _effects(
 
     def along(neuron: jax.Array) -> jax.Array:
         tangent = zero.at[neuron[0], 0, 0, neuron[1]].set(1)
-        return jax.jvp(probabilities, (zero,), (tangent,))[1]
+        result: jax.Array = jax.jvp(probabilities, (zero,), (tangent,))[1]
+        return result
 
     return jax.vmap(along)(neurons)

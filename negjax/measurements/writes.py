@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +57,9 @@ def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> W
 
     def kernel(run: Run) -> tuple[np.ndarray, ...]:
         trace = run(unperturbed_pass, run.split).trace
-        at_read = jax.vmap(lambda x: take_read(x, run.split.suffix))
+        at_read: Callable[[jax.Array], jax.Array] = jax.vmap(
+            lambda x: take_read(x, run.split.suffix)
+        )
         with np.errstate(over="ignore"):
             residual = np.linalg.norm(at_read(trace.mid + trace.ffn_out)[:, 0], axis=-1)
         gain = np.abs(trace.at_read["gate"][:, 0]) if chosen == "up" else 1
@@ -70,7 +74,10 @@ def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> W
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _row_norms(graphdef: nnx.GraphDef, params: nnx.State) -> jax.Array:
+def _row_norms(graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any]) -> jax.Array:
     """[L, F], of the rows of W_down."""
     down = nnx.merge(graphdef, params).blocks.ffn.down.kernel[...]
-    return jnp.linalg.norm(down.astype(jnp.promote_types(down.dtype, jnp.float32)), axis=-1)
+    result: jax.Array = jnp.linalg.norm(
+        down.astype(jnp.promote_types(down.dtype, jnp.float32)), axis=-1
+    )
+    return result

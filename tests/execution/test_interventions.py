@@ -10,10 +10,10 @@ import pytest
 
 from negjax.execution.interventions import Shifted, intervene
 from negjax.inputs.probes import Probes
-from negjax.measurements.gradients import Output
 from negjax.measurements.sweeps import Sweep, sweep
 from negjax.model.language_model import LanguageModel
 from negjax.replay import readout
+from negjax.replay.targets import Output
 from tests.support.block_shapes import (
     JOINT_TARGETS,
     SHAPES,

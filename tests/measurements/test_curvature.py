@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from negjax.measurements.chebyshev import response
-from negjax.measurements.gradients import Output, neurgrad
+from negjax.measurements.gradients import neurgrad
 from negjax.measurements.second_order import curvature, linear_range
 from negjax.measurements.sweeps import sweep
+from negjax.replay.targets import Output
 from tests.support.block_shapes import (
     JOINT_TARGETS,
     SHAPES,

@@ -12,10 +12,10 @@ import pytest
 from negjax.inputs.encoding import encode
 from negjax.inputs.neurons import NeuronSets, all_neurons, neuron_sets, random_neurons
 from negjax.inputs.probes import Probes
-from negjax.measurements.gradients import Output
 from negjax.measurements.joint_interventions import Joint, joint
 from negjax.measurements.sweeps import sweep
 from negjax.model.language_model import LanguageModel
+from negjax.replay.targets import Output
 from tests.support.block_shapes import (
     GATED,
     JOINT_TARGETS,

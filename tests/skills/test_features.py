@@ -16,6 +16,7 @@ from negjax.execution import batching, common_heads
 from negjax.inputs.probes import Probes, probes_key
 from negjax.measurements.gradients import NeurGrad, neurgrad
 from negjax.model.language_model import LanguageModel
+from negjax.skills.features import feature_streams
 from negjax.skills.features import features as features_module
 from negjax.skills.features.feature_files import RULES, layout, read_features
 from negjax.skills.features.feature_streams import Kind, activation_windows, chosen_scores
@@ -159,7 +160,7 @@ def test_finished_windows_are_kept(tmp_path, monkeypatch):
 
 def test_scores_that_are_not_finite_are_refused(tmp_path, monkeypatch):
     probes, gold = task_prompts(5)
-    known = features_module.scores_of
+    known = feature_streams.scores_of
 
     def overflowing(kind, batch):
         wrong = jnp.asarray(batch.members == 3)[:, None, None]

@@ -19,7 +19,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import zarr
@@ -252,7 +252,7 @@ def _read(arrays: zarr.Group, name: str, at: int | slice) -> np.ndarray:
     return np.asarray(_array(arrays, name)[at])
 
 
-def _array(arrays: zarr.Group, name: str) -> zarr.Array:
+def _array(arrays: zarr.Group, name: str) -> zarr.Array[Any]:
     array = arrays[name]
     assert isinstance(array, zarr.Array)
     return array

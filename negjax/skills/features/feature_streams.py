@@ -135,7 +135,8 @@ def windows(prompts: int, size: int) -> tuple[Span, ...]:
 
 def scores_of(kind: Kind, batch: Batch) -> jax.Array:
     """Scores [b, K, N] of a batch."""
-    return _scores(kind, batch.activation, batch.computed)
+    result: jax.Array = _scores(kind, batch.activation, batch.computed)
+    return result
 
 
 def chosen_scores(
