@@ -94,7 +94,7 @@ def assert_among(
 def least_budget(lm: LanguageModel, probes: Probes) -> int:
     """In bytes, that everything can be measured with."""
     suffix = probes.target_ids.shape[2] if lm.config.causal else 8
-    sizes = batching.Sizes(lm.config, 8, probes.target_count, suffix)
+    sizes = batching.Sizes(config=lm.config, length=8, targets=probes.target_count, suffix=suffix)
     return max(
         sizes.pull_back_bytes,
         2 * sizes.prefix_bytes,
@@ -187,7 +187,7 @@ def test_rows_in_several_buffers():
     lm, probes = tiny("gated"), tiny_probes(tiny("gated")).select([0])
     neurons, shifts = all_neurons(lm.config), np.linspace(-1, 2, 5)
     expected = sweep(lm, probes, neurons, shifts, target=0)
-    sizes = batching.Sizes(lm.config, 8, 1, 1)
+    sizes = batching.Sizes(config=lm.config, length=8, targets=1, suffix=1)
     budget = 4 * max(sizes.prefix_bytes, 6 * sizes.active_row_bytes)
     plan = interventions.plan_rows(lm, probes, 303, Cost(), budget)
     assert plan.chunk < 12 and plan.buffer < 303 and len(plan.batches) == 1

@@ -82,7 +82,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     neurons = negjax.random_neurons(lm.config, 4, len(probes), seed=0)
     swept = negjax.sweep(lm, probes, neurons, np.asarray([-1.0, 1.0]), target=0, spread=True)
     sets = negjax.neuron_sets(lm.config, [(neurons[0], 0.5), (neurons[1], -0.5)])
-    outcome = Outcome(np.zeros(3), np.zeros(3), np.zeros(3), (LONG, "b", "c"))
+    outcome = Outcome(
+        probability=np.zeros(3), rank=np.zeros(3), top_token=np.zeros(3), top_text=(LONG, "b", "c")
+    )
     grid = np.random.default_rng(0).normal(size=(12, 2, 3, 20))
     gold = np.arange(12) % 2
     row = Row(
@@ -96,7 +98,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         translation=None,
     )
     item = negjax.mceval8k.Item(row, LONG, LONG)
-    shift, path = np.zeros((3, 20)), ((0.0, 0.25),) * 30
+    smallest: dict[str, Any] = {"site": "up", "wanted": 0.5, "reached": True, "cosine": 1.0}
+    smallest |= {"shift": np.zeros((3, 20)), "path": ((0.0, 0.25),) * 30}
     items = (item,) * 600
     cut = Layout((Span(0, 12),), (Span(0, 12),))
     folder = tmp_path_factory.mktemp("run")
@@ -121,7 +124,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         negjax.enhance(lm, first, 2, volume=1.0),
         outcome,
         negjax.Steered(
-            *("up", 0.5, shift, True, 1.0, path),
+            **smallest,
             prompt=LONG,
             target="b",
             before=0.1,
@@ -132,13 +135,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
             unrelated_kl=np.zeros(9),
         ),
         negjax.Edited(
-            *("up", 0.5, shift, True, 1.0, path),
+            **smallest,
             lm=lm,
             before=np.zeros(2),
             probability=np.zeros(2),
         ),
         negjax.read_facts(),
-        estimators.METHODS["relp"],
+        estimators.ESTIMATORS["relp"],
         *(skills.Polar(2).fit(grid, gold), skills.Magn(2).fit(grid, gold)),
         *(skills.Linear(stages=1).fit(grid, gold), skills.Tree(trees=2).fit(grid, gold)),
         skills.Act(2).fit(grid[:, 0], gold),
@@ -151,7 +154,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         skills.POLAR,
         skills.chance_jaccard(10, 60),
         skills.bootstrap_interval(np.zeros((3, 12), int), gold, seed=0),
-        Features(folder, 2, ("neurgrad",), cut, gold, grid[:, :, 0, 0], run._arrays),
+        Features(
+            path=folder,
+            labels=2,
+            kinds=("neurgrad",),
+            cut=cut,
+            gold=gold,
+            probability=grid[:, :, 0, 0],
+            arrays=run._arrays,
+        ),
         *(cut, Span(0, 12)),
         *(item, row, TASKS["ner"]),
         negjax.mceval8k.Task(

@@ -23,7 +23,7 @@ from experiments.reporting.page_parts import asked_in_short
 from experiments.reporting.tables import Table, written
 from experiments.reporting.templates import Contents
 from experiments.running.study import Findings, Finished, Report
-from negjax.estimators import METHODS
+from negjax.estimators import ESTIMATORS
 from negjax.execution.conventions import Convention
 from negjax.storage import store
 from negjax.storage.store import RunFolder
@@ -251,7 +251,7 @@ def _not_slopes(results: Results) -> str:
     """Which estimates have no error in NEG's units, and why."""
     raw = [form for form in results.comparison.forms if not form.slope and not form.per_unit]
     others = [form for form in raw if form.method != "lpi"]
-    units = sorted({METHODS[form.method].unit for form in others})
+    units = sorted({ESTIMATORS[form.method].unit for form in others})
     parts = []
     if others:
         parts.append(
@@ -299,7 +299,7 @@ def _measured(results: Results, settings: Settings) -> list[tuple[str, str]]:
     doses = ", ".join(f"±{dose:g}" for dose in settings.doses)
     layers = f"{len(results.doses)} prompts, {results.dosed_layers} layers in all"
     return [
-        *((ATTRIBUTIONS[name], METHODS[name].citation) for name in settings.methods),
+        *((ATTRIBUTIONS[name], ESTIMATORS[name].citation) for name in settings.methods),
         ("IG steps", str(settings.ig_steps)),
         ("Doses", f"{doses}; {layers}"),
     ]

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from experiments.estimators.doses import Thresholds
 from experiments.running.settings import setting
-from negjax.estimators import METHODS
+from negjax.estimators import ESTIMATORS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The flags of this study alone."""
 
-    methods: list[str] = setting([*METHODS], "Estimators to compare.", choices=METHODS)
+    methods: list[str] = setting([*ESTIMATORS], "Estimators to compare.", choices=ESTIMATORS)
     ig_steps: int = setting(20, "Steps of integrated gradients.", least=1)
     top: int = setting(
         100,

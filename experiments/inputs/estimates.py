@@ -2,19 +2,12 @@
 
 from dataclasses import dataclass
 
+from negjax.estimators import ESTIMATORS
 from negjax.execution.conventions import Convention
 
 CONVENTIONS: tuple[Convention, ...] = ("signed", "additive")
 
-LABELS = {
-    "cg": "CG",
-    "neurgrad": "NeurGrad",
-    "ig": "IG",
-    "lpi": "LPI",
-    "relp": "RelP",
-    "cgxa": "CG × a",
-    "ablation": "ablation",
-}
+LABELS = {name: estimator.label for name, estimator in ESTIMATORS.items()}
 """Methods for readers, by name."""
 
 

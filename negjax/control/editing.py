@@ -25,7 +25,7 @@ from negjax.records import readable
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Edited(SmallestShift):
     """A model with an edit folded in, and what the edit did to the facts it was made for.
 

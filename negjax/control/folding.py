@@ -155,10 +155,10 @@ def whole_text(split: Split) -> Split:
     suffix, length = split.suffix, split.prefix_tokens.shape[1]
     before = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), split.prefix_tokens.shape)
     whole = Suffix(
-        jnp.concatenate([split.prefix_tokens, suffix.tokens], axis=1),
-        jnp.concatenate([before, suffix.positions], axis=1),
-        jnp.concatenate([split.prefix_mask, suffix.mask], axis=1),
-        suffix.read + length,
+        tokens=jnp.concatenate([split.prefix_tokens, suffix.tokens], axis=1),
+        positions=jnp.concatenate([before, suffix.positions], axis=1),
+        mask=jnp.concatenate([split.prefix_mask, suffix.mask], axis=1),
+        read=suffix.read + length,
     )
     return split._replace(prefix_tokens=None, prefix_mask=None, suffix=whole)
 

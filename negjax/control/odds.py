@@ -88,7 +88,7 @@ def replays_of(run: Run, site: Site) -> ShiftedReplays:
 
 def shifted_replays(lm: LanguageModel, probes: Probes, site: Site) -> ShiftedReplays:
     """Of all probes at once; each has one target."""
-    every = Planned(np.arange(len(probes)), len(probes), 0)
+    every = Planned(members=np.arange(len(probes)), rows=len(probes), estimate=0)
     split = split_probes(lm.config, probes, every.members, 0, steps=STEPS)
     run = Run(lm=lm, batch=every, split=split, budget_bytes=DEFAULT_BUDGET_BYTES)
     return replays_of(run, site)

@@ -24,7 +24,7 @@ from negjax.replay.suffixes import Prefix, take_read, take_scored
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
     """Next-token distributions of B prompts, as far as one target of each is concerned."""
 
@@ -66,10 +66,10 @@ def shifted_outcomes(
     log_probability, kl, rank, top_token = in_order(lm, len(probes), batches, what)
     before, after = (
         Outcome(
-            np.exp(log_probability[:, i]),
-            rank[:, i],
-            top_token[:, i],
-            tuple(lm.tokenizer.decode([token]) for token in top_token[:, i].tolist()),
+            probability=np.exp(log_probability[:, i]),
+            rank=rank[:, i],
+            top_token=top_token[:, i],
+            top_text=tuple(lm.tokenizer.decode([token]) for token in top_token[:, i].tolist()),
         )
         for i in (0, 1)
     )

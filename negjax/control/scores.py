@@ -36,7 +36,7 @@ MOST_TEXTS = 64
 ROUNDING = 1e-5
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Success:
     """Prompts of one kind: how often, and by how much, one answer is likelier than another."""
 
@@ -69,10 +69,10 @@ def success(first: np.ndarray, second: np.ndarray) -> Success:
         if wrong.size:
             raise ValueError(f"{name}: probability is {wrong[0]}, expected a number from 0 to 1")
     return Success(
-        first.size,
-        float((first > second).mean()),
-        float((first - second).mean()),
-        float(first.mean()),
+        prompts=first.size,
+        score=float((first > second).mean()),
+        magnitude=float((first - second).mean()),
+        probability=float(first.mean()),
     )
 
 

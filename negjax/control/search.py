@@ -47,7 +47,7 @@ class Point(NamedTuple):
     """f there."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Found:
     """Where a search ended, for each of P problems."""
 
@@ -203,13 +203,13 @@ class _Walk:
         """The result."""
         self._linearise()
         return Found(
-            self.shift,
-            self.start,
-            self.predicted,
-            self.level,
-            self.reached,
-            self.cosine(),
-            tuple(map(tuple, self.paths)),
+            shift=self.shift,
+            start=self.start,
+            predicted=self.predicted,
+            level=self.level,
+            reached=self.reached,
+            cosine=self.cosine(),
+            paths=tuple(map(tuple, self.paths)),
         )
 
     def _linearise(self) -> None:

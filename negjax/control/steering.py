@@ -40,7 +40,7 @@ TOGETHER = 16
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SmallestShift:
     """The smallest shift found that gives a probability; of one prompt, or of the facts of an edit,
     whose log-odds are then their mean."""
@@ -72,7 +72,7 @@ class SmallestShift:
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Steered(SmallestShift):
     """A shift that moves a prompt's target to a probability, and what else it does."""
 

@@ -21,7 +21,7 @@ Polarity = Literal["both", "positive", "negative"]
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Turned:
     """What shifting N neurons of each of B prompts, all at once, did to the next token."""
 
@@ -253,12 +253,12 @@ def _turned(
     )
     at = np.arange(len(probes))[:, None], neurons[..., 0], neurons[..., 1]
     return Turned(
-        gradients.site,
-        neurons,
-        shifts,
-        gradients.activation[at],
-        gradients.neurgrad[:, 0][at],
-        before,
-        after,
-        kl,
+        site=gradients.site,
+        neurons=neurons,
+        shifts=shifts,
+        activation=gradients.activation[at],
+        neurgrad=gradients.neurgrad[:, 0][at],
+        before=before,
+        after=after,
+        kl=kl,
     )

@@ -108,7 +108,14 @@ def split_probes(
         tokens, mask = _padded(rows, bucket(max(map(len, rows)), steps=steps))
         suffix = _on_device(tokens, _positions(mask), mask, np.asarray(read, np.int32))
         packing = _packing(mask) if pack else None
-        return Split(None, None, suffix, jnp.asarray(targets), jnp.asarray(real), packing)
+        return Split(
+            prefix_tokens=None,
+            prefix_mask=None,
+            suffix=suffix,
+            targets=jnp.asarray(targets),
+            real=jnp.asarray(real),
+            packing=packing,
+        )
     prefix_tokens, prefix_mask = _padded(
         [r[head:n] for r, n in zip(rows, read, strict=True)],
         bucket(max(read) - head, steps=steps),
@@ -155,7 +162,7 @@ def _positions(mask: np.ndarray) -> np.ndarray:
     return result
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Sizes:
     """Bytes that a computation takes, per prompt and per row, for shapes as encoded.
 

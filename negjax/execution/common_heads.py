@@ -157,15 +157,20 @@ def _best_runs(shared: list[int]) -> tuple[tuple[int, int, int], ...]:
     """
     # From the longest heads to the shortest, neighbouring runs grow together. What they have in
     # common then is either worth more than what was found inside them, or it is not.
-    runs = [_Run(row, row + 1, 0, ()) for row in range(len(shared) + 1)]
+    runs = [_Run(start=row, stop=row + 1, saved=0, groups=()) for row in range(len(shared) + 1)]
     at_start = {run.start: run for run in runs}
     at_stop = {run.stop: run for run in runs}
     for row in sorted(range(len(shared)), key=lambda row: -shared[row]):
         left, right = at_stop.pop(row + 1), at_start.pop(row + 1)
         start, stop, head = left.start, right.stop, shared[row]
-        both = _Run(start, stop, left.saved + right.saved, left.groups + right.groups)
+        both = _Run(
+            start=start,
+            stop=stop,
+            saved=left.saved + right.saved,
+            groups=left.groups + right.groups,
+        )
         saved = (stop - start - 1) * head - GROUP_TOKENS
         if saved > both.saved:
-            both = _Run(start, stop, saved, ((start, stop, head),))
+            both = _Run(start=start, stop=stop, saved=saved, groups=((start, stop, head),))
         at_start[start] = at_stop[stop] = both
     return at_start[0].groups

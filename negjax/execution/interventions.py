@@ -103,7 +103,12 @@ def intervene(
         target=check_target(probes, target),
         budget_bytes=budget_bytes,
     )
-    return Measured(activation, found.log_probability[..., 0], found.logit[..., 0], found.spread)
+    return Measured(
+        activation=activation,
+        log_probability=found.log_probability[..., 0],
+        logit=found.logit[..., 0],
+        spread=found.spread,
+    )
 
 
 class Cost(NamedTuple):
@@ -249,7 +254,10 @@ def plan_rows(
     groups = [order[i : i + group] for i in range(0, len(order), group)]
     # A group is filled up, so that few shapes compile.
     filled = [bucket_count(len(some)) for some in groups]
-    batches = [Planned(some, n, n * taken // 4) for some, n in zip(groups, filled, strict=True)]
+    batches = [
+        Planned(members=some, rows=n, estimate=n * taken // 4)
+        for some, n in zip(groups, filled, strict=True)
+    ]
     return RowPlan(batches, chunk, buffer)
 
 

@@ -40,7 +40,10 @@ class Planned(NamedTuple):
         """
         half = largest_bucket(self.rows // 2)
         parts = np.split(self.members, range(half, len(self.members), half))
-        return [Planned(part, half, needed * half // self.rows, needed) for part in parts]
+        return [
+            Planned(members=part, rows=half, estimate=needed * half // self.rows, cut_from=needed)
+            for part in parts
+        ]
 
 
 def filled_up(values: np.ndarray, rows: int) -> np.ndarray:
@@ -78,7 +81,14 @@ def sizes_at(
     """
     suffix = target_tokens if lm.config.causal and not whole else length
     itemsize = np.dtype(lm.compute_dtype).itemsize
-    return Sizes(lm.config, length, targets, suffix, itemsize, head)
+    return Sizes(
+        config=lm.config,
+        length=length,
+        targets=targets,
+        suffix=suffix,
+        itemsize=itemsize,
+        head=head,
+    )
 
 
 def sizes_of(
@@ -134,12 +144,18 @@ def plan_prompts(
     largest = fitting(budget_bytes, each_bytes, most, f"one prompt of {sizes.length} tokens")
     batches = prompt_batches(probes, largest)
     rows = [bucket_count(len(members)) for members in batches]
-    return [Planned(some, n, n * each_bytes) for some, n in zip(batches, rows, strict=True)]
+    return [
+        Planned(members=some, rows=n, estimate=n * each_bytes)
+        for some, n in zip(batches, rows, strict=True)
+    ]
 
 
 def one_by_one(probes: Probes, estimate: int) -> list[Planned]:
     """Each prompt a batch of its own, in the caller's order."""
-    return [Planned(np.asarray([number]), 1, estimate) for number in range(len(probes))]
+    return [
+        Planned(members=np.asarray([number]), rows=1, estimate=estimate)
+        for number in range(len(probes))
+    ]
 
 
 def longest_first(probes: Probes, head: int = 0) -> np.ndarray:

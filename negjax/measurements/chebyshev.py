@@ -54,7 +54,7 @@ SLOWEST_RATE = 0.95
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Response:
     """An output as a function of the shift of each of N neurons of B prompts."""
 
@@ -221,17 +221,17 @@ def response(
         error[rough] = truncation_error(finer[rough])
     coefficients[..., 0] += baseline[:, None]
     return Response(
-        lm.config.site(site),
-        convention,
-        output,
-        neurons,
-        float(radius),
-        activation[:, :size].reshape(b, n, nodes)[..., 0],
-        baseline,
-        coefficients,
-        used,
-        error,
-        noise,
+        site=lm.config.site(site),
+        convention=convention,
+        output=output,
+        neurons=neurons,
+        radius=float(radius),
+        activation=activation[:, :size].reshape(b, n, nodes)[..., 0],
+        baseline=baseline,
+        coefficients=coefficients,
+        nodes=used,
+        error=error,
+        noise=noise,
     )
 
 

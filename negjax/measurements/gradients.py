@@ -40,7 +40,7 @@ FEW_STEPS, FEW_TOKENS, ACCELERATOR_FEW_TOKENS = 2, 1536, 8192
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class NeurGrad:
     """Gradients of K targets' outputs with respect to every neuron, at the read position."""
 
@@ -92,11 +92,11 @@ def neurgrad(
     b, k = len(probes), probes.target_count
     dtype = np.dtype(lm.compute_dtype)
     result = NeurGrad(
-        chosen,
-        output,
-        np.empty((b, k), dtype),
-        np.empty((b, c.layers, c.neurons), dtype),
-        np.empty((b, k, c.layers, c.neurons), dtype),
+        site=chosen,
+        output=output,
+        probability=np.empty((b, k), dtype),
+        activation=np.empty((b, c.layers, c.neurons), dtype),
+        computed=np.empty((b, k, c.layers, c.neurons), dtype),
     )
     for index, probability, activation, gradient in _gradient_batches(
         lm,
@@ -245,7 +245,11 @@ def gradient_plan(
         together = prompt_batches(some, largest(int(lengths.max())), group.head)
         batches = [(index, batching.bucket_count(len(index))) for index in together]
     return [
-        Planned(group.members[index], rows, rows * each(int(lengths[index].max()))[1])
+        Planned(
+            members=group.members[index],
+            rows=rows,
+            estimate=rows * each(int(lengths[index].max()))[1],
+        )
         for index, rows in batches
     ]
 

@@ -38,7 +38,7 @@ How = Literal["signed", "additive", "clamp"]
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Joint(ShiftedOutputs):
     """Outputs under R sets of shifts, of B prompts.
 
@@ -147,7 +147,16 @@ def joint(
     found = in_order(lm, len(probes), batches, [what] * 5)
     found = [field.swapaxes(0, 1) for field in found]
     (log_probability, before), (logit, logit_before), *more = found
-    measured = Joint(chosen, convention, clamp, sets, log_probability, logit, before, logit_before)
+    measured = Joint(
+        site=chosen,
+        convention=convention,
+        clamp=clamp,
+        sets=sets,
+        log_probability=log_probability,
+        logit=logit,
+        baseline_log_probability=before,
+        baseline_logit=logit_before,
+    )
     if not spread:
         return measured
     (kl, _), (entropy, entropy_before), (top_token, top_before) = more
@@ -237,7 +246,7 @@ def _plan(lm: LanguageModel, probes: Probes, sets: int, budget_bytes: int) -> _P
     filled = [batching.bucket_count(len(some)) for some in groups]
     taken = sizes.prefix_bytes + most * sizes.active_row_bytes
     batches = [
-        Planned(some, n, n * taken + most * shifts // 8)
+        Planned(members=some, rows=n, estimate=n * taken + most * shifts // 8)
         for some, n in zip(groups, filled, strict=True)
     ]
     return _Plan(batches, most)
@@ -262,8 +271,8 @@ def _calls(sets: NeuronSets, values: np.ndarray, most: int) -> list[_Call]:
         layer_of, row_of, index_of = (jnp.asarray(field, jnp.int32) for field in padded[:3])
         lowest = min(int(layer.min(initial=layers)), layers - 1)
         rows = batching.bucket_count(len(some) + 1)
-        held = Entries(layer_of, row_of, index_of, jnp.asarray(padded[3]))
-        calls.append(_Call(some, held, np.int32(lowest), rows))
+        held = Entries(layer=layer_of, row=row_of, neuron=index_of, value=jnp.asarray(padded[3]))
+        calls.append(_Call(sets=some, entries=held, lowest=np.int32(lowest), rows=rows))
     return calls
 
 

@@ -17,7 +17,7 @@ MOST_STEPS = 1_000_000
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LinearFit:
     """Lines through (x, Δoutput), x ≠ 0, of N neurons of B prompts."""
 
@@ -81,7 +81,9 @@ def linear_fit(
         keep = _kept(grid, within)
         changes = measured.change(grid[keep])
     slope, pearson = fit_changes(grid[keep], changes)
-    return LinearFit(slope, pearson, np.abs(changes).max(-1), grid[keep])
+    return LinearFit(
+        slope=slope, pearson=pearson, largest_change=np.abs(changes).max(-1), shifts=grid[keep]
+    )
 
 
 def fit_changes(shifts: np.ndarray, changes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

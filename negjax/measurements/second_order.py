@@ -24,7 +24,7 @@ from negjax.replay.targets import Output
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Curvature:
     """First and second derivative of an output along each of N neurons of B prompts.
 
@@ -83,7 +83,14 @@ def curvature(
         budget_bytes=budget_bytes,
     )
     first, second = _derivatives(output, *found)
-    return Curvature(lm.config.site(site), output, neurons, activation, first, second)
+    return Curvature(
+        site=lm.config.site(site),
+        output=output,
+        neurons=neurons,
+        activation=activation,
+        first=first,
+        second=second,
+    )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 5, 6))

@@ -17,7 +17,7 @@ from negjax.records import readable
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Sweep(ShiftedOutputs):
     """Outputs under N interventions with X shifts each, of B prompts.
 
@@ -109,15 +109,15 @@ def sweep(
         return np.take_along_axis(values[:, size:], neurons[..., 0], axis=1)
 
     measured = Sweep(
-        lm.config.site(site),
-        convention,
-        neurons,
-        shifts,
-        shifted(found.activation)[..., 0],
-        shifted(found.log_probability),
-        shifted(found.logit),
-        baseline(found.log_probability),
-        baseline(found.logit),
+        site=lm.config.site(site),
+        convention=convention,
+        neurons=neurons,
+        shifts=shifts,
+        activation=shifted(found.activation)[..., 0],
+        log_probability=shifted(found.log_probability),
+        logit=shifted(found.logit),
+        baseline_log_probability=baseline(found.log_probability),
+        baseline_logit=baseline(found.logit),
     )
     if found.spread is None:
         return measured

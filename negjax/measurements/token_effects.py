@@ -61,7 +61,12 @@ def effects(
         if c.causal:
             # Only the read position is read: the tokens of a joint target play no part.
             full = split.suffix
-            first = Suffix(full.tokens[:, :1], full.positions[:, :1], full.mask[:, :1], full.read)
+            first = Suffix(
+                tokens=full.tokens[:, :1],
+                positions=full.positions[:, :1],
+                mask=full.mask[:, :1],
+                read=full.read,
+            )
             split = split._replace(suffix=first)
         prefix = run(unperturbed_pass, split).prefix
         (own,) = neurons[run.batch.members]

@@ -22,7 +22,7 @@ from negjax.replay.suffixes import take_read
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class WriteNorms:
     """Sizes (L2) of writes and of the residual stream at B read positions."""
 
@@ -70,7 +70,8 @@ def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> W
         lm, probes, one_by_one(probes, 0), kernel, target=0, budget_bytes=DEFAULT_BUDGET_BYTES
     )
     what = ("an activation", "a norm", "a norm")
-    return WriteNorms(chosen, *in_order(lm, len(probes), batches, what))
+    activation, residual, write = in_order(lm, len(probes), batches, what)
+    return WriteNorms(site=chosen, activation=activation, residual=residual, write=write)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -151,7 +151,7 @@ def test_steering_does_not_depend_on_the_batch():
         ({"layers": []}, r"layers are float64\[0\], expected a list of layer numbers"),
         ({"layers": [0], "neurons": np.asarray([[0, 1]])}, r"neurons and layers are both given"),
         ({"budget_bytes": 1000}, r"budget_bytes=1,000 is too small: one prompt of 4 tokens"),
-        ({"unrelated": None}, r"vocabulary holds none of the shipped facts; pass unrelated="),
+        ({"unrelated": None}, r"vocabulary holds none of the shipped facts; pass unrelated to"),
     ],
 )
 def test_steering_refuses(arguments, message):

@@ -70,7 +70,13 @@ def made_up(activation: Any, slope: Any) -> NeurGrad:
     """Gradients [1, 1, 2, 3] whose NeurGrad is `slope`."""
     activation = np.asarray(activation, float).reshape(1, 2, 3)
     computed = np.asarray(slope, float).reshape(1, 1, 2, 3) * np.where(activation > 0, 1, -1)
-    return NeurGrad("act", "probability", np.ones((1, 1)), activation, computed)
+    return NeurGrad(
+        site="act",
+        output="probability",
+        probability=np.ones((1, 1)),
+        activation=activation,
+        computed=computed,
+    )
 
 
 def test_ties_go_to_the_lowest_flat_index():

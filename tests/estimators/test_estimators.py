@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from negjax.estimators import METHODS, estimate
+from negjax.estimators import ESTIMATORS, estimate
 from negjax.estimators.each_neuron import ablations
 from negjax.execution.passes import activations
 from negjax.inputs.neurons import random_neurons
@@ -201,7 +201,7 @@ def test_signs_of_differences():
 
 @pytest.mark.parametrize(
     ("method", "shape"),
-    [*((method, "gated") for method in METHODS), ("ig", "bert"), ("lpi", "bert")],
+    [*((method, "gated") for method in ESTIMATORS), ("ig", "bert"), ("lpi", "bert")],
 )
 def test_results_do_not_depend_on_chunks_or_batches(method, shape):
     lm = tiny(shape)
@@ -237,10 +237,10 @@ def test_other_outputs(method):
 
 
 def test_the_table_of_methods():
-    assert list(METHODS) == ["cg", "neurgrad", "ig", "lpi", "relp", "cgxa", "ablation"]
+    assert list(ESTIMATORS) == ["cg", "neurgrad", "ig", "lpi", "relp", "cgxa", "ablation"]
     lm = tiny("gpt2")
     probes = tiny_probes(lm).select([0])
-    found = [estimate(lm, probes, method) for method in METHODS]
+    found = [estimate(lm, probes, method) for method in ESTIMATORS]
     for number, left in enumerate(found):
         for right in found[:number]:
             assert error(left, right) > 1e-3
@@ -294,7 +294,7 @@ def test_refused(arguments, message):
 def test_a_reference_belongs_to_ablation():
     lm = tiny("gated")
     probes = tiny_probes(lm)
-    for method in METHODS:
+    for method in ESTIMATORS:
         if method != "ablation":
             with pytest.raises(
                 ValueError, match=rf"'{method}' has no reference; only \"ablation\""

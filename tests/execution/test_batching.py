@@ -111,7 +111,7 @@ def test_plans_of_rows_keep_to_their_budget(lengths, rows, power, config, swept)
     lm = dataclasses.replace(tiny("gated"), config=dataclasses.replace(config, context_length=4096))
     probes = probes_of(lengths)
     length = bucket(max(lengths), steps=2)
-    sizes = Sizes(config, length, 1, 1 if config.causal else length)
+    sizes = Sizes(config=config, length=length, targets=1, suffix=1 if config.causal else length)
     cost = SWEEP.cost if swept else Cost()
     active = sizes.sweep_row_bytes if swept else sizes.active_row_bytes
     if 2**power < max(2 * sizes.prefix_bytes, 4 * active):
@@ -213,7 +213,7 @@ def test_a_budget_is_a_whole_number(budget):
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(2, 12))
 def test_pieces_hold_every_prompt_once(lengths, largest):
     for members in prompt_batches(probes_of(lengths), largest):
-        whole = Planned(members, max(2, bucket_count(len(members))), 1)
+        whole = Planned(members=members, rows=max(2, bucket_count(len(members))), estimate=1)
         pieces = whole.pieces(1000)
         assert np.concatenate([piece.members for piece in pieces]).tolist() == members.tolist()
         for piece in pieces:

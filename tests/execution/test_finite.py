@@ -118,7 +118,7 @@ def calls(lm: LanguageModel) -> dict[str, Callable[[], object]]:
     }
     if lm.config.causal:
         found["perplexity"] = lambda: perplexity(lm, ["w3 w4 w5"])
-    for method in negjax.estimators.METHODS:
+    for method in negjax.estimators.ESTIMATORS:
         found[f"estimate {method}"] = functools.partial(negjax.estimate, lm, probes, method)
     return found
 

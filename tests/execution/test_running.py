@@ -231,7 +231,10 @@ class Pretended:
 def test_batches_are_cut_while_they_take_too_much(program, estimate, ran):
     lm = tiny("gated")
     probes = tokens_of(lm, 10, 4)
-    plan = [Planned(np.arange(6), 6, estimate), Planned(np.arange(6, 10), 6, estimate)]
+    plan = [
+        Planned(members=np.arange(6), rows=6, estimate=estimate),
+        Planned(members=np.arange(6, 10), rows=6, estimate=estimate),
+    ]
     batches = run_batches(
         lm, probes, plan, lambda run: run(program, run.batch.padded), target=0, budget_bytes=100
     )
@@ -246,7 +249,12 @@ def test_batches_are_cut_while_they_take_too_much(program, estimate, ran):
 def test_sizes_are_tried_until_one_fits(each, fixed, chosen):
     lm = tiny("gated")
     split = split_probes(lm.config, tokens_of(lm, 1, 4), np.asarray([0]))
-    run = Run(lm=lm, batch=Planned(np.arange(1), 1, 60), split=split, budget_bytes=100)
+    run = Run(
+        lm=lm,
+        batch=Planned(members=np.arange(1), rows=1, estimate=60),
+        split=split,
+        budget_bytes=100,
+    )
     program = Pretended(each, fixed)
     found = run.largest_fitting(program, smaller_buckets(8), lambda rows: (np.zeros(rows),))
     assert found == chosen and program.ran == []

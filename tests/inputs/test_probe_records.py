@@ -8,7 +8,7 @@ import pytest
 
 import negjax
 from negjax.control.turning import turn
-from negjax.estimators import METHODS
+from negjax.estimators import ESTIMATORS
 from negjax.execution.passes import activations
 from negjax.inputs.encoding import encode
 from negjax.inputs.neurons import neuron_sets
@@ -102,7 +102,7 @@ def everything(lm, probes):
     }
     return calls | {
         f"estimate {method}": lambda method=method: negjax.estimate(lm, probes, method)
-        for method in METHODS
+        for method in ESTIMATORS
     }
 
 

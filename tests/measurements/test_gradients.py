@@ -142,7 +142,7 @@ def test_effects_in_float64_take_twice_as_much():
     with precision("float64"):
         lm = tiny("gated", "float64")
         probes = tiny_probes(lm)
-        sizes = Sizes(lm.config, 8, 1, 1, 8)
+        sizes = Sizes(config=lm.config, length=8, targets=1, suffix=1, itemsize=8)
         one = sizes.prefix_bytes + sizes.effects_bytes
         with pytest.raises(ValueError, match=rf"one neuron takes about {one:,} bytes"):
             effects(lm, probes, one_neuron_a_layer(lm), budget_bytes=one - 1)
@@ -204,7 +204,7 @@ def test_effects_take_neurons_in_any_number_and_any_order(monkeypatch):
     together = effects(lm, probes, neurons)
     each = np.stack([neurons[b : b + 5] for b in range(3)])
     # Room for a prompt's pass and two neurons: five go in three turns.
-    sizes = Sizes(lm.config, 8, 1, 1)
+    sizes = Sizes(config=lm.config, length=8, targets=1, suffix=1)
     budget = sizes.prefix_bytes + 2 * sizes.effects_bytes
     turns = mock.Mock(wraps=token_effects._effects)
     monkeypatch.setattr(token_effects, "_effects", turns)
@@ -228,7 +228,13 @@ def test_the_sign_rule():
     activation = np.asarray([[[2.0, 0.0], [-0.0, -3.0]]])
     assert sign(activation).tolist() == [[[1, -1], [-1, -1]]]
     computed = np.asarray([[[[1.0, 2.0], [3.0, 4.0]], [[-1.0, 0.5], [0.25, 0.125]]]])
-    gradients = NeurGrad("act", "probability", np.ones((1, 2)), activation, computed)
+    gradients = NeurGrad(
+        site="act",
+        output="probability",
+        probability=np.ones((1, 2)),
+        activation=activation,
+        computed=computed,
+    )
     assert gradients.neurgrad.tolist() == [
         [[[1, -2], [-3, -4]], [[-1, -0.5], [-0.25, -0.125]]],
     ]

@@ -16,9 +16,16 @@ def swept(shifts: list[float], probability: list[float], baseline: float) -> Swe
     values = np.log(np.asarray(probability))[None, None]
     before = np.log(np.full((1, 1), baseline))
     return Sweep(
-        "act", "signed", np.zeros((1, 1, 2), int), np.asarray(shifts), np.ones((1, 1)),
-        values, 10 * values, before, 10 * before,
-    )  # fmt: skip
+        site="act",
+        convention="signed",
+        neurons=np.zeros((1, 1, 2), int),
+        shifts=np.asarray(shifts),
+        activation=np.ones((1, 1)),
+        log_probability=values,
+        logit=10 * values,
+        baseline_log_probability=before,
+        baseline_logit=10 * before,
+    )
 
 
 def test_a_line_by_hand():

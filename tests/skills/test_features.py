@@ -63,7 +63,7 @@ def test_streamed_features_are_those_of_all_prompts_at_once(tmp_path, window, ti
     assert [group.head for group in common_heads.head_groups(lm(), probes)] == [11, 11]
     found = in_memory(probes)
     # So little that each prompt goes by itself.
-    sizes = batching.Sizes(lm().config, 8, 3, 1, 8, 12)
+    sizes = batching.Sizes(config=lm().config, length=8, targets=3, suffix=1, itemsize=8, head=12)
     budget = sizes.pull_back_bytes if tight else 10**9
     counts = (2, 5, 8, 16)
     seen: list[int] = []

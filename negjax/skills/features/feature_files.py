@@ -126,7 +126,7 @@ def places(cut: Layout, window: Span, names: Sequence[str]) -> dict[str, tuple[s
 
 
 @readable
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Features:
     """Features of B prompts, finished, to be read window by window (`read_features`)."""
 

@@ -11,7 +11,7 @@ from pyarrow import parquet
 import negjax
 from experiments.estimators import program as estimators
 from experiments.running import study
-from negjax.estimators import METHODS
+from negjax.estimators import ESTIMATORS
 from negjax.execution.conventions import sign
 from negjax.inputs.encoding import encode
 from negjax.measurements.linearity import paper_grid
@@ -68,7 +68,7 @@ def test_sampled_neurons_agree_with_the_library(folder, whole):
         found = {name: values[8 * number : 8 * number + 8] for name, values in table.items()}
         fit = negjax.linear_fit(negjax.response(lm, one, own, 4.0), paper_grid(2.0, 0.2))
         np.testing.assert_allclose(found["neg_2"], fit.slope[0], rtol=1e-3, atol=1e-8)
-        for method in METHODS:
+        for method in ESTIMATORS:
             every = negjax.estimate(lm, one, method)[0, 0][tuple(own.T)]
             assert error(found[f"estimate_{method}"], every) < 2e-5, method
         bend = negjax.curvature(lm, one, own)
@@ -95,7 +95,7 @@ def test_the_summary_is_of_the_table(whole):
     assert {name for name, one in told["signed"].items() if one["mae"] is None} == {
         *("ig", "lpi", "lpi_per_unit", "relp", "cgxa", "ablation"),
     }
-    assert set(about["seconds_a_prompt"]) == set(METHODS)
+    assert set(about["seconds_a_prompt"]) == set(ESTIMATORS)
     assert all(value > 0 for value in about["seconds_a_prompt"].values())
     assert about["thirds"]["most bent"]["cg"]["neurons"] == 5
     assert about["complete"] is True
@@ -122,7 +122,7 @@ def test_every_dosed_neuron_is_in_the_table(folder, whole):
     ):
         own = [found[f"{name}_{dose}"][row] for dose in ("-1", "-0.5", "+0.5", "+1")]
         np.testing.assert_allclose(own, values[0, 0], atol=limit, err_msg=name)
-    for method in METHODS:
+    for method in ESTIMATORS:
         each = [negjax.estimate(lm, probes.select([b]), method)[0, 0] for b in range(2)]
         every = np.stack(each).ravel()
         assert error(found[f"estimate_{method}"], every) < 2e-5, method
