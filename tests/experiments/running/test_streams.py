@@ -49,8 +49,12 @@ def test_what_a_terminal_cannot_show_is_escaped(encoding: str, shown: str) -> No
 
 def test_what_experiments_show_has_plainer_characters() -> None:
     assert all(plain.isascii() for plain in PLAIN.values())
-    pages = "".join(file.read_text("utf-8") for file in (ROOT / "experiments").glob("*/page.py"))
-    assert {"≥", "±", "→"} <= set(re.findall(r"[^\x00-\x7f]", pages)) <= set(PLAIN)
+    files = [
+        *(ROOT / "experiments").glob("*/report.*"),
+        *(ROOT / "experiments").glob("*/tables.py"),
+    ]
+    shown = "".join(file.read_text("utf-8") for file in files)
+    assert {"≥", "±", "→"} <= set(re.findall(r"[^\x00-\x7f]", shown)) <= set(PLAIN)
 
 
 def test_a_closed_pipe_ends_nothing() -> None:
@@ -144,7 +148,7 @@ def test_a_note_is_one_line_whatever_stands_in_it(capsys: pytest.CaptureFixture[
 
 def test_help_is_shown_where_nothing_but_ascii_is() -> None:
     found = subprocess.run(
-        [sys.executable, "-m", "experiments.compare", "--helpfull"],
+        [sys.executable, "-m", "experiments.linearity", "--helpfull"],
         cwd=ROOT,
         env={**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONPATH": str(ROOT)},
         capture_output=True,
