@@ -160,7 +160,7 @@ def test_the_embedded_model_loses_nothing(smollm2, monkeypatch):
     read = np.concatenate(needs)
     assert (read < 49152).mean() > 0.5 and read.min() == readout.VOCAB_BLOCK
     difference = found.change("log_probability") - expected.change("log_probability")
-    # Of a change both values, with the shift and without, are rounded at the size of the logits' sum.
+    # Both values of a change, with the shift and without, are rounded at their sum's size.
     size = np.abs(expected.logit - expected.log_probability).max()
     assert np.abs(difference).max() <= 2 * np.spacing(np.float32(size))
     np.testing.assert_array_equal(found.logit, expected.logit)
