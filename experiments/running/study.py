@@ -76,7 +76,7 @@ class Study:
 
     name: str
     settings: Mapping[str, Any]
-    """That its measurements depend on: a folder of others is not gone on with."""
+    """That its measurements depend on: a folder of others is not continued."""
     measure: Callable[[RunFolder], Finished]
     results: Callable[[RunFolder, Finished], Findings | None]
     """Of finished work; None: what is finished shows nothing yet."""
