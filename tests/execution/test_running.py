@@ -126,8 +126,8 @@ def test_sweeps_keep_to_their_budget(shape, length, neurons, width, mib, monkeyp
     probes, budget = tokens_of(lm, 2, length), mib * 2**20
     chosen, shifts = random_neurons(lm.config, neurons, 2, 0), np.linspace(-1, 1, 10)
     found = taken(monkeypatch, lambda: sweep(lm, probes, chosen, shifts, budget_bytes=budget))
-    # A quarter each is for the rows being computed and for those that wait. Programs of JAX 0.8 keep
-    # fewer copies: a tenth of the budget is the least that was seen.
+    # A quarter each is for the rows being computed and for those that wait. Programs of JAX 0.8
+    # keep fewer copies: a tenth of the budget is the least that was seen.
     assert_bounded(found, budget, SHARE / 3)
 
 
