@@ -1,10 +1,8 @@
 """Runs beside each other and beside the paper: tiny runs of the experiments' own."""
 
-import functools
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,33 +10,17 @@ from absl.testing import flagsaver
 
 from experiments import paper
 from experiments.compare import program as compare
-from experiments.control import program as control
-from experiments.estimators import program as estimators
 from experiments.linearity import program as linearity
-from experiments.multi_neuron import program as multi_neuron
 from experiments.running import study
 from negjax.storage import store
 from tests.support.block_shapes import tiny
 from tests.support.sharp_models import sharp
+from tests.support.small_studies import STUDIES
 from tests.support.tiny_runs import arguments, parse, summary, undraw, write_inputs
 
 pytestmark = pytest.mark.usefixtures("restored_flags")
 
-EXPERIMENTS: dict[str, tuple[Callable[[], int], list[str]]] = {
-    "linearity": (functools.partial(study.run, linearity.prepare), ["--neurons=4", "--range=2"]),
-    "estimators": (
-        functools.partial(study.run, estimators.prepare),
-        ["--neurons=4", "--range=2", "--doses=1", "--methods=cg,neurgrad", "--top=3"],
-    ),
-    "multi_neuron": (
-        functools.partial(study.run, multi_neuron.prepare),
-        ["--largest=4", "--magnitudes=1,2", "--choices=random,top", "--draws=1"],
-    ),
-    "control": (
-        functools.partial(study.run, control.prepare),
-        ["--parts=turning", "--counts=2", "--volumes=1", "--ratios=1"],
-    ),
-}
+COMPARED = ("linearity", "estimators", "multi_neuron", "control")
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +32,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     masked = [f"--model={inputs / 'bert'}", "--prompt_column=masked", "--range=1", "--prompts=3"]
     with flagsaver.flagsaver(), pytest.MonkeyPatch.context() as patch:
         undraw(patch)
-        for name, (run, more) in EXPERIMENTS.items():
+        for name in COMPARED:
+            run, more = STUDIES[name]
             parse(*arguments(inputs, output / name, "--prompts=2", *more))
             assert run() == 0
-        parse(*arguments(inputs, output / "masked", *EXPERIMENTS["linearity"][1], *masked))
+        parse(*arguments(inputs, output / "masked", *STUDIES["linearity"][1], *masked))
         assert study.run(linearity.prepare) == 0
     return output
 

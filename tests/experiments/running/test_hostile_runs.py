@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
@@ -18,38 +17,17 @@ from pyarrow import parquet
 
 from experiments.compare import program as compare
 from experiments.compare import report as compare_report
-from experiments.control import program as control
-from experiments.estimators import program as estimators
 from experiments.inputs import facts
-from experiments.linearity import program as linearity
-from experiments.multi_neuron import program as multi_neuron
-from experiments.neg_map import program as neg_map
 from experiments.reporting import figures as pictures
 from experiments.reporting.escaping import storable
 from experiments.reporting.figures import Picture
-from experiments.running import study
 from negjax.storage import store
 from tests.support.hostile_text import ALL_OF_THEM, SHORT, unseen
 from tests.support.pages import PNG, Page
 from tests.support.sharp_models import sharp
+from tests.support.small_studies import STUDIES
 from tests.support.tiny_runs import arguments, parse, summary, undraw, write_inputs
 
-EXPERIMENTS: dict[str, tuple[Callable[[], int], list[str]]] = {
-    "linearity": (functools.partial(study.run, linearity.prepare), ["--neurons=4", "--range=2"]),
-    "neg_map": (functools.partial(study.run, neg_map.prepare), ["--shifts=-1,1"]),
-    "estimators": (
-        functools.partial(study.run, estimators.prepare),
-        ["--neurons=4", "--range=2", "--doses=1", "--methods=cg,neurgrad", "--top=3"],
-    ),
-    "multi_neuron": (
-        functools.partial(study.run, multi_neuron.prepare),
-        ["--largest=4", "--magnitudes=1,2", "--choices=random,top", "--draws=1"],
-    ),
-    "control": (
-        functools.partial(study.run, control.prepare),
-        ["--parts=turning", "--counts=2", "--volumes=1", "--ratios=1"],
-    ),
-}
 PROMPTS = (ALL_OF_THEM, " ".join(SHORT))
 ANSWERS = ((SHORT[0],), (SHORT[1] + SHORT[2],))
 
@@ -87,7 +65,7 @@ def started(inputs: Path, output: Path) -> Iterator[pytest.MonkeyPatch]:
     with flagsaver.flagsaver(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(facts, "load_inputs", hostile(facts.load_inputs))
         undraw(patch)
-        parse(*arguments(inputs, output, "--prompts=2", *EXPERIMENTS[output.name][1]))
+        parse(*arguments(inputs, output, "--prompts=2", *STUDIES[output.name][1]))
         yield patch
 
 
@@ -96,14 +74,14 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_inputs(tmp_path_factory.mktemp("inputs"), gated=sharp("gated"))
 
 
-@pytest.fixture(scope="module", params=EXPERIMENTS)
+@pytest.fixture(scope="module", params=STUDIES)
 def run(
     request: pytest.FixtureRequest, inputs: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A folder of a finished run."""
     output = tmp_path_factory.mktemp("runs") / str(request.param)
     with started(inputs, output):
-        assert EXPERIMENTS[output.name][0]() == 0
+        assert STUDIES[output.name][0]() == 0
     return output
 
 
@@ -113,7 +91,7 @@ def test_hostile_text_is_text_wherever_a_run_shows_it(
     # All is measured already.
     with started(inputs, run) as patch:
         patch.setattr(pictures, "rendered", rendered)
-        assert EXPERIMENTS[run.name][0]() == 0
+        assert STUDIES[run.name][0]() == 0
     printed = capsys.readouterr().out
     assert not unseen(printed) - {"\n"} and "oops" in printed
     assert max(map(len, printed.splitlines())) <= 4000
@@ -145,7 +123,7 @@ def test_numbers_that_are_none_lose_no_run(
             spoilt[::3], spoilt[1::7] = np.nan, np.inf
             _array(arrays, name)[:] = spoilt.reshape(values.shape)
     with started(inputs, run):
-        assert EXPERIMENTS[run.name][0]() == 0
+        assert STUDIES[run.name][0]() == 0
     about = summary(run)
     assert about["complete"] and about["not_finite"]
     json.dumps(about, allow_nan=False)
