@@ -137,14 +137,16 @@ class Flags(Generic[S]):
         rule, kind, flag = field.metadata["rule"], self._types[field.name], self[field.name]
         if kind == list[str]:
             return flag.value if rule.choices is None else flag_lists.names(flag, rule.choices)
-        if kind == list[int]:
-            return flag_lists.whole_numbers(flag)
-        if kind == list[float]:
-            members = flag_lists.numbers(flag, rule.count).tolist()
+        if kind in (list[int], list[float]):
+            members: list[Any] = (
+                flag_lists.whole_numbers(flag)
+                if kind == list[int]
+                else flag_lists.numbers(flag, rule.count).tolist()
+            )
             for member in members:
                 _check(flag, rule, member, "expected numbers")
             return members
-        if isinstance(flag.value, float):
+        if isinstance(flag.value, int | float):
             _check(flag, rule, flag.value, "expected a number")
         return flag.value
 

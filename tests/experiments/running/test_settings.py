@@ -20,7 +20,7 @@ class Asked:
     test_share: float = setting(0.5, "A share.", above=0, below=1)
     test_all: bool = setting(False, "Whether.")
     test_names: list[str] = setting(["x", "y"], "Names.", choices=["x", "y", "z"])
-    test_sizes: list[int] = setting([4, 2], "Whole numbers.")
+    test_sizes: list[int] = setting([4, 2], "Whole numbers.", most=8)
     test_shifts: list[float] = setting([0.5, -1.0], "Numbers.", count=2, least=-2)
 
 
@@ -83,6 +83,7 @@ def test_flags_set_them() -> None:
         ("--test_share=nan", r"--test_share=nan: expected a finite number"),
         ("--test_names=x,w", r"--test_names=x,w: expected some of x, y, z, each once"),
         ("--test_sizes=1.5", r"--test_sizes=1.5: expected whole numbers from 1 on"),
+        ("--test_sizes=1,9", r"--test_sizes=1,9: expected numbers of at most 8"),
         ("--test_shifts=1", r"--test_shifts=1: expected 2 or more different numbers, none 0"),
         ("--test_shifts=1,-3", r"--test_shifts=\['1', '-3'\]|--test_shifts=1,-3: expected numbers"),
     ],
