@@ -18,8 +18,8 @@ from negjax.control.outcome import Outcome
 from negjax.mceval8k.catalogue import TASKS
 from negjax.mceval8k.files import Row
 from negjax.measurements import answers, writes
-from negjax.model.config import Llama3Scaling, Rope
 from negjax.model.language_model import LanguageModel
+from negjax.model.rope import Llama3Scaling, Rope
 from negjax.records import readable
 from negjax.skills.features.feature_files import Features, Layout
 from negjax.skills.features.feature_streams import Span

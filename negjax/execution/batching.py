@@ -221,7 +221,7 @@ class Sizes:
     def row_bytes(self) -> int:
         """One intervention row waiting in the buffer."""
         # A norm after the layer is one more array.
-        arrays = 4 if self.config.norm_placement == "post" else 3
+        arrays = 3 if self.config.norm_placement == "pre" else 4
         return self.itemsize * arrays * self.suffix * self.config.width
 
     @property

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from negjax.model.config import ModelConfig
-from negjax.model.layers import MASKED_SCORE, Linear, Norm, rotate
-from negjax.model.packing import Packing
+from negjax.model.layers import MASKED_SCORE, Linear, Norm
+from negjax.model.placement import Placement
 from negjax.model.products import Products
+from negjax.model.turning import Turning
 
 # Queries attended at once: of a long text, scores of this many against all keys stay in cache.
 QUERY_BLOCK = 64
@@ -44,7 +45,7 @@ class WeightedSums(NamedTuple):
 
 
 class Attention(nnx.Module):
-    """Projections, per-head norms and positions around `mix`."""
+    """Projections, norms and positions around `mix`."""
 
     def __init__(self, config: ModelConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
         d, c = {"D": config.width}, {"C": config.head_width}
@@ -54,122 +55,150 @@ class Attention(nnx.Module):
         self.key = Linear(d, g | c, bias=bias, dtype=dtype, rngs=rngs)
         self.value = Linear(d, g | c, bias=bias, dtype=dtype, rngs=rngs)
         self.out = Linear(h | c, d, bias=config.out_bias, dtype=dtype, rngs=rngs)
-        self.query_norm = (
-            Norm(config, "C", config.head_width, dtype=dtype) if config.qk_norm else None
+        self.query_norm, self.key_norm = (
+            _query_or_key_norm(config, heads, dtype) for heads in (config.heads, config.kv_heads)
         )
-        self.key_norm = (
-            Norm(config, "C", config.head_width, dtype=dtype) if config.qk_norm else None
-        )
-        self.rope = config.rope
+        scale = config.attention_scale
+        self.scale = config.head_width**-0.5 if scale is None else scale
+        self.cap = config.attention_cap
+        self.turning = Turning(config.ropes, config.head_width)
+        # Tokens are never so far apart that they do not see each other in a layer without a window.
+        self.windows = tuple(window or 2**31 - 1 for window in config.windows)
         self.causal = config.causal
         self.linearised = False
 
     def keys_values(
-        self, x: jax.Array, positions: jax.Array | None, products: Products | None = None
+        self, x: jax.Array, where: Placement, products: Products | None = None
     ) -> KeysValues:
-        """Keys and values [..., S, G, C] of x [..., S, D] at positions [..., S]."""
+        """Keys and values [..., S, G, C] of x [..., S, D]; of packed x, packed."""
         products = Products() if products is None else products
         key, value = products.of("key", self.key, x), products.of("value", self.value, x)
-        return KeysValues(self._placed(key, positions, self.key_norm), value)
+        return KeysValues(self._placed(key, where, self.key_norm), value)
 
     def __call__(
         self,
         x: jax.Array,
-        positions: jax.Array | None,
-        mask: jax.Array,
+        where: Placement,
         prefix: KeysValues | None,
-        prefix_mask: jax.Array | None,
         head: KeysValues | None = None,
-        head_mask: jax.Array | None = None,
-        packing: Packing | None = None,
         products: Products | None = None,
     ) -> tuple[jax.Array, KeysValues]:
         """Attention output [P, R, S, D] of suffix rows, and their own keys and values.
 
         Args:
-            x: [P, R, S, D], what attention reads.
-            positions: [P, 1, S], the same for all rows of a prompt; None: all stand at the origin.
-            mask: [P, S], True where a suffix token is real.
+            x: [P, R, S, D], what attention reads; [1, 1, N, D] where rows are packed, like the
+                output. The keys and values returned are those of P padded rows.
+            where: the same for all rows of a prompt.
             prefix: keys and values of the tokens before the suffix, or None.
-            prefix_mask: [P, T], True where a prefix token is real.
-            head, head_mask: [G, T, C] and [T], the same of a common head before all prefixes.
-            packing: of x, positions and output [1, 1, N, D], where they are packed; the mask and
-                the keys and values returned are those of P padded rows.
+            head: keys and values [G, T, C] of a common head before all prefixes.
             products: records or recalls `query`, `key`, `value` and `out`.
 
         Returns:
             the output, and keys and values [P, R, S, G, C].
         """
         products = Products() if products is None else products
-        query = self._placed(products.of("query", self.query, x), positions, self.query_norm)
-        own = self.keys_values(x, positions, products)
+        query = self._placed(products.of("query", self.query, x), where, self.query_norm)
+        own = self.keys_values(x, where, products)
+        packing = where.packing
         if packing is not None:
             query, own = packing.unpack(query), KeysValues(*map(packing.unpack, own))
         p, r, s, h, c = query.shape
-        query = query.reshape(p, r, s, own.keys.shape[3], -1, c) * c**-0.5
+        query = query.reshape(p, r, s, own.keys.shape[3], -1, c) * self.scale
         if self.linearised:
             # Attention weights are functions of queries and keys, and constant if these are.
             query = jax.lax.stop_gradient(query)
             own = own._replace(keys=jax.lax.stop_gradient(own.keys))
-        mixed = mix(query, own, mask, prefix, prefix_mask, head, head_mask, causal=self.causal)
-        mixed = mixed.reshape(p, r, s, h, c)
+        window = None
+        if self.windows:
+            assert where.layer is not None
+            window = jnp.asarray(self.windows, jnp.int32)[where.layer]
+        rules = Rules(causal=self.causal, window=window, cap=self.cap)
+        mixed = mix(query, own, where, prefix, head, rules).reshape(p, r, s, h, c)
         mixed = mixed if packing is None else packing.pack(mixed)
         return products.of("out", self.out, mixed), own
 
-    def seen_from(self, prefix: KeysValues, positions: jax.Array) -> KeysValues:
-        """A prefix [P, G, T, C] with the tokens at positions [P] as the origin of positions.
+    def seen_from(self, prefix: KeysValues, where: Placement) -> KeysValues:
+        """A prefix [P, G, T, C] with the first tokens at `where` as the origin of positions.
 
-        Scores depend on differences of positions alone, so a query there needs no rotation.
+        Scores depend on differences of positions alone, so a query there needs no turning.
         """
-        if self.rope is None:
-            return prefix
-        back = -positions[:, None, None]
-        return prefix._replace(keys=rotate(prefix.keys[..., None, :], back, self.rope)[..., 0, :])
+        back = -where.positions[:, :1, None]
+        keys = self.turning.turned(prefix.keys[..., None, :], back, where.layer)
+        return prefix._replace(keys=keys[..., 0, :])
 
-    def _placed(self, x: jax.Array, positions: jax.Array | None, norm: Norm | None) -> jax.Array:
-        x = x if norm is None else norm(x)
-        if self.rope is None or positions is None:
-            return x
-        return rotate(x, positions, self.rope)
+    def _placed(self, x: jax.Array, where: Placement, norm: Norm | None) -> jax.Array:
+        """Queries or keys [..., S, heads, C], normed and turned by their positions."""
+        if norm is not None:
+            x = norm(x.reshape(*x.shape[:-2], -1, norm.scale.shape[-1])).reshape(x.shape)
+        turns = where.turns
+        x = self.turning.scaled(x, where.layer)
+        return x if turns is None else self.turning.turned(x, turns, where.layer)
+
+
+def _query_or_key_norm(config: ModelConfig, heads: int, dtype: jnp.dtype) -> Norm | None:
+    if config.qk_norm == "none":
+        return None
+    if config.qk_norm == "head":
+        return Norm(config, "C", config.head_width, dtype=dtype)
+    return Norm(config, "HC", heads * config.head_width, dtype=dtype)
+
+
+class Rules(NamedTuple):
+    """Which tokens see which, and how scores are bounded."""
+
+    causal: bool
+    window: jax.Array | None
+    """Distance from which on tokens do not see each other; None: there is none."""
+    cap: float | None
+
+    def capped(self, scores: jax.Array) -> jax.Array:
+        """Scores, of which none is larger than the cap."""
+        return scores if self.cap is None else self.cap * jnp.tanh(scores / self.cap)
 
 
 def mix(
     query: jax.Array,
     own: KeysValues,
-    mask: jax.Array,
+    where: Placement,
     prefix: KeysValues | None,
-    prefix_mask: jax.Array | None,
-    head: KeysValues | None = None,
-    head_mask: jax.Array | None = None,
-    *,
-    causal: bool,
+    head: KeysValues | None,
+    rules: Rules,
 ) -> jax.Array:
     """Softmax-weighted values [P, R, S, G, J, C] over head, prefix and the row's own suffix.
 
     Args:
         query: [P, R, S, G, J, C], scaled.
         own: the suffix's keys and values, [P, R, S, G, C] each.
-        mask: [P, S]; prefix_mask: [P, T]; head_mask: [T].
     """
     length = query.shape[2]
     # Heads outermost, once for all: products over heads then need no further copies.
     query = query.transpose(0, 3, 1, 2, 4, 5)
     keys, values = (x.transpose(0, 3, 1, 2, 4) for x in own)
+    far = None
+    if prefix is not None and where.prefix_mask is not None:
+        far = where.prefix_mask[:, None]
+        if rules.window is not None:
+            far = far & (where.prefix_distance() < rules.window)
     blocks = []
     for start in range(0, length, QUERY_BLOCK):
         stop = min(start + QUERY_BLOCK, length)
         # What no query of the block may see is not even multiplied.
-        seen = stop if causal else length
-        allowed = jnp.broadcast_to(mask[:, None, :seen], (mask.shape[0], stop - start, seen))
-        if causal:
-            allowed = allowed & (jnp.arange(seen) <= jnp.arange(start, stop)[:, None])
+        seen = stop if rules.causal else length
+        allowed = where.near(start, stop, seen, rules.causal)
+        if rules.window is not None:
+            allowed = allowed & (where.near_distance(start, stop, seen) < rules.window)
         near = KeysValues(keys[:, :, :, :seen], values[:, :, :, :seen])
-        blocks.append(_mix_block(query[:, :, :, start:stop], near, allowed, prefix, prefix_mask))
+        # Without a window all queries see the same of the prefix.
+        before = far if far is None or far.shape[1] == 1 else far[:, start:stop]
+        blocks.append(_mix_block(query[:, :, :, start:stop], near, allowed, prefix, before, rules))
     sums = blocks[0]
     if len(blocks) > 1:
         sums = WeightedSums(*(jnp.concatenate(x, axis=3) for x in zip(*blocks, strict=True)))
-    if head is not None and head_mask is not None:
-        sums = _over_both(sums, _mix_head(query, head, head_mask))
+    if head is not None and where.head_mask is not None:
+        allowed = where.head_mask[None, None]
+        if rules.window is not None:
+            allowed = allowed & (where.head_distance() < rules.window)
+        sums = _over_both(sums, _mix_head(query, head, allowed, rules))
     mixed = sums.mixed / sums.total
     return mixed.transpose(0, 2, 3, 1, 4, 5)
 
@@ -179,20 +208,22 @@ def _mix_block(
     own: KeysValues,
     allowed: jax.Array,
     prefix: KeysValues | None,
-    prefix_mask: jax.Array | None,
+    before: jax.Array | None,
+    rules: Rules,
 ) -> WeightedSums:
-    """`mix` of queries [P, G, R, S, J, C] over own keys [P, G, R, U, C], `allowed` [P, S, U]."""
+    """`mix` of queries [P, G, R, S, J, C] over own keys [P, G, R, U, C], `allowed` [P, S, U], and a
+    prefix, `before` [P, S or 1, T]."""
     # Own scores: every row has keys of its own, a batch of small products.
-    near = jnp.einsum("pgrsjc,pgruc->pgrsju", query, own.keys)
+    near = rules.capped(jnp.einsum("pgrsjc,pgruc->pgrsju", query, own.keys))
     near = jnp.where(allowed[:, None, None, :, None, :], near, MASKED_SCORE)
     peak = jax.lax.stop_gradient(near.max(-1, keepdims=True))
-    if prefix is None or prefix_mask is None:
+    if prefix is None or before is None:
         weight = jnp.exp(near - peak)
         mixed = jnp.einsum("pgrsju,pgruc->pgrsjc", weight, own.values)
         return WeightedSums(mixed, weight.sum(-1, keepdims=True), peak)
     # Prefix scores: all rows of a prompt share its keys, one matrix product a key/value head.
-    far = jnp.einsum("pgrsjc,pgtc->pgrsjt", query, prefix.keys)
-    far = jnp.where(prefix_mask[:, None, None, None, None, :], far, MASKED_SCORE)
+    far = rules.capped(jnp.einsum("pgrsjc,pgtc->pgrsjt", query, prefix.keys))
+    far = jnp.where(before[:, None, None, :, None, :], far, MASKED_SCORE)
     peak = jax.lax.stop_gradient(jnp.maximum(peak, far.max(-1, keepdims=True)))
     near_weight, far_weight = jnp.exp(near - peak), jnp.exp(far - peak)
     total = near_weight.sum(-1, keepdims=True) + far_weight.sum(-1, keepdims=True)
@@ -201,11 +232,19 @@ def _mix_block(
     return WeightedSums(mixed, total, peak)
 
 
-def _mix_head(query: jax.Array, head: KeysValues, mask: jax.Array) -> WeightedSums:
-    """`_mix_block` of queries [P, G, R, S, J, C] over a common head alone."""
+def _mix_head(query: jax.Array, head: KeysValues, allowed: jax.Array, rules: Rules) -> WeightedSums:
+    """`_mix_block` of queries [P, G, R, S, J, C] over a common head alone, `allowed` [P, S, T]."""
     # No prompt has keys of its own here: all their queries are rows of one product a head.
     p, g, r, s, j, c = query.shape
     score = jnp.einsum("gnc,gtc->gnt", query.swapaxes(0, 1).reshape(g, -1, c), head.keys)
+    score = rules.capped(score)
+    if rules.window is None:
+        mask = allowed[0]
+    else:
+        mask = jnp.broadcast_to(allowed[:, None, :, None], (p, r, s, j, allowed.shape[-1]))
+        mask = mask.reshape(1, -1, allowed.shape[-1])
+        # A key that is not seen may have the highest score of all.
+        score = jnp.where(mask, score, MASKED_SCORE)
     # The head's padding repeats a real key, so this is the peak of the real scores; to mask the
     # scores themselves would be one more pass over them.
     peak = jax.lax.stop_gradient(score.max(-1, keepdims=True))

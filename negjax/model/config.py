@@ -7,74 +7,15 @@ nothing else in the library knows a family's name.
 import dataclasses
 import hashlib
 import json
-import math
 from typing import Literal
 
-import numpy as np
-
 from negjax.checks import instance, shown
+from negjax.model.rope import Rope
 from negjax.records import readable
 
 Site = Literal["act", "up", "product"]
 
 ACTIVATION_NAMES = ("silu", "gelu", "gelu_tanh", "relu")
-
-
-@readable
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Llama3Scaling:
-    """Wavelength-dependent slowing of RoPE, as Llama 3.1 defines it (arXiv 2407.21783, §3.4.3)."""
-
-    factor: float
-    """How much the longest wavelengths are stretched."""
-    low_freq_factor: float
-    """Wavelengths above `original_context / low_freq_factor` are stretched by `factor`."""
-    high_freq_factor: float
-    """Wavelengths below `original_context / high_freq_factor` stay as they are."""
-    original_context: int
-    """Context length of pre-training, in tokens."""
-
-
-@readable
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Rope:
-    """Rotary position embedding (arXiv 2104.09864), halves rotated against each other."""
-
-    theta: float
-    """Base of the geometric progression of wavelengths."""
-    linear_factor: float = 1.0
-    """All frequencies are divided by it (`rope_type: linear`)."""
-    llama3: Llama3Scaling | None = None
-    factors: tuple[float, ...] | None = None
-    """Divisor of each frequency [C / 2], where a GGUF file gives them as a tensor."""
-
-    def frequencies(self, head_width: int) -> np.ndarray:
-        """Angular frequencies [C / 2] in radians a token, float32.
-
-        float32 is part of the definition: checkpoints are trained and published with frequencies
-        and angles rounded to it, so a float64 run keeps the rounded values.
-        """
-        exponent = np.arange(0, head_width, 2, dtype=np.float32) / np.float32(head_width)
-        frequency: np.ndarray = 1 / np.power(np.float32(self.theta), exponent, dtype=np.float32)
-        frequency = frequency / np.float32(self.linear_factor)
-        if self.factors is not None:
-            frequency = frequency / np.asarray(self.factors, np.float32)
-        if self.llama3 is not None:
-            frequency = _llama3_frequencies(frequency, self.llama3)
-        return frequency.astype(np.float32)
-
-
-def _llama3_frequencies(frequency: np.ndarray, scaling: Llama3Scaling) -> np.ndarray:
-    wavelength = 2 * math.pi / frequency
-    longest_kept = scaling.original_context / scaling.high_freq_factor
-    shortest_stretched = scaling.original_context / scaling.low_freq_factor
-    # In between, the share of the unscaled frequency rises linearly in original_context/wavelength.
-    share = (scaling.original_context / wavelength - scaling.low_freq_factor) / (
-        scaling.high_freq_factor - scaling.low_freq_factor
-    )
-    between = (1 - share) * frequency / scaling.factor + share * frequency
-    stretched = np.where(wavelength > shortest_stretched, frequency / scaling.factor, between)
-    return np.where(wavelength < longest_kept, frequency, stretched)
 
 
 @readable
@@ -106,8 +47,9 @@ class ModelConfig:
     """True: down(act(gate(x)) · up(x)). False: down(act(up(x)))."""
     norm: Literal["rms", "layer"]
     norm_eps: float
-    norm_placement: Literal["pre", "post"]
-    """pre: each sublayer reads a normed residual. post: each sum is normed (BERT)."""
+    norm_placement: Literal["pre", "post", "output", "sandwich"]
+    """pre: each sublayer reads a normed residual. output: what it returns is normed (OLMo 2).
+    sandwich: both (Gemma 2). post: each sum is normed (BERT)."""
     causal: bool
     """False: every position sees every other (masked LM)."""
     rope: Rope | None
@@ -116,14 +58,53 @@ class ModelConfig:
     out_bias: bool
     """Bias of attention's output projection."""
     ffn_bias: bool
-    qk_norm: bool
-    """RMS norm of every query and key head, before RoPE (Qwen3)."""
+    qk_norm: Literal["none", "head", "width"]
+    """Norm of queries and keys before RoPE: none, within each head (Qwen3), over all (OLMo 2)."""
     tied: bool
     """The output embedding is the input embedding."""
+    norm_bias: bool = True
+    """Whether layer norms add a bias; RMS norms never do."""
+    norm_offset: float = 0.0
+    """Added to the norms' scales: 1 in Gemma, whose files hold differences from 1."""
+    first_norm: bool = True
+    """Whether the first layer's attention reads a normed residual; not in ModernBERT."""
+    embedding_norm: bool = False
+    """Whether the embeddings' sum is normed."""
+    embedding_scale: float = 1.0
+    """Factor on token embeddings (Gemma, Granite)."""
+    residual_scale: float = 1.0
+    """Factor on what each sublayer adds to the residual (Granite)."""
+    parallel: Literal["none", "apart", "shared"] = "none"
+    """Whether the feed-forward layer reads the residual that attention reads, too: normed apart
+    (GPT-NeoX) or by the same norm (GPT-J)."""
+    attention_scale: float | None = None
+    """Factor on scores; None: C^(−1/2)."""
+    attention_cap: float | None = None
+    """Scores s become cap · tanh(s / cap) (Gemma 2)."""
+    windows: tuple[int | None, ...] = ()
+    """By layer: how far a token sees, |distance| < window; None: as far as there are tokens. Empty:
+    so do all layers."""
+    local_rope: Rope | None = None
+    """RoPE of layers with a window; None: they have that of the others."""
+    unplaced_layers: tuple[int, ...] = ()
+    """Layers without RoPE (SmolLM3)."""
+    position_offset: int = 0
+    """The first token's row in the table of learned positions (RoBERTa, OPT)."""
     token_types: int = 0
     """Rows of the token-type table (BERT); the text is type 0. 0: no such table."""
+    final_norm: bool = True
+    """Whether the last residual is normed before a masked LM's head, or else its output embedding
+    (BERT's is not)."""
     mlm_head: bool = False
-    """A dense layer, activation and norm before the output embedding, and an output bias (BERT)."""
+    """A dense layer, activation and norm before the output embedding (masked LMs)."""
+    mlm_head_bias: bool = True
+    """Whether that dense layer has a bias; not in ModernBERT."""
+    output_bias: bool = False
+    """Whether logits have a bias."""
+    logit_scale: float = 1.0
+    """Factor on logits, before their cap (Granite)."""
+    logit_cap: float | None = None
+    """Logits s become cap · tanh(s / cap) (Gemma 2)."""
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "layers", "width", "neurons", "heads", "kv_heads"):
@@ -140,11 +121,33 @@ class ModelConfig:
             self.activation,
             f"one of {ACTIVATION_NAMES}",
         )
+        turned = {
+            (rope.turned(self.head_width), rope.neighbours)
+            for rope in (self.rope, self.local_rope)
+            if rope is not None
+        }
         _require(
-            self.rope is None or self.head_width % 2 == 0,
+            all(width % 2 == 0 and width <= self.head_width for width, _ in turned),
             "head_width",
             self.head_width,
-            "even, for RoPE",
+            "even, for RoPE, and no less than what it turns",
+        )
+        _require(len(turned) < 2, "local_rope", self.local_rope, "to turn the entries of rope")
+        _require(
+            len(self.windows) in (0, self.layers),
+            "windows",
+            self.windows,
+            f"none, or one of each of {self.layers} layers",
+        )
+
+    @property
+    def ropes(self) -> tuple[Rope | None, ...]:
+        """[L], of each layer."""
+        windows = self.windows or (None,) * self.layers
+        local = self.local_rope or self.rope
+        return tuple(
+            None if layer in self.unplaced_layers else self.rope if window is None else local
+            for layer, window in enumerate(windows)
         )
 
     @property

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from negjax.model.config import ModelConfig, Rope
+from negjax.model.config import ModelConfig
 from negjax.model.products import Products, known_product
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -90,34 +90,25 @@ class Norm(nnx.Module):
         self.eps = config.norm_eps
         self.scale = nnx.Param(jnp.ones((size,), dtype), axes=axis)
         self.bias = (
-            nnx.Param(jnp.zeros((size,), dtype), axes=axis) if config.norm == "layer" else None
+            nnx.Param(jnp.zeros((size,), dtype), axes=axis)
+            if config.norm == "layer" and config.norm_bias
+            else None
         )
+        self.centred = config.norm == "layer"
+        self.offset = config.norm_offset
         self.linearised = False
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., size] -> [..., size]."""
-        if self.bias is not None:
+        if self.centred:
             x = x - x.mean(-1, keepdims=True)
         square = jnp.square(x).mean(-1, keepdims=True)
         # Where the square overflows, its inverse would be 0, and the output an ordinary number.
         inverse = jnp.where(jnp.isinf(square), jnp.nan, jax.lax.rsqrt(square + self.eps))
         x = x * (jax.lax.stop_gradient(inverse) if self.linearised else inverse)
-        x = x * self.scale[...].astype(x.dtype)
+        scale = self.scale[...].astype(x.dtype)
+        x = x * (scale + self.offset if self.offset else scale)
         return x if self.bias is None else x + self.bias[...].astype(x.dtype)
-
-
-def rotate(x: jax.Array, positions: jax.Array, rope: Rope) -> jax.Array:
-    """Turns each pair (c, c + C/2) of a head by position × frequency.
-
-    Args:
-        x: [..., S, heads, C].
-        positions: [..., S], integers.
-    """
-    frequencies = rope.frequencies(x.shape[-1])
-    angle = positions[..., None, None].astype(jnp.float32) * frequencies
-    cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
-    first, second = jnp.split(x, 2, axis=-1)
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
 class FeedForward(nnx.Module):

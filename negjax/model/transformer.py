@@ -4,7 +4,7 @@ Sources: Llama (arXiv 2302.13971), Qwen2.5 (arXiv 2412.15115), Qwen3 (arXiv 2505
 (Radford et al., 2019), BERT (arXiv 1810.04805). They differ by `ModelConfig` alone.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,84 +13,92 @@ from flax import nnx
 from negjax.model.attention import Attention, KeysValues
 from negjax.model.config import ModelConfig
 from negjax.model.layers import FeedForward, Linear, Norm, activate, compute_dtype
-from negjax.model.packing import Packing
+from negjax.model.placement import Placement
 from negjax.model.products import Products
 
 
-class Where(NamedTuple):
-    """Where rows of tokens stand: the same for all layers."""
-
-    positions: jax.Array | None
-    """[P, S], position ids; None: all tokens stand at the origin (`Attention.seen_from`)."""
-    mask: jax.Array
-    """[P, S], True where a token is real."""
-    prefix_mask: jax.Array | None
-    """[P, T], True where a prefix token is real; None without a prefix."""
-    head_mask: jax.Array | None = None
-    """[T], True where a token of a common head is real; None without one."""
-    packing: Packing | None = None
-    """Of tokens [1, 1, N] and positions [1, N], where these are packed, unlike the masks."""
-
-
 class Block(nnx.Module):
-    """Attention, then feed-forward, each around a residual; norms before or after."""
+    """Attention and feed-forward, each around a residual; norms where the config says."""
 
     def __init__(self, config: ModelConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        self.attention_norm = Norm(config, "D", config.width, dtype=dtype)
-        self.attention = Attention(config, dtype=dtype, rngs=rngs)
-        self.ffn_norm = Norm(config, "D", config.width, dtype=dtype)
-        self.ffn = FeedForward(config, dtype=dtype, rngs=rngs)
-        self.post_norm = config.norm_placement == "post"
+        def norm(there: bool) -> Norm | None:
+            return Norm(config, "D", config.width, dtype=dtype) if there else None
 
-    def keys_values(self, resid: jax.Array, positions: jax.Array) -> KeysValues:
+        self.placement = config.norm_placement
+        outputs = self.placement in ("output", "sandwich")
+        self.attention_norm = norm(self.placement != "output")
+        self.attention = Attention(config, dtype=dtype, rngs=rngs)
+        self.attention_out_norm = norm(outputs)
+        self.ffn_norm = norm(self.placement != "output" and config.parallel != "shared")
+        self.ffn = FeedForward(config, dtype=dtype, rngs=rngs)
+        self.ffn_out_norm = norm(outputs)
+        self.first_norm = config.first_norm
+        self.parallel = config.parallel
+        self.residual_scale = config.residual_scale
+
+    def keys_values(self, resid: jax.Array, where: Placement) -> KeysValues:
         """Keys and values [P, R, S, G, C] of the residual [P, R, S, D] entering the block."""
-        return self.attention.keys_values(self._attention_input(resid), positions[:, None])
+        return self.attention.keys_values(self._attention_input(resid, where), where)
 
     def attend(
         self,
         resid: jax.Array,
-        where: Where,
+        where: Placement,
         prefix: KeysValues | None,
         head: KeysValues | None = None,
         products: Products | None = None,
     ) -> tuple[jax.Array, KeysValues]:
-        """Residual between the two sublayers [P, R, S, D], and the tokens' own keys and values."""
-        out, own = self.attention(
-            self._attention_input(resid),
-            None if where.positions is None else where.positions[:, None],
-            where.mask,
-            prefix,
-            where.prefix_mask,
-            head,
-            where.head_mask,
-            where.packing,
-            products,
-        )
-        return self.attention_norm(resid + out) if self.post_norm else resid + out, own
+        """Residual [P, R, S, D] that attention has written to, and the tokens' own keys and
+        values."""
+        x = self._attention_input(resid, where)
+        out, own = self.attention(x, where, prefix, head, products)
+        return self._joined(resid, out, self.attention_norm, self.attention_out_norm), own
 
     def feed_forward(
         self,
+        resid: jax.Array,
         mid: jax.Array,
         shift: jax.Array | None = None,
         site: str = "",
         held: jax.Array | None = None,
         products: Products | None = None,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """FFN output and intermediates for the residual between the sublayers."""
-        x = mid if self.post_norm else self.ffn_norm(mid)
+        """FFN output and intermediates.
+
+        Args:
+            resid: entering the block.
+            mid: what `attend` has made of it.
+        """
+        x = mid if self.parallel == "none" else resid
+        norm = self.attention_norm if self.parallel == "shared" else self.ffn_norm
+        x = x if norm is None or self.placement == "post" else norm(x)
         return self.ffn(x, shift, site, held, products)
 
     def finish(self, mid: jax.Array, ffn_out: jax.Array) -> jax.Array:
         """Residual leaving the block. An intervention's write is part of `ffn_out`."""
-        return self.ffn_norm(mid + ffn_out) if self.post_norm else mid + ffn_out
+        return self._joined(mid, ffn_out, self.ffn_norm, self.ffn_out_norm)
 
-    def __call__(self, resid: jax.Array, where: Where, prefix: KeysValues | None) -> jax.Array:
+    def __call__(self, resid: jax.Array, where: Placement, prefix: KeysValues | None) -> jax.Array:
         """Residual leaving the block, [P, R, S, D] -> [P, R, S, D]."""
         mid, _ = self.attend(resid, where, prefix)
-        return self.finish(mid, self.feed_forward(mid)[0])
+        return self.finish(mid, self.feed_forward(resid, mid)[0])
 
-    def _attention_input(self, resid: jax.Array) -> jax.Array:
-        return resid if self.post_norm else self.attention_norm(resid)
+    def _joined(
+        self, resid: jax.Array, out: jax.Array, norm: Norm | None, out_norm: Norm | None
+    ) -> jax.Array:
+        """The residual with what a sublayer returns."""
+        out = out if out_norm is None else out_norm(out)
+        out = out if self.residual_scale == 1 else out * self.residual_scale
+        return norm(resid + out) if norm is not None and self.placement == "post" else resid + out
+
+    def _attention_input(self, resid: jax.Array, where: Placement) -> jax.Array:
+        if self.attention_norm is None or self.placement == "post":
+            return resid
+        normed = self.attention_norm(resid)
+        if self.first_norm:
+            return normed
+        assert where.layer is not None
+        return jnp.where(jnp.asarray(where.layer) == 0, resid, normed)
 
 
 class Embedding(nnx.Module):
@@ -102,17 +110,21 @@ class Embedding(nnx.Module):
             return nnx.Param(value, axes=axes)
 
         self.token = table("VD", config.vocab_size)
-        self.position = None if config.rope else table("TD", config.context_length)
+        positions = config.context_length + config.position_offset
+        self.position = None if config.rope else table("TD", positions)
         self.token_type = table("ED", config.token_types) if config.token_types else None
-        post_norm = config.norm_placement == "post"
-        self.norm = Norm(config, "D", config.width, dtype=dtype) if post_norm else None
+        norm = config.embedding_norm
+        self.norm = Norm(config, "D", config.width, dtype=dtype) if norm else None
+        self.scale = config.embedding_scale
+        self.first_position = config.position_offset
 
     def __call__(self, tokens: jax.Array, positions: jax.Array) -> jax.Array:
         """Residual [..., D] of tokens [...] at positions [...]."""
         dtype = compute_dtype(self.token.dtype)
         x = self.token[...][tokens].astype(dtype)
+        x = x if self.scale == 1 else x * self.scale
         if self.position is not None:
-            x = x + self.position[...][positions].astype(dtype)
+            x = x + self.position[...][positions + self.first_position].astype(dtype)
         if self.token_type is not None:
             x = x + self.token_type[0].astype(dtype)
         return x if self.norm is None else self.norm(x)
@@ -122,10 +134,13 @@ class Head(nnx.Module):
     """From the last residual to what meets the output embedding, and that embedding's extras."""
 
     def __init__(self, config: ModelConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        d = {"D": config.width}
-        # BERT's transform: dense, activation, norm. Elsewhere only the final norm.
-        self.dense = Linear(d, d, bias=True, dtype=dtype, rngs=rngs) if config.mlm_head else None
-        self.norm = Norm(config, "D", config.width, dtype=dtype)
+        d, mlm = {"D": config.width}, config.mlm_head
+        self.norm = Norm(config, "D", config.width, dtype=dtype) if config.final_norm else None
+        # A masked LM's: dense, activation, norm.
+        self.dense = (
+            Linear(d, d, bias=config.mlm_head_bias, dtype=dtype, rngs=rngs) if mlm else None
+        )
+        self.dense_norm = Norm(config, "D", config.width, dtype=dtype) if mlm else None
         self.output = (
             None
             if config.tied
@@ -135,16 +150,20 @@ class Head(nnx.Module):
             )
         )
         self.bias = (
-            nnx.Param(jnp.zeros((config.vocab_size,), dtype), axes="V") if config.mlm_head else None
+            nnx.Param(jnp.zeros((config.vocab_size,), dtype), axes="V")
+            if config.output_bias
+            else None
         )
+        self.scale = config.logit_scale
         self.activation = config.activation
         self.linearised = False
 
     def features(self, resid: jax.Array) -> jax.Array:
         """What the output embedding reads, [..., D]."""
-        if self.dense is not None:
-            resid = activate(self.activation, self.dense(resid), self.linearised)
-        return self.norm(resid)
+        x = resid if self.norm is None else self.norm(resid)
+        if self.dense is not None and self.dense_norm is not None:
+            x = self.dense_norm(activate(self.activation, self.dense(x), self.linearised))
+        return x if self.scale == 1 else x * self.scale
 
 
 class Transformer(nnx.Module):
@@ -163,6 +182,7 @@ class Transformer(nnx.Module):
         self.embedding = Embedding(config, dtype=dtype, rngs=rngs)
         self.blocks = stacked(rngs)
         self.head = Head(config, dtype=dtype, rngs=rngs)
+        self.logit_cap = config.logit_cap
 
     def output_embedding(self) -> jax.Array:
         """[V, D]."""
@@ -177,7 +197,19 @@ class Transformer(nnx.Module):
         logits = (x.reshape(-1, x.shape[-1]) @ self.output_embedding().T.astype(x.dtype)).reshape(
             *x.shape[:-1], -1
         )
-        return logits if self.head.bias is None else logits + self.head.bias[...].astype(x.dtype)
+        if self.head.bias is not None:
+            logits = logits + self.head.bias[...].astype(x.dtype)
+        return self.capped(logits)
+
+    def capped(self, logits: jax.Array) -> jax.Array:
+        """Logits, of which none is larger than the cap."""
+        return (
+            logits if self.logit_cap is None else self.logit_cap * jnp.tanh(logits / self.logit_cap)
+        )
+
+    def cap_slope(self, logits: jax.Array) -> jax.Array | None:
+        """Derivative of `capped` where it returns `logits`; None without a cap."""
+        return None if self.logit_cap is None else 1 - jnp.square(logits / self.logit_cap)
 
 
 def linearise(graphdef: nnx.GraphDef[Transformer], params: nnx.State[Any, Any]) -> Transformer:

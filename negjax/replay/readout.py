@@ -8,7 +8,9 @@ running sums. With the same blocks, for the next token at the read position,
   v and m = Σ_v p0_v d_v its mean, KL = log Σ_v p0_v e^(d_v - m) = log(1 + Σ_v p0_v φ(d_v - m)),
   φ(x) = e^x - 1 - x ≥ 0. Nothing cancels there: roundings of the logits enter squared, so that the
   KL of a shift that moves P by 1e-6 is still told in float32. m needs no pass of its own: it is the
-  change of the features times Σ_v p0_v W_v.
+  change of the features times Σ_v p0_v W_v. Of capped logits that is only nearly so: the
+  rest of the mean, ε = Σ_v p0_v (d_v - m), is summed, too, and the KL is
+  log(1 + ε + Σ_v p0_v φ(d_v - m)) - ε, into which roundings still enter squared.
 - The entropy of P in nats, log Z - Σ_v p_v logit_v.
 - The token of highest probability; of several, the first.
 """
@@ -64,7 +66,7 @@ class _Unperturbed(NamedTuple):
     total: jax.Array
     """[P, 1], log Z₀."""
     mean_change: jax.Array
-    """[P, R], m."""
+    """[P, R], m, or nearly."""
 
 
 class _SpreadSums(NamedTuple):
@@ -72,6 +74,8 @@ class _SpreadSums(NamedTuple):
 
     excess: jax.Array
     """Σ_v p0_v φ(d_v - m)."""
+    mean_rest: jax.Array
+    """Σ_v p0_v (d_v - m), of capped logits."""
     weighted: jax.Array
     """Σ_v e^(logit_v - peak) · (logit_v - peak)."""
     top: jax.Array
@@ -134,7 +138,7 @@ def read_rows(
             x = take(features, i * chunk, chunk, axis=1)
             logits = (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], size)
             logits = logits if bias is None else logits + bias.astype(resid.dtype)
-            logits = jnp.where(fresh, logits, MASKED_SCORE)
+            logits = jnp.where(fresh, model.capped(logits), MASKED_SCORE)
             higher, total = folded(sums.peak, sums.total, logits)
             at = jnp.clip(index - start, 0, size - 1)
             found = jnp.take_along_axis(
@@ -144,7 +148,12 @@ def read_rows(
             if own is not None:
                 mean = take(own.mean_change, i * chunk, chunk, axis=1)
                 spread = _spread_sums(
-                    sums, logits[:, :, 0], higher[:, :, 0], own._replace(mean_change=mean), start
+                    sums,
+                    logits[:, :, 0],
+                    higher[:, :, 0],
+                    own._replace(mean_change=mean),
+                    start,
+                    model.logit_cap is not None,
                 )
             new = _Sums(
                 peak=higher,
@@ -161,7 +170,10 @@ def read_rows(
     zeros = jnp.zeros((p, r, m), resid.dtype)
     picked = jnp.zeros((p, r, m, targets.shape[1]), resid.dtype)
     at_read = zeros[:, :, 0]
-    spread = None if before is None else _SpreadSums(at_read, at_read, at_read.astype(jnp.int32))
+    spread = None
+    if before is not None:
+        top = at_read.astype(jnp.int32)
+        spread = _SpreadSums(excess=at_read, mean_rest=at_read, weighted=at_read, top=top)
     start = _Sums(peak=zeros + MASKED_SCORE, total=zeros, picked=picked, spread=spread)
     sums = jax.lax.fori_loop(0, -(-vocab // size), add_block, start)
     totals = sums.peak + jnp.log(sums.total)
@@ -183,13 +195,20 @@ def _unperturbed(model: Transformer, features: jax.Array, resid: jax.Array) -> _
     """What KL compares with, of residuals [P, D] without a shift; features [P, R, M, D]."""
     logits = model.logits(resid)
     total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
-    mean_embedding = jnp.exp(logits - total) @ model.output_embedding().astype(resid.dtype)
+    weight, cap_slope = jnp.exp(logits - total), model.cap_slope(logits)
+    weight = weight if cap_slope is None else weight * cap_slope
+    mean_embedding = weight @ model.output_embedding().astype(resid.dtype)
     change = features[:, :, 0] - model.head.features(resid)[:, None]
     return _Unperturbed(logits, total, jnp.einsum("prd,pd->pr", change, mean_embedding))
 
 
 def _spread_sums(
-    sums: _Sums, logits: jax.Array, higher: jax.Array, before: _Unperturbed, start: jax.Array
+    sums: _Sums,
+    logits: jax.Array,
+    higher: jax.Array,
+    before: _Unperturbed,
+    start: jax.Array,
+    capped: bool,
 ) -> _SpreadSums:
     """The running sums after a block whose logits [P, R, block] begin with token `start`."""
     assert sums.spread is not None
@@ -201,11 +220,14 @@ def _spread_sums(
     log_p0 = before.logits - before.total
     change = logits - before.logits[:, None] - before.mean_change[..., None]
     excess = sums.spread.excess + _excess(change, log_p0[:, None]).sum(-1)
+    rest = sums.spread.mean_rest
+    if capped:
+        rest = rest + (jnp.exp(log_p0)[:, None] * change).sum(-1)
     highest = logits.max(-1)
     numbers = jnp.arange(logits.shape[-1], dtype=jnp.int32)
     first = jnp.where(logits == highest[..., None], numbers, logits.shape[-1]).min(-1)
     top = jnp.where(highest > peak, start.astype(jnp.int32) + first, sums.spread.top)
-    return _SpreadSums(excess, weighted, top)
+    return _SpreadSums(excess=excess, mean_rest=rest, weighted=weighted, top=top)
 
 
 def _excess(change: jax.Array, log_p0: jax.Array) -> jax.Array:
@@ -221,9 +243,10 @@ def _excess(change: jax.Array, log_p0: jax.Array) -> jax.Array:
 
 def _spread(sums: _Sums, totals: jax.Array, before: _Unperturbed) -> Spread[jax.Array]:
     assert sums.spread is not None
-    excess = sums.spread.excess
+    rest = sums.spread.mean_rest
+    above = sums.spread.excess + rest
     large = totals - before.total - before.mean_change
-    kl = jnp.where(excess < LARGE_SUM, jnp.log1p(jnp.minimum(excess, LARGE_SUM)), large)
+    kl = jnp.where(above < LARGE_SUM, jnp.log1p(jnp.minimum(above, LARGE_SUM)), large) - rest
     total = sums.total[:, :, 0]
     entropy = jnp.log(total) - sums.spread.weighted / total
     return Spread(jnp.maximum(kl, 0), jnp.maximum(entropy, 0), sums.spread.top)

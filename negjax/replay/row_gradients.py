@@ -46,8 +46,8 @@ def pull_back_rows(
 
     def function_at(layer: jax.Array) -> Callable[[jax.Array], jax.Array]:
         block = block_at(graphdef, params, layer)
-        keys_values = prefix_seen(block, prefix, layer, suffix, where)
-        return lambda resid: block(resid, where, keys_values)
+        keys_values = prefix_seen(block, prefix, layer, where)
+        return lambda resid: block(resid, where.at(layer), keys_values)
 
     def entered(at: jax.Array, start: jax.Array, size: int) -> jax.Array:
         return (take(layer, start, size, axis=1) < at)[:, :, None, None]

@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from negjax.model.attention import KeysValues
-from negjax.model.transformer import Block, Transformer, Where
+from negjax.model.placement import Placement
+from negjax.model.transformer import Block, Transformer
 from negjax.replay.chunks import over_chunks
 from negjax.replay.readout import Scores, read_rows
 from negjax.replay.suffixes import (
@@ -68,7 +69,7 @@ def enter_rows(
     return jax.vmap(per_row)(prompts, rows.layer, rows.neuron, rows.delta)
 
 
-def row_places(prefix: Prefix | None, suffix: Suffix, dtype: jnp.dtype) -> Where:
+def row_places(prefix: Prefix | None, suffix: Suffix, dtype: jnp.dtype) -> Placement:
     """Where rows stand.
 
     One token a row: taken as the origin of positions, it is never rotated, the prefix is, once.
@@ -77,20 +78,23 @@ def row_places(prefix: Prefix | None, suffix: Suffix, dtype: jnp.dtype) -> Where
     alone = suffix.tokens.shape[1] == 1 and dtype == jnp.float32
     at_origin = prefix is not None and alone
     prefix_mask = None if prefix is None else prefix.mask
-    return Where(
-        positions=None if at_origin else suffix.positions, mask=suffix.mask, prefix_mask=prefix_mask
+    return Placement(
+        positions=suffix.positions,
+        mask=suffix.mask,
+        prefix_mask=prefix_mask,
+        at_origin=at_origin,
     )
 
 
 def prefix_seen(
-    block: Block, prefix: Prefix | None, layer: jax.Array, suffix: Suffix, where: Where
+    block: Block, prefix: Prefix | None, layer: jax.Array, where: Placement
 ) -> KeysValues | None:
     """The prefix's keys and values in a layer, as rows at `where` see them."""
     if prefix is None:
         return None
     keys_values = KeysValues(*(kv[layer] for kv in prefix.layers))
-    if where.positions is None:
-        return block.attention.seen_from(keys_values, suffix.positions[:, 0])
+    if where.at_origin:
+        return block.attention.seen_from(keys_values, where.at(layer))
     return keys_values
 
 
@@ -124,12 +128,12 @@ def sweep_rows(
 
     def run_layer(layer: jax.Array, resid: jax.Array) -> jax.Array:
         block = block_at(graphdef, params, layer)
-        keys_values = prefix_seen(block, prefix, layer, suffix, where)
+        keys_values = prefix_seen(block, prefix, layer, where)
 
         def run_chunk(size: int, i: jax.Array, resid: jax.Array) -> jax.Array:
             before = jax.lax.dynamic_slice_in_dim(resid, i * size, size, axis=1)
             entered = jax.lax.dynamic_slice_in_dim(rows.layer, i * size, size, axis=1) < layer
-            after = block(before, where, keys_values)
+            after = block(before, where.at(layer), keys_values)
             after = jnp.where(entered[:, :, None, None], after, before)
             return jax.lax.dynamic_update_slice_in_dim(resid, after, i * size, axis=1)
 

@@ -4,23 +4,29 @@
 respect to them at shift 0.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from negjax.model.attention import KeysValues
+from negjax.model.placement import Placement
 from negjax.model.products import Products
-from negjax.model.transformer import Block, Transformer, Where
-from negjax.replay.suffixes import CommonHead, Pass, Prefix, Suffix, stacked_blocks, suffix_places
+from negjax.model.transformer import Block, Transformer
+from negjax.replay.suffixes import (
+    CommonHead,
+    Pass,
+    Prefix,
+    Suffix,
+    block_at,
+    stacked_blocks,
+    suffix_places,
+)
 
 
 def shifted_block(
     block: Block,
     resid: jax.Array,
     shift: jax.Array,
-    where: Where,
+    where: Placement,
     prefix: KeysValues | None,
     suffix: Suffix,
     site: str,
@@ -38,7 +44,8 @@ def shifted_block(
     at_read = at_read[:, None, :, None]
     shift_prsf = jnp.where(at_read, shift[:, :, None], 0)
     held_prsf = None if held is None else at_read & held[:, None]
-    return block.finish(mid, block.feed_forward(mid, shift_prsf, site, held_prsf, products)[0])
+    ffn_out, _ = block.feed_forward(resid, mid, shift_prsf, site, held_prsf, products)
+    return block.finish(mid, ffn_out)
 
 
 def replay_suffix(
@@ -64,12 +71,12 @@ def replay_suffix(
 
     def step(
         resid: jax.Array,
-        scanned: tuple[nnx.State[Any, Any], KeysValues | None, KeysValues | None, jax.Array],
+        scanned: tuple[jax.Array, KeysValues | None, KeysValues | None, jax.Array],
     ) -> tuple[jax.Array, None]:
-        layer_params, keys_values, common, shift_prf = scanned
-        block = nnx.merge(graphdef, layer_params)
+        layer, keys_values, common, shift_prf = scanned
+        block = block_at(graphdef, params, layer)
         after = shifted_block(
-            block, resid, shift_prf, where, keys_values, suffix, site, common=common
+            block, resid, shift_prf, where.at(layer), keys_values, suffix, site, common=common
         )
         return after, None
 
@@ -77,7 +84,8 @@ def replay_suffix(
     resid = jnp.broadcast_to(resid, (*shift.shape[1:3], *resid.shape[2:]))
     layers = None if prefix is None else prefix.layers
     common = None if head is None else head.layers
-    return jax.lax.scan(step, resid, (params, layers, common, shift))[0]
+    numbers = jnp.arange(shift.shape[0])
+    return jax.lax.scan(step, resid, (numbers, layers, common, shift))[0]
 
 
 def pull_back(
@@ -108,15 +116,15 @@ def pull_back(
     def step(
         cotangents: jax.Array,
         scanned: tuple[
-            nnx.State[Any, Any],
+            jax.Array,
             KeysValues | None,
             KeysValues | None,
             jax.Array,
             dict[str, jax.Array],
         ],
     ) -> tuple[jax.Array, jax.Array]:
-        layer_params, keys_values, common, entering, kept = scanned
-        block = nnx.merge(graphdef, layer_params)
+        layer, keys_values, common, entering, kept = scanned
+        block = block_at(graphdef, params, layer)
         products = Products({name: x[:, None] for name, x in kept.items()})
         none = jnp.zeros((entering.shape[0], 1, trace.at_read[site].shape[-1]), entering.dtype)
         _, pull = jax.vjp(
@@ -124,7 +132,7 @@ def pull_back(
                 block,
                 resid,
                 shift,
-                where,
+                where.at(layer),
                 keys_values,
                 suffix,
                 site,
@@ -139,7 +147,8 @@ def pull_back(
 
     layers = None if prefix is None else prefix.layers
     common = None if head is None else head.layers
-    scanned = (params, layers, common, trace.entering, trace.products)
+    numbers = jnp.arange(trace.entering.shape[0])
+    scanned = (numbers, layers, common, trace.entering, trace.products)
     return jax.lax.scan(step, cotangents, scanned, reverse=True)[1]
 
 

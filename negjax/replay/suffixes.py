@@ -22,8 +22,9 @@ from flax import nnx
 
 from negjax.model.attention import KeysValues
 from negjax.model.packing import Packing
+from negjax.model.placement import Placement
 from negjax.model.products import Products
-from negjax.model.transformer import Block, Transformer, Where
+from negjax.model.transformer import Block, Transformer
 
 
 class CommonHead(NamedTuple):
@@ -99,25 +100,27 @@ def run_head(model: Transformer, tokens: jax.Array, mask: jax.Array) -> CommonHe
         mask: [T], True where a token is real.
     """
     graphdef, params = stacked_blocks(model)
-    where = Where(positions=jnp.arange(len(tokens))[None], mask=mask[None], prefix_mask=None)
+    layers = jax.tree.leaves(params)[0].shape[0]
+    where = Placement(positions=jnp.arange(len(tokens))[None], mask=mask[None], prefix_mask=None)
 
-    def step(resid: jax.Array, layer_params: nnx.State[Any, Any]) -> tuple[jax.Array, KeysValues]:
-        block = nnx.merge(graphdef, layer_params)
-        mid, own = block.attend(resid, where, None)
-        after = block.finish(mid, block.feed_forward(mid)[0])
+    def step(resid: jax.Array, layer: jax.Array) -> tuple[jax.Array, KeysValues]:
+        block = block_at(graphdef, params, layer)
+        mid, own = block.attend(resid, where.at(layer), None)
+        after = block.finish(mid, block.feed_forward(resid, mid)[0])
         # Padding repeats the first token: no query scores it above all real ones.
         keys, values = (jnp.where(mask[:, None, None], x[0, 0], x[0, 0, :1]) for x in own)
         return after, KeysValues(keys.swapaxes(0, 1), values.swapaxes(0, 1))
 
-    assert where.positions is not None
     resid = model.embedding(tokens[None], where.positions)[:, None]
-    return CommonHead(jax.lax.scan(step, resid, params)[1], mask)
+    return CommonHead(jax.lax.scan(step, resid, jnp.arange(layers))[1], mask)
 
 
-def suffix_places(suffix: Suffix, prefix_mask: jax.Array | None, head: CommonHead | None) -> Where:
+def suffix_places(
+    suffix: Suffix, prefix_mask: jax.Array | None, head: CommonHead | None
+) -> Placement:
     """Where a suffix's tokens stand, and what lies before them."""
     head_mask = None if head is None else head.mask
-    return Where(
+    return Placement(
         positions=suffix.positions, mask=suffix.mask, prefix_mask=prefix_mask, head_mask=head_mask
     )
 
@@ -150,12 +153,12 @@ def run(
         before = jnp.broadcast_to(first + jnp.arange(length), prefix_tokens.shape)
         positions = jnp.concatenate([before, suffix.positions], axis=1)
         mask = jnp.concatenate([prefix_mask, suffix.mask], axis=1)
+    together = Placement(
+        positions=positions, mask=mask, prefix_mask=None, head_mask=alone.head_mask, packing=packing
+    )
     if packing is not None:
         # [1, N]: as if all were tokens of one row, which only attention tells apart.
         tokens, positions = (packing.pack(x[:, None])[0] for x in (tokens, positions))
-    together = Where(
-        positions=positions, mask=mask, prefix_mask=None, head_mask=alone.head_mask, packing=packing
-    )
 
     def suffix_of(x: jax.Array) -> jax.Array:
         # The suffix ends the rows, be it all of them or not.
@@ -164,13 +167,13 @@ def run(
         return packing._replace(at=packing.at[:, length:]).unpack(x)
 
     def run_block(
-        block: Block, resid: jax.Array, where: Where, prefix: KeysValues | None, layer: Any
+        block: Block, resid: jax.Array, where: Placement, prefix: KeysValues | None, layer: Any
     ) -> tuple[jax.Array, KeysValues, Trace]:
         # The trace of all tokens that ran, [P, 1, T, ...].
         common = None if head is None else jax.tree.map(lambda x: x[layer], head.layers)
         products = Products()
-        mid, own = block.attend(resid, where, prefix, common, products)
-        ffn_out, inner = block.feed_forward(mid, products=products)
+        mid, own = block.attend(resid, where.at(layer), prefix, common, products)
+        ffn_out, inner = block.feed_forward(resid, mid, products=products)
         kept = products.found if keep_products else {}
         return (
             block.finish(mid, ffn_out),
@@ -195,7 +198,7 @@ def run(
     def suffix_only(resid: jax.Array, layer: Any) -> tuple[jax.Array, tuple[KeysValues, Trace]]:
         # Of the prefix, nothing reads the last layer but attention.
         block = block_at(graphdef, params, layer)
-        own = block.keys_values(resid, positions)
+        own = block.keys_values(resid, together.at(layer))
         own = own if packing is None else KeysValues(*map(packing.unpack, own))
         entering, prefix = suffix_of(resid), heads_first(own)
         after, _, states = run_block(block, entering, alone, prefix, layer)

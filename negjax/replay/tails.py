@@ -67,12 +67,15 @@ def fewest_rows(width: int) -> int:
 def worthwhile(model: Transformer, rows: int, dtype: jnp.dtype) -> bool:
     """Whether the tails of a prompt pay for so many rows of it."""
     vocab, width = model.output_embedding().shape
+    if model.logit_cap is not None:
+        return False  # The bound of what a tail adds takes logits that are linear in the features.
     return dtype == jnp.float32 and vocab > readout.VOCAB_BLOCK and rows >= fewest_rows(width)
 
 
 def held_bytes(config: ModelConfig, dtype: jnp.dtype) -> int:
     """What the tails of a prompt take while they are made; dtype: of the weights."""
-    if dtype == jnp.float64 or config.vocab_size <= readout.VOCAB_BLOCK:
+    linear = config.logit_cap is None
+    if not linear or dtype == jnp.float64 or config.vocab_size <= readout.VOCAB_BLOCK:
         return 0  # There are none.
     entries = 2 * len(_starts(config.vocab_size)) * config.width**2
     if dtype != jnp.float32:

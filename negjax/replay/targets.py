@@ -7,6 +7,7 @@ With x the features that the output embedding W reads, and p the next token's di
     ∂ p_t / ∂x               =  p_t · (W_t − Σ_v p_v W_v)
 
 so of all that costs a pass over the vocabulary, Σ_v p_v W_v, one serves every target of a prompt.
+Where logits are capped, each W_v counts with the slope of the cap at its logit.
 """
 
 from typing import Literal, TypeVar
@@ -51,8 +52,13 @@ def target_derivatives(
     log_probability, _ = _scores(logits, total, targets, real)
     embedding = model.output_embedding()
     slope = embedding[targets.swapaxes(0, 1)].astype(features.dtype)[:, :, None]
+    cap_slope = model.cap_slope(logits)
+    if cap_slope is not None:
+        slope = slope * _picked(cap_slope, targets).transpose(3, 0, 1, 2)[..., None]
     if output != "logit":
-        weight = jnp.exp(logits - total[..., None]).reshape(-1, logits.shape[-1])
+        weight = jnp.exp(logits - total[..., None])
+        weight = weight if cap_slope is None else weight * cap_slope
+        weight = weight.reshape(-1, logits.shape[-1])
         # One row alone would be a matrix-vector product, and on CPUs that is summed token by token:
         # over a vocabulary, 20 times the rounding of a matrix product.
         spare = max(0, 2 - len(weight))
@@ -77,9 +83,12 @@ def _scores(
     logits: jax.Array, total: jax.Array, targets: jax.Array, real: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Of logits [P, R, M, V] and their log-sum-exp [P, R, M]."""
-    # [P, R, M, V] at [P, K, M] -> [P, R, K, M]
-    index = targets.swapaxes(1, 2)[:, None]
-    picked = jnp.take_along_axis(logits, index, axis=-1).swapaxes(2, 3)
+    picked = _picked(logits, targets).swapaxes(2, 3)
     logit = jnp.where(real[:, None], picked, 0)
     log_probability = jnp.where(real[:, None], picked - total[:, :, None], 0)
     return log_probability.sum(-1), logit.sum(-1)
+
+
+def _picked(values: jax.Array, targets: jax.Array) -> jax.Array:
+    """Entries of values [P, R, M, V] at targets [P, K, M]: [P, R, M, K]."""
+    return jnp.take_along_axis(values, targets.swapaxes(1, 2)[:, None], axis=-1)

@@ -40,14 +40,17 @@ class Rule:
 
     Axes of `pattern`, lower case of the library's letters: v, d, f, h, g, c, t (learned positions),
     e (token types), o (a second width, D). Left: the file's axes; right: the parameter's. With
-    several targets the right side starts with n, the number of targets, and is unstacked over it.
+    several targets the right side starts with n, the number of targets, and is unstacked over it;
+    or each target has a pattern of its own, and they follow each other along the file's first axis.
     """
 
     source: str
     """Name in the file; `{l}` stands for the layer."""
     target: str | tuple[str, ...]
     """Dotted path of the parameter, or paths where one tensor holds several."""
-    pattern: str
+    pattern: str | tuple[str, ...]
+    first_layer: int = 0
+    """Layers before it have no such tensor, and do not use the parameter."""
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -63,32 +66,55 @@ class Rule:
         """Names of all its source tensors, by layer."""
         if not self.per_layer:
             return [self.source]
-        return [self.source.replace("{l}", str(layer)) for layer in range(layers)]
+        numbers = range(self.first_layer, layers)
+        return [self.source.replace("{l}", str(layer)) for layer in numbers]
 
-    def sizes(self, config: ModelConfig) -> dict[str, int]:
-        """Sizes of the axes its pattern names."""
-        named = set(re.findall(r"[a-z]", self.pattern))
+    def sizes(self, pattern: str, config: ModelConfig) -> dict[str, int]:
+        """Sizes of the axes that a pattern of it names."""
+        named = set(re.findall(r"[a-z]", pattern))
         every = axis_sizes(config) | {"n": len(self.targets)}
         return {axis: every[axis] for axis in sorted(named)}
 
+    def part_shapes(self, config: ModelConfig) -> list[tuple[int, ...]]:
+        """Shapes of what follows each other along the first axis of a source tensor."""
+        return [self._part_shape(pattern, config) for pattern in self._patterns]
+
     def source_shape(self, config: ModelConfig) -> tuple[int, ...]:
         """Shape each source tensor must have."""
-        sizes = self.sizes(config)
-        groups = re.findall(r"\([^)]*\)|[a-z]", self.pattern.split("->")[0])
-        return tuple(
-            math.prod(sizes[axis] for axis in group.strip("()").split()) for group in groups
-        )
+        parts = self.part_shapes(config)
+        return (sum(shape[0] for shape in parts), *parts[0][1:])
 
     def convert(self, tensor: np.ndarray, config: ModelConfig) -> list[np.ndarray]:
         """Values of its targets (a layer's, where it is per layer)."""
-        value = rearrange(tensor, self.pattern, **self.sizes(config))
-        return [value] if isinstance(self.target, str) else list(value)
+        ends = np.cumsum([shape[0] for shape in self.part_shapes(config)])[:-1]
+        values = [
+            rearrange(part, pattern, **self.sizes(pattern, config))
+            for part, pattern in zip(np.split(tensor, ends), self._patterns, strict=True)
+        ]
+        stacked = isinstance(self.pattern, str) and not isinstance(self.target, str)
+        return list(values[0]) if stacked else values
 
     def invert(self, values: list[np.ndarray], config: ModelConfig) -> np.ndarray:
         """The source tensor, from the values of its targets."""
-        value = values[0] if isinstance(self.target, str) else np.stack(values)
-        left, right = self.pattern.split("->")
-        return np.ascontiguousarray(rearrange(value, f"{right} -> {left}", **self.sizes(config)))
+        stacked = isinstance(self.pattern, str) and not isinstance(self.target, str)
+        parts = []
+        for value, pattern in zip(
+            [np.stack(values)] if stacked else values, self._patterns, strict=True
+        ):
+            left, right = pattern.split("->")
+            parts.append(rearrange(value, f"{right} -> {left}", **self.sizes(pattern, config)))
+        return np.ascontiguousarray(np.concatenate(parts))
+
+    @property
+    def _patterns(self) -> tuple[str, ...]:
+        return (self.pattern,) if isinstance(self.pattern, str) else self.pattern
+
+    def _part_shape(self, pattern: str, config: ModelConfig) -> tuple[int, ...]:
+        sizes = self.sizes(pattern, config)
+        groups = re.findall(r"\([^)]*\)|[a-z]", pattern.split("->")[0])
+        return tuple(
+            math.prod(sizes[axis] for axis in group.strip("()").split()) for group in groups
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,7 +154,7 @@ def axis_sizes(config: ModelConfig) -> dict[str, int]:
         "h": config.heads,
         "g": config.kv_heads,
         "c": config.head_width,
-        "t": config.context_length,
+        "t": config.context_length + config.position_offset,
         "e": config.token_types,
     }
 
@@ -172,7 +198,10 @@ def to_parameters(
     wrong: list[str] = []
     for rule in table.rules:
         places = [np.empty(leaves[target].shape, dtype) for target in rule.targets]
-        for layer, source in enumerate(rule.sources(config.layers)):
+        for place in places:
+            # What is not used is as if it were not there.
+            place[: rule.first_layer] = 1
+        for layer, source in enumerate(rule.sources(config.layers), rule.first_layer):
             for place, value in zip(
                 places, rule.convert(tensors[source].read(), config), strict=True
             ):
@@ -204,7 +233,7 @@ def to_tensors(
     tensors = {}
     for rule in table.rules:
         arrays = [np.asarray(leaves[target]) for target in rule.targets]
-        for layer, source in enumerate(rule.sources(config.layers)):
+        for layer, source in enumerate(rule.sources(config.layers), rule.first_layer):
             values = [array[layer] for array in arrays] if rule.per_layer else arrays
             tensors[source] = rule.invert(values, config)
     return tensors | {name: tensors[original] for name, original in table.stand_ins}

@@ -69,7 +69,7 @@ def test_gradients_with_a_shared_head(shape, dtype, head, monkeypatch):
 def test_normed_heads_and_queries_in_blocks(monkeypatch):
     monkeypatch.setattr("negjax.model.attention.QUERY_BLOCK", 4)
     # A model that no other test compiles without those blocks.
-    assert_same(tiny("gated", qk_norm=True, kv_heads=1), few_shot(10), monkeypatch)
+    assert_same(tiny("gated", qk_norm="head", kv_heads=1), few_shot(10), monkeypatch)
 
 
 def test_joint_targets_with_a_shared_head(monkeypatch):

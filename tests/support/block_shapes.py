@@ -44,7 +44,10 @@ BERT = dataclasses.replace(
     norm_placement="post",
     causal=False,
     token_types=2,
+    embedding_norm=True,
+    final_norm=False,
     mlm_head=True,
+    output_bias=True,
 )
 SHAPES = {"gated": GATED, "gpt2": GPT2, "bert": BERT}
 
@@ -72,13 +75,18 @@ def words_tokenizer() -> transformers.PreTrainedTokenizerFast:
 @functools.cache
 def tiny(shape: str, dtype: str = "float32", **changes: str | int) -> LanguageModel:
     """A random model; in float64, with the weights of its float32 twin."""
-    config: ModelConfig = dataclasses.replace(SHAPES[shape], **cast(Any, changes))
+    return tiny_of(dataclasses.replace(SHAPES[shape], **cast(Any, changes)), dtype, shape)
+
+
+@functools.cache
+def tiny_of(config: ModelConfig, dtype: str = "float32", name: str = "tiny") -> LanguageModel:
+    """A random model of a config, as `tiny`."""
     with precision(dtype):
         params = jax.tree.map(
             lambda leaf: jnp.asarray(leaf * WEIGHT_SCALE, dtype), random_parameters(config)
         )
         return LanguageModel(
-            name=shape,
+            name=name,
             config=config,
             graphdef=abstract_model(config, jnp.dtype(dtype))[0],
             params=params,

@@ -10,7 +10,9 @@ from flax import nnx
 from negjax.inputs.probes import Probes
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
-from negjax.model.transformer import Transformer, Where
+from negjax.model.placement import Placement
+from negjax.model.rope import Rope
+from negjax.model.transformer import Transformer
 from tests.support.tiny_models import leaves
 
 
@@ -20,12 +22,12 @@ def reference_logits(
     """Logits [P, S, V] of tokens [P, S] that count where mask [P, S] is True."""
     model = nnx.merge(graphdef, params)
     positions = jnp.maximum(jnp.cumsum(mask, -1) - 1, 0)
-    where = Where(positions=positions, mask=mask, prefix_mask=None)
+    where = Placement(positions=positions, mask=mask, prefix_mask=None)
     resid = model.embedding(tokens, positions)
     block_def, blocks = nnx.split(model.blocks)
     for layer in range(jax.tree.leaves(blocks)[0].shape[0]):
         block = nnx.merge(block_def, jax.tree.map(lambda leaf, at=layer: leaf[at], blocks))
-        resid = block(resid[:, None], where, None)[:, 0]
+        resid = block(resid[:, None], where.at(layer), None)[:, 0]
     return model.logits(resid)
 
 
@@ -48,14 +50,16 @@ def full_forward(
     """
     c = lm.config
     weights = float64_weights(lm)
-    x = weights["embedding.token"][tokens]
+    x = weights["embedding.token"][tokens] * c.embedding_scale
     if c.rope is None:
-        x = x + weights["embedding.position"][: len(tokens)]
+        x = x + weights["embedding.position"][c.position_offset :][: len(tokens)]
     if c.token_types:
         x = x + weights["embedding.token_type"][0]
-    post = c.norm_placement == "post"
-    if post:
+    if c.embedding_norm:
         x = normed(c, weights, x, "embedding.norm")
+    before = c.norm_placement in ("pre", "sandwich")
+    after = c.norm_placement in ("output", "sandwich")
+    post = c.norm_placement == "post"
     activations: dict[str, list[np.ndarray]] = {name: [] for name in (*c.sites, "mid")}
     for layer in range(c.layers):
         block = {
@@ -80,19 +84,27 @@ def full_forward(
             activations[name].append(x)
             return x
 
-        inner = x if post else layer_norm(x, "attention_norm")
-        projected = [linear(inner, f"attention.{name}") for name in ("query", "key", "value")]
-        x = x + linear(_attention(c, *projected), "attention.out")
+        entering = x
+        inner = layer_norm(x, "attention_norm") if before and (layer or c.first_norm) else x
+        query, key, value = (linear(inner, f"attention.{n}") for n in ("query", "key", "value"))
+        if c.qk_norm != "none":
+            query = _heads_normed(c, weights, query, layer, "query")
+            key = _heads_normed(c, weights, key, layer, "key")
+        out = linear(_attention(c, layer, query, key, value), "attention.out")
+        x = x + c.residual_scale * (layer_norm(out, "attention_out_norm") if after else out)
         x = layer_norm(x, "attention_norm") if post else x
         activations["mid"].append(x)
-        inner = x if post else layer_norm(x, "ffn_norm")
+        inner = x if c.parallel == "none" else entering
+        if before:
+            inner = layer_norm(inner, "attention_norm" if c.parallel == "shared" else "ffn_norm")
         up = linear(inner, "ffn.up")
         if c.gated:
             gate = _activation(c, linear(inner, "ffn.gate"))
             hidden = shifted(gate * shifted(up, "up"), "product")
         else:
             hidden = shifted(_activation(c, up), "act")
-        x = x + linear(hidden, "ffn.down")
+        out = linear(hidden, "ffn.down")
+        x = x + c.residual_scale * (layer_norm(out, "ffn_out_norm") if after else out)
         x = layer_norm(x, "ffn_norm") if post else x
     found = {name: np.stack(layers) for name, layers in activations.items()}
     return read_out(c, weights, x), found
@@ -111,7 +123,7 @@ def normed(
     layer: int | None = None,
 ) -> np.ndarray:
     """x [..., D] through the norm of that name; of a block's, in that layer."""
-    scale, bias = weights[f"{name}.scale"], weights.get(f"{name}.bias")
+    scale, bias = weights[f"{name}.scale"] + c.norm_offset, weights.get(f"{name}.bias")
     if layer is not None:
         scale, bias = scale[layer], bias if bias is None else bias[layer]
     if c.norm == "layer":
@@ -122,37 +134,68 @@ def normed(
 
 def read_out(c: ModelConfig, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     """Logits [..., V] of last residuals [..., D]."""
+    none = np.zeros(1)
+    if c.final_norm:
+        x = normed(c, weights, x, "head.norm")
     if c.mlm_head:
-        x = _activation(c, x @ weights["head.dense.kernel"] + weights["head.dense.bias"])
+        x = x @ weights["head.dense.kernel"] + weights.get("head.dense.bias", none)
+        x = normed(c, weights, _activation(c, x), "head.dense_norm")
     embedding = weights["embedding.token" if c.tied else "head.output"]
-    return normed(c, weights, x, "head.norm") @ embedding.T + weights.get("head.bias", np.zeros(1))
+    logits = c.logit_scale * (x @ embedding.T) + weights.get("head.bias", none)
+    return logits if c.logit_cap is None else c.logit_cap * np.tanh(logits / c.logit_cap)
 
 
-def _attention(c: ModelConfig, query: np.ndarray, key: np.ndarray, value: np.ndarray) -> np.ndarray:
+def _heads_normed(
+    c: ModelConfig, weights: dict[str, np.ndarray], x: np.ndarray, layer: int, kind: str
+) -> np.ndarray:
+    """Queries or keys [T, heads · C], normed in each head or over all."""
+    name = f"blocks.attention.{kind}_norm"
+    parts = x.reshape(len(x), -1, c.head_width) if c.qk_norm == "head" else x
+    return normed(c, weights, parts, name, layer).reshape(x.shape)
+
+
+def _attention(
+    c: ModelConfig, layer: int, query: np.ndarray, key: np.ndarray, value: np.ndarray
+) -> np.ndarray:
     """Head by head: [T, H · C] of queries [T, H · C], keys and values [T, G · C]."""
     t = len(query)
     query = query.reshape(t, c.heads, c.head_width)
     key, value = (x.reshape(t, c.kv_heads, c.head_width) for x in (key, value))
-    if c.rope is not None:
-        query, key = (_rotated(c, x) for x in (query, key))
+    window = c.windows[layer] if c.windows else None
+    rope = c.rope if window is None or c.local_rope is None else c.local_rope
+    if rope is not None and layer not in c.unplaced_layers:
+        query, key = (_rotated(c, rope, x) for x in (query, key))
+    scale = c.head_width**-0.5 if c.attention_scale is None else c.attention_scale
+    apart = np.abs(np.arange(t)[:, None] - np.arange(t))
     heads = []
     for head in range(c.heads):
         shared = head // (c.heads // c.kv_heads)
-        scores = query[:, head] @ key[:, shared].T / np.sqrt(c.head_width)
+        scores = query[:, head] @ key[:, shared].T * scale
+        if c.attention_cap is not None:
+            scores = c.attention_cap * np.tanh(scores / c.attention_cap)
         if c.causal:
             scores[np.triu_indices(t, 1)] = -np.inf
+        if window is not None:
+            scores[apart >= window] = -np.inf
         heads.append(softmax(scores) @ value[:, shared])
     return np.concatenate(heads, axis=1)
 
 
-def _rotated(c: ModelConfig, x: np.ndarray) -> np.ndarray:
-    """RoPE, its angles and their sines in float32 as checkpoints define them."""
-    assert c.rope is not None
-    angle = np.arange(len(x), dtype=np.float32)[:, None] * c.rope.frequencies(c.head_width)
+def _rotated(c: ModelConfig, rope: Rope, x: np.ndarray) -> np.ndarray:
+    """RoPE of x [T, heads, C], its angles and their sines in float32 as checkpoints define them."""
+    angle = np.arange(len(x), dtype=np.float32)[:, None] * rope.frequencies(c.head_width)
     cos, sin = (np.asarray(f(jnp.asarray(angle)), np.float64)[:, None] for f in (jnp.cos, jnp.sin))
-    half = c.head_width // 2
-    turned = np.concatenate([-x[..., half:], x[..., :half]], axis=-1)
-    return x * np.tile(cos, 2) + turned * np.tile(sin, 2)
+    width = 2 * angle.shape[1]
+    turning = x[..., :width] * rope.attention_factor
+    if rope.neighbours:
+        pairs = turning.reshape(*turning.shape[:-1], -1, 2)
+    else:
+        pairs = turning.reshape(*turning.shape[:-1], 2, -1).swapaxes(-1, -2)
+    # A pair is a complex number, which is multiplied by e^(i · angle).
+    turned = (pairs[..., 0] + 1j * pairs[..., 1]) * (cos + 1j * sin)
+    pairs = np.stack([turned.real, turned.imag], -1)
+    turning = (pairs if rope.neighbours else pairs.swapaxes(-1, -2)).reshape(turning.shape)
+    return np.concatenate([turning, x[..., width:]], axis=-1)
 
 
 def _activation(c: ModelConfig, x: np.ndarray) -> np.ndarray:

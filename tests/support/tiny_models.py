@@ -9,8 +9,9 @@ import numpy as np
 from flax import nnx
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from negjax.model.config import ModelConfig, Rope
+from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
+from negjax.model.rope import Rope
 from negjax.process.quiet import transformers
 from negjax.weights.conversion import LazyTensor, Tensors, abstract_model, to_parameters, to_tensors
 from negjax.weights.families import FAMILIES
@@ -38,7 +39,7 @@ LLAMA = ModelConfig(
     qkv_bias=False,
     out_bias=False,
     ffn_bias=False,
-    qk_norm=False,
+    qk_norm="none",
     tied=False,
 )
 

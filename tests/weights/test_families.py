@@ -11,7 +11,8 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negjax.model.config import Llama3Scaling, ModelConfig, Rope
+from negjax.model.config import ModelConfig
+from negjax.model.rope import Llama3Scaling, Rope
 from negjax.storage.given_files import read_json
 from negjax.weights.conversion import parameter_shapes, to_parameters, to_tensors
 from negjax.weights.families import FAMILIES, family_of

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from negjax.model.config import ModelConfig, Rope
+from negjax.model.config import ModelConfig
+from negjax.model.rope import Rope
 from negjax.weights.families.llama_variants import VARIANTS
 from negjax.weights.formats import gguf_files
 from negjax.weights.loading import embedded_file

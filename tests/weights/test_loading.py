@@ -11,8 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from negjax.model.config import Rope
 from negjax.model.language_model import LanguageModel
+from negjax.model.rope import Rope
 from negjax.weights.families import SHORT_NAMES
 from negjax.weights.formats import safetensors_files
 from negjax.weights.loading import fingerprint, load

@@ -35,10 +35,13 @@ def _read(settings: Settings) -> ModelConfig:
         qkv_bias=True,
         out_bias=True,
         ffn_bias=True,
-        qk_norm=False,
+        qk_norm="none",
         tied=settings.flag("tie_word_embeddings", True),
         token_types=settings.integer("type_vocab_size", 2),
+        embedding_norm=True,
+        final_norm=False,
         mlm_head=True,
+        output_bias=True,
     )
 
 
@@ -90,8 +93,8 @@ def _table(config: ModelConfig) -> Table:
         Rule(f"{layer}.output.LayerNorm.bias", f"{block}.ffn_norm.bias", "d -> d"),
         Rule(f"{head}.transform.dense.weight", "head.dense.kernel", "o d -> d o"),
         Rule(f"{head}.transform.dense.bias", "head.dense.bias", "o -> o"),
-        Rule(f"{head}.transform.LayerNorm.weight", "head.norm.scale", "d -> d"),
-        Rule(f"{head}.transform.LayerNorm.bias", "head.norm.bias", "d -> d"),
+        Rule(f"{head}.transform.LayerNorm.weight", "head.dense_norm.scale", "d -> d"),
+        Rule(f"{head}.transform.LayerNorm.bias", "head.dense_norm.bias", "d -> d"),
     ]
     duplicates: tuple[tuple[str, str], ...] = ()
     stand_ins: tuple[tuple[str, str], ...] = ()

@@ -56,7 +56,7 @@ def _read(settings: Settings) -> ModelConfig:
         qkv_bias=True,
         out_bias=True,
         ffn_bias=True,
-        qk_norm=False,
+        qk_norm="none",
         tied=settings.flag("tie_word_embeddings", True),
     )
 

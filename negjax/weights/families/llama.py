@@ -8,7 +8,8 @@ from typing import Any
 
 from einops import rearrange
 
-from negjax.model.config import ModelConfig, Rope
+from negjax.model.config import ModelConfig
+from negjax.model.rope import Rope
 from negjax.weights.conversion import LazyTensor, Rule, Table
 from negjax.weights.families.common import HF_NAMES_BY_ACTIVATION, Family, GGUFForm
 from negjax.weights.families.llama_variants import VARIANTS, LlamaVariant, Window
@@ -187,7 +188,7 @@ def _table(config: ModelConfig) -> Table:
         rules.append(
             Rule(f"{layer}.self_attn.o_proj.bias", f"{block}.attention.out.bias", "d -> d")
         )
-    if config.qk_norm:
+    if config.qk_norm == "head":
         rules += [
             Rule(
                 f"{layer}.self_attn.q_norm.weight", f"{block}.attention.query_norm.scale", "c -> c"

@@ -12,6 +12,9 @@ AttentionBias = Literal["none", "inputs", "setting"]
 """Biases of the attention's projections: none; of queries, keys and values; of these and of the
 output, as the setting `attention_bias` says."""
 
+QKNorm = Literal["none", "head", "width"]
+"""Norm of queries and keys: none, within each head, over all heads."""
+
 Window = Literal["none", "always", "flagged"]
 """What the setting `sliding_window` means: nothing to transformers, though a file that has it means
 another program's; a window of all layers, 4,096 where the file does not mention it; one of some
@@ -29,8 +32,7 @@ class LlamaVariant:
     attention_bias: AttentionBias = "none"
     ffn_bias_setting: bool = False
     """Whether the feed-forward layers have biases where the setting `mlp_bias` says so."""
-    qk_norm: bool = False
-    """Whether queries and keys are normalised within each head."""
+    qk_norm: QKNorm = "none"
     head_width: int | None = None
     """Where config.json does not say it; None: the width by the number of heads."""
     window: Window = "none"
@@ -88,7 +90,7 @@ VARIANTS = (
         name="qwen3",
         classes="Qwen3",
         attention_bias="setting",
-        qk_norm=True,
+        qk_norm="head",
         head_width=128,
         window="flagged",
         gguf_architecture="qwen3",

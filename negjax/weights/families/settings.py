@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from negjax.checks import shown
-from negjax.model.config import Llama3Scaling, Rope
 from negjax.weights.families.harmless import HARMLESS
 
 _T = TypeVar("_T")
@@ -13,6 +12,7 @@ ACTIVATIONS_BY_HF_NAME = {
     "silu": "silu",
     "swish": "silu",
     "gelu": "gelu",
+    "gelu_fast": "gelu_tanh",
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
@@ -96,6 +96,15 @@ class Settings:
             raise self.wrong(key, "a positive number")
         return float(value)
 
+    def numbers(self, key: str, count: int) -> tuple[float, ...]:
+        """A list of so many positive numbers."""
+        value = self.raw(key, None)
+        listed = value if isinstance(value, list) else []
+        known = (isinstance(x, int | float) and not isinstance(x, bool) and x > 0 for x in listed)
+        if len(listed) != count or not all(known):
+            raise self.wrong(key, f"a list of {count} positive numbers")
+        return tuple(float(x) for x in listed)
+
     def flag(self, key: str, default: bool) -> bool:
         """True or false."""
         value = self.raw(key, default)
@@ -143,43 +152,6 @@ class Settings:
             raise self.wrong(key, "an object")
         self._nested[key] = Settings(value, f"{self.origin}: {key}")
         return self._nested[key]
-
-    def rope(self) -> Rope:
-        """RoPE as `rope_parameters` gives it, or the older `rope_theta` and `rope_scaling`."""
-        self.only("partial_rotary_factor", 1.0)
-        newer, older = self.raw("rope_parameters", None), self.raw("rope_scaling", None)
-        if newer is not None and older is not None and newer != older:
-            raise self.wrong("rope_scaling", f"the same as rope_parameters, {newer!r}")
-        inner = self.nested("rope_parameters") or self.nested("rope_scaling")
-        theta = self.number("rope_theta", 10000.0)
-        if inner is None:
-            return Rope(theta=theta)
-        rope = inner._rope_parameters(theta)
-        if self.raw("rope_theta", rope.theta) != rope.theta:
-            raise self.wrong("rope_theta", f"the same as in rope_parameters, {rope.theta}")
-        return rope
-
-    def _rope_parameters(self, theta: float) -> Rope:
-        theta = self.number("rope_theta", theta)
-        self.only("partial_rotary_factor", 1.0)
-        named = self.raw("type", "default")
-        kind = self.raw("rope_type", named)
-        linear_factor, llama3 = 1.0, None
-        if kind == "linear":
-            linear_factor = self.number("factor")
-        elif kind == "llama3":
-            llama3 = Llama3Scaling(
-                factor=self.number("factor"),
-                low_freq_factor=self.number("low_freq_factor"),
-                high_freq_factor=self.number("high_freq_factor"),
-                original_context=self.integer("original_max_position_embeddings"),
-            )
-        elif kind != "default":
-            raise self.wrong(
-                "rope_type" if "rope_type" in self._raw else "type",
-                "'default', 'linear' or 'llama3': negjax implements no other RoPE scaling",
-            )
-        return Rope(theta=theta, linear_factor=linear_factor, llama3=llama3)
 
     def finish(self, harmless: Collection[str] = (), assumed: Sequence[str] = ()) -> None:
         """Refuses keys that nobody took, are not known to be harmless and are not null or empty.

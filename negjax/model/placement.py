@@ -1,0 +1,64 @@
+"""Where rows of tokens stand, and which tokens see which."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from negjax.model.packing import Packing
+
+
+class Placement(NamedTuple):
+    """Where rows of suffix tokens stand, what lies before them, and the layer that they are in."""
+
+    positions: jax.Array
+    """[P, S], position ids."""
+    mask: jax.Array
+    """[P, S], True where a token is real."""
+    prefix_mask: jax.Array | None
+    """[P, T], True where a prefix token is real, right-padded; None without a prefix."""
+    head_mask: jax.Array | None = None
+    """[T], True where a token of a common head is real; None without one."""
+    packing: Packing | None = None
+    """Of what attention reads, where the rows are packed."""
+    at_origin: bool = False
+    """Whether the tokens are taken as the origin of positions (`Attention.seen_from`)."""
+    layer: jax.Array | int | None = None
+    """Number of the layer, where layers differ."""
+
+    def at(self, layer: jax.Array | int) -> "Placement":
+        """The same in a layer."""
+        return self._replace(layer=layer)
+
+    @property
+    def turns(self) -> jax.Array | None:
+        """Positions [P, 1, S] by which queries and keys turn, packed where rows are; None: 0."""
+        if self.at_origin:
+            return None
+        turns = self.positions[:, None]
+        return turns if self.packing is None else self.packing.pack(turns)
+
+    def near(self, start: int, stop: int, seen: int, causal: bool) -> jax.Array:
+        """[P, stop − start, seen], which of the row's own first tokens its tokens see."""
+        shape = (self.mask.shape[0], stop - start, seen)
+        allowed = jnp.broadcast_to(self.mask[:, None, :seen], shape)
+        if causal:
+            allowed = allowed & (jnp.arange(seen) <= jnp.arange(start, stop)[:, None])
+        return allowed
+
+    def near_distance(self, start: int, stop: int, seen: int) -> jax.Array:
+        """[P, stop − start, seen], distances in the text between tokens of a row."""
+        apart = self.positions[:, start:stop, None] - self.positions[:, None, :seen]
+        return jnp.abs(apart)
+
+    def prefix_distance(self) -> jax.Array:
+        """[P, S, T], from the row's tokens back to those of its prefix."""
+        assert self.prefix_mask is not None
+        first = 0 if self.head_mask is None else self.head_mask.sum(dtype=self.positions.dtype)
+        before = first + jnp.arange(self.prefix_mask.shape[1])
+        return self.positions[:, :, None] - before
+
+    def head_distance(self) -> jax.Array:
+        """[P, S, T], from the row's tokens back to those of the common head."""
+        assert self.head_mask is not None
+        return self.positions[:, :, None] - jnp.arange(self.head_mask.shape[0])

@@ -1,0 +1,188 @@
+"""What blocks learned for further families, against plain NumPy forwards in float64.
+
+Every feature under every kind of question: the pass, gradients, sweeps, sets of neurons, targets of
+several tokens, padding, shared first tokens, the spread over the vocabulary. Prompts are longer
+than the windows.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import negjax
+from negjax.execution import common_heads
+from negjax.model.language_model import LanguageModel
+from tests.support.block_shapes import (
+    JOINT_TARGETS,
+    TARGETS,
+    error,
+    one_neuron_a_layer,
+    precision,
+    tiny_of,
+    tiny_probes,
+)
+from tests.support.feature_shapes import FEATURES
+from tests.support.few_shot import few_shot
+from tests.support.reference import full_forward, joint_scores, shifted_probabilities, softmax
+
+ROUNDING = 1e-13
+SHIFTS = np.asarray([-2.0, 0.5, 3.0])
+STEP = 1e-5
+# A central difference leaves out a third derivative times STEP²; rounding adds 1e-16 / STEP.
+DIFFERENCE = 2e-9
+
+everywhere = pytest.mark.parametrize("feature", FEATURES)
+
+
+def model(feature: str, dtype: str = "float64") -> LanguageModel:
+    return tiny_of(FEATURES[feature], dtype)
+
+
+@everywhere
+@pytest.mark.parametrize("left", [False, True])
+def test_the_pass_and_gradients(feature: str, left: bool) -> None:
+    with precision("float64"):
+        lm = model(feature)
+        probes = tiny_probes(lm)
+        if left:
+            probes = padded_left(probes)
+        for site in lm.config.sites:
+            found = negjax.neurgrad(lm, probes, site)
+            for b in range(len(probes)):
+                tokens = probes.tokens[b, probes.mask[b]]
+                read = int(probes.mask[b, : probes.read[b]].sum())
+                logits, states = full_forward(lm, tokens)
+                expected = softmax(logits[read])[probes.target_ids[b, :, 0]]
+                assert error(found.probability[b], expected) < ROUNDING
+                assert error(found.activation[b], states[site][:, read]) < ROUNDING
+            for layer, index in one_neuron_a_layer(lm):
+                shift = np.zeros((lm.config.layers, lm.config.neurons))
+                shift[layer, index] = STEP
+                up, down = (shifted_probabilities(lm, probes, 1, site, s) for s in (shift, -shift))
+                slope = (up - down) / (2 * STEP)
+                assert np.abs(found.computed[1, :, layer, index] - slope).max() < DIFFERENCE
+
+
+@everywhere
+@pytest.mark.parametrize("targets", [TARGETS, JOINT_TARGETS], ids=["one token", "several"])
+def test_sweeps(feature: str, targets: tuple[tuple[str, ...], ...]) -> None:
+    with precision("float64"):
+        lm = model(feature)
+        several = targets is JOINT_TARGETS and lm.config.causal
+        probes = tiny_probes(lm, targets, "all") if several else tiny_probes(lm)
+        neurons = one_neuron_a_layer(lm)
+        for site in lm.config.sites:
+            found = negjax.sweep(lm, probes, neurons, SHIFTS, "additive", site, target=0)
+            for b, n, x in np.ndindex(found.log_probability.shape):
+                shift = np.zeros((lm.config.layers, lm.config.neurons))
+                shift[tuple(neurons[n])] = SHIFTS[x]
+                log_p, logit = joint_scores(lm, probes, b, 0, site, shift)
+                assert abs(found.log_probability[b, n, x] - log_p) < ROUNDING * abs(log_p)
+                assert abs(found.logit[b, n, x] - logit) < 10 * ROUNDING
+
+
+@everywhere
+@pytest.mark.parametrize("clamp", [False, True], ids=["shifted", "clamped"])
+def test_sets_of_neurons_and_the_spread(feature: str, clamp: bool) -> None:
+    with precision("float64"):
+        lm = model(feature)
+        probes = tiny_probes(lm)
+        neurons = one_neuron_a_layer(lm)
+        sets = negjax.neuron_sets(lm.config, [(neurons, np.asarray([0.5, -1.0, 2.0]))])
+        site = lm.config.sites[-1]
+        found = negjax.joint(lm, probes, sets, "additive", site, clamp=clamp, target=0, spread=True)
+        shift = np.zeros((lm.config.layers, lm.config.neurons))
+        shift[tuple(neurons.T)] = [0.5, -1.0, 2.0]
+        held = shift != 0 if clamp else None
+        for b in range(len(probes)):
+            log_p, _ = joint_scores(lm, probes, b, 0, site, shift, held)
+            assert abs(found.log_probability[b, 0] - log_p) < ROUNDING * abs(log_p)
+            tokens = probes.tokens[b, probes.mask[b]]
+            read = int(probes.mask[b, : probes.read[b]].sum())
+            before = softmax(full_forward(lm, tokens)[0][read])
+            after = softmax(
+                full_forward(lm, tokens, site=site, shift=shift, held=held, read=read)[0][read]
+            )
+            kl = (before * (np.log(before) - np.log(after))).sum()
+            assert found.kl is not None
+            assert abs(found.kl[b, 0] - kl) < 1e-12
+
+
+@pytest.mark.parametrize("feature", [name for name, c in FEATURES.items() if c.causal])
+def test_shared_first_tokens(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with precision("float64"):
+        lm, probes = model(feature), few_shot(11)
+        monkeypatch.setattr(common_heads, "GROUP_TOKENS", 10**9)
+        apart = negjax.neurgrad(lm, probes)
+        monkeypatch.setattr(common_heads, "GROUP_TOKENS", 0)
+        together = negjax.neurgrad(lm, probes)
+        for name in ("probability", "activation", "computed"):
+            assert error(getattr(together, name), getattr(apart, name)) < ROUNDING
+
+
+@everywhere
+def test_float32_is_right_to_its_rounding(feature: str) -> None:
+    """Of one-token rows too, which stand at the origin of positions in float32 alone."""
+    lm = model(feature, "float32")
+    probes, neurons = tiny_probes(lm), one_neuron_a_layer(lm)
+    site = lm.config.sites[0]
+    found = negjax.sweep(lm, probes, neurons, SHIFTS, "additive", site, target=0)
+    gradients = negjax.neurgrad(lm, probes, site)
+    with precision("float64"):
+        exact = model(feature)
+        expected = negjax.sweep(exact, probes, neurons, SHIFTS, "additive", site, target=0)
+        computed = negjax.neurgrad(exact, probes, site).computed
+    assert error(found.log_probability, expected.log_probability) < 3e-6
+    assert error(gradients.computed, computed) < 1e-5
+
+
+@everywhere
+def test_the_stream_is_the_sum_of_what_is_written(feature: str) -> None:
+    """Residual after a layer = before + attention's write + feed-forward's, normed where they are;
+    and the last site is what the down-projection reads."""
+    with precision("float64"):
+        lm = model(feature)
+        probes = tiny_probes(lm)
+        assert_sums_hold(lm, probes)
+
+
+def padded_left(probes: negjax.Probes) -> negjax.Probes:
+    width = probes.tokens.shape[1]
+    arrays = {}
+    back = width - probes.mask.sum(1)
+    for name in ("tokens", "mask"):
+        arrays[name] = np.stack(
+            [np.roll(row, n) for row, n in zip(getattr(probes, name), back, strict=True)]
+        )
+    return dataclasses.replace(probes, read=probes.read + back, **arrays)
+
+
+def assert_sums_hold(lm: LanguageModel, probes: negjax.Probes) -> None:
+    import jax
+    from flax import nnx
+
+    from negjax.execution.batching import split_probes
+    from negjax.execution.passes import run_split
+    from negjax.replay.suffixes import block_at, stacked_blocks
+
+    split = split_probes(lm.config, probes, np.arange(len(probes)))
+    passed = run_split(lm, split)
+    trace = passed.trace
+    graphdef, params = stacked_blocks(nnx.merge(lm.graphdef, lm.params))
+    c = lm.config
+    for layer in range(c.layers):
+        block = block_at(graphdef, params, layer)
+        leaving = trace.entering[layer + 1] if layer + 1 < c.layers else passed.resid[:, 0]
+        written = leaving - trace.mid[layer]
+        out = trace.ffn_out[layer]
+        if c.norm_placement == "post":
+            expected = block.ffn_norm(trace.mid[layer] + out) - trace.mid[layer]
+        else:
+            normed = out if block.ffn_out_norm is None else block.ffn_out_norm(out)
+            expected = c.residual_scale * normed
+        assert error(np.asarray(written), np.asarray(expected)) < 1e-12
+        hidden = trace.at_read[c.sites[-1]][layer]
+        down = block.ffn.down(hidden)
+        at = jax.vmap(lambda x, i: x[i])(out, split.suffix.read)
+        assert error(np.asarray(down), np.asarray(at)) < 1e-12
