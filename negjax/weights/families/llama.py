@@ -12,12 +12,22 @@ from negjax.model.config import ModelConfig
 from negjax.model.rope import Rope
 from negjax.weights.conversion import LazyTensor, Rule, Table
 from negjax.weights.families.common import HF_NAMES_BY_ACTIVATION, Family, GGUFForm
-from negjax.weights.families.llama_variants import VARIANTS, LlamaVariant, Window
-from negjax.weights.families.settings import Settings
-
-WINDOWED = "sliding_attention"
-"""Type of a layer that attends no further than the sliding window."""
-
+from negjax.weights.families.llama_variants import VARIANTS, LlamaVariant
+from negjax.weights.families.rope_settings import (
+    Defaults,
+    read_rope,
+    read_typed_ropes,
+    write_rope,
+    write_typed_ropes,
+)
+from negjax.weights.families.settings import Settings, unwritable
+from negjax.weights.families.windows import (
+    FULL,
+    WINDOWED,
+    foreign_window,
+    read_windows,
+    write_windows,
+)
 
 GGUF_KEYS = {
     "block_count": "num_hidden_layers",
@@ -52,6 +62,13 @@ def _read(settings: Settings, variant: LlamaVariant) -> ModelConfig:
     if heads % kv_heads:
         raise settings.wrong("num_key_value_heads", f"a divisor of num_attention_heads, {heads}")
     head_width = settings.integer("head_dim", variant.head_width or _divided(width, heads))
+    unplaced = _unplaced_layers(settings, variant, layers)
+    windows = read_windows(settings, variant.window, layers, variant.period, unplaced)
+    context = settings.integer("max_position_embeddings")
+    rope, local_rope, context = _ropes(settings, variant, head_width, context)
+    context = foreign_window(settings, variant.window, context)
+    if local_rope is None and all(window is None or window >= context for window in windows):
+        windows = ()
     return ModelConfig(
         family=variant.name,
         vocab_size=settings.integer("vocab_size"),
@@ -61,20 +78,74 @@ def _read(settings: Settings, variant: LlamaVariant) -> ModelConfig:
         heads=heads,
         kv_heads=kv_heads,
         head_width=head_width,
-        context_length=_context_length(settings, variant.window, layers),
-        activation=settings.activation("hidden_act", "silu"),
+        context_length=context,
+        activation=_activation(settings, variant),
         gated=True,
         norm="rms",
-        norm_eps=settings.number("rms_norm_eps"),
-        norm_placement="pre",
+        norm_eps=settings.number("rms_norm_eps", 1e-6 if variant.norm_offset else None),
+        norm_placement=variant.norm_placement,
+        norm_offset=variant.norm_offset,
         causal=True,
-        rope=settings.rope(),
+        rope=rope,
+        local_rope=local_rope,
+        unplaced_layers=unplaced,
+        windows=windows,
         qkv_bias=qkv_bias,
         out_bias=out_bias,
         ffn_bias=ffn_bias,
         qk_norm=variant.qk_norm,
-        tied=settings.flag("tie_word_embeddings", False),
+        tied=settings.flag("tie_word_embeddings", variant.tied),
+        **_numbers(settings, variant, width),
     )
+
+
+def _activation(settings: Settings, variant: LlamaVariant) -> str:
+    if variant.activation == "silu":
+        return settings.activation(variant.activation_key, variant.activation)
+    # Gemma's older files say "gelu", or both keys, and mean this one.
+    for key in ("hidden_act", "hidden_activation"):
+        settings.only(key, variant.activation, "gelu", "gelu_new")
+    return settings.activation(variant.activation_key, variant.activation)
+
+
+def _numbers(settings: Settings, variant: LlamaVariant, width: int) -> dict[str, Any]:
+    """Fields of the config by name."""
+    fields: dict[str, Any] = {"embedding_scale": width**0.5} if variant.scaled_embedding else {}
+    for number in variant.numbers:
+        missing = number.key not in settings and number.default is None
+        if missing or (number.optional and number.key in settings and settings.null(number.key)):
+            continue
+        fields[number.field] = number.read(settings.number(number.key, number.default))
+    return fields
+
+
+def _unplaced_layers(settings: Settings, variant: LlamaVariant, layers: int) -> tuple[int, ...]:
+    """Layers without RoPE."""
+    if variant.rope_period is None:
+        return ()
+    period = settings.integer("no_rope_layer_interval", variant.rope_period)
+    usual = [int((layer + 1) % period != 0) for layer in range(layers)]
+    placed = settings.raw("no_rope_layers", usual)
+    known = isinstance(placed, list) and len(placed) == layers
+    if not known or any(isinstance(x, bool) or x not in (0, 1) for x in placed):
+        raise settings.wrong(
+            "no_rope_layers", f"a list of {layers} numbers, 1 with RoPE, 0 without"
+        )
+    return tuple(layer for layer, there in enumerate(placed) if not there)
+
+
+def _ropes(
+    settings: Settings, variant: LlamaVariant, head_width: int, context: int
+) -> tuple[Rope, Rope | None, int]:
+    """RoPE, that of layers with a window if it is another, and the context that both allow."""
+    defaults = Defaults(
+        head_width=head_width, context=context, theta=variant.theta, other_names=variant.rope_names
+    )
+    if variant.older_thetas is None:
+        rope, context = read_rope(settings, defaults)
+        return rope, None, context
+    placed = read_typed_ropes(settings, defaults, variant.older_thetas)
+    return placed[FULL].rope, placed[WINDOWED].rope, min(x.context for x in placed.values())
 
 
 def _divided(width: int, heads: int) -> int | None:
@@ -82,34 +153,7 @@ def _divided(width: int, heads: int) -> int | None:
     return width // heads if width % heads == 0 else None
 
 
-def _context_length(settings: Settings, kind: Window, layers: int) -> int:
-    """Positions, no more than an active sliding window: up to it, attention is the full one."""
-    positions = settings.integer("max_position_embeddings")
-    window = settings.raw("sliding_window", None)
-    full_layers = settings.raw("max_window_layers", 28)
-    if isinstance(full_layers, bool) or not isinstance(full_layers, int):
-        raise settings.wrong("max_window_layers", "a whole number")
-    kinds = settings.raw("layer_types", None)
-    if kinds is not None:
-        settings.each_of("layer_types", "full_attention", WINDOWED)
-    if kind == "flagged":
-        active = settings.flag("use_sliding_window", False)
-        active = active and (full_layers < layers if kinds is None else WINDOWED in kinds)
-    elif kind == "always":
-        # One for all layers, whatever else a file says; 4,096 where it does not mention it.
-        settings.flag("use_sliding_window", True)
-        active = window is not None or "sliding_window" not in settings
-    else:
-        # transformers gives this family no window: a file that has one means another program's.
-        active = settings.flag("use_sliding_window", True) and window is not None
-    return min(positions, settings.integer("sliding_window", 4096)) if active else positions
-
-
 def _write(config: ModelConfig, variant: LlamaVariant) -> dict[str, Any]:
-    if config.rope is None or config.rope.factors is not None:
-        raise ValueError(
-            f"model config: rope is {config.rope!r}; config.json has no way to say this"
-        )
     settings = {
         "vocab_size": config.vocab_size,
         "num_hidden_layers": config.layers,
@@ -119,15 +163,25 @@ def _write(config: ModelConfig, variant: LlamaVariant) -> dict[str, Any]:
         "num_key_value_heads": config.kv_heads,
         "head_dim": config.head_width,
         "max_position_embeddings": config.context_length,
-        "hidden_act": HF_NAMES_BY_ACTIVATION[config.activation],
+        variant.activation_key: HF_NAMES_BY_ACTIVATION[config.activation],
         "rms_norm_eps": config.norm_eps,
         "tie_word_embeddings": config.tied,
-        **_write_rope(config.rope),
+        **write_windows(config, variant.window),
     }
-    if variant.window == "always":
-        settings |= {"sliding_window": None}
-    elif variant.window == "flagged":
-        settings |= {"use_sliding_window": False}
+    for number in variant.numbers:
+        value = getattr(config, number.field)
+        settings[number.key] = None if value is None else number.write(value)
+    if variant.rope_period is not None:
+        settings["no_rope_layers"] = [
+            int(layer not in config.unplaced_layers) for layer in range(config.layers)
+        ]
+    if config.rope is None or (variant.local_theta is None) != (config.local_rope is None):
+        raise unwritable("rope", config.rope)
+    if config.local_rope is None:
+        settings |= write_rope(config.rope, config.head_width, config.context_length)
+    else:
+        ropes = {FULL: config.rope, WINDOWED: config.local_rope}
+        settings |= write_typed_ropes(ropes, config.context_length)
     if variant.attention_bias == "setting":
         settings |= {"attention_bias": config.qkv_bias}
     if variant.ffn_bias_setting:
@@ -135,65 +189,63 @@ def _write(config: ModelConfig, variant: LlamaVariant) -> dict[str, Any]:
     return settings
 
 
-def _write_rope(rope: Rope) -> dict[str, Any]:
-    """The older keys, which older and newer transformers both read."""
-    scaling = None
-    if rope.llama3 is not None:
-        scaling = {
-            "rope_type": "llama3",
-            "factor": rope.llama3.factor,
-            "low_freq_factor": rope.llama3.low_freq_factor,
-            "high_freq_factor": rope.llama3.high_freq_factor,
-            "original_max_position_embeddings": rope.llama3.original_context,
-        }
-    elif rope.linear_factor != 1.0:
-        scaling = {"rope_type": "linear", "factor": rope.linear_factor}
-    return {"rope_theta": rope.theta, "rope_scaling": scaling}
+NORMS = {
+    "pre": {"input_layernorm": "attention_norm", "post_attention_layernorm": "ffn_norm"},
+    "output": {
+        "post_attention_layernorm": "attention_out_norm",
+        "post_feedforward_layernorm": "ffn_out_norm",
+    },
+    "sandwich": {
+        "input_layernorm": "attention_norm",
+        "post_attention_layernorm": "attention_out_norm",
+        "pre_feedforward_layernorm": "ffn_norm",
+        "post_feedforward_layernorm": "ffn_out_norm",
+    },
+}
+"""By placement: the file's name of a norm and the block's."""
+
+QUERY, KEY = "(h c) d -> d h c", "(g c) d -> d g c"
 
 
-def _table(config: ModelConfig) -> Table:
+def _table(config: ModelConfig, variant: LlamaVariant) -> Table:
     layer, block = "model.layers.{l}", "blocks"
+    attention, to = f"{layer}.self_attn", f"{block}.attention"
+    kernels = tuple(f"{to}.{name}.kernel" for name in ("query", "key", "value"))
     rules = [
         Rule("model.embed_tokens.weight", "embedding.token", "v d -> v d"),
-        Rule(f"{layer}.input_layernorm.weight", f"{block}.attention_norm.scale", "d -> d"),
-        Rule(
-            f"{layer}.self_attn.q_proj.weight",
-            f"{block}.attention.query.kernel",
-            "(h c) d -> d h c",
-        ),
-        Rule(
-            f"{layer}.self_attn.k_proj.weight", f"{block}.attention.key.kernel", "(g c) d -> d g c"
-        ),
-        Rule(
-            f"{layer}.self_attn.v_proj.weight",
-            f"{block}.attention.value.kernel",
-            "(g c) d -> d g c",
-        ),
-        Rule(
-            f"{layer}.self_attn.o_proj.weight", f"{block}.attention.out.kernel", "d (h c) -> h c d"
-        ),
-        Rule(f"{layer}.post_attention_layernorm.weight", f"{block}.ffn_norm.scale", "d -> d"),
-        Rule(f"{layer}.mlp.gate_proj.weight", f"{block}.ffn.gate.kernel", "f d -> d f"),
-        Rule(f"{layer}.mlp.up_proj.weight", f"{block}.ffn.up.kernel", "f d -> d f"),
+        Rule(f"{attention}.o_proj.weight", f"{to}.out.kernel", "d (h c) -> h c d"),
         Rule(f"{layer}.mlp.down_proj.weight", f"{block}.ffn.down.kernel", "d f -> f d"),
         Rule("model.norm.weight", "head.norm.scale", "d -> d"),
     ]
+    for name, norm in NORMS[config.norm_placement].items():
+        rules.append(Rule(f"{layer}.{name}.weight", f"{block}.{norm}.scale", "d -> d"))
+    gate_up = (f"{block}.ffn.gate.kernel", f"{block}.ffn.up.kernel")
+    if variant.fused:
+        rules += [
+            Rule(f"{attention}.qkv_proj.weight", kernels, (QUERY, KEY, KEY)),
+            Rule(f"{layer}.mlp.gate_up_proj.weight", gate_up, "(n f) d -> n d f"),
+        ]
+    else:
+        rules += [
+            Rule(f"{attention}.q_proj.weight", kernels[0], QUERY),
+            Rule(f"{attention}.k_proj.weight", kernels[1], KEY),
+            Rule(f"{attention}.v_proj.weight", kernels[2], KEY),
+            Rule(f"{layer}.mlp.gate_proj.weight", gate_up[0], "f d -> d f"),
+            Rule(f"{layer}.mlp.up_proj.weight", gate_up[1], "f d -> d f"),
+        ]
     if config.qkv_bias:
         rules += [
-            Rule(f"{layer}.self_attn.q_proj.bias", f"{block}.attention.query.bias", "(h c) -> h c"),
-            Rule(f"{layer}.self_attn.k_proj.bias", f"{block}.attention.key.bias", "(g c) -> g c"),
-            Rule(f"{layer}.self_attn.v_proj.bias", f"{block}.attention.value.bias", "(g c) -> g c"),
+            Rule(f"{attention}.q_proj.bias", f"{to}.query.bias", "(h c) -> h c"),
+            Rule(f"{attention}.k_proj.bias", f"{to}.key.bias", "(g c) -> g c"),
+            Rule(f"{attention}.v_proj.bias", f"{to}.value.bias", "(g c) -> g c"),
         ]
     if config.out_bias:
-        rules.append(
-            Rule(f"{layer}.self_attn.o_proj.bias", f"{block}.attention.out.bias", "d -> d")
-        )
-    if config.qk_norm == "head":
+        rules.append(Rule(f"{attention}.o_proj.bias", f"{to}.out.bias", "d -> d"))
+    if config.qk_norm != "none":
+        query, key = ("c", "c") if config.qk_norm == "head" else ("(h c)", "(g c)")
         rules += [
-            Rule(
-                f"{layer}.self_attn.q_norm.weight", f"{block}.attention.query_norm.scale", "c -> c"
-            ),
-            Rule(f"{layer}.self_attn.k_norm.weight", f"{block}.attention.key_norm.scale", "c -> c"),
+            Rule(f"{attention}.q_norm.weight", f"{to}.query_norm.scale", f"{query} -> {query}"),
+            Rule(f"{attention}.k_norm.weight", f"{to}.key_norm.scale", f"{key} -> {key}"),
         ]
     if config.ffn_bias:
         rules += [
@@ -236,7 +288,7 @@ def _family(variant: LlamaVariant) -> Family:
         architectures=(f"{variant.classes}ForCausalLM", f"{variant.classes}Model"),
         read=functools.partial(_read, variant=variant),
         write=functools.partial(_write, variant=variant),
-        table=_table,
+        table=functools.partial(_table, variant=variant),
         harmless=variant.harmless,
         short_names=variant.short_names,
         gguf=gguf,

@@ -1,12 +1,16 @@
 """Llama's relatives: what distinguishes each, one entry a `model_type`.
 
 Sources: Llama (arXiv 2302.13971, 2307.09288, 2407.21783), SmolLM2 (arXiv 2502.02737; a Llama),
-Mistral (arXiv 2310.06825), Qwen2.5 (arXiv 2412.15115), Qwen3 (arXiv 2505.09388).
+Mistral (arXiv 2310.06825), Qwen2.5 (arXiv 2412.15115), Qwen3 (arXiv 2505.09388), Gemma (arXiv
+2403.08295, 2408.00118, 2503.19786), Granite (arXiv 2405.04324), OLMo 2 and 3 (arXiv 2501.00656,
+2512.13961), Phi-3 (arXiv 2404.14219); SmolLM3 and further details: the classes in transformers.
 """
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal
+
+from negjax.weights.families.windows import FULL, WINDOWED, WindowRule
 
 AttentionBias = Literal["none", "inputs", "setting"]
 """Biases of the attention's projections: none; of queries, keys and values; of these and of the
@@ -15,10 +19,44 @@ output, as the setting `attention_bias` says."""
 QKNorm = Literal["none", "head", "width"]
 """Norm of queries and keys: none, within each head, over all heads."""
 
-Window = Literal["none", "always", "flagged"]
-"""What the setting `sliding_window` means: nothing to transformers, though a file that has it means
-another program's; a window of all layers, 4,096 where the file does not mention it; one of some
-layers, if `use_sliding_window` says so."""
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Number:
+    """A setting of config.json that is a number of `ModelConfig`."""
+
+    key: str
+    field: str
+    default: float | None
+    """Where the file does not say it."""
+    optional: bool = False
+    """Whether null means that there is none."""
+    read: Callable[[float], float] = float
+    write: Callable[[float], float] = float
+    """The inverse."""
+
+
+def _inverse(number: float) -> float:
+    return 1 / number
+
+
+CAPS = (
+    Number(key="attn_logit_softcapping", field="attention_cap", default=50.0, optional=True),
+    Number(key="final_logit_softcapping", field="logit_cap", default=30.0, optional=True),
+)
+NO_CAPS = tuple(dataclasses.replace(cap, default=None) for cap in CAPS)
+QUERY_SCALE = Number(
+    key="query_pre_attn_scalar",
+    field="attention_scale",
+    default=256.0,
+    read=lambda number: number**-0.5,
+    write=lambda scale: round(scale**-2),
+)
+MULTIPLIERS = (
+    Number(key="embedding_multiplier", field="embedding_scale", default=1.0),
+    Number(key="residual_multiplier", field="residual_scale", default=1.0),
+    Number(key="attention_multiplier", field="attention_scale", default=1.0),
+    Number(key="logits_scaling", field="logit_scale", default=1.0, read=_inverse, write=_inverse),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,13 +67,35 @@ class LlamaVariant:
     """`model_type` in config.json."""
     classes: str
     """What the names of its classes in transformers begin with."""
+    activation_key: str = "hidden_act"
+    activation: str = "silu"
+    """transformers' name of the activation function where config.json does not say it."""
     attention_bias: AttentionBias = "none"
     ffn_bias_setting: bool = False
     """Whether the feed-forward layers have biases where the setting `mlp_bias` says so."""
     qk_norm: QKNorm = "none"
+    norm_placement: Literal["pre", "output", "sandwich"] = "pre"
+    norm_offset: float = 0.0
+    scaled_embedding: bool = False
+    """Whether token embeddings are multiplied by the root of the width."""
+    tied: bool = False
+    """Whether embeddings are tied where config.json does not say it."""
+    fused: bool = False
+    """Whether one tensor holds queries, keys and values, and one gate and up."""
+    numbers: tuple[Number, ...] = ()
     head_width: int | None = None
     """Where config.json does not say it; None: the width by the number of heads."""
-    window: Window = "none"
+    window: WindowRule = "none"
+    period: int = 1
+    """Every layer of this number is without the window of the rule `typed`."""
+    theta: float = 10000.0
+    """RoPE's base where config.json does not say it."""
+    local_theta: tuple[str, float] | None = None
+    """The older key and the default of RoPE's base in layers with a window, where it is another."""
+    rope_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Kinds of RoPE as older files call them."""
+    rope_period: int | None = None
+    """Every layer of this number is without RoPE where `no_rope_layers` does not say it."""
     gguf_architecture: str | None = None
     """`general.architecture` of its GGUF files; None: they call themselves another variant."""
     gguf_interleaves: bool = False
@@ -44,6 +104,13 @@ class LlamaVariant:
     """Keys of its config.json that change nothing, beside those of every family."""
     short_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Hub ids of its models that people ask for most."""
+
+    @property
+    def older_thetas(self) -> dict[str, tuple[str, float]] | None:
+        """By type of layer, for `read_typed_ropes`; None: one RoPE serves all layers."""
+        if self.local_theta is None:
+            return None
+        return {FULL: ("rope_theta", self.theta), WINDOWED: self.local_theta}
 
 
 VARIANTS = (
@@ -95,6 +162,107 @@ VARIANTS = (
         window="flagged",
         gguf_architecture="qwen3",
         short_names={"qwen3-0.6b": "Qwen/Qwen3-0.6B", "qwen3-8b": "Qwen/Qwen3-8B"},
+    ),
+    LlamaVariant(
+        name="gemma",
+        classes="Gemma",
+        activation="gelu_pytorch_tanh",
+        attention_bias="setting",
+        norm_offset=1.0,
+        scaled_embedding=True,
+        tied=True,
+        head_width=256,
+        gguf_architecture="gemma",
+        short_names={"gemma-2b": "google/gemma-2b", "gemma-7b": "google/gemma-7b"},
+    ),
+    LlamaVariant(
+        name="gemma2",
+        classes="Gemma2",
+        activation_key="hidden_activation",
+        activation="gelu_pytorch_tanh",
+        attention_bias="setting",
+        norm_placement="sandwich",
+        norm_offset=1.0,
+        scaled_embedding=True,
+        tied=True,
+        numbers=(*CAPS, QUERY_SCALE),
+        head_width=256,
+        window="typed",
+        period=2,
+        gguf_architecture="gemma2",
+        short_names={"gemma-2-2b": "google/gemma-2-2b", "gemma-2-9b": "google/gemma-2-9b"},
+    ),
+    LlamaVariant(
+        name="gemma3_text",
+        classes="Gemma3",
+        activation_key="hidden_activation",
+        activation="gelu_pytorch_tanh",
+        attention_bias="setting",
+        qk_norm="head",
+        norm_placement="sandwich",
+        norm_offset=1.0,
+        scaled_embedding=True,
+        tied=True,
+        numbers=(*NO_CAPS, QUERY_SCALE),
+        head_width=256,
+        window="typed",
+        period=6,
+        theta=1e6,
+        local_theta=("rope_local_base_freq", 1e4),
+        gguf_architecture="gemma3",
+        short_names={"gemma-3-270m": "google/gemma-3-270m", "gemma-3-1b": "google/gemma-3-1b-pt"},
+    ),
+    LlamaVariant(
+        name="granite",
+        classes="Granite",
+        attention_bias="setting",
+        ffn_bias_setting=True,
+        numbers=MULTIPLIERS,
+        short_names={"granite-3.3-2b": "ibm-granite/granite-3.3-2b-base"},
+    ),
+    LlamaVariant(
+        name="olmo2",
+        classes="Olmo2",
+        attention_bias="setting",
+        qk_norm="width",
+        norm_placement="output",
+        gguf_architecture="olmo2",
+        short_names={"olmo-2-1b": "allenai/OLMo-2-0425-1B", "olmo-2-7b": "allenai/OLMo-2-1124-7B"},
+    ),
+    LlamaVariant(
+        name="olmo3",
+        classes="Olmo3",
+        attention_bias="setting",
+        qk_norm="width",
+        norm_placement="output",
+        window="typed",
+        period=4,
+        theta=5e5,
+        local_theta=("rope_theta", 5e5),
+        short_names={"olmo-3-7b": "allenai/Olmo-3-1025-7B"},
+    ),
+    LlamaVariant(
+        name="smollm3",
+        classes="SmolLM3",
+        attention_bias="setting",
+        ffn_bias_setting=True,
+        tied=True,
+        window="flagged",
+        theta=2e6,
+        rope_period=4,
+        short_names={"smollm3-3b": "HuggingFaceTB/SmolLM3-3B-Base"},
+    ),
+    LlamaVariant(
+        name="phi3",
+        classes="Phi3",
+        fused=True,
+        window="always",
+        rope_names={"su": "longrope", "yarn": "longrope"},
+        gguf_architecture="phi3",
+        short_names={
+            "phi-3-mini": "microsoft/Phi-3-mini-4k-instruct",
+            "phi-4-mini": "microsoft/Phi-4-mini-instruct",
+        },
     ),
 )
 """All of them; GGUF files of Mistral and SmolLM2 call themselves `llama`."""

@@ -9,10 +9,10 @@ the model's context.
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from negjax.model.rope import Llama3Scaling, Rope, YarnScaling
-from negjax.weights.families.settings import Settings
+from negjax.weights.families.settings import Settings, unwritable
 
 KINDS = ("default", "linear", "dynamic", "llama3", "yarn", "longrope")
 
@@ -150,3 +150,58 @@ def _longrope(settings: Settings, rope: Rope, pairs: int, factor: float, origina
     usual = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
     attention = settings.number("attention_factor", usual)
     return dataclasses.replace(rope, factors=short, attention_factor=attention)
+
+
+def write_rope(rope: Rope, head_width: int, context: int) -> dict[str, Any]:
+    """The older keys, which older and newer transformers both read."""
+    kind, scaling = _written(rope, context)
+    written: dict[str, Any] = {
+        "rope_theta": rope.theta,
+        "rope_scaling": None if kind == "default" else {"rope_type": kind, **scaling},
+    }
+    if rope.width is not None:
+        written["partial_rotary_factor"] = rope.width / head_width
+    return written
+
+
+def write_typed_ropes(ropes: Mapping[str, Rope], context: int) -> dict[str, Any]:
+    """The newer keys, of RoPE by type of layer."""
+    inner = {}
+    for name, rope in ropes.items():
+        kind, scaling = _written(rope, context)
+        inner[name] = {"rope_type": kind, "rope_theta": rope.theta, **scaling}
+    return {"rope_parameters": inner}
+
+
+def _written(rope: Rope, context: int) -> tuple[str, dict[str, Any]]:
+    """The kind and its settings but for the base."""
+    if rope.neighbours:
+        raise unwritable("rope", rope)
+    if rope.yarn is not None:
+        return "yarn", {
+            "factor": rope.yarn.factor,
+            "original_max_position_embeddings": rope.yarn.original_context,
+            "beta_fast": rope.yarn.beta_fast,
+            "beta_slow": rope.yarn.beta_slow,
+            "truncate": rope.yarn.truncate,
+            "attention_factor": rope.attention_factor,
+        }
+    if rope.factors is not None:
+        # Of texts longer than the context nothing is known, and no such text is run.
+        return "longrope", {
+            "factor": 1.0,
+            "original_max_position_embeddings": context,
+            "short_factor": list(rope.factors),
+            "long_factor": list(rope.factors),
+            "attention_factor": rope.attention_factor,
+        }
+    if rope.llama3 is not None:
+        return "llama3", {
+            "factor": rope.llama3.factor,
+            "low_freq_factor": rope.llama3.low_freq_factor,
+            "high_freq_factor": rope.llama3.high_freq_factor,
+            "original_max_position_embeddings": rope.llama3.original_context,
+        }
+    if rope.linear_factor != 1.0:
+        return "linear", {"factor": rope.linear_factor}
+    return "default", {}

@@ -56,6 +56,11 @@ class WrongAssumptionError(ValueError):
         super().__init__(f"assume_harmless names {shown(name)}: {why}")
 
 
+def unwritable(field: str, value: object) -> ValueError:
+    """The error that config.json cannot say what a model computes, for the caller to raise."""
+    return ValueError(f"model config: {field} is {value!r}; config.json has no way to say this")
+
+
 class Settings:
     """A config.json being read: every key is taken, known to be harmless, or an error at the end.
 
@@ -75,6 +80,11 @@ class Settings:
         """The error that a value is not what is expected, for the caller to raise."""
         value = shown(self._raw[key]) if key in self._raw else "missing"
         return ValueError(f"{self.origin}: {key} is {value}, expected {expected}")
+
+    def null(self, key: str) -> bool:
+        """Whether the file says that there is none."""
+        self._taken.add(key)
+        return key in self._raw and self._raw[key] is None
 
     def raw(self, key: str, default: _T) -> Any | _T:
         """The value of any kind, or `default` where the key is missing or null."""
