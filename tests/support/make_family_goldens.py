@@ -2,7 +2,7 @@
 
     python -m tests.support.make_family_goldens
 
-It needs PyTorch and transformers, which negjax and its tests do not: run it only to add a case. The
+It needs PyTorch and transformers, which negjax and its tests do not: run it to add a case, of which it writes those that are not there. The
 weights are stored in float16, and PyTorch computes in float64 from exactly those values.
 """
 
@@ -37,6 +37,15 @@ LLAMA3_ROPE = {
     "original_max_position_embeddings": 16,
 }
 
+LLAMA_YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 100.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+# A window shorter than the texts, in the first layer and not in the second.
+WINDOW, TYPES = 6, ["sliding_attention", "full_attention"]
+
 CASES = {
     "llama2_mha": transformers.LlamaConfig(**LLAMA_SIZES, num_key_value_heads=HEADS),
     "llama3_gqa": transformers.LlamaConfig(
@@ -62,6 +71,88 @@ CASES = {
     ),
     "qwen3": transformers.Qwen3Config(
         **LLAMA_SIZES, num_key_value_heads=2, head_dim=16, tie_word_embeddings=True
+    ),
+    "mistral_window": transformers.MistralConfig(
+        **LLAMA_SIZES, num_key_value_heads=2, sliding_window=WINDOW
+    ),
+    "qwen2_windows": transformers.Qwen2Config(
+        **LLAMA_SIZES,
+        num_key_value_heads=2,
+        use_sliding_window=True,
+        sliding_window=WINDOW,
+        max_window_layers=1,
+    ),
+    "llama_yarn": transformers.LlamaConfig(
+        **LLAMA_SIZES,
+        num_key_value_heads=2,
+        rope_parameters=LLAMA_YARN,
+    ),
+    "llama_dynamic": transformers.LlamaConfig(
+        **LLAMA_SIZES,
+        num_key_value_heads=2,
+        rope_parameters={"rope_type": "dynamic", "rope_theta": 100.0, "factor": 4.0},
+    ),
+    "gemma": transformers.GemmaConfig(**LLAMA_SIZES, num_key_value_heads=1, head_dim=16),
+    "gemma2": transformers.Gemma2Config(
+        **LLAMA_SIZES,
+        num_key_value_heads=2,
+        head_dim=16,
+        query_pre_attn_scalar=24,
+        sliding_window=WINDOW,
+        attn_logit_softcapping=2.0,
+        final_logit_softcapping=3.0,
+    ),
+    "gemma3": transformers.Gemma3TextConfig(
+        **LLAMA_SIZES,
+        num_key_value_heads=2,
+        head_dim=16,
+        query_pre_attn_scalar=24,
+        sliding_window=WINDOW,
+        layer_types=TYPES,
+    ),
+    "granite": transformers.GraniteConfig(
+        **LLAMA_SIZES,
+        num_key_value_heads=2,
+        embedding_multiplier=6.0,
+        residual_multiplier=0.3,
+        attention_multiplier=0.2,
+        logits_scaling=4.0,
+    ),
+    "olmo2": transformers.Olmo2Config(**LLAMA_SIZES, num_key_value_heads=2),
+    "olmo3": transformers.Olmo3Config(
+        **LLAMA_SIZES,
+        num_key_value_heads=2,
+        sliding_window=WINDOW,
+        layer_types=TYPES,
+        rope_parameters={
+            "full_attention": LLAMA_YARN,
+            "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+        },
+    ),
+    "smollm3": transformers.SmolLM3Config(
+        **LLAMA_SIZES,
+        num_key_value_heads=2,
+        no_rope_layers=[1, 0],
+        pad_token_id=0,
+        bos_token_id=0,
+        eos_token_id=0,
+    ),
+    "phi3": transformers.Phi3Config(
+        **LLAMA_SIZES, num_key_value_heads=2, sliding_window=WINDOW, pad_token_id=0
+    ),
+    "phi4_mini": transformers.Phi3Config(
+        **LLAMA_SIZES | {"max_position_embeddings": 128, "hidden_size": 64},
+        num_key_value_heads=2,
+        pad_token_id=0,
+        tie_word_embeddings=True,
+        original_max_position_embeddings=32,
+        rope_parameters={
+            "rope_type": "longrope",
+            "rope_theta": 100.0,
+            "partial_rotary_factor": 0.75,
+            "short_factor": [1.0, 1.1, 1.2, 1.4, 1.7, 2.0],
+            "long_factor": [1.0, 2.0, 3.0, 5.0, 8.0, 16.0],
+        },
     ),
     "gpt2": transformers.GPT2Config(
         vocab_size=VOCABULARY,
@@ -130,4 +221,5 @@ def make(name: str, config: transformers.PreTrainedConfig) -> None:
 
 if __name__ == "__main__":
     for case, settings in CASES.items():
-        make(case, settings)
+        if not (FOLDER / case).exists():
+            make(case, settings)

@@ -7,7 +7,7 @@ import pytest
 
 from negjax.storage.given_files import read_json
 from negjax.weights.conversion import abstract_model, to_parameters
-from negjax.weights.families import family_of
+from negjax.weights.families import FAMILIES, family_of
 from negjax.weights.formats.safetensors_files import read_directory
 from tests.support.places import STORED
 from tests.support.reference import reference_logits
@@ -37,7 +37,9 @@ def error(case: str, dtype: str) -> float:
 
 
 def test_every_family_has_a_case() -> None:
-    assert len(CASES) == 10
+    assert {read_json(FOLDER / case / "config.json")["model_type"] for case in CASES} == set(
+        FAMILIES
+    )
 
 
 @pytest.mark.parametrize("case", CASES)

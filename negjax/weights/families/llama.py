@@ -49,6 +49,7 @@ def _read(settings: Settings, variant: LlamaVariant) -> ModelConfig:
     layers = settings.integer("num_hidden_layers")
     settings.only("rope_interleaved", False)
     settings.only("use_mrope", False)
+    settings.only("use_bidirectional_attention", False)
     qkv_bias, out_bias, ffn_bias = variant.attention_bias == "inputs", False, False
     if variant.attention_bias == "setting":
         qkv_bias = out_bias = settings.flag("attention_bias", False)

@@ -74,7 +74,7 @@ def read_typed_ropes(
         older = settings.number(key, theta)
         inner = newer.nested(kind) if newer is not None else scaling
         placed[kind] = _read(inner, settings, defaults._replace(theta=older))
-        if settings.raw(key, older) != placed[kind].rope.theta and newer is not None:
+        if key in settings and newer is not None and older != placed[kind].rope.theta:
             raise settings.wrong(key, f"the same as in rope_parameters, {placed[kind].rope.theta}")
         scaling = None
     return placed
@@ -100,17 +100,16 @@ def _read(inner: Settings | None, outer: Settings, defaults: Defaults) -> Placed
         key = "rope_type" if "rope_type" in settings else "type"
         raise settings.wrong(key, f"one of {known}: negjax implements no other RoPE scaling")
     context = defaults.context
+    # Phi-3's files say it outside, too. What has no scaling does not ask for it.
+    inside = settings.integer("original_max_position_embeddings", context)
+    original = outer.integer("original_max_position_embeddings", inside)
     if kind == "dynamic":
         settings.number("factor")
-        settings.raw("original_max_position_embeddings", None)
     if kind in ("default", "dynamic"):
         return Placed(rope, context)
     if kind == "linear":
         linear = dataclasses.replace(rope, linear_factor=settings.number("factor"))
         return Placed(linear, context)
-    # Phi-3's files say it outside.
-    where = outer if "original_max_position_embeddings" in outer else settings
-    original = where.integer("original_max_position_embeddings", context)
     if kind == "llama3":
         scaling = Llama3Scaling(
             factor=settings.number("factor"),

@@ -106,7 +106,8 @@ def _flagged(settings: Settings, layers: int, unplaced: tuple[int, ...]) -> list
 
 
 def _typed(settings: Settings, layers: int, period: int) -> list[bool]:
-    period = settings.integer("sliding_window_pattern", period)
+    for key in ("sliding_window_pattern", "_sliding_window_pattern"):
+        period = settings.integer(key, period)
     kinds = _types(settings, layers)
     if kinds is None:
         return [(layer + 1) % period != 0 for layer in range(layers)]
