@@ -8,9 +8,7 @@ memory, after a relative of the same family: the others' sizes. Numbers of param
 that the repositories' weights have (bert-large-cased: the uncased one's, less 1,526 tokens).
 """
 
-from typing import Any
-
-Config = dict[str, Any]
+from tests.support.published_relatives import RELATIVES, Config, sizes
 
 GPT2: Config = {
     "activation_function": "gelu_new",
@@ -247,17 +245,8 @@ QWEN3_8B: Config = {
 }
 
 
-def _sizes(width: int, neurons: int, layers: int, heads: int, kv_heads: int) -> Config:
-    return {
-        "hidden_size": width,
-        "intermediate_size": neurons,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-    }
-
-
 PUBLISHED: dict[str, tuple[Config, int]] = {
+    **RELATIVES,
     "google-bert/bert-base-cased": (BERT, 108_340_804),
     "google-bert/bert-base-uncased": (BERT | {"vocab_size": 30522}, 109_514_298),
     "google-bert/bert-large-cased": (BERT_LARGE | SENTENCE, 333_610_308),
@@ -278,14 +267,14 @@ PUBLISHED: dict[str, tuple[Config, int]] = {
         1_557_611_200,
     ),
     "meta-llama/Llama-2-7b-hf": (LLAMA_2_7B, 6_738_415_616),
-    "meta-llama/Llama-2-13b-hf": (LLAMA_2_7B | _sizes(5120, 13824, 40, 40, 40), 13_015_864_320),
+    "meta-llama/Llama-2-13b-hf": (LLAMA_2_7B | sizes(5120, 13824, 40, 40, 40), 13_015_864_320),
     "meta-llama/Llama-2-70b-hf": (LLAMA_2_7B | SIZES_70B, 68_976_648_192),
     "meta-llama/Meta-Llama-3-8B": (LLAMA_3_8B, 8_030_261_248),
     "meta-llama/Meta-Llama-3-70B": (LLAMA_3_8B | SIZES_70B, 70_553_706_496),
     "meta-llama/Llama-3.1-8B": (LLAMA_3_1_8B, 8_030_261_248),
     "meta-llama/Llama-3.2-1B": (LLAMA_3_2_1B, 1_235_814_400),
     "meta-llama/Llama-3.2-3B": (
-        LLAMA_3_2_1B | _sizes(3072, 8192, 28, 24, 8) | {"head_dim": 128},
+        LLAMA_3_2_1B | sizes(3072, 8192, 28, 24, 8) | {"head_dim": 128},
         3_212_749_824,
     ),
     "mistralai/Mistral-7B-v0.1": (MISTRAL_7B, 7_241_732_096),
@@ -293,21 +282,21 @@ PUBLISHED: dict[str, tuple[Config, int]] = {
     "Qwen/Qwen2.5-1.5B": (QWEN2_5_1_5B, 1_543_714_304),
     "Qwen/Qwen2.5-7B": (
         QWEN2_5_1_5B
-        | _sizes(3584, 18944, 28, 28, 4)
+        | sizes(3584, 18944, 28, 28, 4)
         | {"tie_word_embeddings": False, "vocab_size": 152064},
         7_615_616_512,
     ),
     "Qwen/Qwen3-0.6B": (
         QWEN3_8B
-        | _sizes(1024, 3072, 28, 16, 8)
+        | sizes(1024, 3072, 28, 16, 8)
         | {"max_window_layers": 28, "tie_word_embeddings": True},
         596_049_920,
     ),
     "Qwen/Qwen3-8B": (QWEN3_8B, 8_190_735_360),
     "HuggingFaceTB/SmolLM2-135M": (SMOLLM2_135M, 134_515_008),
-    "HuggingFaceTB/SmolLM2-360M": (SMOLLM2_135M | _sizes(960, 2560, 32, 15, 5), 361_821_120),
+    "HuggingFaceTB/SmolLM2-360M": (SMOLLM2_135M | sizes(960, 2560, 32, 15, 5), 361_821_120),
     "HuggingFaceTB/SmolLM2-1.7B": (
-        SMOLLM2_135M | _sizes(2048, 8192, 24, 32, 32) | {"rope_theta": 130000},
+        SMOLLM2_135M | sizes(2048, 8192, 24, 32, 32) | {"rope_theta": 130000},
         1_711_376_384,
     ),
 }

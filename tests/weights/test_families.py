@@ -16,7 +16,6 @@ from negjax.model.rope import Llama3Scaling, Rope
 from negjax.storage.given_files import read_json
 from negjax.weights.conversion import parameter_shapes, to_parameters, to_tensors
 from negjax.weights.families import FAMILIES, family_of
-from negjax.weights.families.llama_variants import VARIANTS
 from negjax.weights.formats.safetensors_files import read_directory
 from tests.support.places import STORED
 from tests.support.published_configs import (
@@ -24,7 +23,7 @@ from tests.support.published_configs import (
     GPT2,
     LLAMA_2_7B,
     LLAMA_3_2_1B,
-    MISTRAL_7B,
+    PUBLISHED,
     QWEN2_5,
 )
 from tests.support.tiny_models import LLAMA, as_source, assert_equal, leaves, random_parameters
@@ -56,29 +55,30 @@ def test_published_configs_are_understood() -> None:
     assert (read(BERT).token_types, read(BERT).mlm_head, read(BERT).causal) == (2, True, False)
 
 
-def test_mistrals_context_ends_where_its_window_would_bite() -> None:
-    assert read(MISTRAL_7B).context_length == 4096
-    assert read(MISTRAL_7B | {"sliding_window": None}).context_length == 32768
-
-
 @pytest.mark.parametrize(
-    ("change", "context"),
+    ("change", "windows"),
     [
-        ({"use_sliding_window": True}, 32768),  # max_window_layers: no layer has a window
-        ({"use_sliding_window": True, "sliding_window": 100, "max_window_layers": 2}, 100),
-        ({"sliding_window": 100, "max_window_layers": 2}, 32768),
+        ({"use_sliding_window": True}, ()),  # max_window_layers: no layer has a window
+        (
+            {"use_sliding_window": True, "sliding_window": 100, "max_window_layers": 2},
+            (None, None, *(100,) * 22),
+        ),
+        ({"sliding_window": 100, "max_window_layers": 2}, ()),
         (
             {
                 "use_sliding_window": True,
                 "sliding_window": 100,
-                "layer_types": ["full_attention", "sliding_attention"],
+                "layer_types": ["full_attention", "sliding_attention"] * 12,
             },
-            100,
+            (None, 100) * 12,
         ),
     ],
 )
-def test_qwens_windows_count_where_they_are_active(change: dict[str, Any], context: int) -> None:
-    assert read(QWEN2_5 | change).context_length == context
+def test_qwens_windows_count_where_they_are_active(
+    change: dict[str, Any], windows: tuple[int | None, ...]
+) -> None:
+    config = read(QWEN2_5 | change)
+    assert (config.windows, config.context_length) == (windows, 32768)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -99,8 +99,9 @@ def test_newer_and_older_spellings_of_rope_agree() -> None:
     ("raw", "change", "message"),
     [
         (LLAMA_2_7B, {"hidden_act": "quick_gelu"}, "hidden_act is 'quick_gelu', expected one of"),
-        (LLAMA_2_7B, {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "rope_type is 'yarn'"),
-        (LLAMA_2_7B, {"rope_scaling": {"type": "dynamic", "factor": 4.0}}, "type is 'dynamic'"),
+        (LLAMA_2_7B, {"rope_scaling": {"rope_type": "xpos", "factor": 4.0}}, "rope_type is 'xpos'"),
+        (LLAMA_2_7B, {"rope_scaling": {"type": "dynamic"}}, "factor is missing"),
+        (LLAMA_2_7B, {"rope_scaling": {"type": "longrope"}}, "short_factor is missing"),
         (LLAMA_2_7B, {"rope_scaling": {"type": "linear"}}, "factor is missing"),
         (
             LLAMA_2_7B,
@@ -147,10 +148,20 @@ def test_unknown_model_types_are_named() -> None:
         read({"model_type": "mamba"})
 
 
-def test_gguf_rope_factors_cannot_be_written() -> None:
-    factors = Rope(theta=10000.0, factors=(1.0, 2.0))
-    with pytest.raises(ValueError, match=r"config.json has no way to say this"):
-        FAMILIES["llama"].config_to_hf(dataclasses.replace(LLAMA, rope=factors))
+def test_rope_factors_of_a_gguf_file_are_written_as_a_longrope() -> None:
+    rope = Rope(theta=10000.0, factors=(1.0, 2.0))
+    config = dataclasses.replace(LLAMA, rope=rope)
+    assert read(FAMILIES["llama"].config_to_hf(config)) == config
+
+
+def test_what_config_json_has_no_words_for_is_not_written() -> None:
+    for change in (
+        {"rope": Rope(theta=10000.0, neighbours=True)},
+        {"rope": None},
+        {"windows": (3, None)},
+    ):
+        with pytest.raises(ValueError, match=r"config.json has no way to say this"):
+            FAMILIES["llama"].config_to_hf(dataclasses.replace(LLAMA, **change))
 
 
 @st.composite
@@ -170,17 +181,25 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         sizes |= {"heads": kv_heads, "kv_heads": kv_heads, "head_width": head_width}
         sizes |= {"width": kv_heads * head_width, "context_length": draw(st.integers(1, 9))}
         return dataclasses.replace(read(raw), vocab_size=11, **sizes)
-    variant = next(variant for variant in VARIANTS if variant.name == family)
-    setting = variant.attention_bias == "setting" and draw(st.booleans())
-    biases: dict[str, Any] = {
-        "qkv_bias": setting or variant.attention_bias == "inputs",
-        "out_bias": setting,
-        "ffn_bias": variant.ffn_bias_setting and draw(st.booleans()),
-        "qk_norm": variant.qk_norm,
+    raw = next(raw for raw, _ in PUBLISHED.values() if raw["model_type"] == family)
+    # What is listed by layer follows from the number of layers where it is not listed.
+    raw = {key: raw[key] for key in raw if key not in ("layer_types", "no_rope_layers")}
+    change: dict[str, Any] = {
+        "vocab_size": 11,
+        "hidden_size": draw(st.integers(1, 9)),
+        "num_hidden_layers": sizes["layers"],
+        "intermediate_size": sizes["neurons"],
+        "num_attention_heads": kv_heads * sharing,
+        "num_key_value_heads": kv_heads,
+        "head_dim": 2 * draw(st.integers(1, 3)),
+        "tie_word_embeddings": sizes["tied"],
+        "rope_scaling": None,
+        "partial_rotary_factor": 1.0,
     }
-    sizes |= {"heads": kv_heads * sharing, "kv_heads": kv_heads, "width": draw(st.integers(1, 9))}
-    sizes |= {"head_width": 2 * draw(st.integers(1, 3))}
-    return dataclasses.replace(LLAMA, **sizes, **biases)
+    for key in ("attention_bias", "mlp_bias"):
+        change |= {key: draw(st.booleans())} if raw.get(key) is False else {}
+    # Phi-3's are always without.
+    return read(raw | change | ({"attention_bias": False} if family == "phi3" else {}))
 
 
 @settings(max_examples=40)

@@ -50,6 +50,7 @@ def _read(settings: Settings, variant: LlamaVariant) -> ModelConfig:
     settings.only("rope_interleaved", False)
     settings.only("use_mrope", False)
     settings.only("use_bidirectional_attention", False)
+    settings.only("lm_head_bias", False)
     qkv_bias, out_bias, ffn_bias = variant.attention_bias == "inputs", False, False
     if variant.attention_bias == "setting":
         qkv_bias = out_bias = settings.flag("attention_bias", False)
@@ -140,7 +141,11 @@ def _ropes(
 ) -> tuple[Rope, Rope | None, int]:
     """RoPE, that of layers with a window if it is another, and the context that both allow."""
     defaults = Defaults(
-        head_width=head_width, context=context, theta=variant.theta, other_names=variant.rope_names
+        head_width=head_width,
+        context=context,
+        theta=variant.theta,
+        share=1.0 if variant.partial else None,
+        other_names=variant.rope_names,
     )
     if variant.older_thetas is None:
         rope, context = read_rope(settings, defaults)

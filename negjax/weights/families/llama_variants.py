@@ -92,6 +92,8 @@ class LlamaVariant:
     """RoPE's base where config.json does not say it."""
     local_theta: tuple[str, float] | None = None
     """The older key and the default of RoPE's base in layers with a window, where it is another."""
+    partial: bool = False
+    """Whether a part of a head's entries turns, where `partial_rotary_factor` says so."""
     rope_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Kinds of RoPE as older files call them."""
     rope_period: int | None = None
@@ -257,8 +259,11 @@ VARIANTS = (
         classes="Phi3",
         fused=True,
         window="always",
+        partial=True,
         rope_names={"su": "longrope", "yarn": "longrope"},
         gguf_architecture="phi3",
+        # Where there is no scaling it means nothing.
+        harmless=("full_attn_mod", "interpolate_factor", "original_max_position_embeddings"),
         short_names={
             "phi-3-mini": "microsoft/Phi-3-mini-4k-instruct",
             "phi-4-mini": "microsoft/Phi-4-mini-instruct",

@@ -24,8 +24,8 @@ class Defaults(NamedTuple):
     context: int
     """`max_position_embeddings`."""
     theta: float = 10000.0
-    share: float = 1.0
-    """Of a head's entries, how many turn."""
+    share: float | None = None
+    """Which part of a head's entries turns; None: all of them, and no file may say otherwise."""
     other_names: Mapping[str, str] = {}
     """Kinds as older files of the family call them."""
 
@@ -48,8 +48,8 @@ def read_rope(settings: Settings, defaults: Defaults) -> Placed:
         raise settings.wrong("rope_scaling", f"the same as rope_parameters, {newer!r}")
     inner = settings.nested("rope_parameters") or settings.nested("rope_scaling")
     theta = settings.number("rope_theta", defaults.theta)
-    share = settings.number("partial_rotary_factor", defaults.share)
-    placed = _read(inner, settings, defaults._replace(theta=theta, share=share))
+    defaults = defaults._replace(theta=theta, share=_share(settings, defaults))
+    placed = _read(inner, settings, defaults, typed=False)
     if settings.raw("rope_theta", placed.rope.theta) != placed.rope.theta:
         raise settings.wrong("rope_theta", f"the same as in rope_parameters, {placed.rope.theta}")
     return placed
@@ -73,19 +73,19 @@ def read_typed_ropes(
     for kind, (key, theta) in older_thetas.items():
         older = settings.number(key, theta)
         inner = newer.nested(kind) if newer is not None else scaling
-        placed[kind] = _read(inner, settings, defaults._replace(theta=older))
+        placed[kind] = _read(inner, settings, defaults._replace(theta=older), typed=True)
         if key in settings and newer is not None and older != placed[kind].rope.theta:
             raise settings.wrong(key, f"the same as in rope_parameters, {placed[kind].rope.theta}")
         scaling = None
     return placed
 
 
-def _read(inner: Settings | None, outer: Settings, defaults: Defaults) -> Placed:
-    """What the object `inner` says, beside the keys of the whole config.json."""
+def _read(inner: Settings | None, outer: Settings, defaults: Defaults, *, typed: bool) -> Placed:
+    """What the object `inner` says, of a type of layers or of all, beside the whole config.json."""
     settings = Settings({}, outer.origin) if inner is None else inner
     theta = settings.number("rope_theta", defaults.theta)
-    share = settings.number("partial_rotary_factor", defaults.share)
-    turned = int(defaults.head_width * share)
+    share = _share(settings, defaults)
+    turned = int(defaults.head_width * (1.0 if share is None else share))
     if not 0 < turned <= defaults.head_width or turned % 2:
         where = settings if "partial_rotary_factor" in settings else outer
         raise where.wrong(
@@ -100,16 +100,17 @@ def _read(inner: Settings | None, outer: Settings, defaults: Defaults) -> Placed
         key = "rope_type" if "rope_type" in settings else "type"
         raise settings.wrong(key, f"one of {known}: negjax implements no other RoPE scaling")
     context = defaults.context
-    # Phi-3's files say it outside, too. What has no scaling does not ask for it.
-    inside = settings.integer("original_max_position_embeddings", context)
-    original = outer.integer("original_max_position_embeddings", inside)
     if kind == "dynamic":
         settings.number("factor")
+        settings.raw("original_max_position_embeddings", None)
     if kind in ("default", "dynamic"):
         return Placed(rope, context)
     if kind == "linear":
         linear = dataclasses.replace(rope, linear_factor=settings.number("factor"))
         return Placed(linear, context)
+    original = settings.integer("original_max_position_embeddings", context)
+    if not typed:  # Phi-3's files say it outside, too.
+        original = outer.integer("original_max_position_embeddings", original)
     if kind == "llama3":
         scaling = Llama3Scaling(
             factor=settings.number("factor"),
@@ -136,6 +137,14 @@ def _read(inner: Settings | None, outer: Settings, defaults: Defaults) -> Placed
         usual = _yarn_factor(factor, scale) / _yarn_factor(factor, whole)
     attention = settings.number("attention_factor", usual)
     return Placed(dataclasses.replace(rope, yarn=yarn, attention_factor=attention), context)
+
+
+def _share(settings: Settings, defaults: Defaults) -> float | None:
+    """Which part of a head's entries turns, where the family can turn a part."""
+    if defaults.share is None:
+        settings.only("partial_rotary_factor", 1.0)
+        return None
+    return settings.number("partial_rotary_factor", defaults.share)
 
 
 def _yarn_factor(factor: float, scale: float = 1.0) -> float:
