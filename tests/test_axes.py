@@ -139,7 +139,7 @@ def of_function(node: ast.FunctionDef) -> Iterator[tuple[str, ast.expr]]:
 
 def bare(hint: ast.expr) -> bool:
     """Whether a type holds an array that does not name its axes."""
-    if isinstance(hint, ast.Subscript) and ast.unparse(hint.value) in KINDS | {"Spread"}:
+    if isinstance(hint, ast.Subscript) and ast.unparse(hint.value) in KINDS | {"Scores", "Spread"}:
         return False
     parts = [part for part in ast.iter_child_nodes(hint) if isinstance(part, ast.expr)]
     return ast.unparse(hint) in ARRAYS or any(map(bare, parts))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from negjax.inputs.probes import Probes
 from negjax.model.config import ModelConfig
@@ -31,7 +31,7 @@ STEPS = 8
 class Split(NamedTuple):
     """Probes split at their read position: the arguments of a prefix pass and a replay."""
 
-    prefix_tokens: Float[jax.Array, "P T"] | None
+    prefix_tokens: Int[jax.Array, "P T"] | None
     """Right-padded; None for a masked LM."""
     prefix_mask: Bool[jax.Array, "P T"] | None
     suffix: Suffix

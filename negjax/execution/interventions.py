@@ -296,7 +296,7 @@ def _sweep(
     chunk: int,
     *,
     spread: bool,
-) -> Scores:
+) -> Scores[jax.Array]:
     return sweep_rows(
         nnx.merge(graphdef, params),
         passed.prefix,

@@ -8,7 +8,7 @@ estimate is too large gets 2m more replays and none is wasted.
 
 import dataclasses
 from collections.abc import Callable
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -277,8 +277,8 @@ def _series(values: np.ndarray) -> np.ndarray:
     return result
 
 
-def truncation_error(coefficients: Float[np.ndarray, "*axes m"]) -> Float[np.ndarray, "*axes"]:
-    """Largest error to expect of series cut after m terms.
+def truncation_error(coefficients: Float[np.ndarray, "*axes m"]) -> Float[Any, "*axes"]:
+    """Largest error to expect of series cut after m terms; of one alone a number.
 
     The terms left out are continued from those present, at the geometric rate at which the
     envelope of their sizes falls over the last half. Interpolation folds them onto the others,

@@ -201,8 +201,8 @@ Found = tuple[Float[jax.Array, "P K"], Float[jax.Array, "P L F"], Float[jax.Arra
 """Probabilities, activations and gradients."""
 
 
-def _of_all_targets(parts: Sequence[Found]) -> Found:
-    """Those of all groups of targets, which have the activations in common."""
+def _of_all_targets(parts: Sequence[tuple[jax.Array, ...]]) -> Found:
+    """What was found for groups of targets, each with its own K, as one."""
     (probability, gradient) = side_by_side([(part[0], part[2]) for part in parts])
     return probability, parts[0][1], gradient
 

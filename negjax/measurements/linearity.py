@@ -1,7 +1,7 @@
 """NEG and linearity: the zero-intercept least-squares line through an output's changes."""
 
 import dataclasses
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -90,8 +90,8 @@ def linear_fit(
 
 def fit_changes(
     shifts: Float[np.ndarray, " X"], changes: Float[np.ndarray, "*axes X"]
-) -> tuple[Float[np.ndarray, "*axes"], Float[np.ndarray, "*axes"]]:
-    """Zero-intercept slope and Pearson r of changes at shifts.
+) -> tuple[Float[Any, "*axes"], Float[Any, "*axes"]]:
+    """Zero-intercept slope and Pearson r of changes at shifts; of one neuron's numbers.
 
     The line through the origin that minimises Σ (Δ - s x)² has s = Σ x Δ / Σ x².
     """

@@ -104,11 +104,11 @@ def _second_order(
     rows: Rows,
     site: Site,
     chunk: int,
-) -> tuple[Scores, Scores, Scores]:
+) -> tuple[Scores[jax.Array], Scores[jax.Array], Scores[jax.Array]]:
     """Scores [P, R, 1], their first and their second derivatives by each row's shift."""
     model = nnx.merge(graphdef, params)
 
-    def scores(step: jax.Array) -> Scores:
+    def scores(step: jax.Array) -> Scores[jax.Array]:
         # Rows do not interact: one step moves all of them at once.
         return sweep_rows(
             model,
@@ -129,7 +129,10 @@ def _second_order(
 
 
 def _derivatives(
-    output: Output, values: Scores, first: Scores, second: Scores
+    output: Output,
+    values: Scores[np.ndarray],
+    first: Scores[np.ndarray],
+    second: Scores[np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
     """First and second derivative [B, N]: of P = exp(q), P' = P q' and P'' = P (q'' + q'²)."""
     if output == "logit":

@@ -51,7 +51,7 @@ def replay_sets(
     signed: bool,
     clamp: bool,
     spread: bool,
-) -> Scores:
+) -> Scores[jax.Array]:
     """What R rows of each prompt predict, each with its entries, the same for all prompts.
 
     Args:

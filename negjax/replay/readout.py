@@ -49,14 +49,14 @@ class Spread(NamedTuple, Generic[Array]):
     """Token id of highest probability."""
 
 
-class Scores(NamedTuple):
-    """What R rows of P prompts predict."""
+class Scores(NamedTuple, Generic[Array]):
+    """What R rows of P prompts predict; arrays as in `Spread`."""
 
-    log_probability: Float[jax.Array, "P R K"]
+    log_probability: Float[Array, "P R K"]
     """Of the targets; of several tokens, the joint one."""
-    logit: Float[jax.Array, "P R K"]
+    logit: Float[Array, "P R K"]
     """Summed over a target's tokens."""
-    spread: Spread[jax.Array] | None
+    spread: Spread[Array] | None
 
 
 class _Unperturbed(NamedTuple):
@@ -96,7 +96,7 @@ def read_rows(
     chunks: Int[jax.Array, ""] | int,
     chunk: int,
     unperturbed: Float[jax.Array, "P D"] | None = None,
-) -> Scores:
+) -> Scores[jax.Array]:
     """Scores of the first `chunks` chunks of rows; those of further rows mean nothing.
 
     Args:

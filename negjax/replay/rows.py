@@ -111,7 +111,7 @@ def sweep_rows(
     chunk: int,
     unperturbed: Float[jax.Array, "P D"] | None = None,
     spread: bool = False,
-) -> Scores:
+) -> Scores[jax.Array]:
     """What each row predicts under its intervention.
 
     Args:
@@ -168,7 +168,7 @@ def read_writes(
     real: Bool[jax.Array, "P K 1"],
     *,
     chunk: int,
-) -> Scores:
+) -> Scores[jax.Array]:
     """What the head says at once of a neuron's write, δ · W_down[i], on the residual it joins.
 
     No layer above runs, and nothing else that its feed-forward layer writes takes part.

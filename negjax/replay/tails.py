@@ -189,7 +189,7 @@ def read_with_tails(
     rows: Int[jax.Array, ""] | int,
     chunk: int,
     unperturbed: Float[jax.Array, "1 D"],
-) -> Scores:
+) -> Scores[jax.Array]:
     """Scores of the first `rows` rows of one prompt, of one token each; further ones mean nothing.
 
     Args:
