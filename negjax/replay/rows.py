@@ -179,7 +179,10 @@ def read_writes(
     """
     tokens, positions, mask = (take_read(x, suffix)[:, None] for x in suffix[:3])
     alone = Suffix(tokens=tokens, positions=positions, mask=mask, read=suffix.read * 0)
-    mid = jax.vmap(lambda x: take_read(x, suffix))(trace.mid)[:, :, None]
-    own = trace._replace(mid=mid, ffn_out=jnp.zeros_like(mid))
+    entering, mid = (
+        jax.vmap(lambda x: take_read(x, suffix))(states)[:, :, None]
+        for states in (trace.entering, trace.mid)
+    )
+    own = trace._replace(entering=entering, mid=mid, ffn_out=jnp.zeros_like(mid), products={})
     resid = enter_rows(model, alone, own, rows, "product")
     return read_rows(model, resid, targets, real, used_chunks(rows, len(mid), chunk), chunk)
