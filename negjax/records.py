@@ -4,9 +4,10 @@
       probability [B=2, K=1], activation [B=2, L=30, F=1536], computed [B=2, K=1, L=30, F=1536]
 
 First what is a number or a word, then names and shapes of arrays, then how much there is of
-anything else. The letters of the axes are those that the text beside a field begins with
-("[B, K]."), which is read from the class's source when it is asked for: they stand nowhere else,
-and a record that documents its fields has them. Without a source, sizes are shown alone.
+anything else. The letters of the axes are those that a field's annotation names, as in
+`Float[np.ndarray, "B K"]`. Where it names none, they are those that the text beside the field
+begins with ("[B, K]."), read from the class's source when it is asked for; without a source, sizes
+are shown alone.
 """
 
 import ast
@@ -16,7 +17,7 @@ import numbers
 import sys
 from collections.abc import Iterable, Mapping, Sequence, Set, Sized
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 
@@ -141,13 +142,18 @@ def _line(parts: Iterable[str], most: int) -> str:
 
 
 def _axes(record: type) -> dict[str, list[str]]:
-    """Letters of the axes of each field whose text begins with them, those of its bases too."""
+    """Letters of the axes of each field that has them, those of its bases too."""
     found: dict[str, list[str]] = {}
     for kind in reversed(record.__mro__):
         for name, text in _texts(kind).items():
             letters, closed, _ = text.removeprefix("[").partition("]")
             if text.startswith("[") and closed:
                 found[name] = [letter.strip() for letter in letters.split(",") if letter.strip()]
+        for name, hint in inspect.get_annotations(kind).items():
+            # An array, or one that may be left out.
+            for part in (hint, *get_args(hint)):
+                if hasattr(part, "dim_str"):
+                    found[name] = part.dim_str.split()
     return found
 
 

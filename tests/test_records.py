@@ -306,7 +306,7 @@ def test_without_a_source_sizes_are_shown_alone(monkeypatch: pytest.MonkeyPatch)
         raise OSError("could not get source code")
 
     monkeypatch.setattr(inspect, "getsource", missing)
-    assert repr(answers.Answers(np.zeros(5), np.zeros(5))) == "Answers\n  probability, first [5]"
+    assert repr(Pair(np.zeros(5), 1, np.zeros(5))) == "Pair(right=1)\n  left, bare [5]"
 
 
 @pytest.mark.parametrize("parts", [1, 40])

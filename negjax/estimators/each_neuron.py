@@ -98,7 +98,7 @@ def _read_writes(
     rows: Rows,
     site: Site,
     chunk: int,
-) -> Scores:
+) -> Scores[jax.Array]:
     del site  # A neuron's write is one vector, whatever the site.
     model = nnx.merge(graphdef, params)
     return read_writes(

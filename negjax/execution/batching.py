@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Int
 
 from negjax.inputs.probes import Probes
 from negjax.model.config import ModelConfig
@@ -30,15 +31,14 @@ STEPS = 8
 class Split(NamedTuple):
     """Probes split at their read position: the arguments of a prefix pass and a replay."""
 
-    prefix_tokens: jax.Array | None
-    """[P, T], right-padded; None for a masked LM."""
-    prefix_mask: jax.Array | None
-    """[P, T]."""
+    prefix_tokens: Int[jax.Array, "P T"] | None
+    """Right-padded; None for a masked LM."""
+    prefix_mask: Bool[jax.Array, "P T"] | None
     suffix: Suffix
-    targets: jax.Array
-    """[P, K, M], token ids."""
-    real: jax.Array
-    """[P, K, M], False where a target has fewer than M tokens."""
+    targets: Int[jax.Array, "P K M"]
+    """Token ids."""
+    real: Bool[jax.Array, "P K M"]
+    """False where a target has fewer than M tokens."""
     packing: Packing | None = None
     """Of prefixes and suffixes, [P, T + S], where it was asked for and leaves out enough."""
 
@@ -82,7 +82,7 @@ def smaller_buckets(count: int) -> Iterator[int]:
 def split_probes(
     config: ModelConfig,
     probes: Probes,
-    index: np.ndarray,
+    index: Int[np.ndarray, " P"],
     target: int | None = None,
     *,
     steps: int = STEPS,

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Int
 
 from negjax.checks import shown
 from negjax.execution.batching import bucket
@@ -32,8 +33,8 @@ HEAD_STEPS = 2
 class HeadGroup(NamedTuple):
     """Probes that begin with the same tokens."""
 
-    members: np.ndarray
-    """[n], indices of the probes, ascending."""
+    members: Int[np.ndarray, " n"]
+    """Indices of the probes, ascending."""
     head: int
     """How many tokens; 0: nothing is shared."""
 
@@ -70,8 +71,8 @@ def padded_head(tokens: int) -> int:
     return bucket(tokens, steps=HEAD_STEPS) if tokens else 0
 
 
-def run_common_head(lm: LanguageModel, tokens: np.ndarray) -> CommonHead | None:
-    """Keys and values of a head's tokens [T]; None if there are none."""
+def run_common_head(lm: LanguageModel, tokens: Int[np.ndarray, " T"]) -> CommonHead | None:
+    """Keys and values of a head's tokens; None if there are none."""
     if not len(tokens):
         return None
     padded = np.zeros(padded_head(len(tokens)), np.int32)
@@ -90,7 +91,7 @@ def _run_head(
     return run_head(nnx.merge(graphdef, params), tokens, jnp.asarray(mask))
 
 
-def head_tokens(probes: Probes, group: HeadGroup) -> np.ndarray:
+def head_tokens(probes: Probes, group: HeadGroup) -> Int[np.ndarray, " T"]:
     """Token ids of a group's head."""
     return _before_reading(probes, int(group.members[0]))[: group.head]
 

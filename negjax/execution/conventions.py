@@ -3,13 +3,14 @@
 from typing import Literal, get_args
 
 import numpy as np
+from jaxtyping import Float
 
 from negjax.checks import one_of
 
 Convention = Literal["signed", "additive"]
 
 
-def sign(activation: np.ndarray) -> np.ndarray:
+def sign(activation: Float[np.ndarray, "*axes"]) -> Float[np.ndarray, "*axes"]:
     """s(a) = +1 if a > 0 else -1: the one sign rule."""
     return np.where(activation > 0, 1.0, -1.0).astype(activation.dtype)
 

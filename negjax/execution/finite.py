@@ -6,6 +6,7 @@ that overflows, because weights are finite but huge, or a shift is.
 
 import jax
 import numpy as np
+from jaxtyping import Int, Shaped
 
 from negjax.model.language_model import LanguageModel
 
@@ -13,14 +14,14 @@ from negjax.model.language_model import LanguageModel
 def check_finite(
     lm: LanguageModel,
     what: str,
-    values: np.ndarray | jax.Array,
-    prompts: np.ndarray | None = None,
+    values: Shaped[np.ndarray | jax.Array, " B *rest"],
+    prompts: Int[np.ndarray, " B"] | None = None,
 ) -> None:
-    """Refuses results [B, …] that are not finite.
+    """Refuses results that are not finite.
 
     Args:
         what: the result, for the error.
-        prompts: [B], numbers of the prompts; default: 0 to B − 1.
+        prompts: numbers of the prompts; default: 0 to B − 1.
 
     Raises:
         ValueError: naming the result, the first prompt and how many numbers are affected.

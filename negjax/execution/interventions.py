@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Float, Int
 
 from negjax.checks import one_of
 from negjax.execution import batching
@@ -56,25 +57,22 @@ class Shifted(NamedTuple):
     Layer L leaves a row out: nothing is computed for it and its result means nothing.
     """
 
-    layer: np.ndarray
-    """[B, R]."""
-    neuron: np.ndarray
-    """[B, R], index within the layer."""
-    shift: np.ndarray
-    """[B, R], x of the convention."""
+    layer: Int[np.ndarray, "B R"]
+    neuron: Int[np.ndarray, "B R"]
+    """Index within the layer."""
+    shift: Float[np.ndarray, "B R"]
+    """x of the convention."""
 
 
 class Measured(NamedTuple):
     """What `intervene` found, in the order of its rows."""
 
-    activation: np.ndarray
-    """[B, R], unperturbed."""
-    log_probability: np.ndarray
-    """[B, R]."""
-    logit: np.ndarray
-    """[B, R]."""
+    activation: Float[np.ndarray, "B R"]
+    """Unperturbed."""
+    log_probability: Float[np.ndarray, "B R"]
+    logit: Float[np.ndarray, "B R"]
     spread: Spread[np.ndarray] | None
-    """[B, R] each, where it was asked for."""
+    """Where it was asked for."""
 
 
 def intervene(
@@ -142,8 +140,8 @@ def measure_rows(
     *,
     target: int | None,
     budget_bytes: int,
-) -> tuple[np.ndarray, Any]:
-    """Runs a kernel over all rows: the neurons' activations [B, R], and what the kernel returns.
+) -> tuple[Float[np.ndarray, "B R"], Any]:
+    """Runs a kernel over all rows: the neurons' activations, and what the kernel returns.
 
     Args:
         kernel: its results [P, R, …] become [B, R, …], in the order of the rows.
@@ -298,7 +296,7 @@ def _sweep(
     chunk: int,
     *,
     spread: bool,
-) -> Scores:
+) -> Scores[jax.Array]:
     return sweep_rows(
         nnx.merge(graphdef, params),
         passed.prefix,
@@ -324,7 +322,9 @@ SPREAD = Kernel(_jitted_sweep(spread=True), Cost(sweep=True))
 """The same, with the spread."""
 
 
-def select_output(output: Output, log_probability: np.ndarray, logit: np.ndarray) -> np.ndarray:
+def select_output(
+    output: Output, log_probability: Float[np.ndarray, "*axes"], logit: Float[np.ndarray, "*axes"]
+) -> Float[np.ndarray, "*axes"]:
     """One of the outputs, from those that interventions measure.
 
     Raises:
@@ -334,8 +334,8 @@ def select_output(output: Output, log_probability: np.ndarray, logit: np.ndarray
     return output_of(output, log_probability, logit)
 
 
-def grid_rows(neurons: np.ndarray, shifts: np.ndarray) -> Shifted:
-    """Rows [B, N · X] of neurons [B, N, 2] with shifts [B, N, X] each."""
+def grid_rows(neurons: Int[np.ndarray, "B N 2"], shifts: Float[np.ndarray, "B N X"]) -> Shifted:
+    """N · X rows: every neuron with each of its shifts."""
     b = len(neurons)
     layer, neuron = (np.repeat(neurons[..., i], shifts.shape[-1], axis=1) for i in (0, 1))
     return Shifted(layer, neuron, shifts.reshape(b, -1))

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
+from jaxtyping import Float
 
 from negjax.execution import batching
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
@@ -45,8 +46,8 @@ def activations(
     site: str | None = None,
     *,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
-) -> np.ndarray:
-    """Unperturbed activations [B, L, F] at the read position.
+) -> Float[np.ndarray, "B L F"]:
+    """Unperturbed activations at the read position.
 
     Args:
         site: `act`, `up` or `product`; None is the model's default.

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int, Shaped
 
 from negjax.checks import whole_number
 from negjax.errors import Argument, ArgumentError
@@ -18,8 +19,8 @@ FILLED = 0.7
 class Planned(NamedTuple):
     """A batch of prompts."""
 
-    members: np.ndarray
-    """[n], indices among all probes."""
+    members: Int[np.ndarray, " n"]
+    """Indices among all probes."""
     rows: int
     """That they are filled up to, at least n."""
     estimate: int
@@ -28,8 +29,8 @@ class Planned(NamedTuple):
     """Bytes that the batch takes which this one is a piece of; 0: it is no piece."""
 
     @property
-    def padded(self) -> np.ndarray:
-        """[rows], the members, filled up."""
+    def padded(self) -> Int[np.ndarray, " rows"]:
+        """The members, filled up."""
         return filled_up(self.members, self.rows)
 
     def pieces(self, needed: int) -> list["Planned"]:
@@ -46,8 +47,10 @@ class Planned(NamedTuple):
         ]
 
 
-def filled_up(values: np.ndarray, rows: int) -> np.ndarray:
-    """Values [n, …] as [rows, …], filled up by repetition.
+def filled_up(
+    values: Shaped[np.ndarray, " n *rest"], rows: int
+) -> Shaped[np.ndarray, " {rows} *rest"]:
+    """Values, filled up by repetition to so many rows.
 
     So few shapes compile, and what fills up is as finite as the rest.
     """
@@ -158,12 +161,12 @@ def one_by_one(probes: Probes, estimate: int) -> list[Planned]:
     ]
 
 
-def longest_first(probes: Probes, head: int = 0) -> np.ndarray:
-    """Numbers of the prompts, [B], by their tokens after a common head of `head`."""
+def longest_first(probes: Probes, head: int = 0) -> Int[np.ndarray, " B"]:
+    """Numbers of the prompts by their tokens after a common head of `head`."""
     return np.argsort(head - probes.mask.sum(1), kind="stable")
 
 
-def prompt_batches(probes: Probes, largest: int, head: int = 0) -> list[np.ndarray]:
+def prompt_batches(probes: Probes, largest: int, head: int = 0) -> list[Int[np.ndarray, " n"]]:
     """Indices of probes in batches of at most `largest`, longest first.
 
     A batch fetches all weights once, so neighbouring buckets share one as long as the shortest
@@ -183,7 +186,7 @@ def prompt_batches(probes: Probes, largest: int, head: int = 0) -> list[np.ndarr
 
 def uniform_batches(
     probes: Probes, rows: Callable[[int], int], head: int = 0
-) -> list[tuple[np.ndarray, int]]:
+) -> list[tuple[Int[np.ndarray, " n"], int]]:
     """Indices of probes in batches, longest first, and the rows that each is filled up to.
 
     Args:

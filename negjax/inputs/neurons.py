@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from negjax.checks import (
@@ -24,8 +25,10 @@ MOST_PROMPTS = 10**7
 """For which neurons are drawn at once: more would not fit memory."""
 
 
-def check_neurons(config: ModelConfig, neurons: np.ndarray, prompts: int) -> np.ndarray:
-    """Neurons as [B, N, 2], int32.
+def check_neurons(
+    config: ModelConfig, neurons: ArrayLike, prompts: int
+) -> Int[np.ndarray, "{prompts} N 2"]:
+    """Neurons of each prompt, int32.
 
     Args:
         neurons: [N, 2], the same for all prompts, or [B, N, 2]; (layer, index) pairs.
@@ -58,8 +61,8 @@ def check_neurons(config: ModelConfig, neurons: np.ndarray, prompts: int) -> np.
     return array.astype(np.int32)
 
 
-def all_neurons(config: ModelConfig) -> np.ndarray:
-    """[L · F, 2], layer-major.
+def all_neurons(config: ModelConfig) -> Int[np.ndarray, "N 2"]:
+    """(layer, index) of all L · F neurons, layer-major.
 
     Raises:
         ValueError: no model's config.
@@ -69,8 +72,10 @@ def all_neurons(config: ModelConfig) -> np.ndarray:
     return np.stack([layer, index], axis=1).astype(np.int32)
 
 
-def random_neurons(config: ModelConfig, count: int, prompts: int, seed: int) -> np.ndarray:
-    """`count` different neurons for each prompt, uniformly: [B, N, 2], sorted by layer and index.
+def random_neurons(
+    config: ModelConfig, count: int, prompts: int, seed: int
+) -> Int[np.ndarray, "{prompts} {count} 2"]:
+    """`count` different neurons for each prompt, uniformly, sorted by layer and index.
 
     A prompt's choice depends on the seed and its number alone, not on how many prompts there are.
 
@@ -103,13 +108,13 @@ class NeuronSets:
     Made by `neuron_sets`, which checks its input.
     """
 
-    neurons: np.ndarray
-    """[R, n, 2], int32, (layer, index), no neuron twice in a set; layer L fills up smaller sets."""
-    values: np.ndarray
-    """[R, n], float64, the sum of a neuron's values: its shift, in units of the activation; 0 where
+    neurons: Int[np.ndarray, "R n 2"]
+    """(layer, index), int32, no neuron twice in a set; layer L fills up smaller sets."""
+    values: Float[np.ndarray, "R n"]
+    """Float64, the sum of a neuron's values: its shift, in units of the activation; 0 where
     a set is filled up."""
-    levels: np.ndarray
-    """[R, n], float64, the value itself: what the activation is set to, however often it was named;
+    levels: Float[np.ndarray, "R n"]
+    """Float64, the value itself: what the activation is set to, however often it was named;
     NaN where a neuron was given different values, 0 where a set is filled up."""
     model_shape: tuple[int, int]
     """(L, F) of the model that the neurons are of."""
@@ -147,18 +152,18 @@ class NeuronSets:
         return len(self.neurons)
 
     @property
-    def used(self) -> np.ndarray:
-        """[R, n], False where a set is filled up."""
+    def used(self) -> Bool[np.ndarray, "R n"]:
+        """False where a set is filled up."""
         return self.neurons[..., 0] < self.model_shape[0]
 
     @property
-    def sizes(self) -> np.ndarray:
-        """[R], neurons of each set."""
+    def sizes(self) -> Int[np.ndarray, " R"]:
+        """Neurons of each set."""
         result: np.ndarray = self.used.sum(1)
         return result
 
-    def dense(self) -> np.ndarray:
-        """The values as [R, L, F], 0 elsewhere."""
+    def dense(self) -> Float[np.ndarray, "R L F"]:
+        """The values at their neurons, 0 elsewhere."""
         result = np.zeros((len(self), *self.model_shape))
         row, column = np.nonzero(self.used)
         layer, index = self.neurons[row, column].T
@@ -197,7 +202,7 @@ def neuron_sets(config: ModelConfig, sets: Sequence[tuple[ArrayLike, ArrayLike]]
     return _filled_up(config, merged)
 
 
-def dense_sets(config: ModelConfig, shifts: np.ndarray) -> NeuronSets:
+def dense_sets(config: ModelConfig, shifts: ArrayLike) -> NeuronSets:
     """Sets of the neurons where shifts [R, L, F] are not 0; a set may be empty.
 
     Raises:

@@ -3,10 +3,11 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
+from jaxtyping import Bool, Int
+from numpy.typing import ArrayLike
 
 from negjax.checks import as_array, integers, is_whole, shown, truths, whole_number
 from negjax.inputs.token_ids import check_ids
@@ -24,16 +25,16 @@ class Probes:
     prompts: tuple[str, ...]
     targets: tuple[tuple[str, ...], ...]
     """K strings a prompt."""
-    tokens: np.ndarray
-    """[B, T], token ids."""
-    mask: np.ndarray
-    """[B, T], True where a token is real."""
-    read: np.ndarray
-    """[B], index in T of the read position: the last real token, or the mask."""
-    target_ids: np.ndarray
-    """[B, K, M], token ids; M > 1 for joint targets (`target_mode="all"`) alone."""
-    target_mask: np.ndarray
-    """[B, K, M], True where a target token is real."""
+    tokens: Int[np.ndarray, "B T"]
+    """Token ids."""
+    mask: Bool[np.ndarray, "B T"]
+    """True where a token is real."""
+    read: Int[np.ndarray, " B"]
+    """Index in T of the read position: the last real token, or the mask."""
+    target_ids: Int[np.ndarray, "B K M"]
+    """Token ids; M > 1 for joint targets (`target_mode="all"`) alone."""
+    target_mask: Bool[np.ndarray, "B K M"]
+    """True where a target token is real."""
     target_mode: TargetMode = "single"
     mask_id: int | None = None
     """Token that a masked LM's prompts are read at; None: they are a causal LM's."""
@@ -55,7 +56,7 @@ class Probes:
         """K."""
         return int(self.target_ids.shape[1])
 
-    def select(self, index: Sequence[int] | np.ndarray) -> "Probes":
+    def select(self, index: ArrayLike) -> "Probes":
         """The probes numbered `index`, in that order.
 
         Raises:

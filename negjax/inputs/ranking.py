@@ -1,9 +1,11 @@
 """The largest of many values, and how many of them two arrays share."""
 
 import numpy as np
+from jaxtyping import Int
+from numpy.typing import ArrayLike
 
 
-def top(values: np.ndarray, count: int) -> np.ndarray:
+def top(values: ArrayLike, count: int) -> Int[np.ndarray, " {count}"]:
     """Flat indices of the `count` largest values [...], largest first; ties to the lowest index.
 
     Raises:
@@ -15,7 +17,7 @@ def top(values: np.ndarray, count: int) -> np.ndarray:
     return np.argsort(-flat, kind="stable")[:count]
 
 
-def top_overlap(left: np.ndarray, right: np.ndarray, count: int) -> float:
+def top_overlap(left: ArrayLike, right: ArrayLike, count: int) -> float:
     """Share of the `count` largest values of one array [...] that are also those of the other.
 
     Raises:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Bool, Float
 
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.passes import pass_tokens, unperturbed_pass
@@ -23,10 +24,10 @@ from negjax.replay.targets import target_scores
 class Answers(NamedTuple):
     """Of B prompts with K targets each."""
 
-    probability: np.ndarray
-    """[B, K]; of a target of several tokens, the joint one."""
-    first: np.ndarray
-    """[B, K], True where no token of the vocabulary beats the target's first."""
+    probability: Float[np.ndarray, "B K"]
+    """Of a target of several tokens, the joint one."""
+    first: Bool[np.ndarray, "B K"]
+    """True where no token of the vocabulary beats the target's first."""
 
 
 def plain_answers(

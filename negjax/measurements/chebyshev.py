@@ -8,10 +8,12 @@ estimate is too large gets 2m more replays and none is wasted.
 
 import dataclasses
 from collections.abc import Callable
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
+from jaxtyping import Float, Int
 from numpy.polynomial import chebyshev
+from numpy.typing import ArrayLike
 
 from negjax.checks import (
     finite_in,
@@ -61,25 +63,25 @@ class Response:
     site: Site
     convention: Convention
     output: Output
-    neurons: np.ndarray
-    """[B, N, 2], (layer, index)."""
+    neurons: Int[np.ndarray, "B N 2"]
+    """(layer, index)."""
     radius: float
     """The series hold for shifts in [-radius, radius]."""
-    activation: np.ndarray
-    """[B, N], unperturbed."""
-    baseline: np.ndarray
-    """[B], output without a shift, measured."""
-    coefficients: np.ndarray
-    """[B, N, m], float64, of Chebyshev polynomials in shift / radius; zeros past `nodes`."""
-    nodes: np.ndarray
-    """[B, N], replays spent on each neuron."""
-    error: np.ndarray
-    """[B, N], estimated largest error of the series, rounding noise aside."""
-    noise: np.ndarray
-    """[B], standard deviation of the output from rounding, measured."""
+    activation: Float[np.ndarray, "B N"]
+    """Unperturbed."""
+    baseline: Float[np.ndarray, " B"]
+    """Output without a shift, measured."""
+    coefficients: Float[np.ndarray, "B N m"]
+    """Float64, of Chebyshev polynomials in shift / radius; zeros past `nodes`."""
+    nodes: Int[np.ndarray, "B N"]
+    """Replays spent on each neuron."""
+    error: Float[np.ndarray, "B N"]
+    """Estimated largest error of the series, rounding noise aside."""
+    noise: Float[np.ndarray, " B"]
+    """Standard deviation of the output from rounding, measured."""
 
-    def __call__(self, shifts: np.ndarray) -> np.ndarray:
-        """Output [B, N, X] at shifts [X].
+    def __call__(self, shifts: ArrayLike) -> Float[np.ndarray, "B N X"]:
+        """Output at shifts [X].
 
         Raises:
             ValueError: a shift outside ±radius.
@@ -88,8 +90,8 @@ class Response:
         result: np.ndarray = np.einsum("bnm,xm->bnx", self.coefficients, self._basis(x))
         return result
 
-    def change(self, shifts: np.ndarray) -> np.ndarray:
-        """Output with the shift minus output without, [B, N, X], both from the series.
+    def change(self, shifts: ArrayLike) -> Float[np.ndarray, "B N X"]:
+        """Output with the shift, of shifts [X], minus output without, both from the series.
 
         Raises:
             ValueError: a shift outside ±radius.
@@ -99,8 +101,8 @@ class Response:
         result: np.ndarray = np.einsum("bnm,xm->bnx", self.coefficients, difference)
         return result
 
-    def derivative(self, shifts: np.ndarray, order: int = 1) -> np.ndarray:
-        """Derivative of that order with respect to the shift, [B, N, X] at shifts [X].
+    def derivative(self, shifts: ArrayLike, order: int = 1) -> Float[np.ndarray, "B N X"]:
+        """Derivative of that order with respect to the shift, at shifts [X].
 
         Raises:
             ValueError: a shift outside ±radius; an order below 0.
@@ -114,7 +116,7 @@ class Response:
         result: np.ndarray = np.einsum("bnm,xm->bnx", series, basis)
         return result
 
-    def _scaled(self, shifts: np.ndarray) -> np.ndarray:
+    def _scaled(self, shifts: ArrayLike) -> np.ndarray:
         one = not real_numbers(shifts, "shifts").ndim
         shifts = shift_list([shifts] if one else shifts, "shifts", np.dtype(np.float64))
         if not (np.abs(shifts) <= self.radius * (1 + 1e-9)).all():
@@ -132,7 +134,7 @@ class Response:
 def response(
     lm: LanguageModel,
     probes: Probes,
-    neurons: np.ndarray,
+    neurons: ArrayLike,
     radius: float = 10.0,
     nodes: int = 12,
     convention: Convention = "signed",
@@ -275,8 +277,8 @@ def _series(values: np.ndarray) -> np.ndarray:
     return result
 
 
-def truncation_error(coefficients: np.ndarray) -> np.ndarray:
-    """Largest error [...] to expect of series [..., m] cut after m terms.
+def truncation_error(coefficients: Float[np.ndarray, "*axes m"]) -> Float[Any, "*axes"]:
+    """Largest error to expect of series cut after m terms; of one alone a number.
 
     The terms left out are continued from those present, at the geometric rate at which the
     envelope of their sizes falls over the last half. Interpolation folds them onto the others,

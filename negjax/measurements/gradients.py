@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Float, Int
 
 from negjax.checks import flag, one_of, whole_number
 from negjax.execution import batching
@@ -46,16 +47,15 @@ class NeurGrad:
 
     site: Site
     output: Output
-    probability: np.ndarray
-    """[B, K]."""
-    activation: np.ndarray
-    """[B, L, F], at `site`."""
-    computed: np.ndarray
-    """[B, K, L, F], CG = ∂output/∂a."""
+    probability: Float[np.ndarray, "B K"]
+    activation: Float[np.ndarray, "B L F"]
+    """At `site`."""
+    computed: Float[np.ndarray, "B K L F"]
+    """CG = ∂output/∂a."""
 
     @property
-    def neurgrad(self) -> np.ndarray:
-        """[B, K, L, F], CG · s(a), with s(a) = +1 if a > 0 else -1."""
+    def neurgrad(self) -> Float[np.ndarray, "B K L F"]:
+        """CG · s(a), with s(a) = +1 if a > 0 else -1."""
         result: np.ndarray = self.computed * sign(self.activation)[:, None]
         return result
 
@@ -78,7 +78,7 @@ def neurgrad(
         budget_bytes: memory for one batch, besides the weights and the result.
 
     Returns:
-        probabilities [B, K], activations [B, L, F], gradients [B, K, L, F], as numpy arrays.
+        probabilities, activations and gradients, as numpy arrays.
 
     Raises:
         ValueError: no encoded probes, an unknown site or output, a budget that holds not even one
@@ -122,18 +122,25 @@ def gradient_batches(
     groups: Iterable[tuple[HeadGroup, CommonHead | None]] | None = None,
     few_shapes: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
-) -> Iterator[tuple[np.ndarray, jax.Array, jax.Array, jax.Array]]:
+) -> Iterator[
+    tuple[
+        Int[np.ndarray, " n"],
+        Float[jax.Array, "b K"],
+        Float[jax.Array, "b L F"],
+        Float[jax.Array, "b K L F"],
+    ]
+]:
     """The streaming form of `neurgrad`: batches on the device, in an order of their own.
 
     Args:
         linearised: differentiate by RelP's rules (`negjax.model.transformer.linearise`).
         groups: the probes to take, by what they begin with. Default: all (`head_groups`).
         few_shapes: pad more, so that few programs need compiling, and keep the rows that only fill
-            a batch up: b is then what the arrays have, at least the number of indices.
+            a batch up: b may then be more than n.
 
     Returns:
-        an iterator over indices [b] of the batch's probes, probabilities [b, K], activations
-        [b, L, F] and computed gradients [b, K, L, F].
+        an iterator over indices of the batch's probes, probabilities, activations and computed
+        gradients.
 
     Raises:
         ValueError: as `neurgrad`.
@@ -190,12 +197,12 @@ def _gradient_batches(
             yield batch.members, *(found if few_shapes else (x[:count] for x in found))
 
 
-Found = tuple[jax.Array, jax.Array, jax.Array]
+Found = tuple[Float[jax.Array, "P K"], Float[jax.Array, "P L F"], Float[jax.Array, "P K L F"]]
+"""Probabilities, activations and gradients."""
 
 
-def _of_all_targets(parts: Sequence[Found]) -> Found:
-    """Probabilities [P, K], activations [P, L, F] and gradients [P, K, L, F] of groups of targets,
-    which have the activations in common."""
+def _of_all_targets(parts: Sequence[tuple[jax.Array, ...]]) -> Found:
+    """What was found for groups of targets, each with its own K, as one."""
     (probability, gradient) = side_by_side([(part[0], part[2]) for part in parts])
     return probability, parts[0][1], gradient
 
@@ -263,8 +270,7 @@ def _gradient(
     output: Output,
     linearised: bool,
     head: CommonHead | None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Probability [P, K], activation [P, L, F], gradient [P, K, L, F]."""
+) -> Found:
     model = nnx.merge(graphdef, params)
     before = split.prefix_tokens, split.prefix_mask
     # A masked LM's suffix is its whole prompt: products of all tokens would be too much to keep.

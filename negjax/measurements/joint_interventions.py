@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Float, Int
 
 from negjax.checks import finite_in, flag
 from negjax.execution import batching
@@ -51,25 +52,21 @@ class Joint(ShiftedOutputs):
     clamp: bool
     """True: activations were set to the sets' values, and the convention means nothing."""
     sets: NeuronSets
-    log_probability: np.ndarray
-    """[B, R]."""
-    logit: np.ndarray
-    """[B, R]."""
-    baseline_log_probability: np.ndarray
-    """[B, R], without a shift, computed beside the set's row."""
-    baseline_logit: np.ndarray
-    """[B, R]."""
-    kl: np.ndarray | None = None
-    """[B, R], KL(P₀‖P) in nats of the unperturbed distribution P₀ from the shifted P: what the
+    log_probability: Float[np.ndarray, "B R"]
+    logit: Float[np.ndarray, "B R"]
+    baseline_log_probability: Float[np.ndarray, "B R"]
+    """Without a shift, computed beside the set's row."""
+    baseline_logit: Float[np.ndarray, "B R"]
+    kl: Float[np.ndarray, "B R"] | None = None
+    """KL(P₀‖P) in nats of the unperturbed distribution P₀ from the shifted P: what the
     unperturbed model's own tokens lose in log-probability, on average."""
-    entropy: np.ndarray | None = None
-    """[B, R], of P, in nats."""
-    top_token: np.ndarray | None = None
-    """[B, R], token id of highest probability."""
-    baseline_entropy: np.ndarray | None = None
-    """[B], without a shift."""
-    baseline_top_token: np.ndarray | None = None
-    """[B]."""
+    entropy: Float[np.ndarray, "B R"] | None = None
+    """Of P, in nats."""
+    top_token: Int[np.ndarray, "B R"] | None = None
+    """Token id of highest probability."""
+    baseline_entropy: Float[np.ndarray, " B"] | None = None
+    """Without a shift."""
+    baseline_top_token: Int[np.ndarray, " B"] | None = None
 
 
 def joint(
@@ -99,7 +96,7 @@ def joint(
         budget_bytes: memory for one batch, besides the weights, the sets and the result.
 
     Returns:
-        outputs [B, R] and baselines, as numpy arrays.
+        outputs and baselines, as numpy arrays.
 
     Raises:
         ValueError: sets of another model, dense shifts or different values of one neuron to clamp

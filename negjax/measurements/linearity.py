@@ -1,9 +1,11 @@
 """NEG and linearity: the zero-intercept least-squares line through an output's changes."""
 
 import dataclasses
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from negjax.checks import one_of, real_number, shift_list, shown
 from negjax.errors import Argument, ArgumentError
@@ -21,25 +23,25 @@ MOST_STEPS = 1_000_000
 class LinearFit:
     """Lines through (x, Δoutput), x ≠ 0, of N neurons of B prompts."""
 
-    slope: np.ndarray
-    """[B, N], NEG: output per unit of activation."""
-    pearson: np.ndarray
-    """[B, N], linearity: Pearson r of the points; 0 where the change is constant."""
-    largest_change: np.ndarray
-    """[B, N], largest |Δoutput| of the points."""
-    shifts: np.ndarray
-    """[X], the points' x."""
+    slope: Float[np.ndarray, "B N"]
+    """NEG: output per unit of activation."""
+    pearson: Float[np.ndarray, "B N"]
+    """Linearity: Pearson r of the points; 0 where the change is constant."""
+    largest_change: Float[np.ndarray, "B N"]
+    """Largest |Δoutput| of the points."""
+    shifts: Float[np.ndarray, " X"]
+    """The points' x."""
 
     @property
-    def polarity(self) -> np.ndarray:
-        """[B, N], sign of NEG."""
+    def polarity(self) -> Float[np.ndarray, "B N"]:
+        """Sign of NEG."""
         result: np.ndarray = np.sign(self.slope)
         return result
 
 
 def linear_fit(
     measured: Sweep | Response,
-    shifts: np.ndarray | None = None,
+    shifts: ArrayLike | None = None,
     *,
     within: float | None = None,
     output: Output | None = None,
@@ -48,12 +50,12 @@ def linear_fit(
 
     Args:
         measured: what `sweep` or `response` returned.
-        shifts: grid on which a response is read; a sweep has its own.
+        shifts: grid [X] on which a response is read; a sweep has its own.
         within: only shifts with |x| ≤ within.
         output: of a sweep, what is fitted (default: probability); a response has its own.
 
     Returns:
-        slope and pearson [B, N], computed in float64.
+        slope and pearson, computed in float64.
 
     Raises:
         ValueError: shifts for a sweep, none for a response, fewer than two shifts ≠ 0 in range.
@@ -86,8 +88,10 @@ def linear_fit(
     )
 
 
-def fit_changes(shifts: np.ndarray, changes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Zero-intercept slope and Pearson r, each [...], of changes [..., X] at shifts [X].
+def fit_changes(
+    shifts: Float[np.ndarray, " X"], changes: Float[np.ndarray, "*axes X"]
+) -> tuple[Float[Any, "*axes"], Float[Any, "*axes"]]:
+    """Zero-intercept slope and Pearson r of changes at shifts; of one neuron's numbers.
 
     The line through the origin that minimises Σ (Δ - s x)² has s = Σ x Δ / Σ x².
     """
@@ -100,8 +104,8 @@ def fit_changes(shifts: np.ndarray, changes: np.ndarray) -> tuple[np.ndarray, np
     return slope, np.clip(pearson, -1.0, 1.0)
 
 
-def paper_grid(radius: float = 10.0, step: float = 0.2) -> np.ndarray:
-    """Shifts ±step, …, ±radius, ascending, 0 left out: [X].
+def paper_grid(radius: float = 10.0, step: float = 0.2) -> Float[np.ndarray, " X"]:
+    """Shifts ±step, …, ±radius, ascending, 0 left out.
 
     Raises:
         ValueError: a step that is not positive, a radius smaller than it, or more than

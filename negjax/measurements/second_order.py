@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 from negjax.checks import one_of, real_number, real_numbers
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
@@ -34,20 +36,20 @@ class Curvature:
 
     site: Site
     output: Output
-    neurons: np.ndarray
-    """[B, N, 2], (layer, index)."""
-    activation: np.ndarray
-    """[B, N], unperturbed."""
-    first: np.ndarray
-    """[B, N], output per unit of activation."""
-    second: np.ndarray
-    """[B, N], output per unit of activation squared."""
+    neurons: Int[np.ndarray, "B N 2"]
+    """(layer, index)."""
+    activation: Float[np.ndarray, "B N"]
+    """Unperturbed."""
+    first: Float[np.ndarray, "B N"]
+    """Output per unit of activation."""
+    second: Float[np.ndarray, "B N"]
+    """Output per unit of activation squared."""
 
 
 def curvature(
     lm: LanguageModel,
     probes: Probes,
-    neurons: np.ndarray,
+    neurons: ArrayLike,
     site: str | None = None,
     *,
     output: Output = "probability",
@@ -102,11 +104,11 @@ def _second_order(
     rows: Rows,
     site: Site,
     chunk: int,
-) -> tuple[Scores, Scores, Scores]:
+) -> tuple[Scores[jax.Array], Scores[jax.Array], Scores[jax.Array]]:
     """Scores [P, R, 1], their first and their second derivatives by each row's shift."""
     model = nnx.merge(graphdef, params)
 
-    def scores(step: jax.Array) -> Scores:
+    def scores(step: jax.Array) -> Scores[jax.Array]:
         # Rows do not interact: one step moves all of them at once.
         return sweep_rows(
             model,
@@ -127,7 +129,10 @@ def _second_order(
 
 
 def _derivatives(
-    output: Output, values: Scores, first: Scores, second: Scores
+    output: Output,
+    values: Scores[np.ndarray],
+    first: Scores[np.ndarray],
+    second: Scores[np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
     """First and second derivative [B, N]: of P = exp(q), P' = P q' and P'' = P (q'' + q'²)."""
     if output == "logit":
@@ -140,8 +145,10 @@ def _derivatives(
     return np.exp(q) * slope, np.exp(q) * (bend + slope**2)
 
 
-def linear_range(first: np.ndarray, second: np.ndarray, tolerance: float) -> np.ndarray:
-    """Predicted largest |x| [...] up to which the output's change is linear in the shift x.
+def linear_range(
+    first: ArrayLike, second: ArrayLike, tolerance: float
+) -> Float[np.ndarray, "*axes"]:
+    """Predicted largest |x| up to which the output's change is linear in the shift x.
 
     Linear: the quadratic term of the change is at most `tolerance` times the linear one,
 
@@ -152,7 +159,7 @@ def linear_range(first: np.ndarray, second: np.ndarray, tolerance: float) -> np.
         tolerance: τ, a share of the change.
 
     Returns:
-        [...], in units of the activation; infinite where f'' is 0.
+        in units of the activation, of the derivatives' shape; infinite where f'' is 0.
 
     Raises:
         ValueError: a tolerance that is not positive and finite, derivatives that are no numbers or
@@ -171,8 +178,8 @@ def linear_range(first: np.ndarray, second: np.ndarray, tolerance: float) -> np.
         raise ValueError(
             f"first is {list(shapes[0])} and second {list(shapes[1])}, expected the same shape"
         )
-    first, second = np.abs(np.asarray(first)), np.abs(np.asarray(second))
-    dtype = np.result_type(first, second)
+    slope, bend = np.abs(np.asarray(first)), np.abs(np.asarray(second))
+    dtype = np.result_type(slope, bend)
     everywhere = np.full(shapes[0], np.inf, dtype)
-    result: np.ndarray = np.divide(2 * tolerance * first, second, out=everywhere, where=second > 0)
+    result: np.ndarray = np.divide(2 * tolerance * slope, bend, out=everywhere, where=bend > 0)
     return result

@@ -1,42 +1,39 @@
 """What sweeps and joint interventions have in common: outputs with and without a shift."""
 
 import numpy as np
+from jaxtyping import Float
 
 from negjax.execution.interventions import select_output
 from negjax.replay.targets import Output
 
 
 class ShiftedOutputs:
-    """Outputs of B prompts under interventions, [B, …]; the first of the further axes counts the
+    """Outputs of B prompts under interventions; the first of the further axes counts the
     interventions that have a baseline of their own."""
 
-    log_probability: np.ndarray
-    """[B, …]."""
-    logit: np.ndarray
-    """[B, …]."""
-    baseline_log_probability: np.ndarray
-    """[B, R]."""
-    baseline_logit: np.ndarray
-    """[B, R]."""
+    log_probability: Float[np.ndarray, " B *rest"]
+    logit: Float[np.ndarray, " B *rest"]
+    baseline_log_probability: Float[np.ndarray, "B R"]
+    baseline_logit: Float[np.ndarray, "B R"]
 
     @property
-    def probability(self) -> np.ndarray:
-        """[B, …], the target's with the shift."""
+    def probability(self) -> Float[np.ndarray, " B *rest"]:
+        """Of the target, with the shift."""
         result: np.ndarray = np.exp(self.log_probability)
         return result
 
     @property
-    def baseline(self) -> np.ndarray:
-        """[B], probability without a shift."""
+    def baseline(self) -> Float[np.ndarray, " B"]:
+        """Probability without a shift."""
         result: np.ndarray = np.exp(self.baseline_log_probability[:, 0])
         return result
 
-    def values(self, output: Output = "probability") -> np.ndarray:
-        """[B, …], one of the outputs with the shift."""
+    def values(self, output: Output = "probability") -> Float[np.ndarray, " B *rest"]:
+        """One of the outputs with the shift."""
         return select_output(output, self.log_probability, self.logit)
 
-    def change(self, output: Output = "probability") -> np.ndarray:
-        """[B, …], output with the shift minus output without.
+    def change(self, output: Output = "probability") -> Float[np.ndarray, " B *rest"]:
+        """Output with the shift minus output without.
 
         The baseline entered the network at the same layer and in the same batch as the shifted
         rows, so rounding that they share cancels.

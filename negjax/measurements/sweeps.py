@@ -3,6 +3,8 @@
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 from negjax.checks import flag, shift_list
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
@@ -27,38 +29,34 @@ class Sweep(ShiftedOutputs):
 
     site: Site
     convention: Convention
-    neurons: np.ndarray
-    """[B, N, 2], (layer, index)."""
-    shifts: np.ndarray
-    """[X], in units of the activation."""
-    activation: np.ndarray
-    """[B, N], unperturbed."""
-    log_probability: np.ndarray
-    """[B, N, X]."""
-    logit: np.ndarray
-    """[B, N, X]."""
-    baseline_log_probability: np.ndarray
-    """[B, N], without a shift, computed as the shifted rows of the neuron's layer are."""
-    baseline_logit: np.ndarray
-    """[B, N]."""
-    kl: np.ndarray | None = None
-    """[B, N, X], KL(P₀‖P) in nats of the unperturbed distribution P₀ from the shifted P: what the
+    neurons: Int[np.ndarray, "B N 2"]
+    """(layer, index)."""
+    shifts: Float[np.ndarray, " X"]
+    """In units of the activation."""
+    activation: Float[np.ndarray, "B N"]
+    """Unperturbed."""
+    log_probability: Float[np.ndarray, "B N X"]
+    logit: Float[np.ndarray, "B N X"]
+    baseline_log_probability: Float[np.ndarray, "B N"]
+    """Without a shift, computed as the shifted rows of the neuron's layer are."""
+    baseline_logit: Float[np.ndarray, "B N"]
+    kl: Float[np.ndarray, "B N X"] | None = None
+    """KL(P₀‖P) in nats of the unperturbed distribution P₀ from the shifted P: what the
     unperturbed model's own tokens lose in log-probability, on average."""
-    entropy: np.ndarray | None = None
-    """[B, N, X], of P, in nats."""
-    top_token: np.ndarray | None = None
-    """[B, N, X], token id of highest probability."""
-    baseline_entropy: np.ndarray | None = None
-    """[B], without a shift."""
-    baseline_top_token: np.ndarray | None = None
-    """[B]."""
+    entropy: Float[np.ndarray, "B N X"] | None = None
+    """Of P, in nats."""
+    top_token: Int[np.ndarray, "B N X"] | None = None
+    """Token id of highest probability."""
+    baseline_entropy: Float[np.ndarray, " B"] | None = None
+    """Without a shift."""
+    baseline_top_token: Int[np.ndarray, " B"] | None = None
 
 
 def sweep(
     lm: LanguageModel,
     probes: Probes,
-    neurons: np.ndarray,
-    shifts: np.ndarray,
+    neurons: ArrayLike,
+    shifts: ArrayLike,
     convention: Convention = "signed",
     site: str | None = None,
     *,
@@ -79,7 +77,7 @@ def sweep(
         budget_bytes: memory for one batch, besides the weights and the result.
 
     Returns:
-        outputs [B, N, X] and baselines, as numpy arrays.
+        outputs and baselines, as numpy arrays.
 
     Raises:
         ValueError: bad neurons, shifts, convention, site or target, by name.

@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
+from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from negjax.execution import batching
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
@@ -28,18 +30,18 @@ STEPS = 2
 def effects(
     lm: LanguageModel,
     probes: Probes,
-    neurons: np.ndarray,
+    neurons: ArrayLike,
     site: str | None = None,
     *,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
-) -> np.ndarray:
+) -> Float[np.ndarray, "B N V"]:
     """Derivative of every token's probability with respect to each neuron, at the read position.
 
     Args:
         neurons: [N, 2] or [B, N, 2], (layer, index).
 
     Returns:
-        [B, N, V], ∂P(token)/∂a. Sums to 0 over the tokens.
+        ∂P(token)/∂a. Sums to 0 over the tokens.
 
     Raises:
         ValueError: no encoded probes, an unknown site, neurons that the model does not have, a

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Float
 
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.passes import unperturbed_pass
@@ -27,13 +28,13 @@ class WriteNorms:
     """Sizes (L2) of writes and of the residual stream at B read positions."""
 
     site: Site
-    activation: np.ndarray
-    """[B, L, F], unperturbed."""
-    residual: np.ndarray
-    """[B, L], of what a layer's writes are added to: its residual and FFN output. Pre-norm models
+    activation: Float[np.ndarray, "B L F"]
+    """Unperturbed."""
+    residual: Float[np.ndarray, "B L"]
+    """Of what a layer's writes are added to: its residual and FFN output. Pre-norm models
     hand it on as the residual that leaves the layer, post-norm models (BERT) normalise it first."""
-    write: np.ndarray
-    """[B, L, F], of ∂(FFN output)/∂a: of a neuron's row of W_down at sites `act` and `product`, of
+    write: Float[np.ndarray, "B L F"]
+    """Of ∂(FFN output)/∂a: of a neuron's row of W_down at sites `act` and `product`, of
     act(gate) times it at `up`."""
 
 

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TypeVar
 
 import jax
+from jaxtyping import Int
 
 # The rows that do not fill a chunk of at least so many tokens go by quarters of one.
 QUARTERED_TOKENS = 256
@@ -13,10 +14,10 @@ Carry = TypeVar("Carry")
 
 
 def over_chunks(
-    inside: jax.Array,
+    inside: Int[jax.Array, ""],
     chunk: int,
     tokens: int,
-    body: Callable[[int, jax.Array, Carry], Carry],
+    body: Callable[[int, Int[jax.Array, ""], Carry], Carry],
     carry: Carry,
 ) -> Carry:
     """Runs `body(size, i, carry)` for slices of rows that cover the first `inside` ones.

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
 
 from negjax.model.transformer import Transformer
 from negjax.replay.readout import Scores, read_rows
@@ -25,16 +26,14 @@ from negjax.replay.suffixes import (
 
 
 class Entries(NamedTuple):
-    """E entries of the rows' shifts [L, R, F], in any order; layer L marks padding."""
+    """Entries of the rows' shifts [L, R, F], in any order; layer L marks padding."""
 
-    layer: jax.Array
-    """[E], integers."""
-    row: jax.Array
-    """[E], integers."""
-    neuron: jax.Array
-    """[E], index within the layer."""
-    value: jax.Array
-    """[E], a shift, or what the activation is set to."""
+    layer: Int[jax.Array, " entries"]
+    row: Int[jax.Array, " entries"]
+    neuron: Int[jax.Array, " entries"]
+    """Index within the layer."""
+    value: Float[jax.Array, " entries"]
+    """A shift, or what the activation is set to."""
 
 
 def replay_sets(
@@ -43,22 +42,22 @@ def replay_sets(
     suffix: Suffix,
     trace: Trace,
     entries: Entries,
-    lowest: jax.Array,
-    targets: jax.Array,
-    real: jax.Array,
+    lowest: Int[jax.Array, ""],
+    targets: Int[jax.Array, "P K M"],
+    real: Bool[jax.Array, "P K M"],
     *,
     rows: int,
     site: str,
     signed: bool,
     clamp: bool,
     spread: bool,
-) -> Scores:
+) -> Scores[jax.Array]:
     """What R rows of each prompt predict, each with its entries, the same for all prompts.
 
     Args:
         entries: none of row 0, which is what the spread compares with.
         lowest: no entry lies below this layer.
-        targets, real: [P, K, M], token ids and which of them count.
+        targets, real: token ids and which of them count.
         signed: shifts count along the sign s(a) of the unperturbed activation.
         clamp: values replace activations instead.
     """

@@ -20,6 +20,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
 
 from negjax.model.layers import MASKED_SCORE
 from negjax.model.transformer import Transformer
@@ -42,31 +43,31 @@ class Spread(NamedTuple, Generic[Array]):
     Arrays of JAX, or of NumPy once they have left the device.
     """
 
-    kl: Array
-    """[P, R], KL(P₀‖P) in nats, of the unperturbed distribution P₀ from the row's P."""
-    entropy: Array
-    """[P, R], of P, in nats."""
-    top_token: Array
-    """[P, R], token id of highest probability."""
+    kl: Float[Array, "P R"]
+    """KL(P₀‖P) in nats, of the unperturbed distribution P₀ from the row's P."""
+    entropy: Float[Array, "P R"]
+    """Of P, in nats."""
+    top_token: Int[Array, "P R"]
+    """Token id of highest probability."""
 
 
-class Scores(NamedTuple):
-    """What R rows of P prompts predict."""
+class Scores(NamedTuple, Generic[Array]):
+    """What R rows of P prompts predict; arrays as in `Spread`."""
 
-    log_probability: jax.Array
-    """[P, R, K], of the targets; of several tokens, the joint one."""
-    logit: jax.Array
-    """[P, R, K], summed over a target's tokens."""
-    spread: Spread[jax.Array] | None
+    log_probability: Float[Array, "P R K"]
+    """Of the targets; of several tokens, the joint one."""
+    logit: Float[Array, "P R K"]
+    """Summed over a target's tokens."""
+    spread: Spread[Array] | None
 
 
 class _Unperturbed(NamedTuple):
-    logits: jax.Array
-    """[P, V], of P₀."""
-    total: jax.Array
-    """[P, 1], log Z₀."""
-    mean_change: jax.Array
-    """[P, R], m, or nearly."""
+    logits: Float[jax.Array, "P V"]
+    """Of P₀."""
+    total: Float[jax.Array, "P 1"]
+    """log Z₀."""
+    mean_change: Float[jax.Array, "P R"]
+    """m, or nearly."""
 
 
 class _SpreadSums(NamedTuple):
@@ -82,32 +83,31 @@ class _SpreadSums(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    peak: jax.Array
-    """[P, R, M], largest logit."""
-    total: jax.Array
-    """[P, R, M], Σ_v e^(logit_v - peak)."""
-    picked: jax.Array
-    """[P, R, M, K], the targets' logits."""
+    peak: Float[jax.Array, "P R M"]
+    """Largest logit."""
+    total: Float[jax.Array, "P R M"]
+    """Σ_v e^(logit_v - peak)."""
+    picked: Float[jax.Array, "P R M K"]
+    """The targets' logits."""
     spread: _SpreadSums | None
 
 
 def read_rows(
     model: Transformer,
-    resid: jax.Array,
-    targets: jax.Array,
-    real: jax.Array,
-    chunks: jax.Array | int,
+    resid: Float[jax.Array, "P R M D"],
+    targets: Int[jax.Array, "P K M"],
+    real: Bool[jax.Array, "P K M"],
+    chunks: Int[jax.Array, ""] | int,
     chunk: int,
-    unperturbed: jax.Array | None = None,
-) -> Scores:
+    unperturbed: Float[jax.Array, "P D"] | None = None,
+) -> Scores[jax.Array]:
     """Scores of the first `chunks` chunks of rows; those of further rows mean nothing.
 
     Args:
-        resid: [P, R, M, D], last residuals at the scored positions, the read position first.
-        targets, real: [P, K, M], token ids and which of them count.
+        resid: last residuals at the scored positions, the read position first.
+        targets, real: token ids and which of them count.
         chunk: rows of each prompt read at once; divides R.
-        unperturbed: [P, D], last residual at the read position without a shift; asks for the
-            spread.
+        unperturbed: last residual at the read position without a shift; asks for the spread.
     """
     p, r, m, _ = resid.shape
     embedding = model.output_embedding()
@@ -184,8 +184,12 @@ def read_rows(
     return Scores(log_probability.sum(2), logit.sum(2), found)
 
 
-def folded(peak: jax.Array, total: jax.Array, logits: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Running peak and Σ e^(logit - peak), each [...], with further logits [..., V] taken in."""
+def folded(
+    peak: Float[jax.Array, "*axes"],
+    total: Float[jax.Array, "*axes"],
+    logits: Float[jax.Array, "*axes V"],
+) -> tuple[Float[jax.Array, "*axes"], Float[jax.Array, "*axes"]]:
+    """Running peak and Σ e^(logit - peak), with further logits taken in."""
     higher = jnp.maximum(peak, logits.max(-1))
     total = total * jnp.exp(peak - higher)
     return higher, total + jnp.exp(logits - higher[..., None]).sum(-1)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
 from negjax.model.transformer import Transformer
 from negjax.replay.chunks import over_chunks
@@ -21,19 +22,19 @@ def pull_back_rows(
     model: Transformer,
     prefix: Prefix | None,
     suffix: Suffix,
-    layer: jax.Array,
-    resid: jax.Array,
-    outputs: Callable[[jax.Array], jax.Array],
+    layer: Int[jax.Array, "P R"],
+    resid: Float[jax.Array, "P R S D"],
+    outputs: Callable[[Float[jax.Array, "P r S D"]], Float[jax.Array, "P r K"]],
     *,
     chunk: int,
     head_chunk: int,
-) -> jax.Array:
-    """Gradients [K, P, R, S, D] of K outputs with respect to the residuals leaving rows' layers.
+) -> Float[jax.Array, "K P R S D"]:
+    """Gradients of K outputs with respect to the residuals leaving rows' layers.
 
     Args:
-        layer: [P, R], ascending along R; layer L marks padding, whose gradients mean nothing.
-        resid: [P, R, S, D], leaving each row's layer.
-        outputs: of last residuals [P, r, S, D], the outputs [P, r, K]; rows must not interact.
+        layer: ascending along R; layer L marks padding, whose gradients mean nothing.
+        resid: leaving each row's layer.
+        outputs: of last residuals, the outputs; rows must not interact.
         chunk: rows of each prompt that go through a layer at once; divides R.
         head_chunk: rows of each prompt whose outputs are made at once; divides `chunk`.
     """

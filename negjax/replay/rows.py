@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
 
 from negjax.model.attention import KeysValues
 from negjax.model.placement import Placement
@@ -36,18 +37,17 @@ from negjax.replay.tails import read_with_tails, worthwhile
 class Rows(NamedTuple):
     """R interventions of each of P prompts, sorted by layer; layer L marks padding."""
 
-    layer: jax.Array
-    """[P, R], integers."""
-    neuron: jax.Array
-    """[P, R], index within the layer."""
-    delta: jax.Array
-    """[P, R], added to the activation."""
+    layer: Int[jax.Array, "P R"]
+    neuron: Int[jax.Array, "P R"]
+    """Index within the layer."""
+    delta: Float[jax.Array, "P R"]
+    """Added to the activation."""
 
 
 def enter_rows(
     model: Transformer, suffix: Suffix, trace: Trace, rows: Rows, site: str
-) -> jax.Array:
-    """Residuals [P, R, S, D] leaving each row's layer, its neuron shifted by its delta."""
+) -> Float[jax.Array, "P R S D"]:
+    """Residuals leaving each row's layer, its neuron shifted by its delta."""
     graphdef, params = stacked_blocks(model)
     down = model.blocks.ffn.down.kernel[...]
     at_read = jnp.arange(suffix.tokens.shape[1]) == suffix.read[:, None]
@@ -87,7 +87,7 @@ def row_places(prefix: Prefix | None, suffix: Suffix, dtype: jnp.dtype) -> Place
 
 
 def prefix_seen(
-    block: Block, prefix: Prefix | None, layer: jax.Array, where: Placement
+    block: Block, prefix: Prefix | None, layer: Int[jax.Array, ""], where: Placement
 ) -> KeysValues | None:
     """The prefix's keys and values in a layer, as rows at `where` see them."""
     if prefix is None:
@@ -104,20 +104,20 @@ def sweep_rows(
     suffix: Suffix,
     trace: Trace,
     rows: Rows,
-    targets: jax.Array,
-    real: jax.Array,
+    targets: Int[jax.Array, "P K M"],
+    real: Bool[jax.Array, "P K M"],
     *,
     site: str,
     chunk: int,
-    unperturbed: jax.Array | None = None,
+    unperturbed: Float[jax.Array, "P D"] | None = None,
     spread: bool = False,
-) -> Scores:
+) -> Scores[jax.Array]:
     """What each row predicts under its intervention.
 
     Args:
-        targets, real: [P, K, M], token ids and which of them count.
+        targets, real: token ids and which of them count.
         chunk: rows of each prompt computed at once; divides R.
-        unperturbed: [P, D], last residual at the read position. With it, rows that are many need
+        unperturbed: last residual at the read position. With it, rows that are many need
             not read the whole vocabulary (`negjax.replay.tails`).
         spread: also measure the spread, for which `unperturbed` must be given.
     """
@@ -154,7 +154,7 @@ def sweep_rows(
     return read_rows(model, scored, targets, real, chunks, chunk, before)
 
 
-def used_chunks(rows: Rows, layers: int, chunk: int) -> jax.Array:
+def used_chunks(rows: Rows, layers: int, chunk: int) -> Int[jax.Array, ""]:
     """How many chunks hold all rows but padding."""
     return ((rows.layer < layers).sum(1).max() + chunk - 1) // chunk
 
@@ -164,22 +164,25 @@ def read_writes(
     suffix: Suffix,
     trace: Trace,
     rows: Rows,
-    targets: jax.Array,
-    real: jax.Array,
+    targets: Int[jax.Array, "P K 1"],
+    real: Bool[jax.Array, "P K 1"],
     *,
     chunk: int,
-) -> Scores:
+) -> Scores[jax.Array]:
     """What the head says at once of a neuron's write, δ · W_down[i], on the residual it joins.
 
     No layer above runs, and nothing else that its feed-forward layer writes takes part.
 
     Args:
-        targets, real: [P, K, 1], token ids and which of them count.
+        targets, real: token ids and which of them count.
         chunk: rows of each prompt computed at once; divides R.
     """
     tokens, positions, mask = (take_read(x, suffix)[:, None] for x in suffix[:3])
     alone = Suffix(tokens=tokens, positions=positions, mask=mask, read=suffix.read * 0)
-    mid = jax.vmap(lambda x: take_read(x, suffix))(trace.mid)[:, :, None]
-    own = trace._replace(mid=mid, ffn_out=jnp.zeros_like(mid))
+    entering, mid = (
+        jax.vmap(lambda x: take_read(x, suffix))(states)[:, :, None]
+        for states in (trace.entering, trace.mid)
+    )
+    own = trace._replace(entering=entering, mid=mid, ffn_out=jnp.zeros_like(mid), products={})
     resid = enter_rows(model, alone, own, rows, "product")
     return read_rows(model, resid, targets, real, used_chunks(rows, len(mid), chunk), chunk)

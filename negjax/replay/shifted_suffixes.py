@@ -6,6 +6,7 @@ respect to them at shift 0.
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float
 
 from negjax.model.attention import KeysValues
 from negjax.model.placement import Placement
@@ -24,19 +25,19 @@ from negjax.replay.suffixes import (
 
 def shifted_block(
     block: Block,
-    resid: jax.Array,
-    shift: jax.Array,
+    resid: Float[jax.Array, "P R S D"],
+    shift: Float[jax.Array, "P R F"],
     where: Placement,
     prefix: KeysValues | None,
     suffix: Suffix,
     site: str,
-    held: jax.Array | None = None,
+    held: Bool[jax.Array, "R F"] | None = None,
     common: KeysValues | None = None,
     products: Products | None = None,
-) -> jax.Array:
-    """One layer of a replay: residuals [P, R, S, D], shifts [P, R, F] at the read position.
+) -> Float[jax.Array, "P R S D"]:
+    """One layer of a replay, with shifts at the read position.
 
-    `held`: [R, F], True where the shift replaces the activation. `common`: of a common head.
+    `held`: True where the shift replaces the activation. `common`: of a common head.
     `products`: recalled ones need no multiplication.
     """
     mid, _ = block.attend(resid, where, prefix, common, products)
@@ -52,19 +53,19 @@ def replay_suffix(
     model: Transformer,
     prefix: Prefix | None,
     suffix: Suffix,
-    shift: jax.Array,
+    shift: Float[jax.Array, "L P R F"],
     site: str,
     head: CommonHead | None = None,
-) -> jax.Array:
+) -> Float[jax.Array, "P R S D"]:
     """Runs the suffix through all layers, with shifts added to the read position's activations.
 
     Args:
-        shift: [L, P, R, F], added at `site`: R replays of each prompt. Later layers' activations
+        shift: added at `site`: R replays of each prompt. Later layers' activations
             react to earlier shifts, and the shift adds to whatever they have become.
         head: what the prefix was run after.
 
     Returns:
-        the last residuals [P, R, S, D].
+        the last residuals.
     """
     graphdef, params = stacked_blocks(model)
     where = suffix_places(suffix, None if prefix is None else prefix.mask, head)
@@ -92,10 +93,10 @@ def pull_back(
     model: Transformer,
     passed: Pass,
     suffix: Suffix,
-    cotangents: jax.Array,
+    cotangents: Float[jax.Array, "K P 1 S D"],
     site: str,
     head: CommonHead | None = None,
-) -> jax.Array:
+) -> Float[jax.Array, "L K P F"]:
     """Vector-Jacobian products of `replay_suffix` at shift 0, for K cotangents at once.
 
     Layer by layer from the top, each layer of the suffix is run again from its recorded input and
@@ -103,11 +104,11 @@ def pull_back(
     recalled: of those that the derivative needs none is multiplied again.
 
     Args:
-        cotangents: [K, P, 1, S, D], of the last residuals.
+        cotangents: of the last residuals.
         head: what the pass was given.
 
     Returns:
-        [L, K, P, F], of the shifts at `site`.
+        those of the shifts at `site`.
     """
     graphdef, params = stacked_blocks(model)
     prefix, trace, _ = passed
@@ -152,8 +153,10 @@ def pull_back(
     return jax.lax.scan(step, cotangents, scanned, reverse=True)[1]
 
 
-def no_shift(model: Transformer, prompts: int, rows: int = 1) -> jax.Array:
-    """Zeros [L, P, R, F]."""
+def no_shift(
+    model: Transformer, prompts: int, rows: int = 1
+) -> Float[jax.Array, "L {prompts} {rows} F"]:
+    """Zeros: shifts that change nothing."""
     up = model.blocks.ffn.up.kernel
     layers, _, neurons = up.shape
     dtype = jnp.promote_types(up.dtype, jnp.float32)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Bool, Float, Int, Shaped
 
 from negjax.model.attention import KeysValues
 from negjax.model.packing import Packing
@@ -31,9 +32,9 @@ class CommonHead(NamedTuple):
     """Keys and values of the first tokens of all prompts, in all layers."""
 
     layers: KeysValues
-    """[L, G, T, C] each."""
-    mask: jax.Array
-    """[T], True where a token is real; padding is on the right."""
+    """[L, G, head, C] each."""
+    mask: Bool[jax.Array, " head"]
+    """True where a token is real; padding is on the right."""
 
 
 class Prefix(NamedTuple):
@@ -41,36 +42,35 @@ class Prefix(NamedTuple):
 
     layers: KeysValues
     """[L, P, G, T, C] each."""
-    mask: jax.Array
-    """[P, T], True where a token is real."""
+    mask: Bool[jax.Array, "P T"]
+    """True where a token is real."""
 
 
 class Suffix(NamedTuple):
     """Tokens from the read position on (causal), or all tokens (masked LM)."""
 
-    tokens: jax.Array
-    """[P, S], integers."""
-    positions: jax.Array
-    """[P, S], position ids."""
-    mask: jax.Array
-    """[P, S], True where a token is real."""
-    read: jax.Array
-    """[P], index in S of the read position."""
+    tokens: Int[jax.Array, "P S"]
+    """Token ids."""
+    positions: Int[jax.Array, "P S"]
+    """Position ids."""
+    mask: Bool[jax.Array, "P S"]
+    """True where a token is real."""
+    read: Int[jax.Array, " P"]
+    """Index in S of the read position."""
 
 
 class Trace(NamedTuple):
     """The suffix's states in an unperturbed pass, so that nothing below a neuron runs again."""
 
-    entering: jax.Array
-    """[L, P, S, D], residual entering the layer."""
-    mid: jax.Array
-    """[L, P, S, D], residual between attention and feed-forward."""
-    ffn_out: jax.Array
-    """[L, P, S, D]."""
-    at_read: dict[str, jax.Array]
-    """[L, P, F] each: the sites' activations, and `gate` in gated models, at the read position."""
-    products: dict[str, jax.Array]
-    """[L, P, S, ...] each, what linear maps returned, by name; none unless they were kept."""
+    entering: Float[jax.Array, "L P S D"]
+    """Residual entering the layer."""
+    mid: Float[jax.Array, "L P S D"]
+    """Residual between attention and feed-forward."""
+    ffn_out: Float[jax.Array, "L P S D"]
+    at_read: dict[str, Float[jax.Array, "L P F"]]
+    """The sites' activations, and `gate` in gated models, at the read position."""
+    products: dict[str, Float[jax.Array, "L P S ..."]]
+    """What linear maps returned, by name; none unless they were kept."""
 
 
 class Pass(NamedTuple):
@@ -78,8 +78,8 @@ class Pass(NamedTuple):
 
     prefix: Prefix | None
     trace: Trace
-    resid: jax.Array
-    """[P, 1, S, D], last residuals of the suffix."""
+    resid: Float[jax.Array, "P 1 S D"]
+    """Last residuals of the suffix."""
 
 
 def stacked_blocks(model: Transformer) -> tuple[nnx.GraphDef[Any], nnx.State[Any, Any]]:
@@ -93,11 +93,13 @@ def block_at(graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], layer: An
     return result
 
 
-def run_head(model: Transformer, tokens: jax.Array, mask: jax.Array) -> CommonHead:
-    """Runs the tokens [T] that all prompts begin with, right-padded, once for all of them.
+def run_head(
+    model: Transformer, tokens: Int[jax.Array, " head"], mask: Bool[jax.Array, " head"]
+) -> CommonHead:
+    """Runs the tokens that all prompts begin with, right-padded, once for all of them.
 
     Args:
-        mask: [T], True where a token is real.
+        mask: True where a token is real.
     """
     graphdef, params = stacked_blocks(model)
     layers = jax.tree.leaves(params)[0].shape[0]
@@ -116,7 +118,7 @@ def run_head(model: Transformer, tokens: jax.Array, mask: jax.Array) -> CommonHe
 
 
 def suffix_places(
-    suffix: Suffix, prefix_mask: jax.Array | None, head: CommonHead | None
+    suffix: Suffix, prefix_mask: Bool[jax.Array, "P T"] | None, head: CommonHead | None
 ) -> Placement:
     """Where a suffix's tokens stand, and what lies before them."""
     head_mask = None if head is None else head.mask
@@ -127,8 +129,8 @@ def suffix_places(
 
 def run(
     model: Transformer,
-    prefix_tokens: jax.Array | None,
-    prefix_mask: jax.Array | None,
+    prefix_tokens: Int[jax.Array, "P T"] | None,
+    prefix_mask: Bool[jax.Array, "P T"] | None,
     suffix: Suffix,
     head: CommonHead | None = None,
     packing: Packing | None = None,
@@ -137,7 +139,7 @@ def run(
     """Runs prefix and suffix together, as one sequence, without any shift.
 
     Args:
-        prefix_tokens, prefix_mask: [P, T], right-padded; None for a masked LM.
+        prefix_tokens, prefix_mask: right-padded; None for a masked LM.
         head: what all prompts begin with; `prefix_tokens` are those that follow it.
         packing: of the rows [P, T + S]; without it padding is run, too.
         keep_products: for `pull_back`, in the trace.
@@ -219,14 +221,16 @@ def run(
     return Pass(prefix, trace, resid)
 
 
-def take_read(x: jax.Array, suffix: Suffix) -> jax.Array:
-    """Entries of x [P, S, ...] at the read position: [P, ...]."""
+def take_read(x: Shaped[jax.Array, "P S *rest"], suffix: Suffix) -> Shaped[jax.Array, " P *rest"]:
+    """Entries of x at the read position."""
     index = suffix.read.reshape(-1, *[1] * (x.ndim - 1))
     return jnp.take_along_axis(x, index, axis=1)[:, 0]
 
 
-def take_scored(resid: jax.Array, suffix: Suffix, targets: int) -> jax.Array:
-    """Residuals that predict the `targets` target tokens: [P, R, S, D] -> [P, R, M, D].
+def take_scored(
+    resid: Float[jax.Array, "P R S D"], suffix: Suffix, targets: int
+) -> Float[jax.Array, "P R {targets} D"]:
+    """Residuals that predict the `targets` target tokens.
 
     The first target token is predicted at the read position, each further one at the next.
     """

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
 
 from negjax.model.config import ModelConfig
 from negjax.model.layers import MASKED_SCORE
@@ -35,28 +36,26 @@ SMALL_BOUND = 0.5
 
 
 class Tails(NamedTuple):
-    """T tails of the vocabulary, ordered by P₀, each behind a head twice as long as the last."""
+    """Tails of the vocabulary, ordered by P₀, each behind a head twice as long as the last."""
 
-    order: jax.Array
-    """[V, up to whole blocks], token ids, those of the targets first; what fills up is token 0."""
-    rank: jax.Array
-    """[V], places of the tokens in that order."""
-    start: jax.Array
-    """[T], where the tails begin."""
-    log_total: jax.Array
+    order: Int[jax.Array, " filled"]
+    """Token ids, V and what fills them up to whole blocks, token 0; those of the targets first."""
+    rank: Int[jax.Array, " V"]
+    """Places of the tokens in that order."""
+    start: Int[jax.Array, " tails"]
+    """Where the tails begin."""
+    log_total: Float[jax.Array, ""]
     """log Z₀."""
-    features: jax.Array
-    """[D], of the unperturbed prompt."""
-    expected: jax.Array
-    """[D], Σ_v p0_v W_v."""
-    log_mass: jax.Array
-    """[T], of Σ_tail p0_v."""
-    mean: jax.Array
-    """[T, D]."""
-    covariance: jax.Array
-    """[T, D, D]."""
-    longest: jax.Array
-    """[T], max ‖W_v - mean‖."""
+    features: Float[jax.Array, " D"]
+    """Of the unperturbed prompt."""
+    expected: Float[jax.Array, " D"]
+    """Σ_v p0_v W_v."""
+    log_mass: Float[jax.Array, " tails"]
+    """Of Σ_tail p0_v."""
+    mean: Float[jax.Array, "tails D"]
+    covariance: Float[jax.Array, "tails D D"]
+    longest: Float[jax.Array, " tails"]
+    """Largest ‖W_v - mean‖."""
 
 
 def fewest_rows(width: int) -> int:
@@ -90,12 +89,14 @@ def _starts(vocab: int) -> list[int]:
     return [size << power for power in range(blocks.bit_length()) if size << power < vocab]
 
 
-def tails_of(model: Transformer, resid: jax.Array, targets: jax.Array) -> Tails:
+def tails_of(
+    model: Transformer, resid: Float[jax.Array, " D"], targets: Int[jax.Array, " K"]
+) -> Tails:
     """The tails of a prompt's distribution.
 
     Args:
-        resid: [D], last residual without a shift.
-        targets: [K], token ids, at most a block of them; these are in no tail.
+        resid: last residual without a shift.
+        targets: token ids, at most a block of them; these are in no tail.
     """
     embedding = model.output_embedding()
     vocab, width = embedding.shape
@@ -152,14 +153,16 @@ def tails_of(model: Transformer, resid: jax.Array, targets: jax.Array) -> Tails:
     )
 
 
-def safe_tails(tails: Tails, features: jax.Array, tolerance: float) -> tuple[jax.Array, jax.Array]:
-    """Of rows' features [R, D], how many first tokens [R] must be read, and what the others add.
+def safe_tails(
+    tails: Tails, features: Float[jax.Array, "R D"], tolerance: float
+) -> tuple[Int[jax.Array, " R"], Float[jax.Array, " R"]]:
+    """Of rows' features, how many first tokens must be read, and what the others add.
 
     Args:
         tolerance: largest error of Σ_v e^logit, in units of itself.
 
     Returns:
-        need [R], V (or more) where no tail is safe; log Σ e^logit [R] over the tokens left out.
+        need [R], V (or more) where no tail is safe; log Σ e^logit over the tokens left out.
     """
     change = features - tails.features
     length = jnp.sqrt((change * change).sum(1))
@@ -183,20 +186,20 @@ def safe_tails(tails: Tails, features: jax.Array, tolerance: float) -> tuple[jax
 
 def read_with_tails(
     model: Transformer,
-    resid: jax.Array,
-    targets: jax.Array,
-    real: jax.Array,
-    rows: jax.Array | int,
+    resid: Float[jax.Array, "1 R 1 D"],
+    targets: Int[jax.Array, "1 K 1"],
+    real: Bool[jax.Array, "1 K 1"],
+    rows: Int[jax.Array, ""] | int,
     chunk: int,
-    unperturbed: jax.Array,
-) -> Scores:
+    unperturbed: Float[jax.Array, "1 D"],
+) -> Scores[jax.Array]:
     """Scores of the first `rows` rows of one prompt, of one token each; further ones mean nothing.
 
     Args:
-        resid: [1, R, 1, D], last residuals at the read position.
-        targets, real: [1, K, 1], token ids and which of them count.
+        resid: last residuals at the read position.
+        targets, real: token ids and which of them count.
         chunk: rows read at once; divides R.
-        unperturbed: [1, D], last residual at the read position without a shift.
+        unperturbed: last residual at the read position without a shift.
     """
     embedding = model.output_embedding()
     size = readout.VOCAB_BLOCK

@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from negjax.model.transformer import Transformer
 
@@ -23,13 +24,16 @@ Array = TypeVar("Array", jax.Array, np.ndarray)
 
 
 def target_scores(
-    model: Transformer, resid: jax.Array, targets: jax.Array, real: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Log-probability and logit of targets, each [P, R, K].
+    model: Transformer,
+    resid: Float[jax.Array, "P R M D"],
+    targets: Int[jax.Array, "P K M"],
+    real: Bool[jax.Array, "P K M"],
+) -> tuple[Float[jax.Array, "P R K"], Float[jax.Array, "P R K"]]:
+    """Log-probability and logit of targets.
 
     Args:
-        resid: [P, R, M, D], residuals at the scored positions.
-        targets: [P, K, M], token ids; real: [P, K, M], False for padding.
+        resid: at the scored positions.
+        targets: token ids; real: False for padding.
 
     Of several tokens, the log-probability is the joint one; the logits are summed likewise.
     """
@@ -38,14 +42,18 @@ def target_scores(
 
 
 def target_derivatives(
-    model: Transformer, features: jax.Array, targets: jax.Array, real: jax.Array, output: Output
-) -> tuple[jax.Array, jax.Array]:
-    """Log-probability [P, R, K] of targets, and the derivatives [K, P, R, M, D] of an output.
+    model: Transformer,
+    features: Float[jax.Array, "P R M D"],
+    targets: Int[jax.Array, "P K M"],
+    real: Bool[jax.Array, "P K M"],
+    output: Output,
+) -> tuple[Float[jax.Array, "P R K"], Float[jax.Array, "K P R M D"]]:
+    """Log-probability of targets, and the derivatives of an output.
 
     Args:
-        features: [P, R, M, D], what the output embedding reads at the scored positions; by these
-            is differentiated.
-        targets: [P, K, M], token ids; real: [P, K, M], False for padding.
+        features: what the output embedding reads at the scored positions; by these is
+            differentiated.
+        targets: token ids; real: False for padding.
     """
     logits = model.unembed(features)
     total = jax.nn.logsumexp(logits, axis=-1)
@@ -70,7 +78,9 @@ def target_derivatives(
     return log_probability, jnp.broadcast_to(slope, (targets.shape[1], *features.shape))
 
 
-def output_of(output: Output, log_probability: Array, logit: Array) -> Array:
+def output_of(
+    output: Output, log_probability: Float[Array, "*axes"], logit: Float[Array, "*axes"]
+) -> Float[Array, "*axes"]:
     """One of the outputs, of arrays of JAX, to be differentiated, or of NumPy."""
     if output == "probability":
         numbers = np if isinstance(log_probability, np.ndarray) else jnp

@@ -76,7 +76,7 @@ def frozen_forward(
             for name in ("query", "key", "value")
         )
         if c.rope is not None:
-            query, key = _rotated(c, query), _rotated(c, key)
+            query, key = _rotated(c, c.rope, query), _rotated(c, c.rope, key)
         heads = []
         for head in range(c.heads):
             shared = head // (c.heads // c.kv_heads)
@@ -122,7 +122,8 @@ def frozen_forward(
     if c.mlm_head:
         x = activate(linear(x, "head.dense"), "head")
     embedding = weights["embedding.token" if c.tied else "head.output"]
-    logits = norm(x, "head.norm") @ embedding.T + weights.get("head.bias", np.zeros(1))
+    x = norm(x, "head.dense_norm" if c.mlm_head else "head.norm")
+    logits = x @ embedding.T + weights.get("head.bias", np.zeros(1))
     return logits, np.stack(activations)
 
 

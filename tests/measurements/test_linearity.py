@@ -19,7 +19,7 @@ def swept(shifts: list[float], probability: list[float], baseline: float) -> Swe
         site="act",
         convention="signed",
         neurons=np.zeros((1, 1, 2), int),
-        shifts=np.asarray(shifts),
+        shifts=np.asarray(shifts, float),
         activation=np.ones((1, 1)),
         log_probability=values,
         logit=10 * values,

@@ -9,10 +9,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+from flax import nnx
 
 import negjax
 from negjax.execution import common_heads
+from negjax.execution.batching import split_probes
+from negjax.execution.passes import run_split
+from negjax.inputs.probes import Probes
 from negjax.model.language_model import LanguageModel
+from negjax.replay.suffixes import block_at, stacked_blocks, take_read
 from tests.support.block_shapes import (
     JOINT_TARGETS,
     TARGETS,
@@ -147,25 +152,18 @@ def test_the_stream_is_the_sum_of_what_is_written(feature: str) -> None:
         assert_sums_hold(lm, probes)
 
 
-def padded_left(probes: negjax.Probes) -> negjax.Probes:
-    width = probes.tokens.shape[1]
-    arrays = {}
-    back = width - probes.mask.sum(1)
-    for name in ("tokens", "mask"):
-        arrays[name] = np.stack(
-            [np.roll(row, n) for row, n in zip(getattr(probes, name), back, strict=True)]
-        )
-    return dataclasses.replace(probes, read=probes.read + back, **arrays)
+def padded_left(probes: Probes) -> Probes:
+    back = probes.tokens.shape[1] - probes.mask.sum(1)
+
+    def moved(rows: np.ndarray) -> np.ndarray:
+        return np.stack([np.roll(row, n) for row, n in zip(rows, back, strict=True)])
+
+    return dataclasses.replace(
+        probes, read=probes.read + back, tokens=moved(probes.tokens), mask=moved(probes.mask)
+    )
 
 
-def assert_sums_hold(lm: LanguageModel, probes: negjax.Probes) -> None:
-    import jax
-    from flax import nnx
-
-    from negjax.execution.batching import split_probes
-    from negjax.execution.passes import run_split
-    from negjax.replay.suffixes import block_at, stacked_blocks
-
+def assert_sums_hold(lm: LanguageModel, probes: Probes) -> None:
     split = split_probes(lm.config, probes, np.arange(len(probes)))
     passed = run_split(lm, split)
     trace = passed.trace
@@ -177,12 +175,11 @@ def assert_sums_hold(lm: LanguageModel, probes: negjax.Probes) -> None:
         written = leaving - trace.mid[layer]
         out = trace.ffn_out[layer]
         if c.norm_placement == "post":
+            assert block.ffn_norm is not None
             expected = block.ffn_norm(trace.mid[layer] + out) - trace.mid[layer]
         else:
             normed = out if block.ffn_out_norm is None else block.ffn_out_norm(out)
             expected = c.residual_scale * normed
         assert error(np.asarray(written), np.asarray(expected)) < 1e-12
-        hidden = trace.at_read[c.sites[-1]][layer]
-        down = block.ffn.down(hidden)
-        at = jax.vmap(lambda x, i: x[i])(out, split.suffix.read)
-        assert error(np.asarray(down), np.asarray(at)) < 1e-12
+        down = block.ffn.down(trace.at_read[c.sites[-1]][layer])
+        assert error(np.asarray(down), np.asarray(take_read(out, split.suffix))) < 1e-12
