@@ -40,7 +40,8 @@ def peaked(shape: str, dtype: str) -> Transformer:
     """A random model with a sharper output, so that tails are light."""
     lm = tiny(shape, dtype)
     model = nnx.clone(nnx.merge(lm.graphdef, lm.params))
-    model.head.norm.scale[...] = jnp.full(16, 3.0, dtype)
+    last = model.head.dense_norm if lm.config.mlm_head else model.head.norm
+    last.scale[...] = jnp.full(16, 3.0, dtype)
     return model
 
 

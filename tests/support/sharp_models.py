@@ -14,17 +14,19 @@ from tests.support.block_shapes import precision, tiny
 # No direction of the last residual gives the tiny models' targets more than P = 0.13 to 0.5: the
 # final norm bounds the logits. Multiplied by this, nearly any P is within reach of a shift.
 SHARPNESS = 4
-SCALES = {("head", "norm", "scale"), ("head", "norm", "bias")}
+NORMS = {True: "dense_norm", False: "norm"}
+"""The last one, of a masked LM's head or not."""
 
 
 @functools.cache
 def sharp(shape: str, dtype: str = "float32", **changes: str | int) -> LanguageModel:
     """A tiny model whose logits are `SHARPNESS` times as large."""
     lm = tiny(shape, dtype, **cast(Any, changes))
+    scales = {("head", NORMS[lm.config.mlm_head], name) for name in ("scale", "bias")}
     with precision(dtype):
         params = nnx.from_flat_state(
             [
-                (key, leaf.replace(leaf.get_value() * SHARPNESS) if key in SCALES else leaf)
+                (key, leaf.replace(leaf.get_value() * SHARPNESS) if key in scales else leaf)
                 for key, leaf in nnx.to_flat_state(lm.params)
             ]
         )

@@ -221,7 +221,6 @@ def _table(config: ModelConfig, variant: LlamaVariant) -> Table:
         Rule("model.embed_tokens.weight", "embedding.token", "v d -> v d"),
         Rule(f"{attention}.o_proj.weight", f"{to}.out.kernel", "d (h c) -> h c d"),
         Rule(f"{layer}.mlp.down_proj.weight", f"{block}.ffn.down.kernel", "d f -> f d"),
-        Rule("model.norm.weight", "head.norm.scale", "d -> d"),
     ]
     for name, norm in NORMS[config.norm_placement].items():
         rules.append(Rule(f"{layer}.{name}.weight", f"{block}.{norm}.scale", "d -> d"))
@@ -259,6 +258,7 @@ def _table(config: ModelConfig, variant: LlamaVariant) -> Table:
             Rule(f"{layer}.mlp.up_proj.bias", f"{block}.ffn.up.bias", "f -> f"),
             Rule(f"{layer}.mlp.down_proj.bias", f"{block}.ffn.down.bias", "d -> d"),
         ]
+    rules.append(Rule("model.norm.weight", "head.norm.scale", "d -> d"))
     if not config.tied:
         rules.append(Rule("lm_head.weight", "head.output", "v d -> v d"))
     return Table(

@@ -70,7 +70,8 @@ def test_the_gradient_is_that_of_central_differences() -> None:
         params = as_params(lm)
         batch = batch._replace(weight=batch.weight.astype(np.float64))
         _, gradient = loss_and_gradient(lm.config, params, batch)
-        for name in ("embedding.token", "blocks.ffn.down.kernel", "head.bias", "head.norm.scale"):
+        norm = "head.dense_norm.scale"
+        for name in ("embedding.token", "blocks.ffn.down.kernel", "head.bias", norm):
             at = np.unravel_index(np.abs(gradient[name]).argmax(), gradient[name].shape)
             step = 1e-5
             above, below = (
