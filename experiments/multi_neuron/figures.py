@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from experiments import paper
 from experiments.multi_neuron.results import VARIANTS, Results
 from experiments.reporting.figures import Picture, drawing, scatter
-from experiments.reporting.set_figures import LETTERS, Panel, line, panels_figure
+from experiments.reporting.line_panels import LETTERS, Panel, line, panels_figure
 
 LABELS = {"neg": "Σ NEG x", "gradient": "Σ gradient x"}
 PAPER = (paper.TOGETHER, paper.TOGETHER_PEARSON, f"paper: r ≥ {paper.TOGETHER_PEARSON:g}")
