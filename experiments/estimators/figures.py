@@ -110,7 +110,6 @@ def _against(axes: Axes, predicted: np.ndarray, measured: np.ndarray, radius: fl
         bins="log",
         linewidths=0.1,
         cmap="viridis_r",
-        rasterized=True,
     )
     ends = np.asarray([smallest, radius])
     for factor, style in ((1.0, "-"), (0.5, DASHES), (2.0, DASHES)):
