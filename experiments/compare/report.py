@@ -1,7 +1,5 @@
 """The table of finished runs: a row a figure, a column a run, and one for the paper."""
 
-import functools
-import operator
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +65,13 @@ def _cell(figures: Summary) -> Callable[[Row], str]:
     """What a row says of a run; a dash where the run has no such figure."""
 
     def value(row: Row) -> str:
+        figure: Any = figures
         try:
-            return written(functools.reduce(operator.getitem, row.at, figures), row.form)
+            for key in row.at:
+                figure = figure[key]
         except KeyError:
             return NOTHING
+        return written(figure, row.form)
 
     return value
 
@@ -113,10 +114,10 @@ def _linearity(runs: Sequence[Summary]) -> list[Row]:
             rows.append(Row(f"{name}, within ±{radius:g}", at, ".1%", there))
     rows.append(NEAR)
     for name, key, method in (("NeurGrad", "neurgrad", "neurgrad"), ("CG", "computed", "cg")):
-        at, there = ("near", "predictions", key), paper.ESTIMATORS[method]
+        here, gradient = ("near", "predictions", key), paper.ESTIMATORS[method]
         rows += [
-            Row(f"{name}, r", (*at, "pearson"), ".4f", paper.told(there.pearson)),
-            Row(f"{name}, MAE", (*at, "mae"), ".1e", paper.told(there.mae)),
+            Row(f"{name}, r", (*here, "pearson"), ".4f", paper.told(gradient.pearson)),
+            Row(f"{name}, MAE", (*here, "mae"), ".1e", paper.told(gradient.mae)),
         ]
     return rows
 

@@ -1,6 +1,6 @@
 """What the reports and summaries of all experiments with facts have in common."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,14 +23,14 @@ SHIPPED = "negjax facts"
 
 
 def prompt_table(
-    inputs: facts.Inputs, prompts: Sequence[int], probability: ArrayLike, noise: ArrayLike = np.nan
+    inputs: facts.Inputs, prompts: ArrayLike, probability: ArrayLike, noise: ArrayLike = np.nan
 ) -> pa.Table:
     """One row a prompt; probability and noise of the `prompts` that were measured, else NaN."""
     probes = inputs.probes
 
     def everywhere(values: ArrayLike) -> np.ndarray:
         result = np.full(len(probes), np.nan)
-        result[list(prompts)] = values
+        result[np.asarray(prompts)] = values
         return result
 
     return pa.table(

@@ -54,7 +54,12 @@ def magnitudes_figure(results: Results) -> Picture:
         return Panel(title=choice, lines=lines, **AGREEMENT[field])
 
     rows = [[panel(field, choice) for choice in results.choices] for field in AGREEMENT]
-    return panels_figure(rows, legend="size of every shift", scale=len(results.magnitudes))
+    return panels_figure(
+        rows,
+        across="neurons together",
+        legend="size of every shift",
+        scale=len(results.magnitudes),
+    )
 
 
 def effects_figure(results: Results) -> Picture:
