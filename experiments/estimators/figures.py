@@ -20,6 +20,7 @@ from experiments.reporting.figures import (
     PURPLE,
     Trace,
     cumulative,
+    curve,
     drawing,
     scatter,
 )
@@ -133,22 +134,15 @@ def _kinds(axes: Axes, kinds: Mapping[float, Mapping[str, float | None]]) -> Non
     axes.legend(loc="lower left", fontsize=6, frameon=True, framealpha=0.9, edgecolor="none")
 
 
-@drawing(height=2.0)
+@drawing(height=2.2)
 def tangents_figure(figure: Figure, traces: Sequence[Trace]) -> None:
     """Curves on which the slope at 0 says least, each with its tangent."""
     grid = figure.subplots(1, max(1, len(traces)), squeeze=False)[0]
     for axes, trace in zip(grid, traces, strict=False):
-        axes.axhline(0, color=GREY, lw=0.4)
+        curve(axes, trace, ORANGE)
         low, high = min(0.0, trace.changes.min()), max(0.0, trace.changes.max())
         room = 0.1 * max(high - low, 1e-12)
-        axes.plot(trace.shifts, trace.slope * trace.shifts, color=BLACK, lw=0.7, ls=DASHES)
-        axes.plot(trace.shifts, trace.changes, color=ORANGE)
-        axes.plot(*trace.measured, ".", color=ORANGE, ms=3)
         axes.set(xlabel="shift", ylim=(low - room, high + room))
-        axes.set_title(trace.heading, fontsize=6.5)
-        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
-        axes.tick_params(labelsize=6)
-        axes.yaxis.get_offset_text().set_fontsize(6)
     grid[0].set_ylabel("ΔP")
 
 
