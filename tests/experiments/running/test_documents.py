@@ -1,7 +1,7 @@
 """What was measured is written first; what shows it may fail, and printing never does."""
 
-import json
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
