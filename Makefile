@@ -4,6 +4,8 @@
 # make test-shapes tests of four rooms and of the estimators, the axes in their annotations checked
 # make test-torch  comparisons that run PyTorch itself
 # make results     the quick studies of facts; each writes its part of its page in docs/results
+# make results-skills  the same of the studies of skill neurons, which read MCEval8K: of the directory
+#                  that NEGJAX_MCEVAL8K names, or the hub's
 # make bench       negjax against two PyTorch baselines, in one run; its table goes to docs/benchmarks.md
 #
 # PYTHON=python3.13 makes the environment with another Python, VENV=folder makes it elsewhere (LOWEST
@@ -17,7 +19,7 @@ BIN := $(VENV)/bin
 SUITE := -m pytest --ignore=tests/torch --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 ENOUGH := import sys; assert sys.version_info >= (3, 11), "negjax needs Python >= 3.11; set PYTHON="
 
-.PHONY: demo test test-lowest test-shapes test-torch results bench format clean
+.PHONY: demo test test-lowest test-shapes test-torch results results-skills bench format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.linearity --flagfile=experiments/flagfiles/quickstart.flags
@@ -40,6 +42,13 @@ test-torch: $(VENV)/.installed-torch
 results: $(VENV)/.installed
 	$(BIN)/python -m experiments.linearity --flagfile=experiments/flagfiles/quickstart.flags --page=docs/results/linearity.md
 	for study in neg_map estimators multi_neuron control; do \
+		$(BIN)/python -m experiments.$$study --flagfile=experiments/flagfiles/$${study}_quick.flags \
+			--page=docs/results/$$study.md || exit 1; \
+	done
+
+results-skills: $(VENV)/.installed
+	for study in skills skills_efficiency skills_flexibility skills_inclusivity \
+			skills_interdependency skills_robustness; do \
 		$(BIN)/python -m experiments.$$study --flagfile=experiments/flagfiles/$${study}_quick.flags \
 			--page=docs/results/$$study.md || exit 1; \
 	done

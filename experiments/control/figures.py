@@ -11,8 +11,8 @@ from matplotlib.ticker import PercentFormatter
 from experiments.control.results import Turning
 from experiments.control.settings import DIRECTIONS
 from experiments.reporting.escaping import for_figure, for_label
-from experiments.reporting.figures import BLACK, BLUE, GREEN, GREY, ORANGE, Picture, drawing
-from experiments.reporting.set_figures import Panel, line, panels_figure
+from experiments.reporting.figures import BLACK, BLUE, DASHES, GREY, PALETTE, Picture, drawing
+from experiments.reporting.line_panels import Panel, line, panels_figure
 
 TURNED: Mapping[str, Mapping[str, Any]] = {
     "probability": {"label": "median P(answer)", "kind": "plain"},
@@ -20,7 +20,6 @@ TURNED: Mapping[str, Mapping[str, Any]] = {
 }
 """What turning does: panels."""
 QUARTILES = (0.25, 0.5, 0.75)
-COLORS = (BLUE, ORANGE, GREEN, BLACK)
 
 
 def turning_figure(turning: Sequence[Turning], amounts: Sequence[tuple[str, float]]) -> Picture:
@@ -82,7 +81,7 @@ def _quartiles(axes: Axes, wanted: np.ndarray, groups: Mapping[str, np.ndarray])
             if np.isfinite(column).any():
                 quartiles[row] = np.quantile(column[np.isfinite(column)], QUARTILES)
         x = np.arange(len(wanted)) + 0.2 * (number - (len(groups) - 1) / 2)
-        color = COLORS[number % len(COLORS)]
+        color = PALETTE[number % len(PALETTE)]
         axes.vlines(x, quartiles[:, 0], quartiles[:, 2], color=color, lw=1.6, alpha=0.5)
         axes.plot(x, quartiles[:, 1], "o", color=color, ms=3, label=for_label(name))
     axes.set_xticks(np.arange(len(wanted)), [f"{p:g}" for p in wanted])
@@ -110,14 +109,14 @@ def editing_figure(
     for number, (name, values) in enumerate(scores.items()):
         at = x + width * (number - (len(scores) - 1) / 2)
         left.bar(
-            at, values, 0.92 * width, color=COLORS[number % len(COLORS)], label=for_label(name)
+            at, values, 0.92 * width, color=PALETTE[number % len(PALETTE)], label=for_label(name)
         )
     left.set(ylim=(0, 1.02), ylabel="share of the prompts")
     left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     left.set_title("a   Does the edit take, carry over and keep to itself?", pad=22)
     left.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(scores))
     middle.bar(x, perplexity / perplexity[0], color=[GREY, *[BLUE] * (len(ways) - 1)])
-    middle.axhline(1, color=BLACK, lw=0.6, ls=(0, (4, 3)))
+    middle.axhline(1, color=BLACK, lw=0.6, ls=DASHES)
     middle.set(ylabel="perplexity ÷ unedited")
     middle.set_title("b   Plain text", pad=22)
     right.bar(x, divergence, color=BLUE)

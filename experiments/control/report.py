@@ -1,6 +1,5 @@
 """What the study of control shows: tables, figures, and the numbers of its report's template."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -68,12 +67,12 @@ def findings(
     inputs: facts.Inputs, folder: RunFolder, plan: Plan, results: Results, finished: Finished
 ) -> Findings:
     """Tables and summary of the run, and its report."""
-    noise, edits = np.full(len(inputs.probes), np.nan), plan.edits
+    edits = plan.edits
     summary = facts_page.about_run(inputs, folder, finished.complete) | {
         # Whatever the flag: all shifts here are additive.
         "convention": "additive",
         "measured": {part: len(done) for part, done in results.prompts.items()},
-        **{part: [dataclasses.asdict(row) for row in getattr(results, part)] for part in PARTS},
+        **{part: getattr(results, part) for part in PARTS},
         "edits": edits
         and {
             "source": edits.source,
@@ -84,7 +83,9 @@ def findings(
     }
     return Findings(
         tables={
-            store.PROMPTS: facts_page.prompt_table(inputs, results.probability, noise),
+            store.PROMPTS: facts_page.prompt_table(
+                inputs, range(len(inputs.probes)), results.probability
+            ),
             **{FILES[part]: table for part, table in results.tables.items()},
         },
         summary=summary,

@@ -1,4 +1,4 @@
-"""Figures of the study of estimators: agreement with NEG, ranges, doses. Functions of arrays."""
+"""Figures of the study of estimators: against NEG, ranges, doses. Functions of arrays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,22 +14,20 @@ from experiments.reporting.escaping import for_figure, for_label
 from experiments.reporting.figures import (
     BLACK,
     BLUE,
-    GREEN,
+    DASHES,
     GREY,
     ORANGE,
+    PURPLE,
     Trace,
+    cumulative,
+    curve,
     drawing,
     scatter,
 )
 
-# The rest of Okabe & Ito's palette.
-SKY, YELLOW, PURPLE = "#56B4E9", "#E69F00", "#CC79A7"
-PALETTE = (ORANGE, BLUE, GREEN, PURPLE, YELLOW, SKY, BLACK)
-DASHES = (0, (4, 3))
-
 
 @dataclass(frozen=True, kw_only=True)
-class Panel:
+class Estimate:
     """An estimate [P] to be drawn against NEG."""
 
     label: str
@@ -41,7 +39,7 @@ class Panel:
 
 
 @drawing()
-def estimates_figure(figure: Figure, slope: np.ndarray, panels: Sequence[Panel]) -> None:
+def estimates_figure(figure: Figure, slope: np.ndarray, panels: Sequence[Estimate]) -> None:
     """NEG [P] against each estimate, four panels a row."""
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
@@ -69,57 +67,6 @@ def _scale(x: np.ndarray, y: np.ndarray) -> float:
     return sizes[1] / sizes[0] if sizes[0] > 0 else 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """An estimator's agreement with NEG by shift range."""
-
-    label: str
-    color: int
-    """Number in the palette."""
-    dotted: bool
-    pearson: Sequence[float | None]
-    spearman: Sequence[float | None]
-
-
-@drawing(height=4.6)
-def agreement_figure(
-    figure: Figure, ranges: Sequence[float], lines: Mapping[str, Sequence[Line]]
-) -> None:
-    """Pearson r and rank correlation with NEG by shift range, a column for each convention."""
-    grid = figure.subplots(2, len(lines), sharex=True, sharey=True, squeeze=False)
-    drawn = [
-        value
-        for some in lines.values()
-        for line in some
-        for value in (*line.pearson, *line.spearman)
-    ]
-    lowest = min([0.0, *(v for v in drawn if v is not None)])
-    for column, (convention, some) in enumerate(lines.items()):
-        for row, (field, name) in enumerate(
-            (("pearson", "Pearson r"), ("spearman", "Spearman correlation"))
-        ):
-            axes = grid[row, column]
-            axes.axhline(0, color=GREY, lw=0.4)
-            for line in some:
-                values = [np.nan if v is None else v for v in getattr(line, field)]
-                axes.plot(
-                    ranges,
-                    values,
-                    color=PALETTE[line.color % len(PALETTE)],
-                    ls=":" if line.dotted else "-",
-                    marker="o",
-                    ms=2.5,
-                    label=for_label(line.label),
-                )
-            axes.set(xscale="log", ylim=(lowest - 0.04, 1.04))
-            axes.set_title(f"{'abcd'[2 * row + column]}   {name} with NEG, {for_label(convention)}")
-        grid[-1, column].set_xlabel("largest shift")
-        grid[-1, column].set_xticks(ranges, [f"±{r:g}" for r in ranges])
-        grid[-1, column].minorticks_off()
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6)
-
-
 @drawing(height=2.7)
 def ranges_figure(
     figure: Figure,
@@ -139,10 +86,7 @@ def ranges_figure(
     """
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1))
     _against(left, predicted[checked], measured[checked], radius)
-    ratio = np.sort(measured[checked] / predicted[checked])
-    if ratio.size:
-        share = np.arange(1, ratio.size + 1) / ratio.size
-        middle.step(np.clip(ratio, 1e-2, 1e2), share, where="post", color=BLUE)
+    cumulative(middle, np.clip(measured[checked] / predicted[checked], 1e-2, 1e2), color=BLUE)
     for at in (0.5, 1.0, 2.0):
         middle.axvline(at, color=GREY, lw=0.6, ls=DASHES, zorder=0)
     middle.set(xscale="log", xlim=(0.05, 20), ylim=(0, 1), xlabel="measured ÷ predicted range")
@@ -190,22 +134,15 @@ def _kinds(axes: Axes, kinds: Mapping[float, Mapping[str, float | None]]) -> Non
     axes.legend(loc="lower left", fontsize=6, frameon=True, framealpha=0.9, edgecolor="none")
 
 
-@drawing(height=2.0)
+@drawing(height=2.2)
 def tangents_figure(figure: Figure, traces: Sequence[Trace]) -> None:
     """Curves on which the slope at 0 says least, each with its tangent."""
     grid = figure.subplots(1, max(1, len(traces)), squeeze=False)[0]
     for axes, trace in zip(grid, traces, strict=False):
-        axes.axhline(0, color=GREY, lw=0.4)
+        curve(axes, trace, ORANGE)
         low, high = min(0.0, trace.changes.min()), max(0.0, trace.changes.max())
         room = 0.1 * max(high - low, 1e-12)
-        axes.plot(trace.shifts, trace.slope * trace.shifts, color=BLACK, lw=0.7, ls=DASHES)
-        axes.plot(trace.shifts, trace.changes, color=ORANGE)
-        axes.plot(*trace.measured, ".", color=ORANGE, ms=3)
         axes.set(xlabel="shift", ylim=(low - room, high + room))
-        axes.set_title(trace.heading, fontsize=6.5)
-        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
-        axes.tick_params(labelsize=6)
-        axes.yaxis.get_offset_text().set_fontsize(6)
     grid[0].set_ylabel("ΔP")
 
 

@@ -167,7 +167,7 @@ def listed(swept: Doses, thresholds: Thresholds, count: int) -> list[Hidden]:
 def _shown(parts: Sequence[np.ndarray]) -> Shown:
     places = np.concatenate(parts)
     return Shown(
-        median=float(np.median(places)) if places.size else None,
+        median=statistics.median(places),
         top_tenth=statistics.share(places >= 0.9),
         top_hundredth=statistics.share(places >= 0.99),
     )

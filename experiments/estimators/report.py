@@ -1,6 +1,5 @@
 """What the study of estimators shows: tables, figures, and the numbers of its report's template."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,7 +8,7 @@ import pyarrow as pa
 
 from experiments.estimators import figures, tables
 from experiments.estimators.doses import controllers, deciles
-from experiments.estimators.figures import Line, Panel
+from experiments.estimators.figures import Estimate
 from experiments.estimators.hidden import DoseStatistics
 from experiments.estimators.results import Results
 from experiments.estimators.settings import Settings
@@ -19,6 +18,7 @@ from experiments.inputs import facts, facts_page
 from experiments.inputs.estimates import CONVENTIONS
 from experiments.reporting import statistics
 from experiments.reporting.figures import Picture
+from experiments.reporting.line_panels import Line, Panel, panels_figure
 from experiments.reporting.page_parts import asked_in_short
 from experiments.reporting.tables import Table, written
 from experiments.reporting.templates import Contents
@@ -43,10 +43,10 @@ LAYERS = 5
 def findings(plan: Plan, folder: RunFolder, results: Results, finished: Finished) -> Findings:
     """Returns tables and summary of the run, and its report."""
     inputs, settings, curves = plan.inputs, plan.settings, results.curves
-    probability, noise = (np.full(len(inputs.probes), np.nan) for _ in range(2))
-    probability[curves.prompts], noise[curves.prompts] = curves.probability, curves.noise
     written_tables = {
-        store.PROMPTS: facts_page.prompt_table(inputs, probability, noise),
+        store.PROMPTS: facts_page.prompt_table(
+            inputs, curves.prompts, curves.probability, curves.noise
+        ),
         store.NEURONS: tables.neuron_table(results),
     }
     if results.doses:
@@ -71,8 +71,7 @@ def summary(results: Results, settings: Settings) -> dict[str, Any]:
         "top": settings.top,
         "agreement": {
             convention: [
-                {"radius": radius, "estimates": _plain(of_form)}
-                for radius, of_form in by_range.items()
+                {"radius": radius, "estimates": of_form} for radius, of_form in by_range.items()
             ]
             for convention, by_range in results.agreements.items()
         },
@@ -80,22 +79,18 @@ def summary(results: Results, settings: Settings) -> dict[str, Any]:
             method: dict(zip(compared.heads[1:], cells[1:], strict=True))
             for (method, *_), cells in zip(compared.rows, compared.cells, strict=True)
         },
-        "linear_range": dataclasses.asdict(results.ranges.check),
+        "linear_range": results.ranges.check,
         "slope_ratio": {f"{radius:g}": shares for radius, shares in results.ratios.items()},
-        "thirds": {name: _plain(of_form) for name, of_form in results.thirds.items()},
-        "thresholds": dataclasses.asdict(settings.thresholds),
+        "thirds": results.thirds,
+        "thresholds": settings.thresholds,
         "dosed": {
             "prompts": [swept.prompt for swept in results.doses],
             "layers": results.dosed_layers,
             "neurons_without_a_write": results.silent,
-            "doses": [dataclasses.asdict(s) for s in results.by_dose],
-            "hidden": [[dataclasses.asdict(h) for h in entries] for entries in results.hidden],
+            "doses": results.by_dose,
+            "hidden": results.hidden,
         },
     }
-
-
-def _plain(records: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {name: dataclasses.asdict(record) for name, record in records.items()}
 
 
 def make_report(plan: Plan, results: Results, summary: Mapping[str, Any]) -> Report:
@@ -179,7 +174,7 @@ def _figures(
     convention, ranges, comparison = results.measured, results.ranges, results.comparison
     of_form = results.at_headline[convention]
     panels = [
-        Panel(
+        Estimate(
             label=form.written(convention),
             values=comparison.values[convention][form.name],
             heading=f"r = {written(of_form[form.name].pearson, '.3f')}, "
@@ -192,9 +187,7 @@ def _figures(
         "estimates": lambda: figures.estimates_figure(
             comparison.slopes[convention][results.headline], panels
         ),
-        "agreement": lambda: figures.agreement_figure(
-            results.curves.ranges, {c: _lines(results, settings, c) for c in CONVENTIONS}
-        ),
+        "agreement": lambda: _agreement_figure(results, settings),
         "ranges": lambda: figures.ranges_figure(
             ranges.predicted, ranges.measured, ranges.checked, ranges.radius, results.ratios
         ),
@@ -203,18 +196,33 @@ def _figures(
     }
 
 
-def _lines(results: Results, settings: Settings, convention: Convention) -> list[Line]:
-    by_range = [results.agreements[convention][radius] for radius in results.curves.ranges]
-    return [
-        Line(
-            label=form.written("signed").replace("|a|", "|a| or a"),
-            color=settings.methods.index(form.method),
-            dotted=not (form.slope or form.per_unit),
-            pearson=[of_form[form.name].pearson for of_form in by_range],
-            spearman=[of_form[form.name].spearman for of_form in by_range],
-        )
-        for form in results.comparison.forms
-    ]
+def _agreement_figure(results: Results, settings: Settings) -> Picture:
+    """Correlation with NEG by shift range, a column a convention."""
+
+    def panel(measure: str, name: str, convention: Convention) -> Panel:
+        lines = [
+            Line(
+                label=form.written("signed").replace("|a|", "|a| or a"),
+                color=settings.methods.index(form.method),
+                dashed=not (form.slope or form.per_unit),
+                points=[
+                    (radius, getattr(of_form[form.name], measure))
+                    for radius, of_form in results.agreements[convention].items()
+                ],
+            )
+            for form in results.comparison.forms
+        ]
+        return Panel(title=f"{name} with NEG, {convention}", lines=lines, kind="r")
+
+    measures = {"pearson": "Pearson r", "spearman": "Spearman correlation"}
+    return panels_figure(
+        [
+            [panel(*measure, convention) for convention in CONVENTIONS]
+            for measure in measures.items()
+        ],
+        across="largest shift",
+        ticks={radius: f"±{radius:g}" for radius in results.curves.ranges},
+    )
 
 
 def _draw_doses(results: Results, settings: Settings, layers: int) -> Picture:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import ArrayLike
 
 from experiments import paper
 from experiments.inputs import facts
@@ -21,9 +22,17 @@ SHIPPED = "negjax facts"
 """What `read_facts` calls the shipped table."""
 
 
-def prompt_table(inputs: facts.Inputs, probability: np.ndarray, noise: np.ndarray) -> pa.Table:
-    """One row a prompt; probabilities and noise [B], NaN where not measured."""
+def prompt_table(
+    inputs: facts.Inputs, prompts: ArrayLike, probability: ArrayLike, noise: ArrayLike = np.nan
+) -> pa.Table:
+    """One row a prompt; probability and noise of the `prompts` that were measured, else NaN."""
     probes = inputs.probes
+
+    def everywhere(values: ArrayLike) -> np.ndarray:
+        result = np.full(len(probes), np.nan)
+        result[np.asarray(prompts)] = values
+        return result
+
     return pa.table(
         {
             "prompt": np.arange(len(probes)),
@@ -31,8 +40,8 @@ def prompt_table(inputs: facts.Inputs, probability: np.ndarray, noise: np.ndarra
             "text": list(map(storable, probes.prompts)),
             "answer": [storable(targets[0]) for targets in probes.targets],
             "tokens": probes.mask.sum(1),
-            "probability": probability,
-            "noise": noise,
+            "probability": everywhere(probability),
+            "noise": everywhere(noise),
         }
     )
 

@@ -12,10 +12,12 @@ from experiments.reporting import statistics
 from experiments.reporting.figures import (
     BLACK,
     BLUE,
+    DASHES,
     GREEN,
     GREY,
     ORANGE,
     Trace,
+    cumulative,
     curve,
     drawing,
     power,
@@ -42,12 +44,10 @@ def linearity_figure(
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     colors = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, len(ranges)))
     for radius, r, kept, color in zip(ranges, pearson, above, colors, strict=True):
-        distance = np.sort(np.clip(1 - np.abs(r[kept]), 1e-9, 1.0))
-        if distance.size:
-            share = np.arange(1, distance.size + 1) / distance.size
-            left.step(distance, share, where="post", color=color, label=f"±{radius:g}")
+        distance = np.clip(1 - np.abs(r[kept]), 1e-9, 1.0)
+        cumulative(left, distance, color=color, label=f"±{radius:g}")
     for threshold, side in ((statistics.LINEAR, "right"), (statistics.VERY_LINEAR, "left")):
-        left.axvline(1 - threshold, color=GREY, lw=0.6, ls=(0, (4, 3)), zorder=0)
+        left.axvline(1 - threshold, color=GREY, lw=0.6, ls=DASHES, zorder=0)
         left.annotate(
             f"|r| = {threshold:g}",
             (1 - threshold, 1.0),
@@ -131,7 +131,7 @@ def layers_figure(figure: Figure, layer: np.ndarray, slope: np.ndarray, layers: 
     top.legend(ncols=3, loc="upper left")
     top.set_title("a   How steep")
     positive = statistics.layer_shares(layer, slope > 0, layers)
-    bottom.axhline(0.5, color=GREY, lw=0.6, ls=(0, (4, 3)))
+    bottom.axhline(0.5, color=GREY, lw=0.6, ls=DASHES)
     bottom.bar(
         x, positive - 0.5, bottom=0.5, width=0.7, color=np.where(positive > 0.5, ORANGE, BLUE)
     )

@@ -1,6 +1,5 @@
 """What the study of linearity shows: tables, figures, and the numbers of its report's template."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -51,25 +50,22 @@ def findings(
     inputs: facts.Inputs, folder: RunFolder, results: Results, finished: Finished
 ) -> Findings:
     """Tables and summary of the run, and its report."""
-    probability, noise = (np.full(len(inputs.probes), np.nan) for _ in range(2))
     curves = results.curves
-    probability[curves.prompts], noise[curves.prompts] = curves.probability, curves.noise
     summary = facts_page.about_run(inputs, folder, finished.complete) | {
         "neurons_measured": len(curves.neurons["layer"]),
         "prompts_measured": len(curves.prompts),
         "measure": curves.measure,
         "noise": statistics.quantiles(curves.noise),
         "thresholds": {"linear": statistics.LINEAR, "very_linear": statistics.VERY_LINEAR},
-        "ranges": {
-            measure: [dataclasses.asdict(s) for s in every]
-            for measure, every in results.by_range.items()
-        },
-        "series_against_grid": results.comparison and dataclasses.asdict(results.comparison),
+        "ranges": results.by_range,
+        "series_against_grid": results.comparison,
     }
     return Findings(
         tables={
             store.NEURONS: fitted_curves.neuron_table(curves),
-            store.PROMPTS: facts_page.prompt_table(inputs, probability, noise),
+            store.PROMPTS: facts_page.prompt_table(
+                inputs, curves.prompts, curves.probability, curves.noise
+            ),
         },
         summary=summary,
         report=lambda summary: make_report(inputs, results, summary),
@@ -87,6 +83,7 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
         Table(
             name=f"ranges_{measure}",
             title=f"{measure}: {CURVES[measure]}",
+            caption=CURVES[measure],
             columns=RANGES,
             rows=every,
         )

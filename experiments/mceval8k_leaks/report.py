@@ -1,6 +1,5 @@
 """What the study of MCEval8K's overlaps shows: its table, and the numbers of its template."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -63,7 +62,7 @@ def findings(leaks: Sequence[Leaks], seconds: float) -> Findings:
         "largest_overlap": {
             split: largest_overlap(leaks, split) for split in ("original", "disjoint")
         },
-        "tasks": [dataclasses.asdict(task) for task in leaks],
+        "tasks": leaks,
     }
     return Findings(
         tables={store.OVERLAPS: overlap_table(leaks)},

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from experiments import paper
 from experiments.multi_neuron.results import VARIANTS, Results
 from experiments.reporting.figures import Picture, drawing, scatter
-from experiments.reporting.set_figures import LETTERS, Panel, line, panels_figure
+from experiments.reporting.line_panels import LETTERS, Panel, line, panels_figure
 
 LABELS = {"neg": "Σ NEG x", "gradient": "Σ gradient x"}
 PAPER = (paper.TOGETHER, paper.TOGETHER_PEARSON, f"paper: r ≥ {paper.TOGETHER_PEARSON:g}")
@@ -54,7 +54,12 @@ def magnitudes_figure(results: Results) -> Picture:
         return Panel(title=choice, lines=lines, **AGREEMENT[field])
 
     rows = [[panel(field, choice) for choice in results.choices] for field in AGREEMENT]
-    return panels_figure(rows, legend="size of every shift", scale=len(results.magnitudes))
+    return panels_figure(
+        rows,
+        across="neurons together",
+        legend="size of every shift",
+        scale=len(results.magnitudes),
+    )
 
 
 def effects_figure(results: Results) -> Picture:

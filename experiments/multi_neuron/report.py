@@ -1,6 +1,5 @@
 """What the study of many neurons shows: tables, and the numbers of its report's template."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -75,8 +74,6 @@ def findings(
     Args:
         done: (prompt, choice) pairs that are finished.
     """
-    probability, noise = (np.full(len(inputs.probes), np.nan) for _ in range(2))
-    probability[results.prompts], noise[results.prompts] = results.probability, results.noise
     cases = [
         (choice, variant, size)
         for choice in results.choices
@@ -90,12 +87,14 @@ def findings(
         "neurons_measured": results.neurons,
         "sets_measured": len(results.sets["size"]),
         "noise": statistics.quantiles(results.noise),
-        "additivity": [dataclasses.asdict(row) for row in additivity],
-        "by_signs": [dataclasses.asdict(row) for row in by_signs],
+        "additivity": additivity,
+        "by_signs": by_signs,
     }
     return Findings(
         tables={
-            store.PROMPTS: facts_page.prompt_table(inputs, probability, noise),
+            store.PROMPTS: facts_page.prompt_table(
+                inputs, results.prompts, results.probability, results.noise
+            ),
             store.NEURONS: neuron_table(folder, done),
             store.SETS: set_table(results),
         },

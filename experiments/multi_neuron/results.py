@@ -141,9 +141,9 @@ class Results:
             predictions={
                 name: prediction(some[f"predicted_{name}"], change, some) for name in PREDICTIONS
             },
-            change=_median(np.abs(change)),
-            kl=_median(some[f"kl_{variant}"]),
-            entropy=_median(some[f"entropy_{variant}"] - some["entropy_before"]),
+            change=statistics.median(np.abs(change)),
+            kl=statistics.median(some[f"kl_{variant}"]),
+            entropy=statistics.median(some[f"entropy_{variant}"] - some["entropy_before"]),
             kept_top=statistics.share(some[f"kept_top_{variant}"] == 1),
             within_noise=statistics.share(np.abs(change) < some["bound"]),
         )
@@ -162,7 +162,7 @@ def prediction(
     after = sets["baseline"] + predicted
     return Prediction(
         pearson=statistics.correlation(predicted, change),
-        prompt_pearson=_median(np.asarray(by_prompt)),
+        prompt_pearson=statistics.median(np.asarray(by_prompt)),
         explained=statistics.explained(predicted, change),
         slope=None if slope is None else float(slope),
         impossible=statistics.share((after < 0) | (after > 1)),
@@ -246,7 +246,3 @@ def neuron_table(folder: RunFolder, done: Sequence[tuple[int, str]]) -> pa.Table
             )
         )
     return pa.concat_tables(parts)
-
-
-def _median(values: np.ndarray) -> float | None:
-    return float(np.median(values)) if len(values) else None

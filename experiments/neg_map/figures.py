@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
 from experiments.reporting.escaping import for_label
-from experiments.reporting.figures import BLACK, BLUE, GREY, ORANGE, drawing, predictions
+from experiments.reporting.figures import BLACK, BLUE, DASHES, GREY, ORANGE, drawing, predictions
 from experiments.reporting.statistics import Agreement
 
 # Blue to red through white: told apart with any colour vision, white is no effect.
@@ -140,7 +140,7 @@ def _profiles(figure: Figure, grid: GridSpec, row: int, values: np.ndarray, besi
     drawn = [total]
     if row < 2:
         share = figure.add_subplot(grid[row, 2], sharey=beside)
-        share.axvline(0.5, color=GREY, lw=0.6, ls=(0, (4, 3)))
+        share.axvline(0.5, color=GREY, lw=0.6, ls=DASHES)
         share.plot((values > 0).mean(1), layer, color=BLACK, marker="o", ms=2, lw=0.8)
         share.set(xlim=(0.3, 0.7))
         share.set_xticks([0.4, 0.6])

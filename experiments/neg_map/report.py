@@ -1,6 +1,5 @@
 """What the map shows: tables, figures, and the numbers of its report's template."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,9 +33,6 @@ def findings(
     finished: Finished,
 ) -> Findings:
     """Returns tables and summary of the run, and its report."""
-    probability, noise = (np.full(len(inputs.probes), np.nan) for _ in range(2))
-    for drawn in maps:
-        probability[drawn.prompt], noise[drawn.prompt] = drawn.probability, drawn.noise
     summary = facts_page.about_run(inputs, folder, finished.complete) | {
         "shifts": shifts.tolist(),
         "maps": [
@@ -47,7 +43,7 @@ def findings(
                 "probability": drawn.probability,
                 "noise": drawn.noise,
                 "layers": drawn.layers.tolist(),
-                "statistics": dataclasses.asdict(drawn.statistics),
+                "statistics": drawn.statistics,
                 "strongest": [
                     {"layer": n["layer"], "neuron": n["neuron"], "value": n["neg"]}
                     for n in drawn.strongest(LISTED)
@@ -58,7 +54,12 @@ def findings(
     }
     return Findings(
         tables={
-            store.PROMPTS: facts_page.prompt_table(inputs, probability, noise),
+            store.PROMPTS: facts_page.prompt_table(
+                inputs,
+                [drawn.prompt for drawn in maps],
+                [drawn.probability for drawn in maps],
+                [drawn.noise for drawn in maps],
+            ),
             store.NEURONS: pa.concat_tables([pa.table(drawn.neurons) for drawn in maps]),
         },
         summary=summary,

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from experiments.reporting.escaping import for_figure, for_label
-from experiments.reporting.figures import BLUE, GREY, ORANGE, drawing
+from experiments.reporting.figures import BLUE, DASHES, GREY, ORANGE, drawing
 
 # Steps of a running mean: single batches differ much.
 WINDOW = 50
@@ -72,6 +72,6 @@ def _histogram(axes: Axes, values: np.ndarray, color: str) -> None:
     edges = np.linspace(0, 1, 21)
     counts, _ = np.histogram(values, edges)
     axes.stairs(counts / max(len(values), 1), edges, fill=True, color=color)
-    axes.axvline(0.5, color=GREY, lw=0.6, ls=(0, (4, 3)))
+    axes.axvline(0.5, color=GREY, lw=0.6, ls=DASHES)
     axes.set(xlabel="P(answer)", xlim=(0, 1))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))

@@ -5,10 +5,11 @@ Object-oriented matplotlib: no window system, no global state.
 
 import functools
 import io
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 
 import matplotlib
 import numpy as np
@@ -23,7 +24,11 @@ from experiments.reporting.tables import written
 
 # Okabe & Ito's palette, told apart with any colour vision.
 BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#8A8A8A", "#222222"
+PURPLE, YELLOW, SKY = "#CC79A7", "#E69F00", "#56B4E9"
+PALETTE = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY, BLACK, GREY)
+DASHES = (0, (4, 3))
 WIDTH = 7.0  # inches: two columns of a paper
+STEPS = 250  # of a cumulative curve: of more, each is lower than the line is thick
 
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so pictures look the same everywhere
@@ -67,7 +72,9 @@ def rendered(figure: Figure) -> Picture:
         figure.draw_without_rendering()
         figure.savefig(svg, format="svg", metadata={"Date": None})
         figure.savefig(png, format="png", dpi=200)
-    return Picture(svg.getvalue(), png.getvalue())
+    # To a hundredth of a point: what is finer nobody sees.
+    short = re.sub(rb"(\d\d\.\d\d)\d+", rb"\1", svg.getvalue())
+    return Picture(short, png.getvalue())
 
 
 P = ParamSpec("P")
@@ -124,8 +131,10 @@ def scatter(axes: Axes, x: np.ndarray, y: np.ndarray) -> matplotlib.collections.
         norm=LogNorm(vmin=1, vmax=None if x.size else 1),
         linewidths=0.1,
         cmap="viridis_r",
+        # All lie inside, and one by one a clip would take as many bytes as they do.
+        clip_on=False,
     )
-    axes.plot([-edge, edge], [-edge, edge], color=BLACK, lw=0.6, ls=(0, (4, 3)), zorder=3)
+    axes.plot([-edge, edge], [-edge, edge], color=BLACK, lw=0.6, ls=DASHES, zorder=3)
     lowest, highest = int(np.ceil(np.log10(inner))), int(np.floor(np.log10(limit)))
     every = max(1, -(-(highest - lowest + 1) // 3))
     powers = 10.0 ** np.arange(highest, lowest - 1, -every)[::-1]
@@ -179,13 +188,21 @@ def curve(axes: Axes, trace: Trace, color: str) -> None:
     """Draws a curve, the line fitted to it, and what rounding alone explains."""
     axes.axhspan(-trace.bound, trace.bound, color=GREY, alpha=0.25, lw=0)
     axes.axhline(0, color=GREY, lw=0.4)
-    axes.plot(trace.shifts, trace.slope * trace.shifts, color=BLACK, lw=0.7, ls=(0, (4, 3)))
+    axes.plot(trace.shifts, trace.slope * trace.shifts, color=BLACK, lw=0.7, ls=DASHES)
     axes.plot(trace.shifts, trace.changes, color=color)
     axes.plot(*trace.measured, ".", color=color, ms=3.5)
     axes.set_title(f"{trace.heading}\n{_straightness(trace.pearson)}", fontsize=6.5)
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
     axes.yaxis.get_offset_text().set_fontsize(6.5)
     axes.tick_params(labelsize=6.5)
+
+
+def cumulative(axes: Axes, values: np.ndarray, **style: Any) -> None:
+    """Draws which share of values [P] is at most x; nothing where there are none."""
+    if values.size:
+        steps = min(values.size, STEPS)
+        count = np.arange(1, steps + 1) * values.size // steps
+        axes.step(np.sort(values)[count - 1], count / values.size, where="post", **style)
 
 
 def power(value: float) -> str:

@@ -62,26 +62,6 @@ def reproduce(summary: Mapping[str, Any]) -> report.Section:
     return report.Section("To run it again", [report.Code(summary["command"])])
 
 
-def percent(share: float | None) -> str:
-    """A share for readers."""
-    return "—" if share is None else f"{share:.1%}"
-
-
-def number(value: float | None, form: str) -> str:
-    """A number for readers."""
-    return "—" if value is None else format(value, form)
-
-
 def asked_in_short(prompt: str, answer: str) -> str:
     """A prompt and its answer for a line of the terminal."""
     return f"“{for_terminal(prompt, LONGEST_PROMPT)}” → “{for_terminal(answer, MOST)}”"
-
-
-def aligned(head: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table, columns right-aligned, headings of several lines above them."""
-    short = [[line.replace(" ≥ ", "≥").replace("above ", "> ") for line in name] for name in head]
-    table = [
-        [for_terminal(cell, MOST) for cell in row] for row in (*zip(*short, strict=True), *rows)
-    ]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in table]

@@ -10,10 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from experiments.reporting.escaping import for_figure, for_label
-from experiments.reporting.figures import BLACK, GREY, WIDTH, drawing
+from experiments.reporting.figures import BLACK, DASHES, GREY, PALETTE, WIDTH, drawing
 
-# Okabe & Ito's eight, told apart with any colour vision.
-COLORS = (*("#0072B2", "#D55E00", "#009E73", "#CC79A7"), *("#E69F00", "#56B4E9", BLACK, GREY))
 MARKERS = "osD^vPXd"
 PANELS = 4
 """Side by side, at the most."""
@@ -55,7 +53,7 @@ def dots_figure(
     step = 0.7 / max(len(series), 1)
     for number, dots in enumerate(series):
         y = np.asarray(dots.at) + (number - (len(series) - 1) / 2) * step
-        color = COLORS[number % len(COLORS)]
+        color = PALETTE[number % len(PALETTE)]
         axes.hlines(y, dots.low, dots.high, color=color, lw=0.8)
         marker = MARKERS[number % len(MARKERS)]
         axes.plot(dots.accuracy, y, marker, ms=3, color=color, label=for_label(dots.label))
@@ -89,7 +87,7 @@ def curves_figure(
         axes.set_title(for_figure(title))
         axes.axhline(chance, color=GREY, lw=0.6, ls=(0, (2, 2)))
         for number, curve in enumerate(series):
-            _curve(axes, curve, COLORS[number % len(COLORS)])
+            _curve(axes, curve, PALETTE[number % len(PALETTE)])
         axes.set_xscale("log", base=2)
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
@@ -104,7 +102,7 @@ def curves_figure(
 
 
 def _curve(axes: Axes, curve: Series, color: str) -> None:
-    style = (0, (4, 3)) if curve.dashed else "-"
+    style = DASHES if curve.dashed else "-"
     label = for_label(curve.label)
     axes.plot(curve.at, curve.accuracy, color=color, ls=style, marker="o", ms=2, label=label)
     axes.fill_between(curve.at, curve.low, curve.high, color=color, alpha=0.15, lw=0)

@@ -330,5 +330,10 @@ def comparison(pairs: Pairs, noise: np.ndarray) -> Comparison:
     )
 
 
+def median(values: np.ndarray) -> float | None:
+    """Median of [P]."""
+    return float(np.median(values)) if len(values) else None
+
+
 def _mean(values: np.ndarray) -> float | None:
     return float(np.mean(values)) if len(values) else None

@@ -45,6 +45,11 @@ def guessed(row: Row) -> bool:
     return row.low <= chance(row.task)
 
 
+def above(row: Row, other: Row) -> bool | None:
+    """Whether an accuracy is above another one's interval; None where both probes only guess."""
+    return None if guessed(row) and guessed(other) else row.accuracy > other.high
+
+
 def highest(rows: Sequence[Row]) -> Row:
     """The row of the largest accuracy; of ties, the first."""
     return max(rows, key=lambda row: row.accuracy)

@@ -138,11 +138,9 @@ def findings_of(
     if verdicts is not None:
         shared["verdicts"] = " ".join(verdict.in_short for verdict in verdicts)
         tables["claims"] = skills_verdicts.table_of(verdicts)
-        summary = {**summary, "verdicts": [dataclasses.asdict(verdict) for verdict in verdicts]}
+        summary = {**summary, "verdicts": verdicts}
     report = Report(
-        contents=Contents(
-            values={**shared, **contents.values}, tables=tables, figures=contents.figures
-        ),
+        contents=dataclasses.replace(contents, values={**shared, **contents.values}, tables=tables),
         headline=f"{lm.name}: {len(results)} of {len(mceval8k.names())} tasks of MCEval8K",
         printed=[printed],
         measured=None,

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.skill_studies.accuracies import PROBES, guessed, select, smallest
+from experiments.skill_studies.accuracies import PROBES, above, select, smallest
 from experiments.skill_studies.jobs import Results, Row, TaskResult
 from experiments.skill_studies.verdicts import Verdict, verdict
 
@@ -141,18 +141,16 @@ def _few_neurons(curves: Curves, probe: str) -> Verdict:
 
 
 def _ranked(curves: Curves) -> Verdict:
-    says: dict[str, bool | None] = {}
-    for task, by_probe in curves.by_task.items():
-        first, random = (
-            [row for row in by_probe[probe].rows if (row.neurons or 0) <= FEW_NEURONS][-1]
-            for probe in ("polar", "random")
-        )
-        silent = guessed(first) and guessed(random)
-        says[task] = None if silent else first.accuracy > random.high
+    def few(curve: Curve) -> Row:
+        return [row for row in curve.rows if (row.neurons or 0) <= FEW_NEURONS][-1]
+
     return verdict(
         "It matters which neurons",
         f"Polar's first {FEW_NEURONS} neurons are above the interval of as many random ones",
-        says,
+        {
+            task: above(few(by_probe["polar"]), few(by_probe["random"]))
+            for task, by_probe in curves.by_task.items()
+        },
     )
 
 

@@ -93,11 +93,8 @@ def findings(results: Results, lm: LanguageModel) -> Findings:
         summary={
             "k": k,
             "chance": by_chance(results)._asdict(),
-            "overlap": {r: asdict(by_rule[r].overlap) if by_rule else None for r in RULES},
-            "kinship": {
-                r: {group: kin and asdict(kin) for group, kin in some.items()}
-                for r, some in kinships.items()
-            },
+            "overlap": {r: by_rule[r].overlap if by_rule else None for r in RULES},
+            "kinship": kinships,
             "knowledge": {
                 r: asdict(by_rule[r].knowledge) | {"kept": by_rule[r].knowledge.kept}
                 if by_rule

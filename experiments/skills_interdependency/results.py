@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.skill_studies.accuracies import guessed, highest, select, tested
+from experiments.skill_studies.accuracies import above, highest, select, tested
 from experiments.skill_studies.jobs import Row, TaskResult
 from experiments.skill_studies.verdicts import Verdict, verdict
 
@@ -125,9 +125,5 @@ def forests_of(result: TaskResult, depths: Sequence[int | None], counts: Sequenc
 
 def verdict_of(comparison: Comparison, forests: Mapping[str, Forests]) -> Verdict:
     """What the tasks say of a claim."""
-    says: dict[str, bool | None] = {}
-    for task, forest in forests.items():
-        better, worse = forest.pair(comparison)
-        silent = guessed(better) and guessed(worse)
-        says[task] = None if silent else better.accuracy > worse.high
+    says = {task: above(*forest.pair(comparison)) for task, forest in forests.items()}
     return verdict(comparison.claim, comparison.test, says)

@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.reporting import skill_figures, templates
+from experiments.reporting import skill_figures
 from experiments.reporting.figures import Picture
-from experiments.reporting.report import Block
 from experiments.reporting.skill_figures import Series
 from experiments.reporting.tables import Column, Table
 from experiments.reporting.templates import Contents
-from experiments.running import study
 from experiments.running.study import Findings
 from experiments.skill_studies.accuracies import PROBES, RULES, chance, percent
 from experiments.skill_studies.jobs import Results, TaskResult
@@ -34,8 +32,12 @@ from experiments.skills_robustness.results import (
 )
 from negjax.model.language_model import LanguageModel
 
-AXIS = "axis.md"
-"""Of a section's text, in this package."""
+HEADINGS = {
+    "template": "From one template to another",
+    "shots": "With other numbers of demonstrations",
+    "language": "From one language to another",
+}
+"""Of the axes' sections."""
 # Of a probe and its transfer.
 TRANSFER = (
     Column("probe", lambda row: PROBES[row[0]]),
@@ -68,21 +70,18 @@ def findings(results: Results, lm: LanguageModel) -> Findings:
         for axis, some in transfers.items()
         for probe, t in list(some.items())[:1]
     ]
-    sections = {
-        axis: _section(by_axis[axis], axis, fitted, transfers[axis]) if axis in by_axis else []
-        for axis in AXES
-    }
+    sections = [_section(tasks, axis, fitted, transfers[axis]) for axis, tasks in by_axis.items()]
     return findings_of(
         results,
         lm,
         contents=Contents(
             values={
                 "losses": "; ".join(losses),
-                **sections,
                 "kept": HELD,
                 "lost": LOST,
                 "labels": _labels(results),
-            }
+            },
+            parts={"axes": sections},
         ),
         printed=Table(
             columns=[Column("axis", lambda row: row[2]), *TRANSFER],
@@ -103,11 +102,13 @@ def findings(results: Results, lm: LanguageModel) -> Findings:
 
 def _section(
     tasks: Results, axis: str, fitted: Sequence[str], transfers: Mapping[str, Transfer]
-) -> Sequence[Block]:
+) -> Contents:
     """What is shown of an axis."""
     shared = shared_neurons(tasks, axis)
-    contents = Contents(
+    return Contents(
         values={
+            "heading": HEADINGS[axis],
+            "axis": axis,
             "verdicts": [
                 f"{PROBES[p]}: the loss is {t.explanation}; {t.verdict}."
                 for p, t in transfers.items()
@@ -118,18 +119,13 @@ def _section(
             "shared": shared,
         },
         tables={
-            f"transfer_{axis}": Table(
-                columns=[*TRANSFER, *TRANSFER_ALONE], rows=list(transfers.items())
-            ),
-            f"losses_{axis}": _losses(tasks, axis, fitted),
-            f"common_{axis}": _common(shared),
+            "transfer": Table(columns=[*TRANSFER, *TRANSFER_ALONE], rows=list(transfers.items())),
+            "losses": _losses(tasks, axis, fitted),
+            "common": _common(shared),
         },
         figures=_figures(tasks, axis, list(transfers)),
+        ending=f"_{axis}",
     )
-    # Names of figures and tables hold the axis, too.
-    text = study.template("skills_robustness", AXIS).replace("{axis}", axis)
-    [section] = templates.document(text, contents).sections
-    return section.blocks
 
 
 def _losses(tasks: Results, axis: str, fitted: Sequence[str]) -> Table:
@@ -215,9 +211,9 @@ def _figures(
 
     several = len(names) > 1
     return {
-        f"accuracy_{axis}": accuracy if several else None,
-        f"losses_{axis}": losses,
-        f"shared_{axis}": shared if several else None,
+        "accuracy": accuracy if several else None,
+        "losses": losses,
+        "shared": shared if several else None,
     }
 
 

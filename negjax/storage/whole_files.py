@@ -1,6 +1,7 @@
 """Files that appear under their name whole or not at all, and errors that say what is kept."""
 
 import contextlib
+import dataclasses
 import errno
 import json
 import math
@@ -52,7 +53,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def finite_json(value: Mapping[str, Any]) -> dict[str, Any]:
     """A JSON object with null for every number that is not finite, and a list of where those were.
 
-    What a study found is saved though a figure of it is no number.
+    What a study found is saved though a figure of it is no number. Records become objects.
     """
     missing: list[str] = []
 
@@ -60,6 +61,8 @@ def finite_json(value: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(item, float) and not math.isfinite(item):
             missing.append(f"{place}: {item}")
             return None
+        if dataclasses.is_dataclass(item):
+            item = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
         if isinstance(item, Mapping):
             return {key: finite(part, f"{place}.{key}") for key, part in item.items()}
         if isinstance(item, list | tuple):

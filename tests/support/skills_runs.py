@@ -16,6 +16,7 @@ from experiments.running import study
 from experiments.skill_studies.jobs import Results
 from negjax.process.quiet import transformers
 from negjax.storage import store
+from negjax.storage.whole_files import finite_json
 from negjax.weights.saving import save_pretrained
 from tests.support.block_shapes import tiny
 from tests.support.made_up_mceval8k import write_task
@@ -63,10 +64,12 @@ def parse(inputs: Path, output: Path, *more: str) -> None:
 
 
 def shown(report: ModuleType, results: Results) -> tuple[Mapping[str, Any], Document]:
-    """What a study's module `report` makes of results: its part of the summary, and a page."""
+    """What a study's module `report` makes of results: its part of summary.json, and a page."""
     made = report.findings(results, tiny("gated"))
     template = study.template(report.__name__.split(".")[1])
-    return made.summary, templates.document(template, made.report(made.summary).contents)
+    return finite_json(made.summary), templates.document(
+        template, made.report(made.summary).contents
+    )
 
 
 def rows_of(output: Path) -> list[dict[str, Any]]:

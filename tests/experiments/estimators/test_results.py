@@ -18,6 +18,7 @@ from experiments.estimators.ranges import (
     slope_ratio,
 )
 from experiments.inputs.estimates import FORMS
+from experiments.reporting.line_panels import Line, Panel, panels_figure
 from negjax.measurements.linearity import fit_changes, paper_grid
 from tests.experiments.estimators.test_doses import LIMITS, dosed
 from tests.support.block_shapes import (
@@ -210,17 +211,15 @@ def test_even_derivatives_leave_neg_and_odd_ones_do_not():
 
 def test_figures_of_nothing_are_drawn():
     none, shares = np.empty(0), {"turned": None, "flattened": None, "straight": 1, "steepened": 0}
-    panel = estimator_figures.Panel(label="IG", values=none, heading="r", slope_units=False)
-    line = estimator_figures.Line(
-        label="IG", color=9, dotted=True, pearson=[None] * 2, spearman=[0.1] * 2
-    )
+    panel = estimator_figures.Estimate(label="IG", values=none, heading="r", slope_units=False)
+    line = Line(label="IG", color=9, dashed=True, points=[(1.0, None), (2.0, None)])
     shown = Shown(median=None, top_tenth=None, top_hundredth=None)
     dose = dataclasses.replace(
         dose_statistics([dosed()], 1.0, LIMITS), collapsed=None, layers={}, shown={"ig": shown}
     )
     pictures = [
         estimator_figures.estimates_figure(none, [panel] * 5),
-        estimator_figures.agreement_figure([1.0, 2.0], {"signed": [line]}),
+        panels_figure([[Panel(title="r", lines=[line], kind="r")]], ticks={1.0: "±1", 2.0: "±2"}),
         estimator_figures.ranges_figure(none, none, none.astype(bool), 2.0, {1.0: shares}),
         estimator_figures.tangents_figure([]),
         estimator_figures.doses_figure([dose], [np.zeros(10)], 3, {"ig": "IG"}),

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from experiments.control import figures as control_figures
 from experiments.estimators import figures as estimator_figures
 from experiments.estimators.doses import attributions
+from experiments.estimators.figures import Estimate
 from experiments.estimators.hidden import dose_statistics
 from experiments.linearity import figures as linearity_figures
 from experiments.neg_map import figures as map_figures
 from experiments.pretrain_bert import figures as training_figures
-from experiments.reporting import report, set_figures, skill_figures, statistics
+from experiments.reporting import line_panels, report, skill_figures, statistics
 from experiments.reporting.escaping import (
     code_span,
     for_figure,
@@ -30,8 +31,7 @@ from experiments.reporting.escaping import (
     visible,
 )
 from experiments.reporting.figures import Picture, Trace
-from experiments.reporting.page_parts import aligned
-from experiments.reporting.tables import Table, columns
+from experiments.reporting.tables import Table, columns, terminal_lines
 from tests.experiments.estimators.test_doses import LIMITS, dosed
 from tests.support.hostile_text import unseen
 
@@ -135,7 +135,8 @@ def test_markdown_keeps_its_lines_and_cells(text: str) -> None:
 @settings(max_examples=60)
 @given(TEXTS)
 def test_a_terminal_gets_no_orders(text: str) -> None:
-    lines = aligned([["a"], [text]], [[text, "1"], ["b", text]])
+    rows = [[text, "1"], ["b", text]]
+    lines = terminal_lines(Table(columns=columns("a", text), rows=rows))
     assert len(lines) == 3
     assert all(line.isprintable() or "\u200d" in line or not line.isascii() for line in lines)
     assert not any(re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", x) for x in lines)
@@ -162,17 +163,7 @@ FIGURES: dict[str, Callable[[], Picture]] = {
     ),
     "estimates": lambda: estimator_figures.estimates_figure(
         VALUES,
-        [estimator_figures.Panel(label=HOSTILE, values=VALUES, heading=HOSTILE, slope_units=True)],
-    ),
-    "agreement": lambda: estimator_figures.agreement_figure(
-        [1.0, 2.0],
-        {
-            HOSTILE: [
-                estimator_figures.Line(
-                    label=HOSTILE, color=0, dotted=False, pearson=[0.5, 0.6], spearman=[0.5, 0.6]
-                )
-            ]
-        },
+        [Estimate(label=HOSTILE, values=VALUES, heading=HOSTILE, slope_units=True)],
     ),
     "tangents": lambda: estimator_figures.tangents_figure([TRACE]),
     "doses": lambda: estimator_figures.doses_figure(
@@ -181,17 +172,19 @@ FIGURES: dict[str, Callable[[], Picture]] = {
         6,
         dict.fromkeys(attributions(dosed()), HOSTILE),
     ),
-    "panels": lambda: set_figures.panels_figure(
+    "panels": lambda: line_panels.panels_figure(
         [
             [
-                set_figures.Panel(
+                line_panels.Panel(
                     title=HOSTILE,
                     label=HOSTILE,
-                    lines=[set_figures.Line(label=HOSTILE, points=[(1, 0.1), (2, 0.2)], color=0)],
+                    lines=[line_panels.Line(label=HOSTILE, points=[(1, 0.1), (2, 0.2)], color=0)],
                     kind="plain",
                 )
             ]
         ],
+        across=HOSTILE,
+        ticks={1: HOSTILE},
         legend=HOSTILE,
     ),
     "steering": lambda: control_figures.steering_figure(

@@ -1,5 +1,6 @@
 """What was measured is written first; what shows it may fail, and printing never does."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -111,3 +112,19 @@ def test_figures_of_the_summary_that_are_no_numbers_are_null_and_listed(
 def test_half_of_a_surrogate_pair_has_a_spelling_in_json(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {"text": "a\ud800東"})
     assert json.loads((tmp_path / "x.json").read_bytes()) == {"text": "a\ud800東"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """A record in a summary."""
+
+    mean: float
+    parts: tuple["Size", ...] = ()
+
+
+def test_records_of_the_summary_are_objects(folder: RunFolder) -> None:
+    documents.write_results(folder, {}, {"size": Size(1.0, (Size(float("nan")),))})
+    assert read_json(folder.path / store.SUMMARY) == {
+        "size": {"mean": 1.0, "parts": [{"mean": None, "parts": []}]},
+        "not_finite": ["size.parts[0].mean: nan"],
+    }

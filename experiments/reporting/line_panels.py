@@ -1,6 +1,6 @@
-"""Panels of lines over the number of neurons shifted together. Functions of arrays."""
+"""Panels of lines over numbers of neurons, or ranges of shifts. Functions of arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -11,9 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.reporting.escaping import for_figure, for_label
-from experiments.reporting.figures import BLACK, BLUE, GREEN, GREY, ORANGE, drawing
+from experiments.reporting.figures import DASHES, GREY, PALETTE, drawing
 
-PALETTE = (BLUE, ORANGE, GREEN, BLACK)
 LETTERS = "abcdefghijklmnop"
 # A share of variance far below 0 says "no use", however far: the axis ends there.
 LOWEST_SHARE = -1.0
@@ -21,11 +20,11 @@ LOWEST_SHARE = -1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A quantity by size of set."""
+    """A quantity by size of set, or by range."""
 
     label: str
-    points: Sequence[tuple[int, float | None]]
-    """(size, value)."""
+    points: Sequence[tuple[float, float | None]]
+    """(size or range, value)."""
     color: int
     """Number in the palette, or of a step of a scale."""
     dashed: bool = False
@@ -61,11 +60,19 @@ class Panel:
 
 @drawing()
 def panels_figure(
-    figure: Figure, rows: Sequence[Sequence[Panel]], *, legend: str = "", scale: int = 0
+    figure: Figure,
+    rows: Sequence[Sequence[Panel]],
+    *,
+    across: str = "neurons shifted together",
+    ticks: Mapping[float, str] | None = None,
+    legend: str = "",
+    scale: int = 0,
 ) -> None:
-    """Panels of lines over the number of neurons shifted together, with one legend.
+    """Panels of lines on a logarithmic axis, with one legend.
 
     Args:
+        across: name of the horizontal axis.
+        ticks: labels of its places; default: powers of 2.
         legend: its title.
         scale: that many steps of a color scale, instead of the palette.
     """
@@ -85,7 +92,10 @@ def panels_figure(
             if column == 0 or panel.label != panels[column - 1].label:
                 axes.set_ylabel(for_label(panel.label))
     for axes in grid[-1]:
-        axes.set_xlabel("neurons shifted together" if columns < 3 else "neurons together")
+        axes.set_xlabel(for_label(across))
+        if ticks is not None:
+            axes.set_xticks(list(ticks), [for_label(name) for name in ticks.values()])
+            axes.minorticks_off()
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(
         handles,
@@ -107,7 +117,7 @@ def _panel(axes: Axes, panel: Panel, colors: Sequence[str] | np.ndarray) -> None
             [size for size, _ in line.points],
             values,
             color=colors[line.color % len(colors)],
-            ls=(0, (4, 3)) if line.dashed else "-",
+            ls=DASHES if line.dashed else "-",
             lw=0.9 if line.dashed else 1.2,
             marker="o",
             ms=2.0 if line.dashed else 2.8,
@@ -122,7 +132,10 @@ def _panel(axes: Axes, panel: Panel, colors: Sequence[str] | np.ndarray) -> None
         )
     axes.set_xscale("log", base=2)
     if panel.kind == "r":
-        axes.set_ylim(-0.05, 1.03)
+        lowest = min([0.0, *(value for line in panel.lines for _, value in line.points if value)])
+        axes.set_ylim(lowest - 0.05, 1.03)
+        if lowest < 0:
+            axes.axhline(0, color=GREY, lw=0.5)
     if panel.kind == "share":
         axes.set_ylim(LOWEST_SHARE - 0.05, 1.05)
         axes.axhline(0, color=GREY, lw=0.5)
