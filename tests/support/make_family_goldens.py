@@ -2,8 +2,9 @@
 
     python -m tests.support.make_family_goldens
 
-It needs PyTorch and transformers, which negjax and its tests do not: run it to add a case, of which it writes those that are not there. The
-weights are stored in float16, and PyTorch computes in float64 from exactly those values.
+It needs PyTorch and transformers, which negjax and its tests do not: run it to add a case; it
+writes those that are not there. The weights are stored in float16, and PyTorch computes in float64
+from exactly those values.
 """
 
 import copy

@@ -8,9 +8,7 @@ memory, after a relative of the same family: the others' sizes. Numbers of param
 that the repositories' weights have (bert-large-cased: the uncased one's, less 1,526 tokens).
 """
 
-from typing import Any
-
-Config = dict[str, Any]
+from tests.support.published_layer_norm_configs import LAYER_NORM, Config
 
 GPT2: Config = {
     "activation_function": "gelu_new",
@@ -257,7 +255,7 @@ def _sizes(width: int, neurons: int, layers: int, heads: int, kv_heads: int) -> 
     }
 
 
-PUBLISHED: dict[str, tuple[Config, int]] = {
+PUBLISHED: dict[str, tuple[Config, int]] = LAYER_NORM | {
     "google-bert/bert-base-cased": (BERT, 108_340_804),
     "google-bert/bert-base-uncased": (BERT | {"vocab_size": 30522}, 109_514_298),
     "google-bert/bert-large-cased": (BERT_LARGE | SENTENCE, 333_610_308),

@@ -153,6 +153,14 @@ def test_gguf_rope_factors_cannot_be_written() -> None:
         FAMILIES["llama"].config_to_hf(dataclasses.replace(LLAMA, rope=factors))
 
 
+# A config of each family that is no relative of Llama.
+OTHERS = {
+    config.family: config
+    for config in (read(read_json(GOLDEN / case / "config.json")) for case in CASES)
+    if config.family not in {variant.name for variant in VARIANTS}
+}
+
+
 @st.composite
 def configs(draw: st.DrawFn) -> ModelConfig:
     """Configs of every family, with sizes that differ wherever they may."""
@@ -164,12 +172,19 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         "neurons": draw(st.integers(1, 7)),
         "tied": draw(st.booleans()),
     }
-    if family in ("gpt2", "bert"):
-        head_width = draw(st.integers(1, 4))
-        raw = GPT2 if family == "gpt2" else BERT
+    if family in OTHERS:
+        base = OTHERS[family]
+        head_width = 2 * draw(st.integers(1, 3))
         sizes |= {"heads": kv_heads, "kv_heads": kv_heads, "head_width": head_width}
         sizes |= {"width": kv_heads * head_width, "context_length": draw(st.integers(1, 9))}
-        return dataclasses.replace(read(raw), vocab_size=11, **sizes)
+        if base.rope is not None:
+            width = 2 if head_width > 2 and base.rope.width else None
+            sizes["rope"] = dataclasses.replace(base.rope, width=width)
+        if sizes["layers"] == 1:
+            sizes |= {"windows": (), "local_rope": None}
+        else:
+            sizes["windows"] = base.windows[: sizes["layers"]]
+        return dataclasses.replace(base, vocab_size=11, **sizes)
     variant = next(variant for variant in VARIANTS if variant.name == family)
     setting = variant.attention_bias == "setting" and draw(st.booleans())
     biases: dict[str, Any] = {

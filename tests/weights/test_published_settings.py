@@ -25,9 +25,23 @@ from tests.support.published_configs import (
     QWEN3_8B,
     Config,
 )
+from tests.support.published_layer_norm_configs import (
+    CAMEMBERT,
+    DISTILBERT,
+    GPT_J,
+    MODERNBERT,
+    OPT,
+    PHI_2,
+    PYTHIA,
+    ROBERTA,
+    XLM_ROBERTA,
+)
 
 ORIGIN = "m/config.json"
-OF_EACH_FAMILY = (GPT2, BERT, LLAMA_2_7B, MISTRAL_7B, QWEN2_5, QWEN3_8B)
+OF_EACH_FAMILY = (
+    *(GPT2, BERT, LLAMA_2_7B, MISTRAL_7B, QWEN2_5, QWEN3_8B, ROBERTA, XLM_ROBERTA, CAMEMBERT),
+    *(DISTILBERT, MODERNBERT, PYTHIA, GPT_J, OPT, PHI_2),
+)
 # What transformers' own class writes of a model whose settings are all its defaults.
 DEFAULTS: dict[str, Config] = {
     kind.model_type: json.loads(kind(architectures=[architecture]).to_json_string(use_diff=False))
@@ -38,6 +52,15 @@ DEFAULTS: dict[str, Config] = {
         transformers.MistralConfig: "MistralForCausalLM",
         transformers.Qwen2Config: "Qwen2ForCausalLM",
         transformers.Qwen3Config: "Qwen3ForCausalLM",
+        transformers.RobertaConfig: "RobertaForMaskedLM",
+        transformers.XLMRobertaConfig: "XLMRobertaForMaskedLM",
+        transformers.CamembertConfig: "CamembertForMaskedLM",
+        transformers.DistilBertConfig: "DistilBertForMaskedLM",
+        transformers.ModernBertConfig: "ModernBertForMaskedLM",
+        transformers.GPTNeoXConfig: "GPTNeoXForCausalLM",
+        transformers.GPTJConfig: "GPTJForCausalLM",
+        transformers.OPTConfig: "OPTForCausalLM",
+        transformers.PhiConfig: "PhiForCausalLM",
     }.items()
 }
 

@@ -52,6 +52,8 @@ DISTILLED_ENCODER = {
 }
 """After the prefix: the file's name of a module, by the model's."""
 
+SIZES = Sizes(usual_activation="gelu", usual_eps=1e-12, tied=True)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BertVariant:
@@ -71,7 +73,7 @@ class BertVariant:
     second_bias: str | None = "lm_head.bias"
     other_heads: Collection[str] = ("classifier", "qa_outputs")
     """What the names of other heads' tensors begin with."""
-    sizes: Sizes = Sizes(usual_activation="gelu", usual_eps=1e-12, tied=True)
+    sizes: Sizes = SIZES
     token_types: bool = True
     padding_shifts: bool = False
     """Whether positions begin after the row of the padding token's id, and the masked-LM head's

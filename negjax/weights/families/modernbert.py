@@ -23,6 +23,8 @@ SIZES = Sizes(
     tied=True,
 )
 GLOBAL_THETA, LOCAL_THETA = "global_rope_theta", "local_rope_theta"
+USUAL_PADDING = 50283
+"""The padding token where config.json does not say it."""
 PERIOD, LOCAL = "global_attn_every_n_layers", "local_attention"
 
 
@@ -96,6 +98,9 @@ def _write(config: ModelConfig) -> dict[str, Any]:
         settings[PERIOD] = periods[0]
     else:
         settings["layer_types"] = [WINDOWED if there else FULL for there in local]
+    if config.vocab_size <= USUAL_PADDING:
+        # transformers would not make the embedding.
+        settings["pad_token_id"] = None
     return {
         **SIZES.write(config),
         **settings,
