@@ -20,7 +20,7 @@ from negjax.model.transformer import Transformer
 from negjax.process.quiet import transformers
 from negjax.replay.suffixes import Suffix, run
 from negjax.weights.conversion import abstract_model
-from negjax.weights.families.bert import FAMILY
+from negjax.weights.families import FAMILIES
 from negjax.weights.loading import fingerprint
 
 Parameters = dict[str, jax.Array]
@@ -88,7 +88,7 @@ def bert_config(
         ValueError: a size is no positive integer, or the heads do not divide the width.
     """
     settings = {
-        "model_type": FAMILY.name,
+        "model_type": "bert",
         "vocab_size": vocab_size,
         "num_hidden_layers": layers,
         "hidden_size": width,
@@ -96,7 +96,7 @@ def bert_config(
         "num_attention_heads": heads,
         "max_position_embeddings": context_length,
     }
-    return FAMILY.config_from_hf(settings, "the model to train")
+    return FAMILIES["bert"].config_from_hf(settings, "the model to train")
 
 
 def initial_parameters(config: ModelConfig, seed: int) -> Parameters:

@@ -186,14 +186,19 @@ def _following(
 
 def _filling(lm: LanguageModel, row: int, prompt: str, tokens: list[int], target: str) -> list[int]:
     what = f"target {target!r} of prompt {row}"
-    text = prompt.replace(str(lm.tokenizer.mask_token), target)
+    before, _, following = prompt.partition(str(lm.tokenizer.mask_token))
+    text = before + target + following
     filled, spans, *_ = framed_tokens(lm, what, text)
     at = tokens.index(lm.tokenizer.mask_token_id)
-    after = len(tokens) - at - 1
-    if filled[:at] != tokens[:at] or filled[len(filled) - after :] != tokens[at + 1 :]:
+    start, stop = len(before), len(before) + len(target)
+    covering = (at + i for i, (a, b) in enumerate(spans[at:]) if a < stop and b > start)
+    end = max(covering, default=at - 1) + 1
+    # Some tokenizers begin a new word after a mask token, where none begins after a word.
+    apart = filled[end:] == tokens[at + 1 :] or not following[:1].isalnum()
+    if filled[:at] != tokens[:at] or not apart or any(b > stop for _, b in spans[at:end]):
         raise ValueError(f"{what} merges with the words beside [MASK]; set [MASK] apart by blanks")
     check_known(lm, what, text, filled, spans)
-    return filled[at : len(filled) - after]
+    return filled[at:end]
 
 
 def _with_mask_token(tokenizer: transformers.PreTrainedTokenizerBase, row: int, prompt: str) -> str:

@@ -20,6 +20,7 @@ from flax import nnx
 from negjax.model.config import ModelConfig
 from negjax.model.transformer import Transformer
 from negjax.records import readable
+from negjax.weights.masked_heads import check_heads
 
 
 @readable
@@ -130,6 +131,8 @@ class Table:
     Files written get both."""
     ignored: tuple[str, ...] = ()
     """Regular expressions of whole names that are no weights of the language model."""
+    other_heads: tuple[str, ...] = ()
+    """What names begin with, up to a dot, of heads for other tasks: left aside, which is said."""
     renames: tuple[tuple[str, str], ...] = ()
     """(regular expression, replacement), applied to the file's names first: older spellings."""
 
@@ -141,7 +144,13 @@ class Table:
 
     def is_ignored(self, name: str) -> bool:
         """Whether a tensor of this name is left aside."""
-        return any(re.fullmatch(expression, name) for expression in self.ignored)
+        return self.of_another_head(name) or any(
+            re.fullmatch(expression, name) for expression in self.ignored
+        )
+
+    def of_another_head(self, name: str) -> bool:
+        """Whether a tensor of this name is part of a head for another task."""
+        return any(name.startswith(f"{start}.") for start in self.other_heads)
 
 
 def axis_sizes(config: ModelConfig) -> dict[str, int]:
@@ -189,6 +198,10 @@ def to_parameters(
             `dtype`, or a second copy of a tensor differs from the first; the message lists them.
     """
     tensors = _completed(_renamed(tensors, table, origin), table)
+    if config.mlm_head:
+        parts = ("head.dense", "head.bias")
+        head = [rule.source for rule in table.rules if str(rule.target).startswith(parts)]
+        check_heads(tensors, head, list(filter(table.of_another_head, tensors)), origin)
     _check_names_and_shapes(tensors, table, config, origin)
     _check_duplicates(tensors, table, origin)
     state = abstract_model(config, dtype)[1]

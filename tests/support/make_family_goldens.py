@@ -2,9 +2,9 @@
 
     python -m tests.support.make_family_goldens
 
-It needs PyTorch and transformers, which negjax and its tests do not: run it only to add cases. What
-is there stays. The weights are stored in float16; PyTorch computes in float64 from exactly those
-values.
+It needs PyTorch and transformers, which negjax and its tests do not: run it to add a case; it
+writes those that are not there. The weights are stored in float16, and PyTorch computes in float64
+from exactly those values.
 """
 
 import copy
@@ -46,6 +46,23 @@ LLAMA_YARN = {
 }
 # A window shorter than the texts, in the first layer and not in the second.
 WINDOW, TYPES = 6, ["sliding_attention", "full_attention"]
+
+BERT_SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": WIDTH,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "intermediate_size": NEURONS,
+    "max_position_embeddings": 32,
+}
+HEADS_OF_16 = {"num_attention_heads": 2, "bos_token_id": 0, "eos_token_id": 0}
+ROBERTA_SIZES = BERT_SIZES | {"max_position_embeddings": 34, "type_vocab_size": 1}
+MODERNBERT_SIZES = (
+    BERT_SIZES | dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), 0)
+) | {"num_hidden_layers": 3, "local_attention": 6, "cls_token_id": 0, "sep_token_id": 0}
+OPT_SIZES = {key: BERT_SIZES[key] for key in BERT_SIZES if key != "intermediate_size"} | {
+    "ffn_dim": NEURONS
+}
 
 CASES = {
     "llama2_mha": transformers.LlamaConfig(**LLAMA_SIZES, num_key_value_heads=HEADS),
@@ -165,15 +182,65 @@ CASES = {
         bos_token_id=0,
         eos_token_id=0,
     ),
-    "bert": transformers.BertConfig(
+    "bert": transformers.BertConfig(**BERT_SIZES),
+    "roberta": transformers.RobertaConfig(**ROBERTA_SIZES),
+    "roberta_untied": transformers.RobertaConfig(**ROBERTA_SIZES, tie_word_embeddings=False),
+    "xlm_roberta": transformers.XLMRobertaConfig(**ROBERTA_SIZES),
+    "camembert": transformers.CamembertConfig(**ROBERTA_SIZES),
+    "distilbert": transformers.DistilBertConfig(
         vocab_size=VOCABULARY,
-        hidden_size=WIDTH,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        intermediate_size=NEURONS,
+        dim=WIDTH,
+        n_layers=LAYERS,
+        n_heads=HEADS,
+        hidden_dim=NEURONS,
         max_position_embeddings=32,
     ),
+    # Three layers: global, local, local. A window of 7, of which 3 before and 3 after a token.
+    "modernbert": transformers.ModernBertConfig(**MODERNBERT_SIZES),
+    "modernbert_biases": transformers.ModernBertConfig(
+        **MODERNBERT_SIZES,
+        layer_types=[*TYPES, TYPES[0]],
+        norm_bias=True,
+        attention_bias=True,
+        mlp_bias=True,
+        classifier_bias=True,
+        decoder_bias=False,
+        tie_word_embeddings=False,
+    ),
+    "pythia": transformers.GPTNeoXConfig(**BERT_SIZES | HEADS_OF_16),
+    "gpt_neox_in_turn": transformers.GPTNeoXConfig(
+        **BERT_SIZES | HEADS_OF_16,
+        use_parallel_residual=False,
+        attention_bias=False,
+        hidden_act="gelu_fast",
+        rope_parameters={
+            "rope_type": "linear",
+            "rope_theta": 100.0,
+            "factor": 2.0,
+            "partial_rotary_factor": 1.0,
+        },
+    ),
+    "gptj": transformers.GPTJConfig(
+        vocab_size=VOCABULARY,
+        n_embd=WIDTH,
+        n_layer=LAYERS,
+        n_head=2,
+        n_inner=NEURONS,
+        n_positions=32,
+        rotary_dim=8,
+        bos_token_id=0,
+        eos_token_id=0,
+    ),
+    "opt": transformers.OPTConfig(**OPT_SIZES),
+    "opt_without_biases": transformers.OPTConfig(
+        **OPT_SIZES, enable_bias=False, tie_word_embeddings=False, activation_function="gelu"
+    ),
+    "phi": transformers.PhiConfig(**BERT_SIZES | HEADS_OF_16, num_key_value_heads=1),
 }
+
+MASKED = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "modernbert")
+COUNTING = ("roberta", "xlm-roberta", "camembert")
+"""Models that count as positions the tokens that are not for padding."""
 
 
 def randomise(model: torch.nn.Module) -> None:
@@ -189,21 +256,31 @@ def randomise(model: torch.nn.Module) -> None:
 def logits_in_float64(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
     """Logits, with norms and softmax in float64 too, which transformers casts down to float32.
 
-    RoPE's frequencies and angles stay float32: so they are defined.
+    RoPE's frequencies and angles stay float32: so they are defined. What ModernBERT turns by them
+    stays float64, too.
     """
+    narrow = torch.Tensor.float
+
+    def float_at_least(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor if tensor.dtype == torch.float64 else narrow(tensor)
+
     frequencies = {name: buffer for name, buffer in model.named_buffers() if "inv_freq" in name}
     model.double()
     for name, buffer in frequencies.items():
         owner, _, attribute = name.rpartition(".")
         setattr(model.get_submodule(owner), attribute, buffer)
-    with torch.no_grad(), unittest.mock.patch.object(torch, "float32", torch.float64):
+    with (
+        torch.no_grad(),
+        unittest.mock.patch.object(torch, "float32", torch.float64),
+        unittest.mock.patch.object(torch.Tensor, "float", float_at_least),
+    ):
         return model(input_ids=tokens).logits
 
 
 def make(name: str, config: transformers.PreTrainedConfig) -> None:
     torch.manual_seed(sum(map(ord, name)))
     config._attn_implementation = "eager"
-    masked = config.model_type == "bert"
+    masked = config.model_type in MASKED
     automatic = transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM
     model = automatic.from_config(config, dtype=torch.float32).eval()
     randomise(model)
@@ -212,6 +289,8 @@ def make(name: str, config: transformers.PreTrainedConfig) -> None:
     (folder / "generation_config.json").unlink(missing_ok=True)
     (folder / "model.safetensors").chmod(0o644)
     tokens = torch.randint(VOCABULARY, (2, TOKENS))
+    if config.model_type in COUNTING:
+        tokens[tokens == config.pad_token_id] += 1
     logits = logits_in_float64(model, tokens)
     assert logits.dtype == torch.float64
     np.savez_compressed(

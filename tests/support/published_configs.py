@@ -8,6 +8,7 @@ memory, after a relative of the same family: the others' sizes. Numbers of param
 that the repositories' weights have (bert-large-cased: the uncased one's, less 1,526 tokens).
 """
 
+from tests.support.published_layer_norm_configs import LAYER_NORM
 from tests.support.published_relatives import RELATIVES, Config, sizes
 
 GPT2: Config = {
@@ -247,6 +248,7 @@ QWEN3_8B: Config = {
 
 PUBLISHED: dict[str, tuple[Config, int]] = {
     **RELATIVES,
+    **LAYER_NORM,
     "google-bert/bert-base-cased": (BERT, 108_340_804),
     "google-bert/bert-base-uncased": (BERT | {"vocab_size": 30522}, 109_514_298),
     "google-bert/bert-large-cased": (BERT_LARGE | SENTENCE, 333_610_308),

@@ -25,11 +25,14 @@ FOLDER = STORED / "families"
 CASES = sorted(path.name for path in FOLDER.iterdir())
 LENGTHS = (20, 9, 14)
 MASK_ID = 3
+# Models that count as positions the tokens that are not for padding, from the one after its id.
+COUNTING = ("roberta", "xlm-roberta", "camembert")
 TARGETS = np.asarray([[5, 9], [60, 2], [33, 34]])
 
 
 def pytorch_model(folder: Path) -> Any:
-    masked = read_json(folder / "config.json")["model_type"] == "bert"
+    raw = read_json(folder / "config.json")
+    masked = not family_of(raw["model_type"], str(folder)).config_from_hf(raw, str(folder)).causal
     automatic = transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM
     return automatic.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager"
@@ -67,7 +70,7 @@ def batch(lm: LanguageModel, left: bool) -> negjax.Probes:
     mask = np.zeros(tokens.shape, bool)
     for row, length in enumerate(LENGTHS):
         place = slice(width - length, width) if left else slice(0, length)
-        tokens[row, place] = generator.integers(1, lm.config.vocab_size, length)
+        tokens[row, place] = generator.integers(2, lm.config.vocab_size, length)
         mask[row, place] = True
     first = mask.argmax(1)
     read = first + np.asarray(LENGTHS) - 1 if lm.config.causal else first + 1
@@ -151,15 +154,32 @@ def assert_same_logits(lm: LanguageModel, model: Any) -> None:
     assert np.abs(np.asarray(ours) - theirs).max() < 1e-5 * np.abs(theirs).max()
 
 
+# The layers of a model with plain feed-forward layers, and what reads the activations.
+PLAIN = {
+    "gpt2": ("transformer.h", "mlp.c_proj"),
+    "gptj": ("transformer.h", "mlp.fc_out"),
+    "gpt_neox": ("gpt_neox.layers", "mlp.dense_4h_to_h"),
+    "opt": ("model.decoder.layers", "fc2"),
+    "phi": ("model.layers", "mlp.fc2"),
+    "bert": ("bert.encoder.layer", "output.dense"),
+    "distilbert": ("distilbert.transformer.layer", "ffn.lin2"),
+} | dict.fromkeys(COUNTING, ("roberta.encoder.layer", "output.dense"))
+
+# What makes `up`, in its last entries, and what reads the product, where one map makes gate and up.
+GATED = {
+    "modernbert": ("mlp.Wi", "mlp.Wo"),
+    "phi3": ("mlp.gate_up_proj", "mlp.down_proj"),
+}
+
+
 def watched(model: Any, site: str) -> list[tuple[Any, bool]]:
     """The module that reads (True) or makes (False) each layer's activations at a site."""
-    if site == "up":
-        return [(layer.mlp.up_proj, False) for layer in model.model.layers]
-    if site == "product":
-        return [(layer.mlp.down_proj, True) for layer in model.model.layers]
-    if hasattr(model, "transformer"):
-        return [(layer.mlp.c_proj, True) for layer in model.transformer.h]
-    return [(layer.output.dense, True) for layer in model.bert.encoder.layer]
+    if site in ("up", "product"):
+        names = GATED.get(model.config.model_type, ("mlp.up_proj", "mlp.down_proj"))
+        name = names[("up", "product").index(site)]
+        return [(layer.get_submodule(name), site == "product") for layer in model.model.layers]
+    layers, down = PLAIN[model.config.model_type]
+    return [(layer.get_submodule(down), True) for layer in model.get_submodule(layers)]
 
 
 @pytest.mark.parametrize("left", [False, True])
@@ -167,12 +187,14 @@ def test_padded_logits(pair: tuple[LanguageModel, Any], left: bool) -> None:
     lm, model = pair
     probes = batch(lm, left)
     mask = torch.tensor(probes.mask)
+    counting = model.config.model_type in COUNTING
+    first = model.config.pad_token_id + 1 if counting else 0
     with torch.no_grad():
         # Without them, transformers numbers positions from the first column, padding or not.
         theirs = model(
             input_ids=torch.tensor(probes.tokens),
             attention_mask=mask.long(),
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0) + first,
         ).logits.numpy()
     ours = reference_logits(
         lm.graphdef, lm.params, jnp.asarray(probes.tokens), jnp.asarray(probes.mask)
@@ -203,14 +225,19 @@ def test_gradients_at_every_site(pair: tuple[LanguageModel, Any]) -> None:
             for hook in hooks:
                 hook.remove()
             read = int(probes.read[row])
+
+            def at(value: torch.Tensor, read: int = read) -> torch.Tensor:
+                # Some layers do without the axis of the batch, which is 1.
+                return value.reshape(-1, value.shape[-1])[read, -lm.config.neurons :]
+
             probability = logits[0, read].softmax(-1)
             for k, target in enumerate(TARGETS[row]):
                 gradients = torch.autograd.grad(probability[target], kept, retain_graph=True)
-                theirs = torch.stack([g[0, read] for g in gradients]).numpy()
+                theirs = torch.stack([at(g) for g in gradients]).numpy()
                 scale = np.abs(theirs).max()
                 assert np.abs(found.computed[row, k] - theirs).max() < 2e-5 * scale
                 assert abs(found.probability[row, k] - probability[target].item()) < 1e-6
-            activations = torch.stack([value[0, read] for value in kept]).detach().numpy()
+            activations = torch.stack([at(value) for value in kept]).detach().numpy()
             scale = np.abs(activations).max()
             assert np.abs(found.activation[row] - activations).max() < 1e-5 * scale
 
@@ -225,6 +252,10 @@ def test_exported_models_load_in_transformers(
         ours, theirs = exported(input_ids=tokens).logits, model(input_ids=tokens).logits
     assert (ours - theirs).abs().max() < 1e-5 * theirs.abs().max()
     weights = model.state_dict()
+    # A second bias, of which PyTorch makes no use.
+    table = family_of(lm.config.family, lm.name).table(lm.config)
+    for name, original in table.stand_ins:
+        weights[name] = weights[original]
     assert exported.state_dict().keys() == weights.keys()
     for name, weight in exported.state_dict().items():
         assert torch.equal(weight, weights[name]), name

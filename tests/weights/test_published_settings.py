@@ -54,6 +54,15 @@ DEFAULTS: dict[str, Config] = {
         transformers.Olmo3Config: "Olmo3ForCausalLM",
         transformers.SmolLM3Config: "SmolLM3ForCausalLM",
         transformers.Phi3Config: "Phi3ForCausalLM",
+        transformers.RobertaConfig: "RobertaForMaskedLM",
+        transformers.XLMRobertaConfig: "XLMRobertaForMaskedLM",
+        transformers.CamembertConfig: "CamembertForMaskedLM",
+        transformers.DistilBertConfig: "DistilBertForMaskedLM",
+        transformers.ModernBertConfig: "ModernBertForMaskedLM",
+        transformers.GPTNeoXConfig: "GPTNeoXForCausalLM",
+        transformers.GPTJConfig: "GPTJForCausalLM",
+        transformers.OPTConfig: "OPTForCausalLM",
+        transformers.PhiConfig: "PhiForCausalLM",
     }.items()
 }
 

@@ -3,11 +3,15 @@
 A family is a mapping of settings and a weight table; what is computed is `negjax.model` alone.
 """
 
-from negjax.weights.families import bert, gpt2, llama
+from negjax.weights.families import bert, gpt2, llama, modernbert, plain_decoders
 from negjax.weights.families.common import Family
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for family in (*llama.FAMILIES, gpt2.FAMILY, bert.FAMILY)
+    family.name: family
+    for family in (
+        *(*llama.FAMILIES, gpt2.FAMILY, *plain_decoders.FAMILIES),
+        *(*bert.FAMILIES, modernbert.FAMILY),
+    )
 }
 """By `model_type` of config.json, which is also `ModelConfig.family`."""
 

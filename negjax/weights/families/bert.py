@@ -1,43 +1,112 @@
-"""BERT with its masked-LM head: post-norm, plain feed-forward, attending both ways.
+"""BERT and its relatives with their masked-LM heads: post-norm, plain feed-forward, learned
+positions, attending both ways.
 
-Source: Devlin et al., arXiv 1810.04805.
+Sources: BERT (arXiv 1810.04805), RoBERTa (arXiv 1907.11692), XLM-R (arXiv 1911.02116), CamemBERT
+(arXiv 1911.03894), DistilBERT (arXiv 1910.01108); further details: the classes in transformers.
 """
 
+import dataclasses
+import functools
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from negjax.model.config import ModelConfig
-from negjax.weights.conversion import Rule, Table
-from negjax.weights.families.common import HF_NAMES_BY_ACTIVATION, Family
+from negjax.weights.conversion import Table
+from negjax.weights.families.common import Family
+from negjax.weights.families.modules import module_table
 from negjax.weights.families.settings import Settings
+from negjax.weights.families.sizes import Sizes
+
+OTHER_TASKS = (
+    *("Model", "ForPreTraining", "ForNextSentencePrediction", "ForSequenceClassification"),
+    *("ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice"),
+)
+"""Classes of files that may hold a masked-LM head besides; whether they do, the weights say."""
+
+ENCODER = {
+    "embedding.token": "embeddings.word_embeddings",
+    "embedding.position": "embeddings.position_embeddings",
+    "embedding.token_type": "embeddings.token_type_embeddings",
+    "embedding.norm": "embeddings.LayerNorm",
+    "blocks.attention.query": "encoder.layer.{l}.attention.self.query",
+    "blocks.attention.key": "encoder.layer.{l}.attention.self.key",
+    "blocks.attention.value": "encoder.layer.{l}.attention.self.value",
+    "blocks.attention.out": "encoder.layer.{l}.attention.output.dense",
+    "blocks.attention_norm": "encoder.layer.{l}.attention.output.LayerNorm",
+    "blocks.ffn.up": "encoder.layer.{l}.intermediate.dense",
+    "blocks.ffn.down": "encoder.layer.{l}.output.dense",
+    "blocks.ffn_norm": "encoder.layer.{l}.output.LayerNorm",
+}
+DISTILLED_ENCODER = {
+    "embedding.token": "embeddings.word_embeddings",
+    "embedding.position": "embeddings.position_embeddings",
+    "embedding.norm": "embeddings.LayerNorm",
+    "blocks.attention.query": "transformer.layer.{l}.attention.q_lin",
+    "blocks.attention.key": "transformer.layer.{l}.attention.k_lin",
+    "blocks.attention.value": "transformer.layer.{l}.attention.v_lin",
+    "blocks.attention.out": "transformer.layer.{l}.attention.out_lin",
+    "blocks.attention_norm": "transformer.layer.{l}.sa_layer_norm",
+    "blocks.ffn.up": "transformer.layer.{l}.ffn.lin1",
+    "blocks.ffn.down": "transformer.layer.{l}.ffn.lin2",
+    "blocks.ffn_norm": "transformer.layer.{l}.output_layer_norm",
+}
+"""After the prefix: the file's name of a module, by the model's."""
+
+SIZES = Sizes(usual_activation="gelu", usual_eps=1e-12, tied=True)
 
 
-def _read(settings: Settings) -> ModelConfig:
-    width, heads = settings.integer("hidden_size"), settings.integer("num_attention_heads")
-    settings.divides("num_attention_heads", "hidden_size")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BertVariant:
+    """What a relative of BERT computes, where relatives differ, and how its files are called."""
+
+    name: str
+    """`model_type` in config.json."""
+    classes: str
+    """What the names of its classes in transformers begin with."""
+    prefix: str
+    """What the names of the encoder's tensors begin with; some files leave it out."""
+    encoder: Mapping[str, str] = dataclasses.field(default_factory=lambda: ENCODER)
+    dense: str = "lm_head.dense"
+    """The file's names of what the masked-LM head consists of."""
+    dense_norm: str = "lm_head.layer_norm"
+    decoder: str = "lm_head.decoder"
+    second_bias: str | None = "lm_head.bias"
+    other_heads: Collection[str] = ("classifier", "qa_outputs")
+    """What the names of other heads' tensors begin with."""
+    sizes: Sizes = SIZES
+    token_types: bool = True
+    padding_shifts: bool = False
+    """Whether positions begin after the row of the padding token's id, and the masked-LM head's
+    activation is GELU whatever that of the layers is."""
+    harmless: Collection[str] = ()
+    """Keys of its config.json that change nothing, beside those of every family."""
+    short_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Hub ids of its models that people ask for most."""
+
+
+def _read(settings: Settings, variant: BertVariant) -> ModelConfig:
+    fields = variant.sizes.read(settings)
     settings.only("position_embedding_type", "absolute")
+    settings.only("tie_weights_", True)
+    offset = 0
+    if variant.padding_shifts:
+        settings.only(variant.sizes.activation, "gelu")
+        offset = settings.whole("pad_token_id", 1) + 1
+        if fields["context_length"] <= offset:
+            raise settings.wrong(variant.sizes.context, f"more than {offset} positions")
+    token_types = settings.integer("type_vocab_size", 2) if variant.token_types else 0
     return ModelConfig(
-        family="bert",
-        vocab_size=settings.integer("vocab_size"),
-        layers=settings.integer("num_hidden_layers"),
-        width=width,
-        neurons=settings.integer("intermediate_size"),
-        heads=heads,
-        kv_heads=heads,
-        head_width=width // heads,
-        context_length=settings.integer("max_position_embeddings"),
-        activation=settings.activation("hidden_act", "gelu"),
+        family=variant.name,
+        **fields | {"context_length": fields["context_length"] - offset},
+        position_offset=offset,
+        token_types=token_types,
         gated=False,
-        norm="layer",
-        norm_eps=settings.number("layer_norm_eps", 1e-12),
         norm_placement="post",
         causal=False,
         rope=None,
         qkv_bias=True,
         out_bias=True,
         ffn_bias=True,
-        qk_norm="none",
-        tied=settings.flag("tie_word_embeddings", True),
-        token_types=settings.integer("type_vocab_size", 2),
         embedding_norm=True,
         final_norm=False,
         mlm_head=True,
@@ -45,109 +114,124 @@ def _read(settings: Settings) -> ModelConfig:
     )
 
 
-def _write(config: ModelConfig) -> dict[str, Any]:
-    return {
-        "vocab_size": config.vocab_size,
-        "num_hidden_layers": config.layers,
-        "hidden_size": config.width,
-        "intermediate_size": config.neurons,
-        "num_attention_heads": config.heads,
-        "max_position_embeddings": config.context_length,
-        "type_vocab_size": config.token_types,
-        "hidden_act": HF_NAMES_BY_ACTIVATION[config.activation],
-        "layer_norm_eps": config.norm_eps,
-        "tie_word_embeddings": config.tied,
-    }
+def _write(config: ModelConfig, variant: BertVariant) -> dict[str, Any]:
+    settings = variant.sizes.write(config)
+    settings[variant.sizes.context] += config.position_offset
+    if variant.padding_shifts:
+        settings["pad_token_id"] = config.position_offset - 1
+    if variant.token_types:
+        settings["type_vocab_size"] = config.token_types
+    return settings
 
 
-def _table(config: ModelConfig) -> Table:
-    layer, block = "bert.encoder.layer.{l}", "blocks"
-    attention, head = f"{layer}.attention", "cls.predictions"
-    rules = [
-        Rule("bert.embeddings.word_embeddings.weight", "embedding.token", "v d -> v d"),
-        Rule("bert.embeddings.position_embeddings.weight", "embedding.position", "t d -> t d"),
-        Rule("bert.embeddings.token_type_embeddings.weight", "embedding.token_type", "e d -> e d"),
-        Rule("bert.embeddings.LayerNorm.weight", "embedding.norm.scale", "d -> d"),
-        Rule("bert.embeddings.LayerNorm.bias", "embedding.norm.bias", "d -> d"),
-        Rule(
-            f"{attention}.self.query.weight", f"{block}.attention.query.kernel", "(h c) d -> d h c"
-        ),
-        Rule(f"{attention}.self.query.bias", f"{block}.attention.query.bias", "(h c) -> h c"),
-        Rule(f"{attention}.self.key.weight", f"{block}.attention.key.kernel", "(g c) d -> d g c"),
-        Rule(f"{attention}.self.key.bias", f"{block}.attention.key.bias", "(g c) -> g c"),
-        Rule(
-            f"{attention}.self.value.weight", f"{block}.attention.value.kernel", "(g c) d -> d g c"
-        ),
-        Rule(f"{attention}.self.value.bias", f"{block}.attention.value.bias", "(g c) -> g c"),
-        Rule(
-            f"{attention}.output.dense.weight", f"{block}.attention.out.kernel", "d (h c) -> h c d"
-        ),
-        Rule(f"{attention}.output.dense.bias", f"{block}.attention.out.bias", "d -> d"),
-        Rule(f"{attention}.output.LayerNorm.weight", f"{block}.attention_norm.scale", "d -> d"),
-        Rule(f"{attention}.output.LayerNorm.bias", f"{block}.attention_norm.bias", "d -> d"),
-        Rule(f"{layer}.intermediate.dense.weight", f"{block}.ffn.up.kernel", "f d -> d f"),
-        Rule(f"{layer}.intermediate.dense.bias", f"{block}.ffn.up.bias", "f -> f"),
-        Rule(f"{layer}.output.dense.weight", f"{block}.ffn.down.kernel", "d f -> f d"),
-        Rule(f"{layer}.output.dense.bias", f"{block}.ffn.down.bias", "d -> d"),
-        Rule(f"{layer}.output.LayerNorm.weight", f"{block}.ffn_norm.scale", "d -> d"),
-        Rule(f"{layer}.output.LayerNorm.bias", f"{block}.ffn_norm.bias", "d -> d"),
-        Rule(f"{head}.transform.dense.weight", "head.dense.kernel", "o d -> d o"),
-        Rule(f"{head}.transform.dense.bias", "head.dense.bias", "o -> o"),
-        Rule(f"{head}.transform.LayerNorm.weight", "head.dense_norm.scale", "d -> d"),
-        Rule(f"{head}.transform.LayerNorm.bias", "head.dense_norm.bias", "d -> d"),
-    ]
-    duplicates: tuple[tuple[str, str], ...] = ()
-    stand_ins: tuple[tuple[str, str], ...] = ()
-    if config.tied:
-        rules.append(Rule(f"{head}.bias", "head.bias", "v -> v"))
-        duplicates = (
-            (f"{head}.decoder.bias", f"{head}.bias"),
-            (f"{head}.decoder.weight", "bert.embeddings.word_embeddings.weight"),
-        )
-    else:
-        # PyTorch's head adds the decoder's bias. Until transformers 5 the other one was the same
-        # tensor, whatever the config said: files of older versions hold it alone.
-        rules.append(Rule(f"{head}.decoder.bias", "head.bias", "v -> v"))
-        rules.append(Rule(f"{head}.decoder.weight", "head.output", "v d -> v d"))
-        stand_ins = ((f"{head}.bias", f"{head}.decoder.bias"),)
-    return Table(
-        rules=tuple(rules),
-        duplicates=duplicates,
-        stand_ins=stand_ins,
-        # Position numbers, the sentence embedding, next-sentence prediction.
-        ignored=(
-            r"bert\.embeddings\.position_ids",
-            r"bert\.pooler\..*",
-            r"cls\.seq_relationship\..*",
-        ),
+def _table(config: ModelConfig, variant: BertVariant) -> Table:
+    encoder = {module: f"{variant.prefix}.{name}" for module, name in variant.encoder.items()}
+    tops = "|".join(sorted({name.split(".")[0] for name in variant.encoder.values()}))
+    others = (*variant.other_heads, f"{variant.prefix}.pooler")
+    return module_table(
+        encoder | {"head.dense": variant.dense, "head.dense_norm": variant.dense_norm},
+        config,
+        decoder=variant.decoder,
+        second_bias=variant.second_bias,
+        ignored=(rf"{variant.prefix}\.embeddings\.position_ids",),
+        other_heads=others,
         renames=(
             (r"LayerNorm\.gamma$", "LayerNorm.weight"),
             (r"LayerNorm\.beta$", "LayerNorm.bias"),
+            (rf"^(?=({tops}|pooler)\.)", f"{variant.prefix}."),
         ),
     )
 
 
-FAMILY = Family(
-    name="bert",
-    architectures=("BertForMaskedLM", "BertForPreTraining"),
-    read=_read,
-    write=_write,
-    table=_table,
-    # Of the sentence embedding; attention looks both ways in every file that says so.
-    harmless=frozenset(
-        {
-            "directionality",
-            "pooler_fc_size",
-            "pooler_num_attention_heads",
-            "pooler_num_fc_layers",
-            "pooler_size_per_head",
-            "pooler_type",
-        }
+VARIANTS = (
+    BertVariant(
+        name="bert",
+        classes="Bert",
+        prefix="bert",
+        dense="cls.predictions.transform.dense",
+        dense_norm="cls.predictions.transform.LayerNorm",
+        decoder="cls.predictions.decoder",
+        second_bias="cls.predictions.bias",
+        other_heads=("classifier", "qa_outputs", "cls.seq_relationship"),
+        # Of the sentence embedding; attention looks both ways in every file that says so.
+        harmless=(
+            *("directionality", "pooler_fc_size", "pooler_num_attention_heads"),
+            *("pooler_num_fc_layers", "pooler_size_per_head", "pooler_type"),
+        ),
+        short_names={
+            "bert-base-cased": "google-bert/bert-base-cased",
+            "bert-base-uncased": "google-bert/bert-base-uncased",
+            "bert-large-cased": "google-bert/bert-large-cased",
+            "bert-large-uncased": "google-bert/bert-large-uncased",
+            "bert-base-multilingual-cased": "google-bert/bert-base-multilingual-cased",
+        },
     ),
-    short_names={
-        "bert-base-cased": "google-bert/bert-base-cased",
-        "bert-base-uncased": "google-bert/bert-base-uncased",
-        "bert-large-cased": "google-bert/bert-large-cased",
-        "bert-large-uncased": "google-bert/bert-large-uncased",
-    },
+    BertVariant(
+        name="roberta",
+        classes="Roberta",
+        prefix="roberta",
+        padding_shifts=True,
+        short_names={
+            "roberta-base": "FacebookAI/roberta-base",
+            "roberta-large": "FacebookAI/roberta-large",
+        },
+    ),
+    BertVariant(
+        name="xlm-roberta",
+        classes="XLMRoberta",
+        prefix="roberta",
+        padding_shifts=True,
+        short_names={"xlm-roberta-base": "FacebookAI/xlm-roberta-base"},
+    ),
+    BertVariant(
+        name="camembert",
+        classes="Camembert",
+        prefix="roberta",
+        padding_shifts=True,
+        short_names={"camembert-base": "almanach/camembert-base"},
+    ),
+    BertVariant(
+        name="distilbert",
+        classes="DistilBert",
+        prefix="distilbert",
+        encoder=DISTILLED_ENCODER,
+        dense="vocab_transform",
+        dense_norm="vocab_layer_norm",
+        decoder="vocab_projector",
+        second_bias=None,
+        other_heads=("pre_classifier", "classifier", "qa_outputs"),
+        sizes=Sizes(
+            layers="n_layers",
+            width="dim",
+            neurons="hidden_dim",
+            heads="n_heads",
+            activation="activation",
+            norm_eps=None,
+            usual_activation="gelu",
+            usual_eps=1e-12,
+            tied=True,
+        ),
+        token_types=False,
+        # Sinusoids, where positions are such, are a table in the file all the same.
+        harmless=("dropout", "qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds"),
+        short_names={
+            "distilbert-base-cased": "distilbert/distilbert-base-cased",
+            "distilbert-base-uncased": "distilbert/distilbert-base-uncased",
+        },
+    ),
 )
+
+
+def _family(variant: BertVariant) -> Family:
+    return Family(
+        name=variant.name,
+        architectures=tuple(f"{variant.classes}{kind}" for kind in ("ForMaskedLM", *OTHER_TASKS)),
+        read=functools.partial(_read, variant=variant),
+        write=functools.partial(_write, variant=variant),
+        table=functools.partial(_table, variant=variant),
+        harmless=variant.harmless,
+        short_names=variant.short_names,
+    )
+
+
+FAMILIES = tuple(map(_family, VARIANTS))

@@ -3,20 +3,25 @@
 Source: Radford et al., Language Models are Unsupervised Multitask Learners, 2019.
 """
 
-from typing import Any
-
 from negjax.model.config import ModelConfig
 from negjax.weights.conversion import LazyTensor, Rule, Table
-from negjax.weights.families.common import HF_NAMES_BY_ACTIVATION, Family, GGUFForm
+from negjax.weights.families.common import Family, GGUFForm
 from negjax.weights.families.settings import Settings
+from negjax.weights.families.sizes import Sizes
 
-OTHER_NAMES = {
-    "hidden_size": "n_embd",
-    "max_position_embeddings": "n_positions",
-    "num_attention_heads": "n_head",
-    "num_hidden_layers": "n_layer",
-}
-"""Other families' names of its settings, which transformers takes as well."""
+SIZES = Sizes(
+    layers="n_layer",
+    width="n_embd",
+    neurons="n_inner",
+    heads="n_head",
+    context="n_positions",
+    activation="activation_function",
+    norm_eps="layer_norm_epsilon",
+    usual_activation="gelu_new",
+    usual_eps=None,
+    wide=True,
+    tied=True,
+)
 
 GGUF_KEYS = {
     "block_count": "n_layer",
@@ -30,49 +35,19 @@ GGUF_KEYS = {
 
 
 def _read(settings: Settings) -> ModelConfig:
-    for other, key in OTHER_NAMES.items():
-        settings.same(other, key)
-    width, heads = settings.integer("n_embd"), settings.integer("n_head")
-    settings.divides("n_head", "n_embd")
     settings.only("scale_attn_weights", True)
     settings.only("scale_attn_by_inverse_layer_idx", False)
     return ModelConfig(
         family="gpt2",
-        vocab_size=settings.integer("vocab_size"),
-        layers=settings.integer("n_layer"),
-        width=width,
-        neurons=settings.integer("n_inner", 4 * width),
-        heads=heads,
-        kv_heads=heads,
-        head_width=width // heads,
-        context_length=settings.integer("n_positions"),
-        activation=settings.activation("activation_function", "gelu_new"),
+        **SIZES.read(settings),
         gated=False,
-        norm="layer",
-        norm_eps=settings.number("layer_norm_epsilon"),
         norm_placement="pre",
         causal=True,
         rope=None,
         qkv_bias=True,
         out_bias=True,
         ffn_bias=True,
-        qk_norm="none",
-        tied=settings.flag("tie_word_embeddings", True),
     )
-
-
-def _write(config: ModelConfig) -> dict[str, Any]:
-    return {
-        "vocab_size": config.vocab_size,
-        "n_layer": config.layers,
-        "n_embd": config.width,
-        "n_inner": config.neurons,
-        "n_head": config.heads,
-        "n_positions": config.context_length,
-        "activation_function": HF_NAMES_BY_ACTIVATION[config.activation],
-        "layer_norm_epsilon": config.norm_eps,
-        "tie_word_embeddings": config.tied,
-    }
 
 
 def _table(config: ModelConfig) -> Table:
@@ -121,7 +96,7 @@ FAMILY = Family(
     name="gpt2",
     architectures=("GPT2LMHeadModel", "GPT2Model"),
     read=_read,
-    write=_write,
+    write=SIZES.write,
     table=_table,
     # An older name of n_positions, which transformers does not read; tokens that the first GPT had
     # and its heads for other tasks.

@@ -21,7 +21,7 @@ from negjax.weights.families.rope_settings import (
     write_typed_ropes,
 )
 from negjax.weights.families.settings import Settings, unwritable
-from negjax.weights.families.windows import (
+from negjax.weights.families.window_settings import (
     FULL,
     WINDOWED,
     foreign_window,

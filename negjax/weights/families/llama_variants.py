@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from typing import Literal
 
-from negjax.weights.families.windows import FULL, WINDOWED, WindowRule
+from negjax.weights.families.window_settings import FULL, WINDOWED, WindowRule
 
 AttentionBias = Literal["none", "inputs", "setting"]
 """Biases of the attention's projections: none; of queries, keys and values; of these and of the

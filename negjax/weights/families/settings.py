@@ -99,6 +99,13 @@ class Settings:
             raise self.wrong(key, "a positive integer")
         return value
 
+    def whole(self, key: str, default: int) -> int:
+        """A whole number, 0 or more; missing, but not null, where it may be left out."""
+        value = None if self.null(key) else self.raw(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise self.wrong(key, "a whole number, 0 or more")
+        return value
+
     def number(self, key: str, default: float | None = None) -> float:
         """A positive number."""
         value = self.raw(key, default)
