@@ -174,7 +174,6 @@ VARIANTS = (
         scaled_embedding=True,
         tied=True,
         head_width=256,
-        gguf_architecture="gemma",
         short_names={"gemma-2b": "google/gemma-2b", "gemma-7b": "google/gemma-7b"},
     ),
     LlamaVariant(
@@ -191,7 +190,6 @@ VARIANTS = (
         head_width=256,
         window="typed",
         period=2,
-        gguf_architecture="gemma2",
         short_names={"gemma-2-2b": "google/gemma-2-2b", "gemma-2-9b": "google/gemma-2-9b"},
     ),
     LlamaVariant(
@@ -211,7 +209,6 @@ VARIANTS = (
         period=6,
         theta=1e6,
         local_theta=("rope_local_base_freq", 1e4),
-        gguf_architecture="gemma3",
         short_names={"gemma-3-270m": "google/gemma-3-270m", "gemma-3-1b": "google/gemma-3-1b-pt"},
     ),
     LlamaVariant(
@@ -228,7 +225,6 @@ VARIANTS = (
         attention_bias="setting",
         qk_norm="width",
         norm_placement="output",
-        gguf_architecture="olmo2",
         short_names={"olmo-2-1b": "allenai/OLMo-2-0425-1B", "olmo-2-7b": "allenai/OLMo-2-1124-7B"},
     ),
     LlamaVariant(
@@ -261,7 +257,6 @@ VARIANTS = (
         window="always",
         partial=True,
         rope_names={"su": "longrope", "yarn": "longrope"},
-        gguf_architecture="phi3",
         # Where there is no scaling it means nothing.
         harmless=("full_attn_mod", "interpolate_factor", "original_max_position_embeddings"),
         short_names={
