@@ -1,44 +1,27 @@
 """Logits of every family against PyTorch's, stored by `make_family_goldens.py`."""
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from negjax.storage.given_files import read_json
-from negjax.weights.conversion import abstract_model, to_parameters
-from negjax.weights.families import FAMILIES, family_of
-from negjax.weights.formats.safetensors_files import read_directory
-from tests.support.places import STORED
-from tests.support.reference import reference_logits
-
-FOLDER = STORED / "families"
-CASES = sorted(path.name for path in FOLDER.iterdir())
-
-
-def error(case: str, dtype: str) -> tuple[float, bool]:
-    """Largest difference of logits, over the largest |logit|; and whether the model has RoPE."""
-    raw = read_json(FOLDER / case / "config.json")
-    family = family_of(raw["model_type"], case)
-    config = family.config_from_hf(raw, case)
-    tensors = read_directory(FOLDER / case)
-    golden = np.load(FOLDER / case / "logits.npz")
-    weight_dtype = jnp.dtype(dtype)
-    params = to_parameters(tensors, family.table(config), config, weight_dtype, origin=case)
-    tokens = jnp.asarray(golden["tokens"])
-    with jax.default_matmul_precision("highest"):
-        logits = reference_logits(
-            abstract_model(config, weight_dtype)[0], params, tokens, jnp.ones(tokens.shape, bool)
-        )
-    assert logits.dtype == weight_dtype
-    difference = np.abs(logits - golden["logits"]).max() / np.abs(golden["logits"]).max()
-    return float(difference), config.rope is not None
+from negjax.weights.families import FAMILIES
+from tests.support import make_families
+from tests.support.family_logits import CASES, FOLDER, error
 
 
 def test_every_family_has_a_case() -> None:
-    assert {read_json(FOLDER / case / "config.json")["model_type"] for case in CASES} == set(
-        FAMILIES
-    )
+    kinds = {read_json(FOLDER / case / "config.json")["model_type"] for case in CASES}
+    assert kinds == set(FAMILIES)
+
+
+def test_the_page_of_families_is_the_registrys() -> None:
+    """But for the differences, which a run measured."""
+    lines = make_families.PAGE.read_text(encoding="utf-8").splitlines(keepends=True)
+    start = len(make_families.HEAD.splitlines())
+    assert "".join(lines[:start]) == make_families.HEAD
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[start:]]
+    assert [cells[:-2] for cells in rows] == list(map(make_families.row, FAMILIES.values()))
+    assert all(float(cell) < 1e-5 for cells in rows for cell in cells[-2:])
 
 
 @pytest.mark.parametrize("case", CASES)
