@@ -11,9 +11,10 @@ arXiv 2412.18053) in JAX: exact interventions and gradients for every neuron.
     fit = negjax.linear_fit(curve, negjax.paper_grid(2.0, 0.2))  # NEG and linearity
 """
 
-from negjax import mceval8k, skills
+from negjax import control, mceval8k, skills
 from negjax.control import Edited, Steered, Turned, edit, enhance, steer, suppress
 from negjax.estimators import estimate
+from negjax.execution.passes import activations
 from negjax.inputs.encoding import encode
 from negjax.inputs.neurons import NeuronSets, all_neurons, neuron_sets, random_neurons
 from negjax.inputs.probes import Probes
@@ -29,6 +30,7 @@ from negjax.model.language_model import LanguageModel
 from negjax.process.configuration import configure_process
 from negjax.process.notices import Notice
 from negjax.weights.loading import load
+from negjax.weights.saving import save_pretrained
 
 __version__ = "0.1.0"
 
@@ -47,8 +49,10 @@ __all__ = [
     "Steered",
     "Sweep",
     "Turned",
+    "activations",
     "all_neurons",
     "configure_process",
+    "control",
     "curvature",
     "edit",
     "effects",
@@ -67,6 +71,7 @@ __all__ = [
     "random_neurons",
     "read_facts",
     "response",
+    "save_pretrained",
     "skills",
     "steer",
     "suppress",

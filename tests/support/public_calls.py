@@ -57,6 +57,7 @@ def library() -> dict[str, Call]:
         ),
         "neuron_sets": Call(negjax.neuron_sets, {"config": model.config, "sets": [(NEURONS, 1.0)]}),
         "configure_process": Call(negjax.configure_process, {}, {}),
+        "activations": Call(negjax.activations, {**base, "site": None, **budget}, sites),
         "load": Call(
             negjax.load,
             {

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+import negjax
 from negjax import mceval8k, skills
 from tests.support.few_shot import HEAD, probes_of
 from tests.support.made_up_mceval8k import write_task
@@ -177,6 +178,11 @@ def stored(folder: Path) -> dict[str, Call]:
     found = features(folder)
     probe = skills.Polar(k=4).fit(SCORES, GOLD)
     return {
+        "save_pretrained": Call(
+            negjax.save_pretrained,
+            {"lm": lm(), "directory": folder / "model"},
+            {"directory": these("text", "number as text")},
+        ),
         "extract": Call(
             skills.extract,
             {

@@ -281,7 +281,8 @@ def _unchanged(tensor: LazyTensor, source: str, config: ModelConfig) -> LazyTens
     return tensor
 
 
-def _family(variant: LlamaVariant) -> Family:
+def relative(variant: LlamaVariant) -> Family:
+    """The family that an entry describes."""
     gguf = None
     if variant.gguf_architecture is not None:
         gguf = GGUFForm(
@@ -301,4 +302,4 @@ def _family(variant: LlamaVariant) -> Family:
     )
 
 
-FAMILIES = tuple(map(_family, VARIANTS))
+FAMILIES = tuple(map(relative, VARIANTS))
