@@ -1,5 +1,6 @@
 """Every family against PyTorch itself: logits, gradients at every site, exported models."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,11 @@ import negjax
 from negjax.model.language_model import LanguageModel
 from negjax.storage.given_files import read_json
 from negjax.weights import saving as export
-from negjax.weights.conversion import abstract_model, to_parameters
 from negjax.weights.families import family_of
-from negjax.weights.formats.safetensors_files import read_directory
-from tests.support.places import STORED
+from tests.support.family_logits import CASES, FOLDER, stored_model
 from tests.support.reference import reference_logits
 from tests.support.tiny_models import tokenizer
 
-FOLDER = STORED / "families"
-CASES = sorted(path.name for path in FOLDER.iterdir())
 LENGTHS = (20, 9, 14)
 MASK_ID = 3
 # Models that count as positions the tokens that are not for padding, from the one after its id.
@@ -42,24 +39,7 @@ def pytorch_model(folder: Path) -> Any:
 @pytest.fixture(params=CASES)
 def pair(request: pytest.FixtureRequest) -> tuple[LanguageModel, Any]:
     """The same weights in negjax and in PyTorch."""
-    folder = FOLDER / request.param
-    raw = read_json(folder / "config.json")
-    family = family_of(raw["model_type"], request.param)
-    config = family.config_from_hf(raw, request.param)
-    dtype = jnp.dtype("float32")
-    params = to_parameters(
-        read_directory(folder), family.table(config), config, dtype, origin=request.param
-    )
-    graphdef = abstract_model(config, dtype)[0]
-    lm = LanguageModel(
-        name="tiny",
-        config=config,
-        graphdef=graphdef,
-        params=params,
-        tokenizer=tokenizer(),
-        fingerprint="",
-    )
-    return lm, pytorch_model(folder)
+    return stored_model(request.param, "float32"), pytorch_model(FOLDER / request.param)
 
 
 def batch(lm: LanguageModel, left: bool) -> negjax.Probes:
@@ -240,6 +220,41 @@ def test_gradients_at_every_site(pair: tuple[LanguageModel, Any]) -> None:
             activations = torch.stack([at(value) for value in kept]).detach().numpy()
             scale = np.abs(activations).max()
             assert np.abs(found.activation[row] - activations).max() < 1e-5 * scale
+
+
+def test_targets_of_several_tokens(pair: tuple[LanguageModel, Any]) -> None:
+    """Their joint probability and its gradients at the read position; causal models alone."""
+    lm, model = pair
+    if not lm.config.causal:
+        return
+    one = batch(lm, left=False)
+    ids = np.random.default_rng(5).integers(2, lm.config.vocab_size, (len(LENGTHS), 1, 3))
+    probes = dataclasses.replace(
+        one,
+        targets=(("",),) * len(LENGTHS),
+        target_ids=ids.astype(np.int32),
+        target_mask=np.ones(ids.shape, bool),
+        target_mode="all",
+    )
+    site = lm.config.sites[-1]
+    found = negjax.neurgrad(lm, probes, site)
+    for row, length in enumerate(LENGTHS):
+        tokens = np.concatenate([probes.tokens[row, :length], ids[row, 0, :-1]])
+        kept: list[torch.Tensor] = []
+        hooks = [
+            module.register_forward_pre_hook(lambda _, values, kept=kept: kept.append(values[0]))
+            for module, before in watched(model, site)
+            if before
+        ]
+        logits = model(input_ids=torch.tensor(tokens[None])).logits[0, length - 1 :]
+        for hook in hooks:
+            hook.remove()
+        log_p = logits.log_softmax(-1)[torch.arange(3), torch.tensor(ids[row, 0])].sum()
+        gradients = torch.autograd.grad(log_p.exp(), kept)
+        theirs = torch.stack([g[0, length - 1] for g in gradients]).numpy()
+        probability = log_p.exp().item()
+        assert abs(found.probability[row, 0] - probability) < 1e-5 * probability
+        assert np.abs(found.computed[row, 0] - theirs).max() < 2e-5 * np.abs(theirs).max()
 
 
 def test_exported_models_load_in_transformers(

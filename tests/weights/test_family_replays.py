@@ -1,0 +1,56 @@
+"""Every family's replays against whole forwards in plain NumPy: each site, every layer, in float64.
+
+Prompts are longer than the windows; a target has three tokens where the model is causal.
+"""
+
+import numpy as np
+import pytest
+
+import negjax
+from negjax.model.language_model import LanguageModel
+from tests.support.block_shapes import precision
+from tests.support.family_logits import CASES, stored_model
+from tests.support.reference import joint_scores
+
+MASK_ID = 3
+SHIFTS = np.asarray([-1.5, 2.0])
+
+
+def asked(lm: LanguageModel) -> negjax.Probes:
+    """Two prompts of 13 and 9 tokens, the shorter one padded."""
+    generator = np.random.default_rng(4)
+    mask = np.arange(13) < np.asarray([[13], [9]])
+    tokens = np.where(mask, generator.integers(4, lm.config.vocab_size, mask.shape), 0)
+    read = mask.sum(1) - 1
+    if not lm.config.causal:
+        read = np.asarray([6, 4])
+        tokens[[0, 1], read] = MASK_ID
+    length = 3 if lm.config.causal else 1
+    ids = generator.integers(4, lm.config.vocab_size, (2, 1, length))
+    return negjax.Probes(
+        prompts=("", ""),
+        targets=(("",), ("",)),
+        tokens=tokens,
+        mask=mask,
+        read=read,
+        target_ids=ids,
+        target_mask=np.ones(ids.shape, bool),
+        target_mode="all" if lm.config.causal else "single",
+        mask_id=None if lm.config.causal else MASK_ID,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_a_shift_is_a_whole_forward_with_that_shift(case: str) -> None:
+    with precision("float64"):
+        lm = stored_model(case, "float64")
+        c, probes = lm.config, asked(lm)
+        neurons = np.asarray([(layer, 7 * layer + 5) for layer in range(c.layers)])
+        for site in c.sites:
+            found = negjax.sweep(lm, probes, neurons, SHIFTS, "additive", site)
+            for b, n, x in np.ndindex(found.log_probability.shape):
+                shift = np.zeros((c.layers, c.neurons))
+                shift[tuple(neurons[n])] = SHIFTS[x]
+                expected, _ = joint_scores(lm, probes, b, 0, site, shift)
+                assert abs(found.log_probability[b, n, x] - expected) < 1e-11 * abs(expected)
