@@ -11,10 +11,12 @@ import functools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from einops import rearrange
+
 from negjax.model.config import ModelConfig
 from negjax.model.rope import Rope
-from negjax.weights.conversion import Rule, Table
-from negjax.weights.families.common import Family
+from negjax.weights.conversion import LazyTensor, Rule, Table
+from negjax.weights.families.common import Family, GGUFForm
 from negjax.weights.families.modules import module_table
 from negjax.weights.families.rope_settings import Defaults, read_rope, write_rope
 from negjax.weights.families.settings import Settings, unwritable
@@ -47,6 +49,7 @@ class DecoderVariant:
     """Keys of its config.json that change nothing, beside those of every family."""
     short_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Hub ids of its models that people ask for most."""
+    gguf: GGUFForm | None = None
 
 
 def _read(settings: Settings, variant: DecoderVariant) -> ModelConfig:
@@ -120,6 +123,37 @@ def _write_gpt_neox(config: ModelConfig) -> dict[str, Any]:
         "use_parallel_residual": config.parallel == "apart",
         "attention_bias": config.qkv_bias,
     }
+
+
+GPT_NEOX_KEYS = {
+    "block_count": "num_hidden_layers",
+    "context_length": "max_position_embeddings",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads",
+    "attention.layer_norm_epsilon": "layer_norm_eps",
+    "rope.freq_base": "rotary_emb_base",
+    "use_parallel_residual": "use_parallel_residual",
+    "vocab_size": "vocab_size",
+}
+
+
+def _rotary_share(metadata: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    turned, width, heads = (
+        metadata.get(key)
+        for key in ("rope.dimension_count", "embedding_length", "attention.head_count")
+    )
+    if turned and width and heads:
+        return {"rotary_pct": turned / (width // heads)}
+    return {}
+
+
+def _by_head(tensor: LazyTensor, source: str, config: ModelConfig) -> LazyTensor:
+    """GGUF files hold all heads' queries, then their keys, then their values."""
+    if "query_key_value" not in source:
+        return tensor
+    pattern, heads = "(n h c) ... -> (h n c) ...", config.heads
+    return LazyTensor(tensor.shape, lambda: rearrange(tensor.read(), pattern, n=3, h=heads))
 
 
 def _read_gptj(settings: Settings, fields: Fields) -> Fields:
@@ -206,6 +240,12 @@ VARIANTS = (
             "pythia-410m": "EleutherAI/pythia-410m",
             "pythia-1b": "EleutherAI/pythia-1b",
         },
+        gguf=GGUFForm(
+            architecture="gptneox",
+            keys=GPT_NEOX_KEYS,
+            undo=_by_head,
+            complete=_rotary_share,
+        ),
     ),
     DecoderVariant(
         name="gptj",
@@ -306,6 +346,7 @@ def _family(variant: DecoderVariant) -> Family:
         table=functools.partial(_table, variant=variant),
         harmless=variant.harmless,
         short_names=variant.short_names,
+        gguf=variant.gguf,
     )
 
 
