@@ -45,7 +45,7 @@ def gguf_form(variant: LlamaVariant) -> GGUFForm | None:
     keys = KEYS | {number.gguf_key: number.key for number in variant.numbers if number.gguf_key}
     if variant.window in ("typed", "always"):
         keys |= WINDOW_KEYS
-    if variant.local_theta is not None:
+    if variant.local_theta is not None and variant.local_theta[0] != "rope_theta":
         keys["rope.freq_base_swa"] = variant.local_theta[0]
     return GGUFForm(
         architecture=variant.gguf_architecture,
@@ -62,6 +62,8 @@ def _complete(metadata: Mapping[str, Any], origin: str, variant: LlamaVariant) -
     if not (isinstance(width, int) and isinstance(heads, int) and heads):
         return {}  # The reader of the settings says what is missing.
     head_width = metadata.get("attention.key_length", width // heads)
+    if not (isinstance(head_width, int) and head_width):
+        return {}
     settings = {"head_dim": head_width, "rope_theta": metadata.get("rope.freq_base", THETA)}
     turned = metadata.get("rope.dimension_count")
     if variant.partial and turned is not None:

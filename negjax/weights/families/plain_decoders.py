@@ -139,13 +139,10 @@ GPT_NEOX_KEYS = {
 
 
 def _rotary_share(metadata: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    turned, width, heads = (
-        metadata.get(key)
-        for key in ("rope.dimension_count", "embedding_length", "attention.head_count")
-    )
-    if turned and width and heads:
-        return {"rotary_pct": turned / (width // heads)}
-    return {}
+    width, heads = metadata.get("embedding_length"), metadata.get("attention.head_count")
+    if not (isinstance(width, int) and isinstance(heads, int) and 0 < heads <= width):
+        return {}  # The reader of the settings says what is missing.
+    return {"rotary_pct": metadata.get("rope.dimension_count", width // heads) / (width // heads)}
 
 
 def _by_head(tensor: LazyTensor, source: str, config: ModelConfig) -> LazyTensor:

@@ -155,10 +155,9 @@ def read_tensors(file: GGUFFile, config: ModelConfig) -> dict[str, LazyTensor]:
     family, form = _family(file)
     architecture = next(a for a, name in gguf.MODEL_ARCH_NAMES.items() if name == form.architecture)
     names = gguf.get_tensor_name_map(architecture, config.layers)
-    of_rope = {DIVISORS}
-    if config.rope is not None and config.rope.factors is not None:
-        of_rope |= set(FACTORS.values())
-    left = {name for name in file.tensors if name not in of_rope}
+    left = set(file.tensors) - {DIVISORS}
+    if DIVISORS not in file.tensors and config.rope is not None and config.rope.factors is not None:
+        left -= set(FACTORS.values())
     tensors = {}
     for rule in family.table(config).rules:
         for source in rule.sources(config.layers):
