@@ -4,7 +4,6 @@ import dataclasses
 import re
 import struct
 from pathlib import Path
-from typing import Any
 
 import gguf
 import numpy as np
@@ -15,7 +14,7 @@ from negjax.model.config import ModelConfig
 from negjax.model.rope import Rope
 from negjax.weights.formats import gguf_files
 from negjax.weights.loading import embedded_file
-from tests.support.gguf_conversion import write_gguf
+from tests.support.gguf_conversion import Fields, write_gguf
 from tests.support.tiny_models import (
     LLAMA,
     as_source,
@@ -45,6 +44,69 @@ def test_gguf_types_are_decoded_and_heads_put_back(tmp_path: Path, kind: str) ->
     assert_equal(params, convert(as_source(stored), WIDE))
 
 
+def encodes(kind: gguf.GGMLQuantizationType) -> bool:
+    try:
+        gguf.quantize(np.zeros((1, 256), np.float32), kind)
+    except NotImplementedError:
+        return False
+    return True
+
+
+def decodes(kind: gguf.GGMLQuantizationType) -> bool:
+    try:
+        gguf.dequantize(np.zeros(gguf.quant_shape_to_byte_shape((1, 256), kind), np.uint8), kind)
+    except NotImplementedError:
+        return False
+    return True
+
+
+ENCODED = [kind for kind in gguf.GGMLQuantizationType if encodes(kind)]
+DECODED = [kind for kind in gguf.GGMLQuantizationType if decodes(kind) and kind not in ENCODED]
+
+
+def stored_tensor(
+    path: Path, raw: np.ndarray, kind: gguf.GGMLQuantizationType
+) -> gguf_files.GGUFFile:
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tensor("a.weight", raw, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return gguf_files.open_file(path)
+
+
+@pytest.mark.parametrize("kind", ENCODED, ids=lambda kind: kind.name)
+def test_every_type_that_is_encoded_is_read(
+    tmp_path: Path, kind: gguf.GGMLQuantizationType
+) -> None:
+    # Three values, which types of few bits hold too.
+    values = np.random.default_rng(0).integers(-1, 2, size=(3, 512)).astype(np.float32)
+    raw = gguf.quantize(values, kind)
+    read = stored_tensor(tmp_path / "m.gguf", raw, kind).read("a.weight")
+    np.testing.assert_array_equal(read, gguf.dequantize(raw, kind))
+    assert read.dtype == np.float32
+    np.testing.assert_allclose(read, values, atol=0.13)
+
+
+@pytest.mark.parametrize("kind", DECODED, ids=lambda kind: kind.name)
+def test_every_type_that_is_decoded_alone_has_its_shape(
+    tmp_path: Path, kind: gguf.GGMLQuantizationType
+) -> None:
+    raw = np.zeros(gguf.quant_shape_to_byte_shape((3, 512), kind), np.uint8)
+    file = stored_tensor(tmp_path / "m.gguf", raw, kind)
+    assert file.tensors["a.weight"].shape == (3, 512)
+    read = file.read("a.weight")
+    assert read.shape == (3, 512) and read.dtype == np.float32
+    np.testing.assert_array_equal(read, gguf.dequantize(raw, kind))
+
+
+def test_the_usual_types_are_among_them() -> None:
+    usual = {"Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ2_XS", "IQ3_S", "IQ4_NL", "IQ4_XS"}
+    assert usual <= {kind.name for kind in DECODED}
+    assert {"F16", "BF16", "Q4_0", "Q8_0"} <= {kind.name for kind in ENCODED}
+
+
 def test_gguf_blocks_of_256_are_decoded(tmp_path: Path) -> None:
     """Q4_K has no encoder in Python: blocks of zeros but for their scales and minima decode to
     minus the smallest value."""
@@ -68,7 +130,7 @@ def test_gguf_blocks_of_256_are_decoded(tmp_path: Path) -> None:
 
 
 def test_gguf_rope_scaling(tmp_path: Path) -> None:
-    fields: dict[str, Any] = {
+    fields: Fields = {
         "llama__rope__scaling__type": "linear",
         "llama__rope__scaling__factor": 4.0,
     }
@@ -91,7 +153,7 @@ def test_gguf_rope_factors_are_a_tensor(tmp_path: Path) -> None:
 
 
 def test_gguf_windows_shorten_the_context(tmp_path: Path) -> None:
-    window = {"llama__attention__sliding_window": 8}
+    window: Fields = {"llama__attention__sliding_window": 8}
     write_gguf(tmp_path / "m.gguf", WIDE, tensors_of(WIDE), **window)
     assert read_gguf(tmp_path / "m.gguf")[0].context_length == 8
 
@@ -105,7 +167,7 @@ def test_gguf_windows_shorten_the_context(tmp_path: Path) -> None:
     ],
 )
 def test_gguf_settings_that_are_not_implemented_are_named(
-    tmp_path: Path, fields: dict[str, Any], message: str
+    tmp_path: Path, fields: Fields, message: str
 ) -> None:
     write_gguf(tmp_path / "m.gguf", WIDE, tensors_of(WIDE), **fields)
     with pytest.raises(ValueError, match=message):
@@ -115,7 +177,7 @@ def test_gguf_settings_that_are_not_implemented_are_named(
 def test_unknown_gguf_settings_are_named_at_once_and_can_be_assumed_harmless(
     tmp_path: Path,
 ) -> None:
-    fields = {"llama__quirk": 1.0, "llama__rope__scaling__attn_factor": 2.0}
+    fields: Fields = {"llama__quirk": 1.0, "llama__rope__scaling__attn_factor": 2.0}
     write_gguf(tmp_path / "m.gguf", WIDE, tensors_of(WIDE), **fields)
     file = gguf_files.open_file(tmp_path / "m.gguf")
     names = ["llama.quirk", "llama.rope.scaling.attn_factor"]

@@ -12,20 +12,16 @@ from typing import Any
 
 import gguf
 import numpy as np
+from gguf.gguf_writer import SHARD_NAME_FORMAT
 
 from negjax.model.config import ModelConfig
 from negjax.model.rope import Rope
 from negjax.records import readable
 from negjax.weights.conversion import LazyTensor
-from negjax.weights.families import FAMILIES
-from negjax.weights.families.common import Family, GGUFForm
+from negjax.weights.families import family_of_gguf
+from negjax.weights.families.common import GGUFForm
 from negjax.weights.formats.gguf_header import StoredTensor, read_header
 from negjax.weights.formats.gguf_rope import DIVISORS, FACTORS, rope_scaling
-
-ARCHITECTURES = tuple(
-    dict.fromkeys(family.gguf.architecture for family in FAMILIES.values() if family.gguf)
-)
-"""Values of `general.architecture` that negjax reads."""
 
 
 @readable
@@ -88,9 +84,8 @@ def _further_parts(path: Path, metadata: Mapping[str, Any]) -> list[Path]:
             f"{path}: one of {count} parts, and not the first; pass the file whose name ends with "
             f"-00001-of-{count:05}.gguf, with the others in the same folder"
         )
-    parts = [
-        path.with_name(f"{name[1]}-{number:05}-of-{name[2]}.gguf") for number in range(2, count + 1)
-    ]
+    numbers = range(2, count + 1)
+    parts = [path.with_name(SHARD_NAME_FORMAT.format(name[1], n, count)) for n in numbers]
     missing = [part.name for part in parts if not part.is_file()]
     if missing:
         raise FileNotFoundError(
@@ -109,14 +104,16 @@ def read_config(file: GGUFFile, assume_harmless: Sequence[str] = ()) -> ModelCon
     Raises:
         ValueError: the architecture or a setting is not one that negjax implements.
     """
-    family, form = _family(file)
-    config = family.config_from_hf(hugging_face_config(file, form), str(file.path), assume_harmless)
+    family, form = family_of_gguf(file.metadata, str(file.path))
+    config = family.config_from_hf(
+        _hugging_face_config(file, form), str(file.path), assume_harmless
+    )
     if config.rope is not None:
         config = dataclasses.replace(config, rope=_rope(file, form, config, config.rope))
     return config
 
 
-def hugging_face_config(file: GGUFFile, form: GGUFForm) -> dict[str, Any]:
+def _hugging_face_config(file: GGUFFile, form: GGUFForm) -> dict[str, Any]:
     """The config.json that a file's metadata means; unknown keys keep their names."""
     start = f"{form.architecture}."
     own = {
@@ -139,7 +136,7 @@ def hugging_face_config(file: GGUFFile, form: GGUFForm) -> dict[str, Any]:
     for key, value in own.items():
         if key == "rope.dimension_count" or (key == "expert_count" and value == 0):
             continue
-        if key == "attention.value_length" and value == own.get("attention.key_length"):
+        if key == "attention.value_length" and value == meant.get("head_dim"):
             continue
         config[form.keys.get(key, f"{start}{key}")] = value
     if window:
@@ -152,7 +149,7 @@ def read_tensors(file: GGUFFile, config: ModelConfig) -> dict[str, LazyTensor]:
 
     Tensors that the family's table does not name keep their GGUF names.
     """
-    family, form = _family(file)
+    family, form = family_of_gguf(file.metadata, str(file.path))
     architecture = next(a for a, name in gguf.MODEL_ARCH_NAMES.items() if name == form.architecture)
     names = gguf.get_tensor_name_map(architecture, config.layers)
     left = set(file.tensors) - {DIVISORS}
@@ -166,20 +163,6 @@ def read_tensors(file: GGUFFile, config: ModelConfig) -> dict[str, LazyTensor]:
                 left.remove(name)
                 tensors[source] = form.undo(_lazy(file, name), source, config)
     return tensors | {name: _lazy(file, name) for name in sorted(left)}
-
-
-def _family(file: GGUFFile) -> tuple[Family, GGUFForm]:
-    """The family that a file is of, and its form."""
-    arch = file.metadata.get("general.architecture")
-    forms = [(f, f.gguf) for f in FAMILIES.values() if f.gguf and f.gguf.architecture == arch]
-    if not forms:
-        why = ": these files hold no masked-LM head" if arch == "bert" else ""
-        raise ValueError(
-            f"{file.path}: general.architecture is {arch!r}{why}; negjax reads GGUF files of "
-            f"{', '.join(ARCHITECTURES)}"
-        )
-    marked = [(f, form) for f, form in forms if f"{arch}.{form.marker}" in file.metadata]
-    return (marked or forms)[0]
 
 
 def _lazy(file: GGUFFile, name: str) -> LazyTensor:
