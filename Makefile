@@ -1,7 +1,7 @@
 # make demo        environment, embedded model, the quickstart experiment and its report
-# make test        lint, format check, type check and tests, without PyTorch
+# make test        lint, format check, type check and tests, without PyTorch; axes in annotations of
+#                  four rooms are checked while the tests run
 # make test-lowest all but the slow tests, with the lowest versions that pyproject.toml allows
-# make test-shapes tests of four rooms and of the estimators, the axes in their annotations checked
 # make test-torch  comparisons that run PyTorch itself
 # make results     the quick studies of facts; each writes its part of its page in docs/results
 # make results-skills  the same of the studies of skill neurons, which read MCEval8K: of the directory
@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 SUITE := -m pytest --ignore=tests/torch --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 ENOUGH := import sys; assert sys.version_info >= (3, 11), "negjax needs Python >= 3.11; set PYTHON="
 
-.PHONY: demo test test-lowest test-shapes test-torch results results-skills bench format clean
+.PHONY: demo test test-lowest test-torch results results-skills bench format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.linearity --flagfile=experiments/flagfiles/quickstart.flags
@@ -28,13 +28,10 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python $(SUITE)
+	$(BIN)/python $(SUITE) -p tests.support.axes
 
 test-lowest: $(LOWEST)/.installed-lowest
 	$(LOWEST)/bin/python $(SUITE) -m "not slow"
-
-test-shapes: $(VENV)/.installed-test
-	$(BIN)/python $(SUITE) -p tests.support.axes $(addprefix tests/,measurements replay execution inputs estimators)
 
 test-torch: $(VENV)/.installed-torch
 	$(BIN)/python -m pytest tests/torch

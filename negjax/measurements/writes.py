@@ -18,8 +18,9 @@ from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
+from negjax.model.transformer import Block
 from negjax.records import readable
-from negjax.replay.suffixes import take_read
+from negjax.replay.suffixes import stacked_blocks, take_read
 
 
 @readable
@@ -31,11 +32,12 @@ class WriteNorms:
     activation: Float[np.ndarray, "B L F"]
     """Unperturbed."""
     residual: Float[np.ndarray, "B L"]
-    """Of what a layer's writes are added to: its residual and FFN output. Pre-norm models
-    hand it on as the residual that leaves the layer, post-norm models (BERT) normalise it first."""
+    """Of what a layer's writes are added to: its residual and what its FFN adds. It is the residual
+    that leaves the layer, but in post-norm models (BERT), which normalise it first."""
     write: Float[np.ndarray, "B L F"]
-    """Of ∂(FFN output)/∂a: of a neuron's row of W_down at sites `act` and `product`, of
-    act(gate) times it at `up`."""
+    """Of what a neuron adds to it for each unit of its activation: of its row of W_down at sites
+    `act` and `product`, of act(gate) times it at `up`; through the norm of the FFN's output where
+    there is one (Gemma 2, OLMo 2), whose denominator holds."""
 
 
 def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> WriteNorms:
@@ -61,10 +63,13 @@ def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> W
         at_read: Callable[[jax.Array], jax.Array] = jax.vmap(
             lambda x: take_read(x, run.split.suffix)
         )
+        mid, ffn_out = (at_read(x)[:, 0] for x in (trace.mid, trace.ffn_out))
+        added, scale = run(_added, ffn_out)
         with np.errstate(over="ignore"):
-            residual = np.linalg.norm(at_read(trace.mid + trace.ffn_out)[:, 0], axis=-1)
+            residual = np.linalg.norm(mid + added, axis=-1)
         gain = np.abs(trace.at_read["gate"][:, 0]) if chosen == "up" else 1
-        return np.asarray(trace.at_read[chosen][:, 0])[None], residual[None], (rows * gain)[None]
+        write = rows * gain * np.asarray(scale)
+        return np.asarray(trace.at_read[chosen][:, 0])[None], residual[None], write[None]
 
     # Whichever target: what follows the read position does not change it.
     batches = run_batches(
@@ -77,9 +82,44 @@ def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> W
 
 @functools.partial(jax.jit, static_argnums=0)
 def _row_norms(graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any]) -> jax.Array:
-    """[L, F], of the rows of W_down."""
-    down = nnx.merge(graphdef, params).blocks.ffn.down.kernel[...]
-    result: jax.Array = jnp.linalg.norm(
-        down.astype(jnp.promote_types(down.dtype, jnp.float32)), axis=-1
-    )
+    """[L, F], of the rows of W_down, or of what a norm of denominator 1 makes of them."""
+
+    def norms(block: Block) -> jax.Array:
+        down = block.ffn.down.kernel[...]
+        rows = down.astype(jnp.promote_types(down.dtype, jnp.float32))
+        norm = block.ffn_out_norm
+        if norm is not None:
+            # Its own part of itself: times its denominator.
+            rows = norm.part(rows, rows) / norm.inverse(rows)
+        size: jax.Array = jnp.linalg.norm(rows, axis=-1) * block.residual_scale
+        return size
+
+    result: jax.Array = _by_layer(graphdef, params, norms)
     return result
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _added(
+    graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], ffn_out: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """What FFN outputs [L, D] add to the residual, and one by their norms' denominators [L, 1]."""
+
+    def added(block: Block, out: jax.Array) -> tuple[jax.Array, jax.Array]:
+        norm = block.ffn_out_norm
+        if norm is None:
+            return out * block.residual_scale, jnp.ones_like(out[:1])
+        return norm(out) * block.residual_scale, norm.inverse(out)
+
+    result: tuple[jax.Array, jax.Array] = _by_layer(graphdef, params, added, ffn_out)
+    return result
+
+
+def _by_layer(
+    graphdef: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
+    function: Callable[..., Any],
+    *arrays: jax.Array,
+) -> Any:
+    """A function of each layer's block and its entry of arrays [L, ...], stacked."""
+    block_def, blocks = stacked_blocks(nnx.merge(graphdef, params))
+    return jax.lax.map(lambda x: function(nnx.merge(block_def, x[0]), *x[1:]), (blocks, *arrays))

@@ -100,15 +100,27 @@ class Norm(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., size] -> [..., size]."""
-        if self.centred:
-            x = x - x.mean(-1, keepdims=True)
-        square = jnp.square(x).mean(-1, keepdims=True)
+        x = self.part(x, x)
+        return x if self.bias is None else x + self.bias[...].astype(x.dtype)
+
+    def part(self, x: jax.Array, whole: jax.Array) -> jax.Array:
+        """What x [..., size] is of the norm of a `whole` that it is a part of, without the bias.
+
+        The whole's denominator holds for all its parts, so that they add up.
+        """
+        x = self._centre(x) * self.inverse(whole)
+        scale = self.scale[...].astype(x.dtype)
+        return x * (scale + self.offset if self.offset else scale)
+
+    def inverse(self, x: jax.Array) -> jax.Array:
+        """[..., 1], one by the denominator of the norm of x [..., size]."""
+        square = jnp.square(self._centre(x)).mean(-1, keepdims=True)
         # Where the square overflows, its inverse would be 0, and the output an ordinary number.
         inverse = jnp.where(jnp.isinf(square), jnp.nan, jax.lax.rsqrt(square + self.eps))
-        x = x * (jax.lax.stop_gradient(inverse) if self.linearised else inverse)
-        scale = self.scale[...].astype(x.dtype)
-        x = x * (scale + self.offset if self.offset else scale)
-        return x if self.bias is None else x + self.bias[...].astype(x.dtype)
+        return jax.lax.stop_gradient(inverse) if self.linearised else inverse
+
+    def _centre(self, x: jax.Array) -> jax.Array:
+        return x - x.mean(-1, keepdims=True) if self.centred else x
 
 
 class FeedForward(nnx.Module):

@@ -1,7 +1,6 @@
 """The transformer of all families: embeddings, one stacked block, output head.
 
-Sources: Llama (arXiv 2302.13971), Qwen2.5 (arXiv 2412.15115), Qwen3 (arXiv 2505.09388), GPT-2
-(Radford et al., 2019), BERT (arXiv 1810.04805). They differ by `ModelConfig` alone.
+They differ by `ModelConfig` alone; sources stand with each family in `negjax.weights.families`.
 """
 
 from typing import Any
@@ -77,6 +76,16 @@ class Block(nnx.Module):
     def finish(self, mid: jax.Array, ffn_out: jax.Array) -> jax.Array:
         """Residual leaving the block. An intervention's write is part of `ffn_out`."""
         return self._joined(mid, ffn_out, self.ffn_norm, self.ffn_out_norm)
+
+    def write_alone(self, mid: jax.Array, ffn_out: jax.Array, write: jax.Array) -> jax.Array:
+        """Residual leaving the block if of `ffn_out` there were nothing but a write.
+
+        A norm of the output keeps the denominator of the whole output: a write is what it is beside
+        the others, and does not grow where they are left out.
+        """
+        if self.ffn_out_norm is None:
+            return self.finish(mid, write)
+        return mid + self.residual_scale * self.ffn_out_norm.part(write, ffn_out)
 
     def __call__(self, resid: jax.Array, where: Placement, prefix: KeysValues | None) -> jax.Array:
         """Residual leaving the block, [P, R, S, D] -> [P, R, S, D]."""
@@ -224,10 +233,13 @@ def linearise(graphdef: nnx.GraphDef[Transformer], params: nnx.State[Any, Any]) 
     | attention | the softmax's weights | AH (the same) |
     | activation function, act(x) = x · gain(x) | gain(x) | identity (Jafari et al. 2024) |
     | product of a gated feed-forward layer | half of it: each factor gets ½ | half (the same) |
-    | linear map, embedding, residual sum | nothing | 0 (Montavon et al. 2019) |
+    | linear map, embedding, residual sum, multiplier | nothing | 0 (Montavon et al. 2019) |
 
-    Source: Jafari et al., RelP, 2025 (arXiv 2508.21258). The softmax over the vocabulary is part of
-    the output that is differentiated, not of the model.
+    A norm is one wherever it stands, of what a sublayer returns, too. Norms of queries and keys,
+    RoPE, windows and the cap of scores are inside the softmax's weights, hence constant.
+
+    Source: Jafari et al., RelP, 2025 (arXiv 2508.21258). The cap of the logits and the softmax over
+    the vocabulary are part of the output that is differentiated, not of the model.
     """
     model = nnx.merge(graphdef, params)
     model.set_attributes(linearised=True)

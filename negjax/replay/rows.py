@@ -45,9 +45,13 @@ class Rows(NamedTuple):
 
 
 def enter_rows(
-    model: Transformer, suffix: Suffix, trace: Trace, rows: Rows, site: str
+    model: Transformer, suffix: Suffix, trace: Trace, rows: Rows, site: str, alone: bool = False
 ) -> Float[jax.Array, "P R S D"]:
-    """Residuals leaving each row's layer, its neuron shifted by its delta."""
+    """Residuals leaving each row's layer, its neuron shifted by its delta.
+
+    Args:
+        alone: the feed-forward layer writes nothing but what the shift adds.
+    """
     graphdef, params = stacked_blocks(model)
     down = model.blocks.ffn.down.kernel[...]
     at_read = jnp.arange(suffix.tokens.shape[1]) == suffix.read[:, None]
@@ -61,8 +65,12 @@ def enter_rows(
         if site == "up":
             delta = delta * trace.at_read["gate"][layer, prompt, neuron]
         write = delta.astype(dtype) * down[layer, neuron].astype(dtype)
-        ffn_out = trace.ffn_out[layer, prompt] + jnp.where(at_read[prompt][:, None], write, 0)
-        return block_at(graphdef, params, layer).finish(trace.mid[layer, prompt], ffn_out)
+        write = jnp.where(at_read[prompt][:, None], write, 0)
+        block = block_at(graphdef, params, layer)
+        mid, ffn_out = trace.mid[layer, prompt], trace.ffn_out[layer, prompt]
+        if alone:
+            return block.write_alone(mid, ffn_out, write)
+        return block.finish(mid, ffn_out + write)
 
     prompts = jnp.arange(rows.layer.shape[0])
     per_row = jax.vmap(enter, in_axes=(None, 0, 0, 0))
@@ -179,10 +187,10 @@ def read_writes(
     """
     tokens, positions, mask = (take_read(x, suffix)[:, None] for x in suffix[:3])
     alone = Suffix(tokens=tokens, positions=positions, mask=mask, read=suffix.read * 0)
-    entering, mid = (
+    entering, mid, ffn_out = (
         jax.vmap(lambda x: take_read(x, suffix))(states)[:, :, None]
-        for states in (trace.entering, trace.mid)
+        for states in (trace.entering, trace.mid, trace.ffn_out)
     )
-    own = trace._replace(entering=entering, mid=mid, ffn_out=jnp.zeros_like(mid), products={})
-    resid = enter_rows(model, alone, own, rows, "product")
+    own = trace._replace(entering=entering, mid=mid, ffn_out=ffn_out, products={})
+    resid = enter_rows(model, alone, own, rows, "product", alone=True)
     return read_rows(model, resid, targets, real, used_chunks(rows, len(mid), chunk), chunk)

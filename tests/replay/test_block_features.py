@@ -16,6 +16,7 @@ from negjax.execution import common_heads
 from negjax.execution.batching import split_probes
 from negjax.execution.passes import run_split
 from negjax.inputs.probes import Probes
+from negjax.measurements.writes import write_norms
 from negjax.model.language_model import LanguageModel
 from negjax.replay.suffixes import block_at, stacked_blocks, take_read
 from tests.support.block_shapes import (
@@ -29,7 +30,15 @@ from tests.support.block_shapes import (
 )
 from tests.support.feature_shapes import FEATURES
 from tests.support.few_shot import few_shot
-from tests.support.reference import full_forward, joint_scores, shifted_probabilities, softmax
+from tests.support.reference import (
+    float64_weights,
+    full_forward,
+    joint_scores,
+    read_out,
+    read_states,
+    shifted_probabilities,
+    softmax,
+)
 
 ROUNDING = 1e-13
 SHIFTS = np.asarray([-2.0, 0.5, 3.0])
@@ -183,3 +192,39 @@ def assert_sums_hold(lm: LanguageModel, probes: Probes) -> None:
         assert error(np.asarray(written), np.asarray(expected)) < 1e-12
         down = block.ffn.down(trace.at_read[c.sites[-1]][layer])
         assert error(np.asarray(down), np.asarray(take_read(out, split.suffix))) < 1e-12
+
+
+def shares(lm: LanguageModel, layer: int, out: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """What parts [F, D] of a feed-forward output [D] add to the residual."""
+    c, weights = lm.config, float64_weights(lm)
+    if "blocks.ffn_out_norm.scale" in weights:
+        scale = weights["blocks.ffn_out_norm.scale"][layer] + c.norm_offset
+        parts = parts / np.sqrt((out**2).mean() + c.norm_eps) * scale
+    return c.residual_scale * parts
+
+
+@pytest.mark.parametrize("feature", [name for name, c in FEATURES.items() if c.causal])
+def test_writes_pass_the_norm_of_their_layers_output(feature: str) -> None:
+    """Their sizes, and what the head says of each at once (log-probability increase)."""
+    with precision("float64"):
+        lm = model(feature)
+        probes, c, weights = tiny_probes(lm), lm.config, float64_weights(lm)
+        norms = write_norms(lm, probes, c.sites[-1])
+        increase = negjax.estimate(lm, probes, "lpi")
+        down = weights["blocks.ffn.down.kernel"]
+        none = np.zeros((c.layers, c.width))
+        for b in range(len(probes)):
+            inner = read_states(lm, probes, b)
+            product = inner[c.sites[-1]]
+            out = np.einsum("lf,lfd->ld", product, down) + weights.get("blocks.ffn.down.bias", none)
+            for layer in range(c.layers):
+                mid = inner["mid"][layer]
+                whole = shares(lm, layer, out[layer], out[layer])
+                rows = shares(lm, layer, out[layer], down[layer])
+                assert error(norms.write[b, layer], np.linalg.norm(rows, axis=-1)) < 1e-12
+                size = np.linalg.norm(mid + whole)
+                assert abs(norms.residual[b, layer] - size) < 1e-12 * size
+                writes = np.concatenate([product[layer][:, None] * rows, none[:1]])
+                log_p = np.log(softmax(read_out(c, weights, mid + writes)))
+                picked = log_p[:, probes.target_ids[b, :, 0]]
+                assert error(increase[b, :, layer], (picked[:-1] - picked[-1]).T) < 1e-12

@@ -102,10 +102,13 @@ def test_fingerprints_tell_weights_types_and_layers_apart() -> None:
     assert language_model(LLAMA).fingerprint == lm.fingerprint
 
 
-def test_gguf_rope_factors_are_not_dropped_at_export(tmp_path: Path) -> None:
-    config = dataclasses.replace(LLAMA, rope=Rope(theta=1.0, factors=(1.0, 2.0)))
+def test_nothing_is_dropped_at_export(tmp_path: Path) -> None:
+    rope = Rope(theta=2.0, factors=(1.0, 2.0))
+    save_pretrained(language_model(dataclasses.replace(LLAMA, rope=rope)), tmp_path / "factors")
+    assert load(tmp_path / "factors").config.rope == rope
+    turned = dataclasses.replace(LLAMA, rope=Rope(theta=2.0, neighbours=True))
     with pytest.raises(ValueError, match=r"config.json has no way to say this"):
-        save_pretrained(language_model(config), tmp_path)
+        save_pretrained(language_model(turned), tmp_path)
     (tmp_path / "model.safetensors.index.json").touch()
     with pytest.raises(ValueError, match="sharded weights are here already"):
         save_pretrained(language_model(LLAMA), tmp_path)

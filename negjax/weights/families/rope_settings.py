@@ -69,6 +69,7 @@ def read_typed_ropes(
     """
     newer = settings.nested("rope_parameters")
     scaling = settings.nested("rope_scaling")
+    defaults = defaults._replace(share=_share(settings, defaults))
     placed = {}
     for kind, (key, theta) in older_thetas.items():
         older = settings.number(key, theta)
