@@ -41,6 +41,10 @@ def test_without_chat_template():
         ("gpt-2", "a...b \n c", "a|...|b| \n| c"),
         ("smollm", "Q 2010 x2 it's", "Q| |2|0|1|0| x|2| it|'s"),
         ("smollm", "1²½", "1|²|½"),
+        ("refact", "Q 2010 x2 it's", "Q| |2|0|1|0| x|2| it|'s"),
+        ("olmo", "I'M it's 12345  x\n\n", "I|'|M| it|'s| 12345| | x|\n\n"),
+        ("dbrx", "I'M 12345 it's\n\nok  x", "I|'M| |123|45| it|'s|\n\n|ok| | x"),
+        ("smaug-bpe", "1234567", "123|456|7"),
         ("llama-bpe", "I'M 12345 it's\n\nok  x", "I|'M| |123|45| it|'s|\n\n|ok| | x"),
         ("llama-bpe", "'Twas (yes)!\n 1", "'T|was| (|yes|)!\n| |1"),
         ("llama3", "1234567", "123|456|7"),
@@ -71,7 +75,7 @@ def test_merges(pre):
 
 
 @pytest.mark.parametrize(
-    ("pre", "whole"), [("gpt-2", False), ("llama-bpe", True), ("tekken", True)]
+    ("pre", "whole"), [("gpt-2", False), ("dbrx", False), ("llama-bpe", True), ("tekken", True)]
 )
 def test_token_without_merges(pre, whole):
     tokenizer = tokenizer_from_gguf(byte_level(pre))
