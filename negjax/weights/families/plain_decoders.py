@@ -11,12 +11,11 @@ import functools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from einops import rearrange
-
 from negjax.model.config import ModelConfig
 from negjax.model.rope import Rope
-from negjax.weights.conversion import LazyTensor, Rule, Table
+from negjax.weights.conversion import Rule, Table
 from negjax.weights.families.common import Family, GGUFForm
+from negjax.weights.families.gpt_neox_gguf import GPT_NEOX_FORM
 from negjax.weights.families.modules import module_table
 from negjax.weights.families.rope_settings import Defaults, read_rope, write_rope
 from negjax.weights.families.settings import Settings, unwritable
@@ -125,34 +124,6 @@ def _write_gpt_neox(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-GPT_NEOX_KEYS = {
-    "block_count": "num_hidden_layers",
-    "context_length": "max_position_embeddings",
-    "embedding_length": "hidden_size",
-    "feed_forward_length": "intermediate_size",
-    "attention.head_count": "num_attention_heads",
-    "attention.layer_norm_epsilon": "layer_norm_eps",
-    "rope.freq_base": "rotary_emb_base",
-    "use_parallel_residual": "use_parallel_residual",
-    "vocab_size": "vocab_size",
-}
-
-
-def _rotary_share(metadata: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    width, heads = metadata.get("embedding_length"), metadata.get("attention.head_count")
-    if not (isinstance(width, int) and isinstance(heads, int) and 0 < heads <= width):
-        return {}  # The reader of the settings says what is missing.
-    return {"rotary_pct": metadata.get("rope.dimension_count", width // heads) / (width // heads)}
-
-
-def _by_head(tensor: LazyTensor, source: str, config: ModelConfig) -> LazyTensor:
-    """GGUF files hold all heads' queries, then their keys, then their values."""
-    if "query_key_value" not in source:
-        return tensor
-    pattern, heads = "(n h c) ... -> (h n c) ...", config.heads
-    return LazyTensor(tensor.shape, lambda: rearrange(tensor.read(), pattern, n=3, h=heads))
-
-
 def _read_gptj(settings: Settings, fields: Fields) -> Fields:
     settings.only("rotary", True)
     settings.only("scale_attn_weights", True)
@@ -237,12 +208,7 @@ VARIANTS = (
             "pythia-410m": "EleutherAI/pythia-410m",
             "pythia-1b": "EleutherAI/pythia-1b",
         },
-        gguf=GGUFForm(
-            architecture="gptneox",
-            keys=GPT_NEOX_KEYS,
-            undo=_by_head,
-            complete=_rotary_share,
-        ),
+        gguf=GPT_NEOX_FORM,
     ),
     DecoderVariant(
         name="gptj",
