@@ -3,9 +3,9 @@
     NeurGrad(site='up', output='probability')
       probability [B=2, K=1], activation [B=2, L=30, F=1536], computed [B=2, K=1, L=30, F=1536]
 
-First what is a number or a word, then names and shapes of arrays, then how much there is of
-anything else. The letters of the axes are those that a field's annotation names, as in
-`Float[np.ndarray, "B K"]`. Where it names none, they are those that the text beside the field
+First what is a number or a word (of too many, those that are not at their defaults), then names and
+shapes of arrays, then how much there is of anything else. The letters of the axes are those that a
+field's annotation names, as in `Float[np.ndarray, "B K"]`. Where it names none, they are those that the text beside the field
 begins with ("[B, K]."), read from the class's source when it is asked for; without a source, sizes
 are shown alone.
 """
@@ -47,7 +47,7 @@ def cut(text: str, most: int = TEXT) -> str:
 
 
 def _repr(self: Any) -> str:
-    words: list[str] = []
+    words: dict[str, str] = {}
     shapes: dict[str, list[str]] = {}
     others: list[str] = []
     axes = _axes(type(self))
@@ -64,11 +64,15 @@ def _repr(self: Any) -> str:
             if word is None:
                 others.append(f"{name}: {_amount(value)}")
             else:
-                words.append(f"{name}={word}")
+                words[name] = f"{name}={word}"
     arrays = [f"{', '.join(names)} {shape}" for shape, names in shapes.items()]
     below = [_line(arrays, MOST_SHAPES), _line(others, MOST_OTHERS)]
-    taken = sum(map(len, below))
-    told = _line(words, MOST - taken)
+    room = MOST - sum(map(len, below))
+    if sum(map(len, words.values())) + 2 * len(words) > room:
+        # Of many settings those that are none of the usual ones.
+        usual = _defaults(self)
+        words = {name: word for name, word in words.items() if name not in usual}
+    told = _line(words.values(), room)
     first = f"{type(self).__name__}({told})" if told else type(self).__name__
     return "\n  ".join([first, *(line for line in below if line)])
 
@@ -77,6 +81,13 @@ def _fields(record: Any) -> list[str]:
     if dataclasses.is_dataclass(record):
         return [field.name for field in dataclasses.fields(record)]
     return list(record._fields)
+
+
+def _defaults(record: Any) -> set[str]:
+    """Names of a dataclass's fields that have their defaults."""
+    fields = dataclasses.fields(record) if dataclasses.is_dataclass(record) else ()
+    values = ((field, getattr(record, field.name)) for field in fields)
+    return {f.name for f, value in values if not _is_array(value) and value == f.default}
 
 
 def _is_array(value: object) -> bool:

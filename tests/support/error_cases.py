@@ -26,6 +26,7 @@ from tests.support.mistakes import (
     enhance,
     failing_disk,
     flag,
+    gguf_part,
     in_use,
     lm,
     marked_flags,
@@ -106,6 +107,15 @@ CASES: dict[str, Provoke] = {
     ),
     "…: a big-endian GGUF file, … convert the model …": lambda folder: negjax.load(
         text_file(folder, "model.gguf", "GGUF\0\0\0\x03")
+    ),
+    "…: general.architecture is …; negjax reads GGUF files of …": lambda folder: negjax.load(
+        gguf_part(folder, "model.gguf", "mamba")
+    ),
+    "…: one of … parts, and not the first; …": lambda folder: negjax.load(
+        gguf_part(folder, "model.gguf", "llama", count=3)
+    ),
+    "…: … of the … parts of the file are missing: …": lambda folder: negjax.load(
+        gguf_part(folder, "model-00001-of-00003.gguf", "llama", count=3)
     ),
     "dtype is …, expected one of float32, bfloat16, float64": lambda _: negjax.load(
         "gpt2", dtype="float16"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import gguf
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -185,6 +186,17 @@ def benchmark(folder: Path, **more: Any) -> mceval8k.Task:
 
 def flag(*arguments: str) -> Provoke:
     return lambda _: command_line.expanded(arguments)
+
+
+def gguf_part(folder: Path, name: str, architecture: str, count: int = 1) -> Path:
+    """A GGUF file without tensors: the first of so many parts."""
+    writer = gguf.GGUFWriter(folder / name, architecture)
+    writer.add_uint16("split.no", 0)
+    writer.add_uint16("split.count", count)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return folder / name
 
 
 def text_file(folder: Path, name: str, content: str = "a text") -> Path:

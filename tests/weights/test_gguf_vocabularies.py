@@ -41,6 +41,12 @@ def test_without_chat_template():
         ("gpt-2", "a...b \n c", "a|...|b| \n| c"),
         ("smollm", "Q 2010 x2 it's", "Q| |2|0|1|0| x|2| it|'s"),
         ("smollm", "1²½", "1|²|½"),
+        ("refact", "Q 2010 x2 it's", "Q| |2|0|1|0| x|2| it|'s"),
+        ("olmo", "I'M it's 12345  x\n\n", "I|'|M| it|'s| 12345| | x|\n\n"),
+        ("dbrx", "I'M 12345 it's\n\nok  x", "I|'M| |123|45| it|'s|\n\n|ok| | x"),
+        ("smaug-bpe", "1234567", "123|456|7"),
+        ("gpt-4o", "HelloWorld don't 1234 a/b/\n", "Hello|World| don't| |123|4| a|/b|/\n"),
+        ("gpt-4o", "ABc'S dEF'll", "ABc'S| d|EF'll"),
         ("llama-bpe", "I'M 12345 it's\n\nok  x", "I|'M| |123|45| it|'s|\n\n|ok| | x"),
         ("llama-bpe", "'Twas (yes)!\n 1", "'T|was| (|yes|)!\n| |1"),
         ("llama3", "1234567", "123|456|7"),
@@ -71,7 +77,8 @@ def test_merges(pre):
 
 
 @pytest.mark.parametrize(
-    ("pre", "whole"), [("gpt-2", False), ("llama-bpe", True), ("tekken", True)]
+    ("pre", "whole"),
+    [("gpt-2", False), ("dbrx", False), ("gpt-4o", False), ("llama-bpe", True), ("tekken", True)],
 )
 def test_token_without_merges(pre, whole):
     tokenizer = tokenizer_from_gguf(byte_level(pre))
@@ -84,7 +91,7 @@ def test_qwen_composes_characters():
     assert gpt2("e\u0301")["input_ids"] != gpt2("é")["input_ids"]
 
 
-@pytest.mark.parametrize("pre", ["gpt-2", "smollm", "llama-bpe", "tekken"])
+@pytest.mark.parametrize("pre", ["gpt-2", "smollm", "llama-bpe", "tekken", "gpt-4o"])
 @hypothesis.given(text=st.text(st.characters(codec="utf-8")))
 def test_byte_level_round_trip(pre, text):
     tokenizer = built(pre)

@@ -3,8 +3,11 @@
 A family is a mapping of settings and a weight table; what is computed is `negjax.model` alone.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from negjax.weights.families import bert, gpt2, llama, modernbert, plain_decoders
-from negjax.weights.families.common import Family
+from negjax.weights.families.common import Family, GGUFForm
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -36,3 +39,26 @@ def family_of(model_type: object, origin: str) -> Family:
             f"{origin}: model_type is {model_type!r}; negjax knows {', '.join(FAMILIES)}"
         )
     return FAMILIES[model_type]
+
+
+def family_of_gguf(metadata: Mapping[str, Any], origin: str) -> tuple[Family, GGUFForm]:
+    """The family of a GGUF file, and what its files look like.
+
+    Args:
+        origin: the file, for errors.
+
+    Raises:
+        ValueError: negjax reads no files of this architecture.
+    """
+    known = [(family, family.gguf) for family in FAMILIES.values() if family.gguf is not None]
+    arch = metadata.get("general.architecture")
+    found = [(family, form) for family, form in known if form.architecture == arch]
+    if not found:
+        why = ": these files hold no masked-LM head" if arch == "bert" else ""
+        names = dict.fromkeys(form.architecture for _, form in known)
+        raise ValueError(
+            f"{origin}: general.architecture is {arch!r}{why}; negjax reads GGUF files of "
+            f"{', '.join(names)}"
+        )
+    marked = [(family, form) for family, form in found if f"{arch}.{form.marker}" in metadata]
+    return (marked or found)[0]

@@ -16,6 +16,10 @@ HF_NAMES_BY_ACTIVATION = {
 }
 
 
+def _nothing_more(metadata: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    return {}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GGUFForm:
     """How a family's GGUF files differ from its files in Hugging Face layout."""
@@ -26,6 +30,12 @@ class GGUFForm:
     """After the architecture and a dot: the key of config.json that means the same."""
     undo: Callable[[LazyTensor, str, ModelConfig], LazyTensor]
     """A tensor in Hugging Face layout, from the file's and its name in Hugging Face files."""
+    complete: Callable[[Mapping[str, Any], str], dict[str, Any]] = _nothing_more
+    """Settings of config.json that metadata mean without saying them, from the metadata after the
+    architecture and a dot, and the file, for errors. Raises a ValueError where it cannot be known
+    what they mean."""
+    marker: str | None = None
+    """The key without which a file of this architecture is another family's."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,11 @@ What distinguishes one relative from another stands in `llama_variants`, with th
 import functools
 from typing import Any
 
-from einops import rearrange
-
 from negjax.model.config import ModelConfig
 from negjax.model.rope import Rope
-from negjax.weights.conversion import LazyTensor, Rule, Table
-from negjax.weights.families.common import HF_NAMES_BY_ACTIVATION, Family, GGUFForm
+from negjax.weights.conversion import Rule, Table
+from negjax.weights.families.common import HF_NAMES_BY_ACTIVATION, Family
+from negjax.weights.families.llama_gguf import gguf_form
 from negjax.weights.families.llama_variants import VARIANTS, LlamaVariant
 from negjax.weights.families.rope_settings import (
     Defaults,
@@ -28,19 +27,6 @@ from negjax.weights.families.window_settings import (
     read_windows,
     write_windows,
 )
-
-GGUF_KEYS = {
-    "block_count": "num_hidden_layers",
-    "context_length": "max_position_embeddings",
-    "embedding_length": "hidden_size",
-    "feed_forward_length": "intermediate_size",
-    "attention.head_count": "num_attention_heads",
-    "attention.head_count_kv": "num_key_value_heads",
-    "attention.key_length": "head_dim",
-    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
-    "rope.freq_base": "rope_theta",
-    "vocab_size": "vocab_size",
-}
 
 
 def _read(settings: Settings, variant: LlamaVariant) -> ModelConfig:
@@ -268,28 +254,8 @@ def _table(config: ModelConfig, variant: LlamaVariant) -> Table:
     )
 
 
-def _halves_together(tensor: LazyTensor, source: str, config: ModelConfig) -> LazyTensor:
-    """Undoes what llama.cpp does for its RoPE of `llama`, which turns neighbours."""
-    heads = {"q_proj": config.heads, "k_proj": config.kv_heads}.get(source.split(".")[-2])
-    if heads is None:
-        return tensor
-    pattern = "(h i half) ... -> (h half i) ..."
-    return LazyTensor(tensor.shape, lambda: rearrange(tensor.read(), pattern, h=heads, half=2))
-
-
-def _unchanged(tensor: LazyTensor, source: str, config: ModelConfig) -> LazyTensor:
-    return tensor
-
-
 def relative(variant: LlamaVariant) -> Family:
     """The family that an entry describes."""
-    gguf = None
-    if variant.gguf_architecture is not None:
-        gguf = GGUFForm(
-            architecture=variant.gguf_architecture,
-            keys=GGUF_KEYS,
-            undo=_halves_together if variant.gguf_interleaves else _unchanged,
-        )
     return Family(
         name=variant.name,
         architectures=(f"{variant.classes}ForCausalLM", f"{variant.classes}Model"),
@@ -298,7 +264,7 @@ def relative(variant: LlamaVariant) -> Family:
         table=functools.partial(_table, variant=variant),
         harmless=variant.harmless,
         short_names=variant.short_names,
-        gguf=gguf,
+        gguf=gguf_form(variant),
     )
 
 

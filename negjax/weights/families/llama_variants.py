@@ -33,15 +33,20 @@ class Number:
     read: Callable[[float], float] = float
     write: Callable[[float], float] = float
     """The inverse."""
+    gguf_key: str | None = None
+    """What GGUF files call it, after the architecture and a dot; None: they do not say it."""
 
 
 def _inverse(number: float) -> float:
     return 1 / number
 
 
-CAPS = (
-    Number(key="attn_logit_softcapping", field="attention_cap", default=50.0, optional=True),
-    Number(key="final_logit_softcapping", field="logit_cap", default=30.0, optional=True),
+CAPS = tuple(
+    Number(key=key, field=field, default=default, optional=True, gguf_key=key)
+    for key, field, default in (
+        ("attn_logit_softcapping", "attention_cap", 50.0),
+        ("final_logit_softcapping", "logit_cap", 30.0),
+    )
 )
 NO_CAPS = tuple(dataclasses.replace(cap, default=None) for cap in CAPS)
 QUERY_SCALE = Number(
@@ -52,10 +57,22 @@ QUERY_SCALE = Number(
     write=lambda scale: round(scale**-2),
 )
 MULTIPLIERS = (
-    Number(key="embedding_multiplier", field="embedding_scale", default=1.0),
-    Number(key="residual_multiplier", field="residual_scale", default=1.0),
-    Number(key="attention_multiplier", field="attention_scale", default=1.0),
-    Number(key="logits_scaling", field="logit_scale", default=1.0, read=_inverse, write=_inverse),
+    *(
+        Number(key=f"{name}_multiplier", field=f"{name}_scale", default=1.0, gguf_key=gguf_key)
+        for name, gguf_key in (
+            ("embedding", "embedding_scale"),
+            ("residual", "residual_scale"),
+            ("attention", "attention.scale"),
+        )
+    ),
+    Number(
+        key="logits_scaling",
+        field="logit_scale",
+        default=1.0,
+        read=_inverse,
+        write=_inverse,
+        gguf_key="logit_scale",
+    ),
 )
 
 
@@ -100,8 +117,13 @@ class LlamaVariant:
     """Every layer of this number is without RoPE where `no_rope_layers` does not say it."""
     gguf_architecture: str | None = None
     """`general.architecture` of its GGUF files; None: they call themselves another variant."""
+    gguf_marker: str | None = None
+    """The key after the architecture and a dot by which they differ from another variant's."""
     gguf_interleaves: bool = False
     """Whether those files interleave the halves of a head, which RoPE turns against each other."""
+    gguf_layers: tuple[int, ...] = ()
+    """Layers of the published models whose `QUERY_SCALE` is known: of the largest the width by the
+    number of heads, of the others the head width."""
     harmless: Collection[str] = ("is_llama_config",)
     """Keys of its config.json that change nothing, beside those of every family."""
     short_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -174,6 +196,7 @@ VARIANTS = (
         scaled_embedding=True,
         tied=True,
         head_width=256,
+        gguf_architecture="gemma",
         short_names={"gemma-2b": "google/gemma-2b", "gemma-7b": "google/gemma-7b"},
     ),
     LlamaVariant(
@@ -190,6 +213,8 @@ VARIANTS = (
         head_width=256,
         window="typed",
         period=2,
+        gguf_architecture="gemma2",
+        gguf_layers=(26, 42, 46),
         short_names={"gemma-2-2b": "google/gemma-2-2b", "gemma-2-9b": "google/gemma-2-9b"},
     ),
     LlamaVariant(
@@ -209,6 +234,8 @@ VARIANTS = (
         period=6,
         theta=1e6,
         local_theta=("rope_local_base_freq", 1e4),
+        gguf_architecture="gemma3",
+        gguf_layers=(18, 26, 34, 48, 62),
         short_names={"gemma-3-270m": "google/gemma-3-270m", "gemma-3-1b": "google/gemma-3-1b-pt"},
     ),
     LlamaVariant(
@@ -217,6 +244,8 @@ VARIANTS = (
         attention_bias="setting",
         ffn_bias_setting=True,
         numbers=MULTIPLIERS,
+        gguf_architecture="granite",
+        gguf_interleaves=True,
         short_names={"granite-3.3-2b": "ibm-granite/granite-3.3-2b-base"},
     ),
     LlamaVariant(
@@ -225,6 +254,7 @@ VARIANTS = (
         attention_bias="setting",
         qk_norm="width",
         norm_placement="output",
+        gguf_architecture="olmo2",
         short_names={"olmo-2-1b": "allenai/OLMo-2-0425-1B", "olmo-2-7b": "allenai/OLMo-2-1124-7B"},
     ),
     LlamaVariant(
@@ -237,6 +267,8 @@ VARIANTS = (
         period=4,
         theta=5e5,
         local_theta=("rope_theta", 5e5),
+        gguf_architecture="olmo2",
+        gguf_marker="attention.sliding_window",
         short_names={"olmo-3-7b": "allenai/Olmo-3-1025-7B"},
     ),
     LlamaVariant(
@@ -248,6 +280,8 @@ VARIANTS = (
         window="flagged",
         theta=2e6,
         rope_period=4,
+        gguf_architecture="smollm3",
+        gguf_interleaves=True,
         short_names={"smollm3-3b": "HuggingFaceTB/SmolLM3-3B-Base"},
     ),
     LlamaVariant(
@@ -259,6 +293,7 @@ VARIANTS = (
         rope_names={"su": "longrope", "yarn": "longrope"},
         # Where there is no scaling it means nothing.
         harmless=("full_attn_mod", "interpolate_factor", "original_max_position_embeddings"),
+        gguf_architecture="phi3",
         short_names={
             "phi-3-mini": "microsoft/Phi-3-mini-4k-instruct",
             "phi-4-mini": "microsoft/Phi-4-mini-instruct",

@@ -14,7 +14,8 @@ from typing import Any
 from negjax.model.config import ModelConfig
 from negjax.model.rope import Rope
 from negjax.weights.conversion import Rule, Table
-from negjax.weights.families.common import Family
+from negjax.weights.families.common import Family, GGUFForm
+from negjax.weights.families.gpt_neox_gguf import GPT_NEOX_FORM
 from negjax.weights.families.modules import module_table
 from negjax.weights.families.rope_settings import Defaults, read_rope, write_rope
 from negjax.weights.families.settings import Settings, unwritable
@@ -47,6 +48,7 @@ class DecoderVariant:
     """Keys of its config.json that change nothing, beside those of every family."""
     short_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Hub ids of its models that people ask for most."""
+    gguf: GGUFForm | None = None
 
 
 def _read(settings: Settings, variant: DecoderVariant) -> ModelConfig:
@@ -206,6 +208,7 @@ VARIANTS = (
             "pythia-410m": "EleutherAI/pythia-410m",
             "pythia-1b": "EleutherAI/pythia-1b",
         },
+        gguf=GPT_NEOX_FORM,
     ),
     DecoderVariant(
         name="gptj",
@@ -306,6 +309,7 @@ def _family(variant: DecoderVariant) -> Family:
         table=functools.partial(_table, variant=variant),
         harmless=variant.harmless,
         short_names=variant.short_names,
+        gguf=variant.gguf,
     )
 
 

@@ -5,27 +5,23 @@ decoding come from the `gguf` package; what its converter does to the weights is
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
+from gguf.gguf_writer import SHARD_NAME_FORMAT
 
 from negjax.model.config import ModelConfig
+from negjax.model.rope import Rope
 from negjax.records import readable
 from negjax.weights.conversion import LazyTensor
-from negjax.weights.families import FAMILIES
+from negjax.weights.families import family_of_gguf
+from negjax.weights.families.common import GGUFForm
 from negjax.weights.formats.gguf_header import StoredTensor, read_header
-
-FORMS = {
-    family.gguf.architecture: (family, family.gguf)
-    for family in FAMILIES.values()
-    if family.gguf is not None
-}
-"""Families of GGUF files that negjax reads, and their forms, by `general.architecture`."""
-
-ROPE_FACTORS = "rope_freqs.weight"
+from negjax.weights.formats.gguf_rope import DIVISORS, FACTORS, rope_scaling
 
 
 @readable
@@ -55,16 +51,48 @@ class GGUFFile:
 
 
 def open_file(path: Path) -> GGUFFile:
-    """Opens a GGUF file.
+    """Opens a GGUF file and, where it is the first of several parts, the others beside it.
 
     Raises:
-        ValueError: it is truncated, no GGUF file, or one part of several.
+        FileNotFoundError: parts are missing.
+        ValueError: it is truncated, no GGUF file, another part than the first, or the parts do not
+            belong together.
     """
     metadata, tensors = read_header(path)
-    parts = metadata.get("split.count", 1)
-    if parts > 1:
-        raise ValueError(f"{path}: one of {parts} parts; merge them with llama-gguf-split first")
+    for number, part in enumerate(_further_parts(path, metadata), 1):
+        own, further = read_header(part)
+        if own.get("split.no") != number or own.get("split.count") != metadata["split.count"]:
+            raise ValueError(f"{part}: not the part that its name says; fetch the parts again")
+        twice = sorted(tensors.keys() & further.keys())
+        if twice:
+            raise ValueError(f"{part}: tensor {twice[0]!r} is in another part, too")
+        tensors |= further
+    count = metadata.get("split.tensors.count", len(tensors))
+    if count != len(tensors):
+        raise ValueError(f"{path}: {len(tensors)} tensors, split.tensors.count is {count}")
     return GGUFFile(path, metadata, tensors)
+
+
+def _further_parts(path: Path, metadata: Mapping[str, Any]) -> list[Path]:
+    """Files of the parts after the first."""
+    count = metadata.get("split.count", 1)
+    if count in (0, 1):
+        return []
+    name = re.fullmatch(r"(.*)-00001-of-(\d{5})\.gguf", path.name)
+    if metadata.get("split.no") != 0 or name is None or int(name[2]) != count:
+        raise ValueError(
+            f"{path}: one of {count} parts, and not the first; pass the file whose name ends with "
+            f"-00001-of-{count:05}.gguf, with the others in the same folder"
+        )
+    numbers = range(2, count + 1)
+    parts = [path.with_name(SHARD_NAME_FORMAT.format(name[1], n, count)) for n in numbers]
+    missing = [part.name for part in parts if not part.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{path}: {len(missing)} of the {count} parts of the file are missing: "
+            f"{', '.join(missing)}"
+        )
+    return parts
 
 
 def read_config(file: GGUFFile, assume_harmless: Sequence[str] = ()) -> ModelConfig:
@@ -76,54 +104,44 @@ def read_config(file: GGUFFile, assume_harmless: Sequence[str] = ()) -> ModelCon
     Raises:
         ValueError: the architecture or a setting is not one that negjax implements.
     """
-    arch = file.metadata.get("general.architecture")
-    if arch not in FORMS:
-        why = ": these files hold no masked-LM head" if arch == "bert" else ""
-        raise ValueError(
-            f"{file.path}: general.architecture is {arch!r}{why}; negjax reads GGUF files of "
-            f"{', '.join(FORMS)}"
-        )
-    config = FORMS[arch][0].config_from_hf(
-        hugging_face_config(file, arch), str(file.path), assume_harmless
+    family, form = family_of_gguf(file.metadata, str(file.path))
+    config = family.config_from_hf(
+        _hugging_face_config(file, form), str(file.path), assume_harmless
     )
     if config.rope is not None:
-        _check_rope_width(file, arch, config)
-    if ROPE_FACTORS in file.tensors and config.rope is not None:
-        factors = tuple(file.read(ROPE_FACTORS).tolist())
-        if len(factors) != config.head_width // 2:
-            raise ValueError(
-                f"{file.path}: {ROPE_FACTORS} has {len(factors)} factors, expected half the head "
-                f"width, {config.head_width // 2}"
-            )
-        rope = dataclasses.replace(config.rope, factors=factors)
-        config = dataclasses.replace(config, rope=rope)
+        config = dataclasses.replace(config, rope=_rope(file, form, config, config.rope))
     return config
 
 
-def hugging_face_config(file: GGUFFile, arch: str) -> dict[str, Any]:
+def _hugging_face_config(file: GGUFFile, form: GGUFForm) -> dict[str, Any]:
     """The config.json that a file's metadata means; unknown keys keep their names."""
-    keys = FORMS[arch][1].keys
-    config: dict[str, Any] = {"tie_word_embeddings": "output.weight" not in file.tensors}
+    start = f"{form.architecture}."
     own = {
-        name.removeprefix(f"{arch}."): value
+        name.removeprefix(start): value
         for name, value in file.metadata.items()
-        if name.startswith(f"{arch}.")
+        if name.startswith(start)
     }
-    scaling = {key: own.pop(key) for key in list(own) if key.startswith("rope.scal")}
-    window = own.pop("attention.sliding_window", None)
+    config: dict[str, Any] = {"tie_word_embeddings": "output.weight" not in file.tensors}
+    if "token_embd.weight" in file.tensors:
+        config["vocab_size"] = file.tensors["token_embd.weight"].shape[0]
+    meant = form.complete(own, str(file.path))
+    factors = {key: file.read(n).tolist() for key, n in FACTORS.items() if n in file.tensors}
+    context = own.get("context_length")
+    scaling = rope_scaling(own, factors, context, str(file.path))
+    if scaling is not None:
+        config["rope_scaling"] = scaling
+    window = None
+    if "attention.sliding_window" not in form.keys:
+        window = own.pop("attention.sliding_window", None)
     for key, value in own.items():
         if key == "rope.dimension_count" or (key == "expert_count" and value == 0):
             continue
-        if key == "attention.value_length" and value == own.get("attention.key_length"):
+        if key == "attention.value_length" and value == meant.get("head_dim"):
             continue
-        config[keys.get(key, f"{arch}.{key}")] = value
-    if "vocab_size" not in config and "token_embd.weight" in file.tensors:
-        config["vocab_size"] = file.tensors["token_embd.weight"].shape[0]
-    config |= _rope_scaling(scaling, arch, str(file.path))
+        config[form.keys.get(key, f"{start}{key}")] = value
     if window:
-        length = config.get("max_position_embeddings", window)
-        config["max_position_embeddings"] = min(length, window)
-    return config
+        config["max_position_embeddings"] = min(window if context is None else context, window)
+    return config | meant
 
 
 def read_tensors(file: GGUFFile, config: ModelConfig) -> dict[str, LazyTensor]:
@@ -131,10 +149,12 @@ def read_tensors(file: GGUFFile, config: ModelConfig) -> dict[str, LazyTensor]:
 
     Tensors that the family's table does not name keep their GGUF names.
     """
-    family, form = FORMS[file.metadata["general.architecture"]]
+    family, form = family_of_gguf(file.metadata, str(file.path))
     architecture = next(a for a, name in gguf.MODEL_ARCH_NAMES.items() if name == form.architecture)
     names = gguf.get_tensor_name_map(architecture, config.layers)
-    left = {name for name in file.tensors if name != ROPE_FACTORS}
+    left = set(file.tensors) - {DIVISORS}
+    if DIVISORS not in file.tensors and config.rope is not None and config.rope.factors is not None:
+        left -= set(FACTORS.values())
     tensors = {}
     for rule in family.table(config).rules:
         for source in rule.sources(config.layers):
@@ -149,30 +169,24 @@ def _lazy(file: GGUFFile, name: str) -> LazyTensor:
     return LazyTensor(file.tensors[name].shape, lambda: file.read(name))
 
 
-def _rope_scaling(scaling: Mapping[str, Any], arch: str, origin: str) -> dict[str, Any]:
-    """What metadata of RoPE's scaling mean; unknown keys keep their names."""
-    kind = scaling.get("rope.scaling.type", "none")
-    if kind not in ("none", "linear"):
-        raise ValueError(f"{origin}: rope.scaling.type is {kind!r}; expected none or linear")
-    factor = scaling.get("rope.scaling.factor", scaling.get("rope.scale_linear", 1.0))
-    known = {
-        "rope.scaling.type",
-        "rope.scaling.factor",
-        "rope.scale_linear",
-        "rope.scaling.original_context_length",
-        "rope.scaling.finetuned",
-    }
-    unknown = {f"{arch}.{key}": value for key, value in scaling.items() if key not in known}
-    if factor in (0.0, 1.0) or (kind == "none" and "rope.scale_linear" not in scaling):
-        return unknown
-    return {"rope_scaling": {"rope_type": "linear", "factor": factor}, **unknown}
-
-
-def _check_rope_width(file: GGUFFile, arch: str, config: ModelConfig) -> None:
-    key = f"{arch}.rope.dimension_count"
-    width = file.metadata.get(key, config.head_width)
-    if width != config.head_width:
+def _rope(file: GGUFFile, form: GGUFForm, config: ModelConfig, rope: Rope) -> Rope:
+    """RoPE with the divisors that a file gives as a tensor, after a check of what turns."""
+    turned = rope.turned(config.head_width)
+    key = f"{form.architecture}.rope.dimension_count"
+    width = file.metadata.get(key, turned)
+    if width != turned:
         raise ValueError(
-            f"{file.path}: {key} is {width}, expected the head width, {config.head_width}: negjax "
-            "turns whole heads"
+            f"{file.path}: {key} is {width}, expected the head width, {turned}: negjax turns whole "
+            "heads"
         )
+    if DIVISORS not in file.tensors:
+        return rope
+    if rope.yarn is not None or rope.factors is not None or config.local_rope is not None:
+        raise ValueError(f"{file.path}: {DIVISORS} beside another scaling of RoPE")
+    factors = tuple(file.read(DIVISORS).tolist())
+    if len(factors) != turned // 2:
+        raise ValueError(
+            f"{file.path}: {DIVISORS} has {len(factors)} factors, expected half the head width, "
+            f"{turned // 2}"
+        )
+    return dataclasses.replace(rope, factors=factors)

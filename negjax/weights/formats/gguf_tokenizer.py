@@ -10,7 +10,7 @@ after it.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
@@ -47,13 +47,17 @@ _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|DIGITS"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-# Mistral's Tekken has no contractions, and starts a word where lower case turns to upper case.
-_TEKKEN = (
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
-    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
-    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+# Mistral's Tekken and GPT-4o start a word where lower case turns to upper case. They differ in
+# contractions, of which Tekken has none, and in digits.
+_CASES = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+ENDS"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*ENDS"
+    r"|DIGITS| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-_LLAMA3 = _Pre(pattern=_WORDS.replace("DIGITS", r"\p{N}{1,3}"), whole_words=True, add_bos=True)
+_TEKKEN = _CASES.replace("ENDS", "").replace("DIGITS", r"\p{N}")
+_GPT4O = _CASES.replace("ENDS", r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?").replace("DIGITS", r"\p{N}{1,3}")
+_GPT4 = _Pre(pattern=_WORDS.replace("DIGITS", r"\p{N}{1,3}"))
+_LLAMA3 = replace(_GPT4, whole_words=True, add_bos=True)
 
 _PRE = {
     "gpt-2": _Pre(),
@@ -63,6 +67,11 @@ _PRE = {
     "qwen2": _Pre(pattern=_WORDS.replace("DIGITS", r"\p{N}"), nfc=True),
     "smollm": _Pre(single_digits=True),
     "tekken": _Pre(pattern=_TEKKEN, whole_words=True, add_bos=True),
+    "olmo": _Pre(),
+    "dbrx": _GPT4,
+    "smaug-bpe": _GPT4,
+    "gpt-4o": _Pre(pattern=_GPT4O),
+    "refact": _Pre(single_digits=True),
 }
 
 
