@@ -5,9 +5,9 @@
 
 First what is a number or a word (of too many, those that are not at their defaults), then names and
 shapes of arrays, then how much there is of anything else. The letters of the axes are those that a
-field's annotation names, as in `Float[np.ndarray, "B K"]`. Where it names none, they are those that the text beside the field
-begins with ("[B, K]."), read from the class's source when it is asked for; without a source, sizes
-are shown alone.
+field's annotation names, as in `Float[np.ndarray, "B K"]`. Where it names none, they are those that
+the text beside the field begins with ("[B, K]."), read from the class's source when it is asked
+for; without a source, sizes are shown alone.
 """
 
 import ast
