@@ -113,3 +113,8 @@ class Rope:
     def turned(self, head_width: int) -> int:
         """How many entries of a head turn, 2n."""
         return head_width if self.width is None else self.width
+
+
+def yarn_factor(factor: float, scale: float = 1.0) -> float:
+    """What YaRN multiplies queries and keys by (arXiv 2309.00071, §3.4)."""
+    return 0.1 * scale * math.log(factor) + 1 if factor > 1 else 1.0

@@ -59,7 +59,10 @@ def as_stored(config: ModelConfig) -> ModelConfig:
     """With the numbers that float32 has."""
     rope = config.rope and dataclasses.replace(
         config.rope,
-        attention_factor=single(config.rope.attention_factor),
+        # YaRN's follows from its factor.
+        attention_factor=config.rope.attention_factor
+        if config.rope.yarn
+        else single(config.rope.attention_factor),
         factors=config.rope.factors and tuple(map(single, config.rope.factors)),
     )
     return dataclasses.replace(config, norm_eps=single(config.norm_eps), rope=rope)
@@ -139,6 +142,7 @@ def test_gguf_windows_of_gemma(tmp_path: Path) -> None:
         ("llama", {"type": "llama4"}, "rope.scaling.type is 'llama4'; expected one of none, "),
         ("llama", {"attn_factor": 2.0}, "llama.rope.scaling.attn_factor = 2.0"),
         ("llama, yarn", {"attn_factor": 2.0}, "llama.rope.scaling.attn_factor = 2.0"),
+        ("llama, yarn", {"yarn_attn_factor": 2.0}, "yarn_attn_factor is 2.0, expected 1.13863, "),
         ("llama, yarn", {"yarn_log_multiplier": 0.1}, "llama.rope.scaling.yarn_log_multiplier = "),
         ("llama, yarn", {"yarn_ext_factor": 0.5}, "llama.rope.scaling.yarn_ext_factor = 0.5"),
         (

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from negjax.model.rope import Llama3Scaling, Rope, YarnScaling
+from negjax.model.rope import Llama3Scaling, Rope, YarnScaling, yarn_factor
 from negjax.weights.families.settings import Settings, unwritable
 
 KINDS = ("default", "linear", "dynamic", "llama3", "yarn", "longrope")
@@ -132,10 +132,10 @@ def _read(inner: Settings | None, outer: Settings, defaults: Defaults, *, typed:
         truncate=settings.flag("truncate", True),
     )
     scale, whole = settings.raw("mscale", None), settings.raw("mscale_all_dim", None)
-    usual = _yarn_factor(factor)
+    usual = yarn_factor(factor)
     if scale and whole:
         scale, whole = settings.number("mscale"), settings.number("mscale_all_dim")
-        usual = _yarn_factor(factor, scale) / _yarn_factor(factor, whole)
+        usual = yarn_factor(factor, scale) / yarn_factor(factor, whole)
     attention = settings.number("attention_factor", usual)
     return Placed(dataclasses.replace(rope, yarn=yarn, attention_factor=attention), context)
 
@@ -146,11 +146,6 @@ def _share(settings: Settings, defaults: Defaults) -> float | None:
         settings.only("partial_rotary_factor", 1.0)
         return None
     return settings.number("partial_rotary_factor", defaults.share)
-
-
-def _yarn_factor(factor: float, scale: float = 1.0) -> float:
-    """What queries and keys are multiplied by (arXiv 2309.00071, §3.4)."""
-    return 0.1 * scale * math.log(factor) + 1 if factor > 1 else 1.0
 
 
 def _longrope(settings: Settings, rope: Rope, pairs: int, factor: float, original: int) -> Rope:

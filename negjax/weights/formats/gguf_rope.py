@@ -1,7 +1,10 @@
 """RoPE's scaling as metadata and tensors of a GGUF file say it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from negjax.model.rope import yarn_factor
 
 DIVISORS = "rope_freqs.weight"
 """Tensor of the divisor of each frequency, in which Llama 3's scaling is stored."""
@@ -59,6 +62,14 @@ def rope_scaling(
         for key, theirs in _YARN.items()
         if f"rope.scaling.{key}" in metadata
     }
+    usual = yarn_factor(factor)
+    attention = given.pop("attention_factor", usual)
+    if not math.isclose(attention, usual, rel_tol=1e-4):
+        # Programs differ in whether it replaces the usual one or multiplies it.
+        raise ValueError(
+            f"{origin}: rope.scaling.yarn_attn_factor is {attention}, expected {usual:.6g}, 0.1 · "
+            f"log({factor}) + 1; what another one means differs between programs"
+        )
     yarn = {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original}
     return yarn | given
 
