@@ -21,7 +21,7 @@ def asked(lm: LanguageModel) -> negjax.Probes:
     generator = np.random.default_rng(4)
     mask = np.arange(13) < np.asarray([[13], [9]])
     tokens = np.where(mask, generator.integers(4, lm.config.vocab_size, mask.shape), 0)
-    read = mask.sum(1) - 1
+    read: np.ndarray = mask.sum(1) - 1
     if not lm.config.causal:
         read = np.asarray([6, 4])
         tokens[[0, 1], read] = MASK_ID
