@@ -135,6 +135,29 @@ def test_shared_first_tokens(feature: str, monkeypatch: pytest.MonkeyPatch) -> N
             assert error(getattr(together, name), getattr(apart, name)) < ROUNDING
 
 
+@pytest.mark.parametrize("feature", [name for name, c in FEATURES.items() if c.windows])
+def test_windows_of_queries_in_blocks(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of texts that are longer than a block."""
+    monkeypatch.setattr("negjax.model.attention.QUERY_BLOCK", 4)
+    with precision("float64"):
+        # A model that no other test compiles without those blocks.
+        lm = tiny_of(dataclasses.replace(FEATURES[feature], norm_eps=2e-5), "float64")
+        probes = tiny_probes(lm)
+        found = negjax.neurgrad(lm, probes)
+        for b in range(len(probes)):
+            read = int(probes.mask[b, : probes.read[b]].sum())
+            logits, states = full_forward(lm, probes.tokens[b, probes.mask[b]])
+            expected = softmax(logits[read])[probes.target_ids[b, :, 0]]
+            assert error(found.probability[b], expected) < ROUNDING
+            assert error(found.activation[b], states[found.site][:, read]) < ROUNDING
+        layer, index = one_neuron_a_layer(lm)[0]
+        shift = np.zeros((lm.config.layers, lm.config.neurons))
+        shift[layer, index] = STEP
+        up, down = (shifted_probabilities(lm, probes, 2, found.site, s) for s in (shift, -shift))
+        slope = (up - down) / (2 * STEP)
+        assert np.abs(found.computed[2, :, layer, index] - slope).max() < DIFFERENCE
+
+
 @everywhere
 def test_float32_is_right_to_its_rounding(feature: str) -> None:
     """Of one-token rows too, which stand at the origin of positions in float32 alone."""
