@@ -251,10 +251,14 @@ def test_targets_of_several_tokens(pair: tuple[LanguageModel, Any]) -> None:
             hook.remove()
         log_p = logits.log_softmax(-1)[torch.arange(3), torch.tensor(ids[row, 0])].sum()
         gradients = torch.autograd.grad(log_p.exp(), kept)
-        theirs = torch.stack([g[0, length - 1] for g in gradients]).numpy()
-        probability = log_p.exp().item()
-        assert abs(found.probability[row, 0] - probability) < 1e-5 * probability
-        assert np.abs(found.computed[row, 0] - theirs).max() < 2e-5 * np.abs(theirs).max()
+        # Some models leave the axis of the prompts out.
+        rows = [g.reshape(-1, g.shape[-1])[length - 1] for g in gradients]
+        theirs = torch.stack(rows).numpy()
+        # Of each of three log-probabilities a logit and the sum's logarithm are rounded.
+        rounding = 3 * 2 * 1e-5 * logits.abs().max().item()
+        assert abs(np.log(found.probability[row, 0]) - log_p.item()) < rounding
+        scale = np.abs(theirs).max()
+        assert np.abs(found.computed[row, 0] - theirs).max() < (2e-5 + rounding) * scale
 
 
 def test_exported_models_load_in_transformers(

@@ -174,6 +174,8 @@ def _write(config: ModelConfig, variant: LlamaVariant) -> dict[str, Any]:
     else:
         ropes = {FULL: config.rope, WINDOWED: config.local_rope}
         settings |= write_typed_ropes(ropes, config.context_length)
+    if variant.padding is not None and config.vocab_size <= variant.padding:
+        settings["pad_token_id"] = None
     if variant.attention_bias == "setting":
         settings |= {"attention_bias": config.qkv_bias}
     if variant.ffn_bias_setting:

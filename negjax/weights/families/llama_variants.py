@@ -115,6 +115,9 @@ class LlamaVariant:
     """Kinds of RoPE as older files call them."""
     rope_period: int | None = None
     """Every layer of this number is without RoPE where `no_rope_layers` does not say it."""
+    padding: int | None = None
+    """transformers' padding token where config.json does not say it, if it has one: the file of a
+    smaller vocabulary must say that there is none."""
     gguf_architecture: str | None = None
     """`general.architecture` of its GGUF files; None: they call themselves another variant."""
     gguf_marker: str | None = None
@@ -280,6 +283,7 @@ VARIANTS = (
         window="flagged",
         theta=2e6,
         rope_period=4,
+        padding=128004,
         gguf_architecture="smollm3",
         gguf_interleaves=True,
         short_names={"smollm3-3b": "HuggingFaceTB/SmolLM3-3B-Base"},
@@ -290,6 +294,7 @@ VARIANTS = (
         fused=True,
         window="always",
         partial=True,
+        padding=32000,
         rope_names={"su": "longrope", "yarn": "longrope"},
         # Where there is no scaling it means nothing.
         harmless=("full_attn_mod", "interpolate_factor", "original_max_position_embeddings"),
