@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from negjax.model.config import ModelConfig
-from negjax.model.layers import MASKED_SCORE, Linear, Norm
+from negjax.model.layers import MASKED_SCORE, Linear, Norm, soft_capped
 from negjax.model.placement import Placement
 from negjax.model.products import Products
 from negjax.model.turning import Turning
@@ -150,10 +150,7 @@ class Rules(NamedTuple):
     window: jax.Array | None
     """Distance from which on tokens do not see each other; None: there is none."""
     cap: float | None
-
-    def capped(self, scores: jax.Array) -> jax.Array:
-        """Scores, of which none is larger than the cap."""
-        return scores if self.cap is None else self.cap * jnp.tanh(scores / self.cap)
+    """Bound of scores; None: there is none."""
 
 
 def mix(
@@ -214,7 +211,7 @@ def _mix_block(
     """`mix` of queries [P, G, R, S, J, C] over own keys [P, G, R, U, C], `allowed` [P, S, U], and a
     prefix, `before` [P, S or 1, T]."""
     # Own scores: every row has keys of its own, a batch of small products.
-    near = rules.capped(jnp.einsum("pgrsjc,pgruc->pgrsju", query, own.keys))
+    near = soft_capped(jnp.einsum("pgrsjc,pgruc->pgrsju", query, own.keys), rules.cap)
     near = jnp.where(allowed[:, None, None, :, None, :], near, MASKED_SCORE)
     peak = jax.lax.stop_gradient(near.max(-1, keepdims=True))
     if prefix is None or before is None:
@@ -222,7 +219,7 @@ def _mix_block(
         mixed = jnp.einsum("pgrsju,pgruc->pgrsjc", weight, own.values)
         return WeightedSums(mixed, weight.sum(-1, keepdims=True), peak)
     # Prefix scores: all rows of a prompt share its keys, one matrix product a key/value head.
-    far = rules.capped(jnp.einsum("pgrsjc,pgtc->pgrsjt", query, prefix.keys))
+    far = soft_capped(jnp.einsum("pgrsjc,pgtc->pgrsjt", query, prefix.keys), rules.cap)
     far = jnp.where(before[:, None, None, :, None, :], far, MASKED_SCORE)
     peak = jax.lax.stop_gradient(jnp.maximum(peak, far.max(-1, keepdims=True)))
     near_weight, far_weight = jnp.exp(near - peak), jnp.exp(far - peak)
@@ -237,7 +234,7 @@ def _mix_head(query: jax.Array, head: KeysValues, allowed: jax.Array, rules: Rul
     # No prompt has keys of its own here: all their queries are rows of one product a head.
     p, g, r, s, j, c = query.shape
     score = jnp.einsum("gnc,gtc->gnt", query.swapaxes(0, 1).reshape(g, -1, c), head.keys)
-    score = rules.capped(score)
+    score = soft_capped(score, rules.cap)
     if rules.window is None:
         mask = allowed[0]
     else:

@@ -43,6 +43,11 @@ def activate(name: str, x: jax.Array, linearised: bool) -> jax.Array:
     return x * jax.lax.stop_gradient(GAINS[name](x)) if linearised else ACTIVATIONS[name](x)
 
 
+def soft_capped(x: jax.Array, cap: float | None) -> jax.Array:
+    """x bounded by ± cap, smoothly (arXiv 2408.00118, §2); None: as it is."""
+    return x if cap is None else cap * jnp.tanh(x / cap)
+
+
 class Linear(nnx.Module):
     """y[..., out] = Σ_in x[..., in] · kernel[in, out] (+ bias[out]); axes may be several each.
 

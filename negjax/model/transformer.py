@@ -11,7 +11,7 @@ from flax import nnx
 
 from negjax.model.attention import Attention, KeysValues
 from negjax.model.config import ModelConfig
-from negjax.model.layers import FeedForward, Linear, Norm, activate, compute_dtype
+from negjax.model.layers import FeedForward, Linear, Norm, activate, compute_dtype, soft_capped
 from negjax.model.placement import Placement
 from negjax.model.products import Products
 
@@ -212,9 +212,7 @@ class Transformer(nnx.Module):
 
     def capped(self, logits: jax.Array) -> jax.Array:
         """Logits, of which none is larger than the cap."""
-        return (
-            logits if self.logit_cap is None else self.logit_cap * jnp.tanh(logits / self.logit_cap)
-        )
+        return soft_capped(logits, self.logit_cap)
 
     def cap_slope(self, logits: jax.Array) -> jax.Array | None:
         """Derivative of `capped` where it returns `logits`; None without a cap."""

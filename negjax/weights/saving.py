@@ -21,7 +21,7 @@ def save_pretrained(lm: LanguageModel, directory: str | Path) -> Path:
         The directory.
 
     Raises:
-        ValueError: the config cannot say what the model computes (RoPE factors of a GGUF file), or
+        ValueError: config.json has no way to say what the model computes, or
             the directory holds sharded weights, which a reader would prefer.
     """
     check_model(lm)

@@ -1,4 +1,4 @@
-"""Llama and its relatives: pre-norm, gated feed-forward, RoPE, grouped-query attention.
+"""Llama and its relatives: RMS norms, gated feed-forward, RoPE, grouped-query attention.
 
 What distinguishes one relative from another stands in `llama_variants`, with the sources.
 """
@@ -12,6 +12,7 @@ from negjax.weights.conversion import Rule, Table
 from negjax.weights.families.common import HF_NAMES_BY_ACTIVATION, Family
 from negjax.weights.families.llama_gguf import gguf_form
 from negjax.weights.families.llama_variants import VARIANTS, LlamaVariant
+from negjax.weights.families.modules import KEY, OUT, QUERY
 from negjax.weights.families.rope_settings import (
     Defaults,
     read_rope,
@@ -198,8 +199,6 @@ NORMS = {
 }
 """By placement: the file's name of a norm and the block's."""
 
-QUERY, KEY = "(h c) d -> d h c", "(g c) d -> d g c"
-
 
 def _table(config: ModelConfig, variant: LlamaVariant) -> Table:
     layer, block = "model.layers.{l}", "blocks"
@@ -207,7 +206,7 @@ def _table(config: ModelConfig, variant: LlamaVariant) -> Table:
     kernels = tuple(f"{to}.{name}.kernel" for name in ("query", "key", "value"))
     rules = [
         Rule("model.embed_tokens.weight", "embedding.token", "v d -> v d"),
-        Rule(f"{attention}.o_proj.weight", f"{to}.out.kernel", "d (h c) -> h c d"),
+        Rule(f"{attention}.o_proj.weight", f"{to}.out.kernel", OUT),
         Rule(f"{layer}.mlp.down_proj.weight", f"{block}.ffn.down.kernel", "d f -> f d"),
     ]
     for name, norm in NORMS[config.norm_placement].items():

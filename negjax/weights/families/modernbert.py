@@ -13,7 +13,7 @@ from negjax.weights.families.modules import module_table
 from negjax.weights.families.rope_settings import Defaults, read_typed_ropes, write_typed_ropes
 from negjax.weights.families.settings import ACTIVATIONS_BY_HF_NAME, Settings, unwritable
 from negjax.weights.families.sizes import Sizes
-from negjax.weights.families.window_settings import FULL, WINDOWED, Windows
+from negjax.weights.families.window_settings import FULL, WINDOWED, Windows, layer_types
 
 SIZES = Sizes(
     activation="hidden_activation",
@@ -67,13 +67,10 @@ def _windows(settings: Settings, layers: int) -> Windows:
     """By layer; a token sees as many before it as after it, half of `local_attention` each."""
     window = settings.integer(LOCAL, 128) // 2 + 1
     period = settings.integer(PERIOD, 3)
-    kinds = settings.raw("layer_types", None)
+    kinds = layer_types(settings, layers)
     if kinds is None:
         local = [layer % period != 0 for layer in range(layers)]
     else:
-        settings.each_of("layer_types", FULL, WINDOWED)
-        if len(kinds) != layers:
-            raise settings.wrong("layer_types", f"a list of {layers} types, one a layer")
         local = [kind == WINDOWED for kind in kinds]
     return tuple(window if there else None for there in local) if any(local) else ()
 

@@ -14,6 +14,7 @@ from typing import Any
 from negjax.model.config import ModelConfig
 from negjax.model.rope import Rope
 from negjax.weights.conversion import Rule, Table
+from negjax.weights.families import gpt2
 from negjax.weights.families.common import Family, GGUFForm
 from negjax.weights.families.gpt_neox_gguf import GPT_NEOX_FORM
 from negjax.weights.families.modules import module_table
@@ -213,18 +214,7 @@ VARIANTS = (
     DecoderVariant(
         name="gptj",
         classes="GPTJ",
-        sizes=Sizes(
-            layers="n_layer",
-            width="n_embd",
-            neurons="n_inner",
-            heads="n_head",
-            context="n_positions",
-            activation="activation_function",
-            norm_eps="layer_norm_epsilon",
-            usual_activation="gelu_new",
-            usual_eps=1e-5,
-            wide=True,
-        ),
+        sizes=dataclasses.replace(gpt2.SIZES, usual_eps=1e-5, tied=False),
         read=_read_gptj,
         write=_write_gptj,
         modules={

@@ -44,7 +44,7 @@ def read_windows(
         windowed = _typed(settings, layers, period)
     else:
         settings.flag("use_sliding_window", True)
-        _types(settings, layers)
+        layer_types(settings, layers)
         windowed = [True] * layers
     size = settings.integer("sliding_window", 4096)
     return tuple(size if there else None for there in windowed)
@@ -55,7 +55,7 @@ def foreign_window(settings: Settings, rule: WindowRule, context: int) -> int:
     if rule != "none":
         return context
     active = settings.flag("use_sliding_window", True)
-    _types(settings, None)
+    layer_types(settings, None)
     settings.raw("max_window_layers", None)
     window = settings.raw("sliding_window", None)
     return min(context, settings.integer("sliding_window")) if active and window else context
@@ -82,7 +82,7 @@ def write_windows(config: ModelConfig, rule: WindowRule) -> dict[str, Any]:
     return {"sliding_window": size or config.context_length, "layer_types": types}
 
 
-def _types(settings: Settings, layers: int | None) -> list[str] | None:
+def layer_types(settings: Settings, layers: int | None) -> list[str] | None:
     """`layer_types`, one a layer; None where the file has none."""
     kinds = settings.raw("layer_types", None)
     if kinds is None:
@@ -97,7 +97,7 @@ def _flagged(settings: Settings, layers: int, unplaced: tuple[int, ...]) -> list
     full_layers = settings.raw("max_window_layers", 28)
     if isinstance(full_layers, bool) or not isinstance(full_layers, int):
         raise settings.wrong("max_window_layers", "a whole number")
-    kinds = _types(settings, layers)
+    kinds = layer_types(settings, layers)
     if kinds is not None:
         return [kind == WINDOWED for kind in kinds]
     if unplaced:
@@ -108,7 +108,7 @@ def _flagged(settings: Settings, layers: int, unplaced: tuple[int, ...]) -> list
 def _typed(settings: Settings, layers: int, period: int) -> list[bool]:
     for key in ("sliding_window_pattern", "_sliding_window_pattern"):
         period = settings.integer(key, period)
-    kinds = _types(settings, layers)
+    kinds = layer_types(settings, layers)
     if kinds is None:
         return [(layer + 1) % period != 0 for layer in range(layers)]
     return [kind == WINDOWED for kind in kinds]
