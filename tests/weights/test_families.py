@@ -27,6 +27,7 @@ from tests.support.published_configs import (
     PUBLISHED,
     QWEN2_5,
 )
+from tests.support.published_relatives import GEMMA_3_1B, OLMO_3_7B
 from tests.support.tiny_models import LLAMA, as_source, assert_equal, leaves, random_parameters
 
 FLOAT32 = jnp.dtype("float32")
@@ -94,6 +95,19 @@ def test_newer_and_older_spellings_of_rope_agree() -> None:
     assert read(newer) == read(LLAMA_3_2_1B)
     oldest = LLAMA_2_7B | {"rope_scaling": {"type": "linear", "factor": 2.0}}
     assert read(oldest).rope == Rope(theta=10000.0, linear_factor=2.0)
+
+
+def test_one_object_of_rope_for_all_types_of_layers_is_their_one_base() -> None:
+    raw = {key: value for key, value in OLMO_3_7B.items() if not key.startswith("rope")}
+    flat = {"rope_type": "default", "rope_theta": 2e4}
+    ropes = {"full_attention": flat, "sliding_attention": flat}
+    assert read(raw | {"rope_parameters": flat}) == read(raw | {"rope_parameters": ropes})
+    with pytest.raises(ValueError, match="rope_type is 'linear', expected 'default'"):
+        read(raw | {"rope_parameters": flat | {"rope_type": "linear", "factor": 2.0}})
+    with pytest.raises(ValueError, match=r"rope_theta is 1\.0, expected the same"):
+        read(raw | {"rope_parameters": flat, "rope_theta": 1.0})
+    with pytest.raises(ValueError, match=r"rope_parameters\.rope_type = 'default'"):
+        read(GEMMA_3_1B | {"rope_parameters": flat})
 
 
 @pytest.mark.parametrize(

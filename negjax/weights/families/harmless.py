@@ -9,13 +9,14 @@ families (`Settings.only`), and those of one family stand with it (`Family.harml
 _STORED_AND_RUN = """
     _attn_implementation _attn_implementation_autoset _attn_implementation_internal _commit_hash
     _experts_implementation _flash_attn_2_enabled _name_or_path _output_attentions architectures
-    attn_implementation chunk_size_feed_forward dtype experts_implementation
-    gradient_checkpointing gradient_checkpointing_use_reentrant max_seq_length max_sequence_length
-    model_max_length model_type name_or_path output_attentions output_hidden_states output_past
-    pretraining_tp reorder_and_upcast_attn return_dict tie_last_hidden_states tokenizer_class
-    tokenizer_model_max_length tokenizer_padding_side torch_dtype torchscript
-    transformers.js_config transformers_version unsloth_fixed unsloth_version use_bfloat16
-    use_cache use_flash_attention use_return_dict vocab_size_or_config_json_file xla_device
+    attn_implementation chunk_size_feed_forward dtype experts_implementation gradient_checkpointing
+    gradient_checkpointing_use_reentrant ignore_keys_at_rope_validation max_seq_length
+    max_sequence_length model_max_length model_type name_or_path output_attentions
+    output_hidden_states output_past pretraining_tp reorder_and_upcast_attn return_dict
+    tie_last_hidden_states tokenizer_class tokenizer_model_max_length tokenizer_padding_side
+    torch_dtype torchscript transformers.js_config transformers_version unsloth_fixed
+    unsloth_version use_bfloat16 use_cache use_flash_attention use_return_dict
+    vocab_size_or_config_json_file xla_device
 """
 _TRAINING = """
     attention_dropout attention_probs_dropout_prob attn_pdrop classifier_dropout embd_pdrop

@@ -69,11 +69,18 @@ def read_typed_ropes(
     """
     newer = settings.nested("rope_parameters")
     scaling = settings.nested("rope_scaling")
+    one_base = len({key for key, _ in older_thetas.values()}) == 1
+    # Of families with one base, transformers 5.3 wrote one object of all layers.
+    flat = newer is not None and one_base and "rope_type" in newer
+    if newer is not None and flat:
+        newer.only("rope_type", "default")
     defaults = defaults._replace(share=_share(settings, defaults))
     placed = {}
     for kind, (key, theta) in older_thetas.items():
         older = settings.number(key, theta)
-        inner = newer.nested(kind) if newer is not None else scaling
+        inner = scaling
+        if newer is not None:
+            inner = newer if flat else newer.nested(kind)
         placed[kind] = _read(inner, settings, defaults._replace(theta=older), typed=True)
         if key in settings and newer is not None and older != placed[kind].rope.theta:
             raise settings.wrong(key, f"the same as in rope_parameters, {placed[kind].rope.theta}")
