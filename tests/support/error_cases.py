@@ -111,6 +111,9 @@ CASES: dict[str, Provoke] = {
     "…: general.architecture is …; negjax reads GGUF files of …": lambda folder: negjax.load(
         gguf_part(folder, "model.gguf", "mamba")
     ),
+    "…: the GGUF file has no masked-LM head, …": lambda folder: negjax.load(
+        gguf_part(folder, "model.gguf", "bert")
+    ),
     "…: one of … parts, and not the first; …": lambda folder: negjax.load(
         gguf_part(folder, "model.gguf", "llama", count=3)
     ),

@@ -54,7 +54,24 @@ NAMES = {
     "mlp.dense_h_to_4h": "ffn_up",
     "mlp.dense_4h_to_h": "ffn_down",
 }
-LAYER_NORMS = ("gpt2", "gpt_neox")
+BERT_NAMES = {
+    "bert.": "",
+    "embeddings.word_embeddings": "token_embd",
+    "embeddings.position_embeddings": "position_embd",
+    "embeddings.token_type_embeddings": "token_types",
+    "embeddings.LayerNorm": "token_embd_norm",
+    "encoder.layer": "blk",
+    "attention.self.query": "attn_q",
+    "attention.self.key": "attn_k",
+    "attention.self.value": "attn_v",
+    "attention.output.dense": "attn_output",
+    "attention.output.LayerNorm": "attn_output_norm",
+    "intermediate.dense": "ffn_up",
+    "output.dense": "ffn_down",
+    "output.LayerNorm": "layer_output_norm",
+}
+"""The converter leaves the head out; a file that has it keeps its names."""
+LAYER_NORMS = ("gpt2", "gpt_neox", "bert")
 INTERLEAVED = ("llama", "mistral", "granite", "smollm3")
 HEAD_WIDTH_SAID = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text")
 BASE_SAID = ("llama", "mistral", "qwen2", "qwen3", "gemma3_text", "granite", "smollm3", "phi3")
@@ -65,6 +82,10 @@ Fields = dict[str, Any]
 
 
 def gguf_name(name: str, config: ModelConfig) -> str:
+    if config.family == "bert":
+        for theirs, ours in BERT_NAMES.items():
+            name = name.replace(theirs, ours)
+        return name
     after = config.norm_placement in ("output", "sandwich")
     post = "post_attention_norm" if after else "ffn_norm"
     for theirs, ours in {**NAMES, "post_attention_layernorm": post}.items():
@@ -125,6 +146,9 @@ def metadata(config: ModelConfig) -> Fields:
     if family == "gemma2":
         fields["attn_logit_softcapping"] = config.attention_cap
         fields["final_logit_softcapping"] = config.logit_cap
+    if family == "bert":
+        fields["attention.causal"] = False
+        fields["pooling_type"] = 0
     if family == "granite":
         fields["embedding_scale"] = config.embedding_scale
         fields["residual_scale"] = config.residual_scale
@@ -177,8 +201,8 @@ def write_gguf(
     arch = ARCHITECTURES.get(config.family, config.family)
     writer = gguf.GGUFWriter(path, arch, split_max_tensors=tensors_a_part)
     own = {f"{arch}.{key}": value for key, value in metadata(config).items()}
+    own |= {"tokenizer.ggml.tokens": ["a", "b", "ü"]}
     own |= {key.replace("__", "."): value for key, value in fields.items()}
-    writer.add_array("tokenizer.ggml.tokens", ["a", "b", "ü"])
     for key, value in own.items():
         if key == without:
             continue

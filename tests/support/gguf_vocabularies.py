@@ -1,6 +1,7 @@
 """Small GGUF vocabularies by hand, and what tokenizers make of texts."""
 
 import functools
+from collections.abc import Collection
 from typing import Any
 
 from tokenizers import pre_tokenizers
@@ -40,6 +41,42 @@ def sentencepiece(**changes: Any) -> dict[str, Any]:
         "unknown_token_id": 0,
     }
     return finish(fields, changes)
+
+
+def wordpiece(**changes: Any) -> dict[str, Any]:
+    """As llama.cpp's converter spells them: words begin with ▁, continuations with nothing."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = ["▁play", "ing", "ed", "▁un", "able", "▁a", "a", "▁!", "▁東", "▁e", "e", "▁[unused0]"]
+    fields = {
+        "model": "bert",
+        "tokens": [*special, *words],
+        "token_type": [CONTROL] * len(special) + [NORMAL] * len(words),
+        "padding_token_id": 0,
+        "unknown_token_id": 1,
+        "cls_token_id": 2,
+        "seperator_token_id": 3,
+        "mask_token_id": 4,
+    }
+    return finish(fields, changes)
+
+
+def converted_wordpiece(words: list[str], special: Collection[str]) -> dict[str, Any]:
+    """What llama.cpp's converter makes of BERT's vocabulary."""
+
+    def spelled(word: str) -> str:
+        return word.removeprefix("##") if word.startswith("##") else f"▁{word}"
+
+    fields: dict[str, Any] = {
+        "model": "bert",
+        "tokens": [word if word in special else spelled(word) for word in words],
+        "token_type": [CONTROL if word in special else NORMAL for word in words],
+    }
+    for name, word in (("unknown", "[UNK]"), ("padding", "[PAD]"), ("mask", "[MASK]")):
+        fields[f"{name}_token_id"] = words.index(word)
+    # The names of BERT's first and last token in files of today's converter.
+    for name, word in (("bos", "[CLS]"), ("eos", "[SEP]"), ("seperator", "[SEP]")):
+        fields[f"{name}_token_id"] = words.index(word)
+    return finish(fields, {})
 
 
 def finish(fields: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

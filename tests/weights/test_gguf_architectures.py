@@ -41,6 +41,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "phi3": ("phi3", {}),
     "phi3, longrope": ("phi4_mini", {}),
     "gptneox": ("pythia", {}),
+    "bert": ("bert", {}),
+    "bert, untied": ("bert", {"tie_word_embeddings": False, "type_vocab_size": 3}),
 }
 
 

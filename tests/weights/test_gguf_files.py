@@ -205,7 +205,7 @@ def test_what_is_no_gguf_file_is_named(tmp_path: Path) -> None:
         gguf_files.open_file(tmp_path / "m.gguf")
 
 
-@pytest.mark.parametrize("arch", ["bert", "mamba"])
+@pytest.mark.parametrize("arch", ["modern-bert", "mamba"])
 def test_other_gguf_architectures_are_refused(tmp_path: Path, arch: str) -> None:
     writer = gguf.GGUFWriter(tmp_path / "m.gguf", arch)
     writer.write_header_to_file()

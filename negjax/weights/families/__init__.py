@@ -54,7 +54,7 @@ def family_of_gguf(metadata: Mapping[str, Any], origin: str) -> tuple[Family, GG
     arch = metadata.get("general.architecture")
     found = [(family, form) for family, form in known if form.architecture == arch]
     if not found:
-        why = ": these files hold no masked-LM head" if arch == "bert" else ""
+        why = ": these files hold no masked-LM head" if arch == "modern-bert" else ""
         names = dict.fromkeys(form.architecture for _, form in known)
         raise ValueError(
             f"{origin}: general.architecture is {arch!r}{why}; negjax reads GGUF files of "

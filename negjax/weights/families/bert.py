@@ -12,7 +12,8 @@ from typing import Any
 
 from negjax.model.config import ModelConfig
 from negjax.weights.conversion import Table
-from negjax.weights.families.common import Family
+from negjax.weights.families.bert_gguf import BERT_FORM
+from negjax.weights.families.common import Family, GGUFForm
 from negjax.weights.families.modules import module_table
 from negjax.weights.families.settings import Settings
 from negjax.weights.families.sizes import Sizes
@@ -82,6 +83,7 @@ class BertVariant:
     """Keys of its config.json that change nothing, beside those of every family."""
     short_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Hub ids of its models that people ask for most."""
+    gguf: GGUFForm | None = None
 
 
 def _read(settings: Settings, variant: BertVariant) -> ModelConfig:
@@ -165,6 +167,7 @@ VARIANTS = (
             "bert-large-uncased": "google-bert/bert-large-uncased",
             "bert-base-multilingual-cased": "google-bert/bert-base-multilingual-cased",
         },
+        gguf=BERT_FORM,
     ),
     BertVariant(
         name="roberta",
@@ -231,6 +234,7 @@ def _family(variant: BertVariant) -> Family:
         table=functools.partial(_table, variant=variant),
         harmless=variant.harmless,
         short_names=variant.short_names,
+        gguf=variant.gguf,
     )
 
 

@@ -34,6 +34,14 @@ class GGUFForm:
     """Settings of config.json that metadata mean without saying them, from the metadata after the
     architecture and a dot, and the file, for errors. Raises a ValueError where it cannot be known
     what they mean."""
+    prefix: str = ""
+    """What Hugging Face names begin with and the `gguf` package's names of them do not."""
+    output: str = "output.weight"
+    """The output embedding, which files of tied models do not hold."""
+    rows: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Tensors whose numbers of rows are settings of config.json, and these."""
+    head: tuple[str, ...] = ()
+    """Tensors of the masked-LM head: a file that has none of them is refused."""
     marker: str | None = None
     """The key without which a file of this architecture is another family's."""
 

@@ -105,12 +105,22 @@ def read_config(file: GGUFFile, assume_harmless: Sequence[str] = ()) -> ModelCon
         ValueError: the architecture or a setting is not one that negjax implements.
     """
     family, form = family_of_gguf(file.metadata, str(file.path))
+    _check_head(file, form)
     config = family.config_from_hf(
         _hugging_face_config(file, form), str(file.path), assume_harmless
     )
     if config.rope is not None:
         config = dataclasses.replace(config, rope=_rope(file, form, config, config.rope))
     return config
+
+
+def _check_head(file: GGUFFile, form: GGUFForm) -> None:
+    if form.head and not any(name in file.tensors for name in form.head):
+        raise ValueError(
+            f"{file.path}: the GGUF file has no masked-LM head, without which negjax cannot read "
+            f"the model's predictions (missing: {', '.join(form.head)}): llama.cpp's converter "
+            "leaves it out; load the model's directory in Hugging Face layout instead"
+        )
 
 
 def _hugging_face_config(file: GGUFFile, form: GGUFForm) -> dict[str, Any]:
@@ -121,9 +131,10 @@ def _hugging_face_config(file: GGUFFile, form: GGUFForm) -> dict[str, Any]:
         for name, value in file.metadata.items()
         if name.startswith(start)
     }
-    config: dict[str, Any] = {"tie_word_embeddings": "output.weight" not in file.tensors}
-    if "token_embd.weight" in file.tensors:
-        config["vocab_size"] = file.tensors["token_embd.weight"].shape[0]
+    config: dict[str, Any] = {"tie_word_embeddings": form.output not in file.tensors}
+    for name, key in {"token_embd.weight": "vocab_size", **form.rows}.items():
+        if name in file.tensors:
+            config[key] = file.tensors[name].shape[0]
     meant = form.complete(own, str(file.path))
     factors = {key: file.read(n).tolist() for key, n in FACTORS.items() if n in file.tensors}
     context = own.get("context_length")
@@ -158,7 +169,8 @@ def read_tensors(file: GGUFFile, config: ModelConfig) -> dict[str, LazyTensor]:
     tensors = {}
     for rule in family.table(config).rules:
         for source in rule.sources(config.layers):
-            name = names.get_name(source, try_suffixes=(".weight", ".bias"))
+            own = source.removeprefix(form.prefix)
+            name = names.get_name(own, try_suffixes=(".weight", ".bias"))
             if name in left:
                 left.remove(name)
                 tensors[source] = form.undo(_lazy(file, name), source, config)

@@ -9,26 +9,26 @@ after it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 
 from negjax.process.quiet import transformers
-
-# `tokenizer.ggml.token_type`, in the GGUF specification's numbers.
-_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)
-
-_SPACE = "\u2581"  # what SentencePiece writes for a space
-
-_ROLES = {
-    "bos_token": "bos_token_id",
-    "eos_token": "eos_token_id",
-    "unk_token": "unknown_token_id",
-    "pad_token": "padding_token_id",
-}
+from negjax.weights.formats.gguf_vocabulary import (
+    NORMAL,
+    ROLES,
+    SPACE,
+    Vocabulary,
+    error,
+    field,
+    read_merges,
+    read_vocabulary,
+)
+from negjax.weights.formats.gguf_wordpiece import wordpiece
+from negjax.weights.formats.tokenizer_files import wrapped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +78,16 @@ _PRE = {
 def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> transformers.PreTrainedTokenizerFast:
     """Builds the tokenizer that a GGUF file describes.
 
-    Implemented are byte-level BPE (`tokenizer.ggml.model` "gpt2") and SentencePiece BPE with byte
-    fallback ("llama"). Token ids are the file's. Control and unknown tokens, and those that the
-    file names as BOS, EOS, unknown or padding, are special: parsed as one id, left out by
-    `skip_special_tokens`. User-defined tokens are parsed as one id too, and always decoded.
+    Implemented are byte-level BPE (`tokenizer.ggml.model` "gpt2"), SentencePiece BPE with byte
+    fallback ("llama") and WordPiece ("bert"). Token ids are the file's. Control and unknown tokens,
+    and those that the file names as BOS, EOS, unknown or padding, are special: parsed as one id,
+    left out by `skip_special_tokens`. User-defined tokens are parsed as one id too, and always
+    decoded.
 
     Decoding gives the text back, except where the published tokenizers do not either: a character
     without tokens for its bytes is dropped (SmolLM2 lacks some control characters), Qwen's composes
     characters (NFC), and SentencePiece's reads U+2581 as a space and, where it puts a space in
-    front of the text, also puts one behind every added token.
+    front of the text, also puts one behind every added token. WordPiece does not promise it.
 
     Args:
         metadata: field name to Python value, as from
@@ -95,7 +96,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> transformers.PreTrainedT
     Returns:
         A tokenizer with the file's chat template. It adds BOS and EOS as the file says; where it
         does not say, as llama.cpp does: BOS for "llama", and for "gpt2" with the cuts of Llama 3
-        or Tekken; never EOS.
+        or Tekken; never EOS. WordPiece's puts a text between [CLS] and [SEP].
 
     Raises:
         ValueError: for a tokenizer or value that is not implemented, and for metadata that is
@@ -103,14 +104,17 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> transformers.PreTrainedT
 
     Source: the GGUF specification (ggml-org/ggml, docs/gguf.md); llama.cpp, src/llama-vocab.cpp.
     """
-    model = _field(metadata, "model", str)
-    if model not in ("gpt2", "llama"):
-        raise _error(
+    model = field(metadata, "model", str)
+    if model not in ("gpt2", "llama", "bert"):
+        raise error(
             "model",
             f"is {model!r}, which is not implemented",
-            "'gpt2' (byte-level BPE) or 'llama' (SentencePiece BPE)",
+            "'gpt2' (byte-level BPE), 'llama' (SentencePiece BPE) or 'bert' (WordPiece)",
         )
-    vocabulary = _read_vocabulary(metadata)
+    chat_template = metadata.get("tokenizer.chat_template")
+    if model == "bert":
+        return wrapped(*wordpiece(metadata), chat_template)
+    vocabulary = read_vocabulary(metadata, swallows=_swallows(metadata, model))
     if model == "gpt2":
         pre = _read_pre(metadata)
         tokenizer, default_bos = _byte_level(metadata, vocabulary, pre), pre.add_bos
@@ -120,128 +124,45 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> transformers.PreTrainedT
     tokenizer.add_tokens(vocabulary.user_defined)
 
     adds = {
-        "add_bos_token": _field(metadata, "add_bos_token", bool, default_bos),
-        "add_eos_token": _field(metadata, "add_eos_token", bool, False),
+        "add_bos_token": field(metadata, "add_bos_token", bool, default_bos),
+        "add_eos_token": field(metadata, "add_eos_token", bool, False),
     }
     for flag, role in (("add_bos_token", "bos_token"), ("add_eos_token", "eos_token")):
         if adds[flag] and role not in vocabulary.roles:
-            raise _error(
-                _ROLES[role], "is missing", f"an id, since {flag} is true in the file or by default"
+            raise error(
+                ROLES[role], "is missing", f"an id, since {flag} is true in the file or by default"
             )
     # From these flags the wrapper makes the template post-processor, and makes it anew when
     # somebody changes them.
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         clean_up_tokenization_spaces=False,
-        chat_template=metadata.get("tokenizer.chat_template"),
+        chat_template=chat_template,
         **adds,
         **vocabulary.roles,
     )
 
 
-def _error(name: str, found: str, expected: str) -> ValueError:
-    return ValueError(
-        f"tokenizer.ggml.{name} {found}; expected {expected}. Load the tokenizer from a Hugging "
-        "Face directory instead, or convert the model to GGUF again."
-    )
-
-
-_REQUIRED: Any = object()
-
-
-def _field(metadata: Mapping[str, Any], name: str, kind: type, default: Any = _REQUIRED) -> Any:
-    value = metadata.get(f"tokenizer.ggml.{name}", default)
-    if value is _REQUIRED:
-        raise _error(name, "is missing", f"a value of type {kind.__name__}")
-    # By the exact type: to `isinstance` True is an int, and as an id it would be 1.
-    if value is not default and type(value) is not kind:
-        raise _error(name, f"is {value!r}", f"a value of type {kind.__name__}")
-    return value
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Vocabulary:
-    ids: dict[str, int]
-    """Every token's id, its index in the file; in that order."""
-    types: list[int]
-    roles: dict[str, str]
-    """bos_token and the like: those that the file names."""
-    special: list[AddedToken]
-    user_defined: list[AddedToken]
-
-
-def _read_vocabulary(metadata: Mapping[str, Any]) -> _Vocabulary:
-    tokens: list[str] = _field(metadata, "tokens", list)
-    types: list[int] = _field(metadata, "token_type", list)
-    if len(types) != len(tokens):
-        raise _error("token_type", f"has {len(types)} entries", f"{len(tokens)}, one per token")
-    ids: dict[str, int] = {}
-    for index, token in enumerate(tokens):
-        if types[index] not in range(_NORMAL, _BYTE + 1):
-            raise _error(
-                f"token_type[{index}]", f"({token!r}) is {types[index]}", "1 (normal) to 6 (byte)"
-            )
-        if token in ids:
-            raise _error(
-                f"tokens[{index}]", f"is {token!r}, as is tokens[{ids[token]}]", "distinct tokens"
-            )
-        ids[token] = index
-
-    roles: dict[str, str] = {}
-    for role, name in _ROLES.items():
-        index = _field(metadata, name, int, None)
-        if index is None:
-            continue
-        if not 0 <= index < len(tokens):
-            raise _error(name, f"is {index}", f"0 to {len(tokens) - 1}")
-        # Made special, an ordinary token would be cut out of every text it occurs in.
-        if types[index] not in (_UNKNOWN, _CONTROL, _USER_DEFINED):
-            raise _error(
-                name,
-                f"is {index}, {tokens[index]!r}, of token_type {types[index]}",
-                "a token of type 2 (unknown), 3 (control) or 4 (user defined)",
-            )
-        roles[role] = tokens[index]
-
-    named = set(roles.values())
-    special, user_defined = [], []
-    for token, kind in zip(tokens, types, strict=True):
-        if kind in (_UNKNOWN, _CONTROL) or token in named:
-            special.append(AddedToken(token, special=True, normalized=False))
-        elif kind == _USER_DEFINED:
-            user_defined.append(AddedToken(token, special=False, normalized=False))
-    return _Vocabulary(
-        ids=ids, types=types, roles=roles, special=special, user_defined=user_defined
-    )
-
-
-def _read_merges(metadata: Mapping[str, Any], ids: Mapping[str, int]) -> list[tuple[str, str]]:
-    merges = []
-    for index, merge in enumerate(_field(metadata, "merges", list)):
-        parts = merge.split(" ")
-        if len(parts) != 2 or not all(parts):
-            raise _error(f"merges[{index}]", f"is {merge!r}", "two tokens with one space between")
-        for token in (*parts, "".join(parts)):
-            if token not in ids:
-                raise _error(
-                    f"merges[{index}]", f"is {merge!r}", f"{token!r} to be in tokenizer.ggml.tokens"
-                )
-        merges.append((parts[0], parts[1]))
-    return merges
+def _swallows(metadata: Mapping[str, Any], model: str) -> Callable[[str], bool]:
+    # A file does not say which added tokens take the blanks after them. Of Phi-3's first
+    # tokenizer, Llama's with tokens added, all do but these.
+    if model != "llama" or metadata.get("general.architecture") != "phi3":
+        return lambda token: False
+    return lambda token: token not in ("<unk>", "<s>", "<|endoftext|>")
 
 
 def _read_pre(metadata: Mapping[str, Any]) -> _Pre:
-    name = _field(metadata, "pre", str, None)
+    name = field(metadata, "pre", str, None)
     if name not in _PRE:
         found = "is missing" if name is None else f"is {name!r}, which is not implemented"
-        raise _error("pre", found, f"one of {', '.join(map(repr, _PRE))}")
+        raise error("pre", found, f"one of {', '.join(map(repr, _PRE))}")
     return _PRE[name]
 
 
-def _byte_level(metadata: Mapping[str, Any], vocabulary: _Vocabulary, pre: _Pre) -> Tokenizer:
-    if _field(metadata, "add_space_prefix", bool, False):
-        raise _error("add_space_prefix", "is true", "false where tokenizer.ggml.model is 'gpt2'")
-    merges = _read_merges(metadata, vocabulary.ids)
+def _byte_level(metadata: Mapping[str, Any], vocabulary: Vocabulary, pre: _Pre) -> Tokenizer:
+    if field(metadata, "add_space_prefix", bool, False):
+        raise error("add_space_prefix", "is true", "false where tokenizer.ggml.model is 'gpt2'")
+    merges = read_merges(metadata, vocabulary.ids)
     tokenizer = Tokenizer(BPE(vocabulary.ids, merges, ignore_merges=pre.whole_words))
     if pre.nfc:
         tokenizer.normalizer = normalizers.NFC()
@@ -269,31 +190,31 @@ def _byte_level(metadata: Mapping[str, Any], vocabulary: _Vocabulary, pre: _Pre)
     return tokenizer
 
 
-def _sentencepiece(metadata: Mapping[str, Any], vocabulary: _Vocabulary) -> Tokenizer:
-    if _field(metadata, "remove_extra_whitespaces", bool, False):
-        raise _error(
+def _sentencepiece(metadata: Mapping[str, Any], vocabulary: Vocabulary) -> Tokenizer:
+    if field(metadata, "remove_extra_whitespaces", bool, False):
+        raise error(
             "remove_extra_whitespaces", "is true", "false where tokenizer.ggml.model is 'llama'"
         )
     unknown = vocabulary.roles.get("unk_token")
     missing = {f"<0x{byte:02X}>" for byte in range(256)} - vocabulary.ids.keys()
     if missing and unknown is None:
-        raise _error(
+        raise error(
             "tokens",
             f"lacks {len(missing)} byte tokens, {min(missing)!r} first",
             "all 256 of them, or tokenizer.ggml.unknown_token_id for what has no tokens",
         )
     if "tokenizer.ggml.merges" in metadata:
-        merges = _read_merges(metadata, vocabulary.ids)
+        merges = read_merges(metadata, vocabulary.ids)
     else:
-        merges = _merges_from_scores(_field(metadata, "scores", list), vocabulary)
+        merges = _merges_from_scores(field(metadata, "scores", list), vocabulary)
     tokenizer = Tokenizer(
         BPE(vocabulary.ids, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True)
     )
-    spaces = normalizers.Replace(" ", _SPACE)
-    unspaces = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
-    if _field(metadata, "add_space_prefix", bool, True):
+    spaces = normalizers.Replace(" ", SPACE)
+    unspaces = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    if field(metadata, "add_space_prefix", bool, True):
         # Not `Metaspace`, which puts no space in front of one: " a" and "a" would be the same.
-        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(_SPACE), spaces])
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), spaces])
         tokenizer.decoder = decoders.Sequence([*unspaces, decoders.Strip(" ", 1, 0)])
     else:
         tokenizer.normalizer = spaces
@@ -301,13 +222,13 @@ def _sentencepiece(metadata: Mapping[str, Any], vocabulary: _Vocabulary) -> Toke
     return tokenizer
 
 
-def _merges_from_scores(scores: list[float], vocabulary: _Vocabulary) -> list[tuple[str, str]]:
+def _merges_from_scores(scores: list[float], vocabulary: Vocabulary) -> list[tuple[str, str]]:
     # SentencePiece joins the neighbours whose joint token scores best. As a list of merges: every
     # way to cut a token into two others, best token first; among equals, as transformers'
     # conversion has it, longer left part first, then longer right part, then the file's order.
     if len(scores) != len(vocabulary.ids):
-        raise _error("scores", f"has {len(scores)} entries", f"{len(vocabulary.ids)}, one a token")
-    ids = {t: i for t, i in vocabulary.ids.items() if vocabulary.types[i] == _NORMAL}
+        raise error("scores", f"has {len(scores)} entries", f"{len(vocabulary.ids)}, one a token")
+    ids = {t: i for t, i in vocabulary.ids.items() if vocabulary.types[i] == NORMAL}
     found = [
         (scores[index], token[:cut], token[cut:])
         for token, index in ids.items()
@@ -316,10 +237,30 @@ def _merges_from_scores(scores: list[float], vocabulary: _Vocabulary) -> list[tu
     ]
     formed = {left + right: score for score, left, right in found}
     if len(formed) > 1 and len(set(formed.values())) == 1:
-        raise _error(
+        raise error(
             "scores",
             f"gives all {len(formed)} tokens made by merging the same score, {found[0][0]}",
             "scores that order them, or tokenizer.ggml.merges",
         )
+    _check_ties(found)
     found.sort(key=lambda merge: (merge[0], len(merge[1]), len(merge[2])), reverse=True)
     return [(left, right) for _, left, right in found]
+
+
+def _check_ties(found: list[tuple[float, str, str]]) -> None:
+    # Of equals, SentencePiece joins the leftmost, a list of merges the one that it lists first.
+    # That is the same unless two of them want the same neighbour; and in runs of one character,
+    # such as Llama's blanks, which grow from the left either way.
+    starts: dict[tuple[float, str], list[str]] = {}
+    for score, left, right in found:
+        starts.setdefault((score, left), []).append(left + right)
+    for score, left, right in found:
+        token = left + right
+        for other in starts.get((score, right), ()):
+            if other != token and len(set(token + other)) > 1:
+                raise error(
+                    "scores",
+                    f"gives {token!r} and {other!r}, which may share {right!r}, the same score, "
+                    f"{score}",
+                    "scores that order them, or tokenizer.ggml.merges",
+                )
