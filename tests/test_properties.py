@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from negjax.execution import batching, interventions
+from negjax.execution import batching, interventions, row_plans
 from negjax.execution.common_heads import HeadGroup
-from negjax.execution.interventions import Cost
+from negjax.execution.row_plans import Cost
 from negjax.inputs.encoding import encode
 from negjax.inputs.neurons import all_neurons
 from negjax.inputs.probes import Probes
@@ -150,16 +150,16 @@ def test_budgets_and_chunks(shape, monkeypatch):
     lm, probes = tiny(shape), tiny_probes(tiny(shape))
     expected = results(lm, probes)
     rows = len(one_neuron_a_layer(lm)) * len(SHIFTS) + lm.config.layers
-    plan = interventions.plan_rows(lm, probes, rows, Cost(), batching.DEFAULT_BUDGET_BYTES)
+    plan = row_plans.plan_rows(lm, probes, rows, Cost(), batching.DEFAULT_BUDGET_BYTES)
     # So little that each prompt goes by itself.
     small = least_budget(lm, probes)
-    tight = interventions.plan_rows(lm, probes, rows, Cost(), small)
+    tight = row_plans.plan_rows(lm, probes, rows, Cost(), small)
     assert len(plan.batches) == 1 < len(tight.batches) == 3
     assert len(gradients.gradient_plan(lm, probes, HeadGroup(np.arange(3), 0), small)) == 3
     assert_same(results(lm, probes, budget_bytes=small), expected)
     monkeypatch.setattr(interventions, "CHUNK_TOKENS", 16)
     monkeypatch.setattr(interventions, "CALL_TOKENS", 1)
-    tiny_chunks = interventions.plan_rows(lm, probes, rows, Cost(), batching.DEFAULT_BUDGET_BYTES)
+    tiny_chunks = row_plans.plan_rows(lm, probes, rows, Cost(), batching.DEFAULT_BUDGET_BYTES)
     assert len(tiny_chunks.batches) == 3 and tiny_chunks.chunk < 3 * plan.chunk
     assert_same(results(lm, probes), expected)
 
@@ -189,7 +189,7 @@ def test_rows_in_several_buffers():
     expected = sweep(lm, probes, neurons, shifts, target=0)
     sizes = batching.Sizes(config=lm.config, length=8, targets=1, suffix=1)
     budget = 4 * max(sizes.prefix_bytes, 6 * sizes.active_row_bytes)
-    plan = interventions.plan_rows(lm, probes, 303, Cost(), budget)
+    plan = row_plans.plan_rows(lm, probes, 303, Cost(), budget)
     assert plan.chunk < 12 and plan.buffer < 303 and len(plan.batches) == 1
     found = sweep(lm, probes, neurons, shifts, target=0, budget_bytes=budget)
     assert error(found.logit, expected.logit) < TOLERANCE

@@ -9,7 +9,7 @@ import negjax
 from experiments.inputs import facts
 from experiments.running import common, messages
 from experiments.running.settings import define, setting
-from negjax.execution.interventions import CALL_TOKENS
+from negjax.execution.row_plans import CALL_TOKENS
 from negjax.inputs.neurons import all_neurons, random_neurons
 from negjax.storage import store
 

@@ -50,6 +50,11 @@ def with_bias(lm: LanguageModel) -> LanguageModel:
     """
     if lm.config.ffn_bias:
         return lm
+    if lm.config.experts:
+        raise ValueError(
+            f"{lm.name}: what a shift writes in a mixture of experts depends on which of them a "
+            "token passes, so that no bias holds an edit; steer() shifts one prompt's neurons"
+        )
     config = dataclasses.replace(lm.config, ffn_bias=True)
     family = family_of(config.family, lm.name)
     if family.config_from_hf(family.config_to_hf(config), lm.name) != config:

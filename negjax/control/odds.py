@@ -14,9 +14,9 @@ import numpy as np
 from flax import nnx
 
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split, split_probes
-from negjax.execution.interventions import STEPS
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import Planned
+from negjax.execution.row_plans import STEPS
 from negjax.execution.running import Run
 from negjax.inputs.probes import Probes
 from negjax.model.config import Site
@@ -66,24 +66,31 @@ class ShiftedReplays:
 
     run: Run
     prefix: Prefix | None
+    routes: jax.Array | None
+    """Experts that tokens pass, the unperturbed pass's; None without experts."""
     site: Site
 
     def along(self, base: np.ndarray, direction: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """[P, R] at base + step · direction, of base and direction [P, L, F], steps [P, R]."""
         dtype = self.run.lm.compute_dtype
         arrays = (jnp.asarray(a, dtype) for a in (base, direction, steps))
-        return np.asarray(self.run(_along, self.run.split, self.prefix, self.site, *arrays))
+        return np.asarray(self.run(_along, *self._start, self.site, *arrays))
 
     def slope(self, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[P] and gradient [P, L, F] at shifts [P, L, F]."""
         moved = jnp.asarray(shift, self.run.lm.compute_dtype)
-        found = self.run(_slope, self.run.split, self.prefix, self.site, moved)
+        found = self.run(_slope, *self._start, self.site, moved)
         return np.asarray(found[0]), np.asarray(found[1])
+
+    @property
+    def _start(self) -> tuple[Split, Prefix | None, jax.Array | None]:
+        return self.run.split, self.prefix, self.routes
 
 
 def replays_of(run: Run, site: Site) -> ShiftedReplays:
     """Of the prompts of a batch, and one target of each."""
-    return ShiftedReplays(run, run(unperturbed_pass, run.split).prefix, site)
+    passed = run(unperturbed_pass, run.split)
+    return ShiftedReplays(run, passed.prefix, passed.trace.routes, site)
 
 
 def shifted_replays(lm: LanguageModel, probes: Probes, site: Site) -> ShiftedReplays:
@@ -94,34 +101,36 @@ def shifted_replays(lm: LanguageModel, probes: Probes, site: Site) -> ShiftedRep
     return replays_of(run, site)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 4))
+@functools.partial(jax.jit, static_argnums=(0, 5))
 def _along(
     graphdef: nnx.GraphDef[Any],
     params: nnx.State[Any, Any],
     split: Split,
     prefix: Prefix | None,
+    routes: jax.Array | None,
     site: Site,
     base: jax.Array,
     direction: jax.Array,
     steps: jax.Array,
 ) -> jax.Array:
     shift_prlf = base[:, None] + steps[..., None, None] * direction[:, None]
-    return _log_odds(nnx.merge(graphdef, params), split, prefix, site, shift_prlf)
+    return _log_odds(nnx.merge(graphdef, params), split, prefix, routes, site, shift_prlf)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 4))
+@functools.partial(jax.jit, static_argnums=(0, 5))
 def _slope(
     graphdef: nnx.GraphDef[Any],
     params: nnx.State[Any, Any],
     split: Split,
     prefix: Prefix | None,
+    routes: jax.Array | None,
     site: Site,
     shift: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     model = nnx.merge(graphdef, params)
 
     def total(shift: jax.Array) -> tuple[jax.Array, jax.Array]:
-        odds = _log_odds(model, split, prefix, site, shift[:, None])[:, 0]
+        odds = _log_odds(model, split, prefix, routes, site, shift[:, None])[:, 0]
         # Prompts do not interact: the gradient of the sum is each prompt's own.
         return odds.sum(), odds
 
@@ -133,9 +142,11 @@ def _log_odds(
     model: Transformer,
     split: Split,
     prefix: Prefix | None,
+    routes: jax.Array | None,
     site: Site,
     shift_prlf: jax.Array,
 ) -> jax.Array:
-    resid = replay_suffix(model, prefix, split.suffix, shift_prlf.transpose(2, 0, 1, 3), site)
+    shift = shift_prlf.transpose(2, 0, 1, 3)
+    resid = replay_suffix(model, prefix, split.suffix, routes, shift, site)
     scored = take_scored(resid, split.suffix, split.targets.shape[2])
     return target_log_odds(model, scored, split.targets, split.real)

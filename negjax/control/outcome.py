@@ -10,9 +10,9 @@ import numpy as np
 from flax import nnx
 
 from negjax.execution.batching import Split
-from negjax.execution.interventions import STEPS
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import plan_prompts, sizes_of
+from negjax.execution.row_plans import STEPS
 from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes
 from negjax.model.config import Site
@@ -53,9 +53,10 @@ def shifted_outcomes(
     plan = plan_prompts(probes, sizes, each, len(probes), budget_bytes)
 
     def kernel(run: Run) -> tuple[np.ndarray, ...]:
-        prefix = run(unperturbed_pass, run.split).prefix
+        passed = run(unperturbed_pass, run.split)
+        before = passed.prefix, passed.trace.routes
         shift = jnp.asarray(shifts[run.batch.padded], lm.compute_dtype)
-        log_probability, rank, top_token, kl = run(_outcomes, run.split, prefix, shift, site)
+        log_probability, rank, top_token, kl = run(_outcomes, run.split, *before, shift, site)
         numbers = (np.asarray(x, np.float64) for x in (log_probability, kl))
         return *numbers, *(np.asarray(x, np.int64) for x in (rank, top_token))
 
@@ -76,19 +77,20 @@ def shifted_outcomes(
     return before, after, kl
 
 
-@functools.partial(jax.jit, static_argnums=(0, 5))
+@functools.partial(jax.jit, static_argnums=(0, 6))
 def _outcomes(
     graphdef: nnx.GraphDef[Any],
     params: nnx.State[Any, Any],
     split: Split,
     prefix: Prefix | None,
+    routes: jax.Array | None,
     shift: jax.Array,
     site: Site,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Log-probability, rank and top token [P, 2], KL [P], of shifts [P, L, F]."""
     model = nnx.merge(graphdef, params)
     both = jnp.stack([jnp.zeros_like(shift), shift]).transpose(2, 1, 0, 3)  # [L, P, 2, F]
-    resid = replay_suffix(model, prefix, split.suffix, both, site)
+    resid = replay_suffix(model, prefix, split.suffix, routes, both, site)
     scored = take_scored(resid, split.suffix, split.targets.shape[2])
     unperturbed = take_read(resid[:, 0], split.suffix)
     found = read_rows(model, scored, split.targets, split.real, 1, 2, unperturbed)

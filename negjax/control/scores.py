@@ -20,9 +20,9 @@ from negjax.checks import real_number, real_numbers
 from negjax.execution import batching
 from negjax.execution.batching import Split
 from negjax.execution.finite import check_finite
-from negjax.execution.interventions import STEPS
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import fitting, plan_prompts, sizes_at, sizes_of
+from negjax.execution.row_plans import STEPS
 from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes, check_asked
 from negjax.inputs.token_ids import check_ids

@@ -19,8 +19,8 @@ from negjax.control.rays import FIRST_LOOK
 from negjax.control.unrelated import unrelated_facts
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.finite import check_finite
-from negjax.execution.interventions import STEPS
 from negjax.execution.plans import Planned, plan_prompts, sizes_of
+from negjax.execution.row_plans import STEPS
 from negjax.execution.running import Run, run_batches
 from negjax.inputs.encoding import encode
 from negjax.inputs.probes import Probes, TargetMode, check_asked

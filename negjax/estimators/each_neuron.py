@@ -11,7 +11,6 @@ from negjax.errors import Argument, ArgumentError
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.interventions import (
     SWEEP,
-    Cost,
     Kernel,
     Shifted,
     measure_rows,
@@ -19,6 +18,7 @@ from negjax.execution.interventions import (
     with_baselines,
 )
 from negjax.execution.passes import activations
+from negjax.execution.row_plans import Cost
 from negjax.inputs.neurons import all_neurons
 from negjax.inputs.probes import Probes
 from negjax.model.config import Site

@@ -16,9 +16,9 @@ from flax import nnx
 
 from negjax.checks import whole_number
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.execution.interventions import STEPS, Cost, RowPlan, plan_rows
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import target_groups
+from negjax.execution.row_plans import STEPS, Cost, RowPlan, plan_rows
 from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes
 from negjax.model.language_model import LanguageModel
@@ -169,6 +169,7 @@ def _layer_gradients(
         outputs,
         chunk=chunk,
         head_chunk=head_chunk,
+        routes=trace.routes,
     )
     (gradients,) = jax.vmap(pull)(gradients)
     # [K, P, R, S, D] at [P]
@@ -183,4 +184,5 @@ def _attributed(model: Transformer, passed: Pass, gradient: jax.Array) -> jax.Ar
     down = model.blocks.ffn.down.kernel[...].astype(gradient.dtype)
     at_read = passed.trace.at_read
     product = at_read["product" if "product" in at_read else "act"]
+    product = product * at_read["share"] if "share" in at_read else product
     return jnp.einsum("lpf,lfd,kpld->pklf", product, down, gradient)

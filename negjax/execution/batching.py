@@ -14,6 +14,7 @@ from jaxtyping import Bool, Int
 
 from negjax.inputs.probes import Probes
 from negjax.model.config import ModelConfig
+from negjax.model.experts import BLOCK_ROWS
 from negjax.model.packing import Packing, packed_rows
 from negjax.replay import readout
 from negjax.replay.suffixes import Suffix
@@ -253,14 +254,17 @@ class Sizes:
         """Entries of a pass's keys and values, and of its trace."""
         c = self.config
         keys_values = 2 * self.length * c.kv_heads * c.head_width if c.causal else 0
-        trace = 3 * self.suffix * c.width + (3 if c.gated else 1) * c.neurons
+        # Of experts, with which weight a neuron counts, too.
+        vectors = (3 if c.gated else 1) + (1 if c.experts else 0)
+        trace = 3 * self.suffix * c.width + vectors * c.neurons
         return c.layers * (keys_values + trace)
 
     @property
     def _pass(self) -> int:
         """Entries that a pass takes beside those: the intermediates of one layer."""
         c, t = self.config, self.length + self.suffix if self.config.causal else self.suffix
-        inner = t * (3 * c.neurons + 4 * c.width + 4 * c.heads * c.head_width)
+        inner = t * (4 * c.width + 4 * c.heads * c.head_width)
+        inner += self._networks(t, BLOCK_ROWS)
         # Of a prompt's own scores, blocks of queries are made together, so that they are cut short
         # where causal, but all are there at once.
         inner += c.heads * t * (t + 2 * self.head)
@@ -271,5 +275,19 @@ class Sizes:
     def _row(self) -> int:
         """Entries of one row in a layer."""
         c = self.config
-        inner = 3 * c.neurons + 4 * c.width + 4 * c.heads * c.head_width
-        return self.suffix * (inner + 3 * c.heads * self._seen)
+        inner = 4 * c.width + 4 * c.heads * c.head_width + 3 * c.heads * self._seen
+        # Rows of a prompt pass the same experts, and so fill blocks.
+        return self.suffix * inner + self._networks(self.suffix, 1)
+
+    def _networks(self, tokens: int, filled: int) -> int:
+        """Entries of what the feed-forward networks of a layer make of so many tokens.
+
+        Args:
+            filled: rows up to which an expert's are filled.
+        """
+        c = self.config
+        if not c.experts:
+            return tokens * 3 * c.neurons
+        pairs = tokens * c.active_experts
+        rows = pairs + filled * min(c.experts, pairs)
+        return rows * (3 * c.expert_neurons + 2 * c.width)

@@ -1,54 +1,33 @@
 """Exact interventions: the target's probability while neurons' activations are shifted."""
 
-import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from negjax.checks import one_of
-from negjax.execution import batching
+from negjax.checks import flag, one_of
+from negjax.errors import Argument, ArgumentError
 from negjax.execution.batching import (
     DEFAULT_BUDGET_BYTES,
     Split,
-    bucket_count,
-    largest_bucket,
-    smaller_buckets,
 )
 from negjax.execution.conventions import Convention, check_convention, sign
 from negjax.execution.finite import check_finite
 from negjax.execution.passes import unperturbed_pass
-from negjax.execution.plans import Planned, fitting, longest_first, sizes_of
+from negjax.execution.row_plans import STEPS, Cost, RowPlan, plan_rows
 from negjax.execution.running import Program, Run, in_order, run_batches, side_by_side
 from negjax.inputs.probes import Probes, check_asked, check_target
-from negjax.model.config import Site
+from negjax.model.config import ModelConfig, Site
 from negjax.model.language_model import LanguageModel
-from negjax.replay import tails
 from negjax.replay.readout import Scores, Spread
 from negjax.replay.rows import Rows, sweep_rows
-from negjax.replay.suffixes import Pass, take_read
+from negjax.replay.suffixes import Pass, experts_at_read, take_read
 from negjax.replay.targets import Output, output_of
-
-# Tokens computed at once: matrix products this tall run near the peak rate, and their intermediates
-# still fit a last-level cache.
-CHUNK_TOKENS = 512
-# An accelerator has no such cache, but a price for every operation that it starts.
-ACCELERATOR_CHUNK_TOKENS = 4096
-# Tokens of work a call should hold, by taking several prompts together: fetching the layers'
-# weights is then paid once for all of them.
-CALL_TOKENS = 8192
-# Length buckets an octave.
-STEPS = 2
-
-
-def chunk_tokens() -> int:
-    """Tokens of rows computed at once."""
-    return batching.tokens_at_once(CHUNK_TOKENS, ACCELERATOR_CHUNK_TOKENS)
 
 
 class Shifted(NamedTuple):
@@ -64,11 +43,18 @@ class Shifted(NamedTuple):
     """x of the convention."""
 
 
+class AtRead(NamedTuple):
+    """Neurons of R rows of each of B prompts at the read position, unperturbed."""
+
+    activation: Float[np.ndarray, "B R"]
+    routed: Bool[np.ndarray, "B R"] | None
+    """Whether the token passes the neuron's expert; None in models without experts."""
+
+
 class Measured(NamedTuple):
     """What `intervene` found, in the order of its rows."""
 
-    activation: Float[np.ndarray, "B R"]
-    """Unperturbed."""
+    at_read: AtRead
     log_probability: Float[np.ndarray, "B R"]
     logit: Float[np.ndarray, "B R"]
     spread: Spread[np.ndarray] | None
@@ -84,14 +70,18 @@ def intervene(
     *,
     target: int | None = None,
     spread: bool = False,
+    reroute: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> Measured:
     """Measures the target's output under each row's intervention, and the spread if asked.
 
+    Args:
+        reroute: above a shift, routers choose experts again.
+
     Raises:
         ValueError: bad convention, site or target; a budget that holds not even one prompt.
     """
-    activation, found = measure_rows(
+    at_read, found = measure_rows(
         lm,
         probes,
         rows,
@@ -99,27 +89,15 @@ def intervene(
         site,
         SPREAD if spread else SWEEP,
         target=check_target(probes, target),
+        reroute=reroute,
         budget_bytes=budget_bytes,
     )
     return Measured(
-        activation=activation,
+        at_read=at_read,
         log_probability=found.log_probability[..., 0],
         logit=found.logit[..., 0],
         spread=found.spread,
     )
-
-
-class Cost(NamedTuple):
-    """What a kernel's rows take."""
-
-    waiting: int = 1
-    """Memory of a row that waits in the buffer, in units of a sweep's."""
-    active: int = 1
-    """Memory of a row that is being computed, likewise."""
-    alone: bool = False
-    """Only the read position's token is computed, however long the suffix."""
-    sweep: bool = False
-    """It reads the vocabulary as `sweep_rows` does: in blocks, and by tails where those pay."""
 
 
 class Kernel(NamedTuple):
@@ -139,13 +117,15 @@ def measure_rows(
     kernel: Kernel,
     *,
     target: int | None,
+    reroute: bool = False,
     budget_bytes: int,
-) -> tuple[Float[np.ndarray, "B R"], Any]:
-    """Runs a kernel over all rows: the neurons' activations, and what the kernel returns.
+) -> tuple[AtRead, Any]:
+    """Runs a kernel over all rows: the neurons as they are, and what the kernel returns.
 
     Args:
         kernel: its results [P, R, …] become [B, R, …], in the order of the rows.
         target: number of the target to measure; None: all of them, joint ones in turn.
+        reroute: above a shift, routers choose experts again.
 
     Raises:
         ValueError: bad probes, convention or site; a budget that holds not even one prompt; an
@@ -156,18 +136,23 @@ def measure_rows(
     chosen = lm.config.site(site)
     plan = plan_rows(lm, probes, rows.layer.shape[1], kernel.cost, budget_bytes)
 
-    def measure(run: Run) -> tuple[np.ndarray, Any]:
+    def measure(run: Run) -> tuple[AtRead, Any]:
         padded = run.batch.padded
         passed = run(unperturbed_pass, run.split)
         some = Shifted(*(np.asarray(field[padded]) for field in rows))
-        activation = np.asarray(passed.trace.at_read[chosen])[
-            np.minimum(some.layer, lm.config.layers - 1),
-            np.arange(len(padded))[:, None],
-            some.neuron,
-        ]
+        layer, prompt = np.minimum(some.layer, lm.config.layers - 1), np.arange(len(padded))
+        activation = np.asarray(passed.trace.at_read[chosen])[layer, prompt[:, None], some.neuron]
+        chosen_experts = experts_at_read(passed.trace, run.split.suffix)
+        routed = None
+        if chosen_experts is not None:
+            own = np.asarray(chosen_experts)[prompt[:, None], layer]
+            routed = (own == (some.neuron // lm.config.expert_neurons)[..., None]).any(-1)
         factor = sign(activation) if convention == "signed" else 1
         deltas = some._replace(shift=some.shift * factor)
-        return activation, _run_rows(run, passed, deltas, chosen, kernel, plan)
+        if reroute:
+            passed = passed.rerouted()
+        found = _run_rows(run, passed, deltas, chosen, kernel, plan)
+        return AtRead(activation, routed), found
 
     batches = run_batches(
         lm,
@@ -179,13 +164,13 @@ def measure_rows(
         steps=STEPS,
         budget_bytes=budget_bytes,
     )
-    activation, found = in_order(lm, len(probes), batches)
+    at_read, found = in_order(lm, len(probes), batches)
     _check_measured(lm, rows, found)
-    return activation, found
+    return at_read, found
 
 
-def _of_all_targets(parts: Sequence[tuple[np.ndarray, Any]]) -> tuple[np.ndarray, Any]:
-    """Activations, which groups of targets have in common, and scores [P, R, K] of all of them."""
+def _of_all_targets(parts: Sequence[tuple[AtRead, Any]]) -> tuple[AtRead, Any]:
+    """Neurons as they are, for all groups of targets, and scores [P, R, K] of all of these."""
     return parts[0][0], side_by_side([scores for _, scores in parts], axis=2)
 
 
@@ -199,64 +184,6 @@ def _check_measured(lm: LanguageModel, rows: Shifted, found: Any) -> None:
             layer, neuron, shift = (field[prompt, row] for field in rows)
             what = f"an output under a shift of {shift:g} at neuron (layer {layer}, index {neuron})"
             check_finite(lm, what, leaf[prompt, row][None], np.asarray([prompt]))
-
-
-class RowPlan(NamedTuple):
-    """How interventions are gone through."""
-
-    batches: list[Planned]
-    """Prompts together, all but the last batch as many."""
-    chunk: int
-    """Rows of a prompt that are computed at once."""
-    buffer: int
-    """Rows of a prompt in one call, a multiple of `chunk`."""
-
-    def smaller(self) -> Iterator["RowPlan"]:
-        """This one, and what takes less: buffers of fewer chunks, then smaller chunks."""
-        for count in smaller_buckets(self.buffer // self.chunk):
-            yield self._replace(buffer=self.chunk * count)
-        for chunk in smaller_buckets(largest_bucket(self.chunk // 2)) if self.chunk > 1 else ():
-            yield self._replace(chunk=chunk, buffer=chunk)
-
-
-def plan_rows(
-    lm: LanguageModel, probes: Probes, rows: int, cost: Cost, budget_bytes: int
-) -> RowPlan:
-    """Groups of prompts, and the rows of a prompt in a chunk and in a buffer."""
-    sizes = sizes_of(lm, probes, steps=STEPS)
-    row = dataclasses.replace(sizes, suffix=1) if cost.alone else sizes
-    together = min(len(probes), max(1, CALL_TOKENS // (rows * row.suffix)))
-    # Half for the prefixes, a quarter for the rows being computed, a quarter for those that wait.
-    group = fitting(
-        budget_bytes, 2 * sizes.prefix_bytes, together, f"one prompt of {sizes.length} tokens"
-    )
-    active_bytes = row.sweep_row_bytes if cost.sweep else row.active_row_bytes
-    row_bytes = 4 * cost.active * active_bytes
-    group = largest_bucket(fitting(budget_bytes, row_bytes, group, "one row"))
-    tokens = chunk_tokens()
-    fit = fitting(budget_bytes, row_bytes * group, tokens, "one row")
-    # At most all rows in a buffer, filled up to a bucket.
-    most = 2 * rows
-    # The tails take the place of the rows being computed, when no layer is left. Where they do not
-    # fit, a buffer stays too small for them to be made.
-    if cost.sweep and budget_bytes < 4 * tails.held_bytes(lm.config, lm.dtype):
-        most = min(most, tails.fewest_rows(lm.config.width) - 1)
-    chunk = min(fit, max(1, tokens // (group * row.suffix)), rows, most)
-    chunk = largest_bucket(chunk)
-    each = 4 * cost.waiting * row.row_bytes * group
-    held = fitting(budget_bytes, each * chunk, most // chunk, "one chunk")
-    needed = bucket_count(-(-rows // chunk))
-    buffer = chunk * min(needed, largest_bucket(held))
-    taken = 4 * sizes.prefix_bytes + row_bytes * chunk + each // group * buffer
-    order = longest_first(probes)
-    groups = [order[i : i + group] for i in range(0, len(order), group)]
-    # A group is filled up, so that few shapes compile.
-    filled = [bucket_count(len(some)) for some in groups]
-    batches = [
-        Planned(members=some, rows=n, estimate=n * taken // 4)
-        for some, n in zip(groups, filled, strict=True)
-    ]
-    return RowPlan(batches, chunk, buffer)
 
 
 def _run_rows(
@@ -332,6 +259,18 @@ def select_output(
     """
     one_of(output, "output", get_args(Output))
     return output_of(output, log_probability, logit)
+
+
+def check_reroute(config: ModelConfig, reroute: bool) -> None:
+    """Refuses routers that are to choose again where there are none.
+
+    Raises:
+        ValueError: the model has no experts, or `reroute` is not true or false.
+    """
+    if flag(reroute, "reroute") and not config.experts:
+        raise ArgumentError(
+            Argument("reroute", True), f": models of family {config.family!r} have no experts"
+        )
 
 
 def grid_rows(neurons: Int[np.ndarray, "B N 2"], shifts: Float[np.ndarray, "B N X"]) -> Shifted:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
 
@@ -27,6 +27,7 @@ from negjax.checks import (
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention
 from negjax.execution.interventions import (
+    AtRead,
     Shifted,
     grid_rows,
     intervene,
@@ -79,6 +80,9 @@ class Response:
     """Estimated largest error of the series, rounding noise aside."""
     noise: Float[np.ndarray, " B"]
     """Standard deviation of the output from rounding, measured."""
+    routed: Bool[np.ndarray, "B N"] | None = None
+    """Whether the token passes the neuron's expert; where it does not, the activation is 0 and the
+    response flat. None in models without experts."""
 
     def __call__(self, shifts: ArrayLike) -> Float[np.ndarray, "B N X"]:
         """Output at shifts [X].
@@ -176,7 +180,7 @@ def response(
     neurons = check_neurons(lm.config, neurons, len(probes))
     layers = lm.config.layers
 
-    def measure(some: Probes, rows: Shifted) -> tuple[np.ndarray, np.ndarray]:
+    def measure(some: Probes, rows: Shifted) -> tuple[AtRead, np.ndarray]:
         found = intervene(
             lm,
             some,
@@ -189,14 +193,14 @@ def response(
         values = select_output(output, found.log_probability, found.logit).astype(np.float64)
         before = np.take_along_axis(values[:, -layers:], np.minimum(rows.layer, layers - 1), axis=1)
         baseline, changes = values[:, -layers], values[:, :-layers] - before
-        return found.activation[:, :-layers], np.concatenate([baseline[:, None], changes], axis=1)
+        return found.at_read, np.concatenate([baseline[:, None], changes], axis=1)
 
     b, n, _ = neurons.shape
     size = n * nodes
     points = chebyshev.chebpts1(nodes)
     main = grid_rows(neurons, np.broadcast_to(points * radius, (b, n, nodes)))
     probing = _noise_rows(lm, b, seed)
-    activation, found = measure(
+    at_read, found = measure(
         probes, Shifted(*(np.concatenate(pair, axis=1) for pair in zip(main, probing, strict=True)))
     )
     baseline, changes = found[:, 0], found[:, 1 : 1 + size].reshape(b, n, nodes)
@@ -222,13 +226,18 @@ def response(
         coefficients[rough], used[rough] = finer[rough], finer.shape[-1]
         error[rough] = truncation_error(finer[rough])
     coefficients[..., 0] += baseline[:, None]
+
+    def of_neurons(values: np.ndarray) -> np.ndarray:
+        return values[:, :size].reshape(b, n, nodes)[..., 0]
+
     return Response(
         site=lm.config.site(site),
         convention=convention,
         output=output,
         neurons=neurons,
         radius=float(radius),
-        activation=activation[:, :size].reshape(b, n, nodes)[..., 0],
+        activation=of_neurons(at_read.activation),
+        routed=None if at_read.routed is None else of_neurons(at_read.routed),
         baseline=baseline,
         coefficients=coefficients,
         nodes=used,
@@ -238,7 +247,7 @@ def response(
 
 
 def _refined(
-    measure: Callable[[Probes, Shifted], tuple[np.ndarray, np.ndarray]],
+    measure: Callable[[Probes, Shifted], tuple[AtRead, np.ndarray]],
     probes: Probes,
     neurons: np.ndarray,
     radius: float,

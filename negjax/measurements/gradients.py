@@ -3,13 +3,13 @@
 import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from negjax.checks import flag, one_of, whole_number
 from negjax.execution import batching
@@ -32,7 +32,7 @@ from negjax.model.language_model import LanguageModel
 from negjax.model.transformer import linearise
 from negjax.records import readable
 from negjax.replay.shifted_suffixes import pull_back
-from negjax.replay.suffixes import CommonHead, run, take_scored
+from negjax.replay.suffixes import CommonHead, experts_at_read, run, take_scored
 from negjax.replay.targets import Output, target_derivatives
 
 # Where few programs are wanted: length buckets an octave, and tokens of a batch. More would fill
@@ -52,6 +52,9 @@ class NeurGrad:
     """At `site`."""
     computed: Float[np.ndarray, "B K L F"]
     """CG = ∂output/∂a."""
+    routed: Bool[np.ndarray, "B L F"] | None = None
+    """Whether the token passes the neuron's expert; where it does not, activation and gradient are
+    0. None in models without experts."""
 
     @property
     def neurgrad(self) -> Float[np.ndarray, "B K L F"]:
@@ -97,8 +100,9 @@ def neurgrad(
         probability=np.empty((b, k), dtype),
         activation=np.empty((b, c.layers, c.neurons), dtype),
         computed=np.empty((b, k, c.layers, c.neurons), dtype),
+        routed=np.zeros((b, c.layers, c.neurons), bool) if c.experts else None,
     )
-    for index, probability, activation, gradient in _gradient_batches(
+    for index, found in _gradient_batches(
         lm,
         probes,
         run_groups(lm, probes, None),
@@ -106,9 +110,13 @@ def neurgrad(
         output=output,
         budget_bytes=budget_bytes,
     ):
-        result.probability[index] = probability
-        result.activation[index] = activation
-        result.computed[index] = gradient
+        result.probability[index] = found.probability
+        result.activation[index] = found.activation
+        result.computed[index] = found.gradient
+        if result.routed is not None:
+            experts = result.routed.reshape(b, c.layers, c.experts, -1)
+            at = np.asarray(index)[:, None, None], np.arange(c.layers)[:, None]
+            experts[*at, np.asarray(found.experts)] = True
     return result
 
 
@@ -152,7 +160,7 @@ def gradient_batches(
     whole_number(budget_bytes, "budget_bytes", 1)
     chosen = lm.config.site(site)
     pairs = run_groups(lm, probes, groups)
-    return _gradient_batches(
+    batches = _gradient_batches(
         lm,
         probes,
         pairs,
@@ -162,6 +170,17 @@ def gradient_batches(
         few_shapes=few_shapes,
         budget_bytes=budget_bytes,
     )
+    return ((index, *found[:3]) for index, found in batches)
+
+
+class Found(NamedTuple):
+    """What is found of P prompts."""
+
+    probability: Float[jax.Array, "P K"]
+    activation: Float[jax.Array, "P L F"]
+    gradient: Float[jax.Array, "P K L F"]
+    experts: Int[jax.Array, "P L k"] | None
+    """That the read position's token passes; None in models without."""
 
 
 def _gradient_batches(
@@ -174,7 +193,7 @@ def _gradient_batches(
     linearised: bool = False,
     few_shapes: bool = False,
     budget_bytes: int,
-) -> Iterator[tuple[np.ndarray, jax.Array, jax.Array, jax.Array]]:
+) -> Iterator[tuple[np.ndarray, Found]]:
     for group, head in groups:
 
         def kernel(run: Run, head: CommonHead | None = head) -> Found:
@@ -194,23 +213,25 @@ def _gradient_batches(
         ):
             count = len(batch.members)
             check_finite(lm, f"gradient of {output}", _soundness(found)[:count], batch.members)
-            yield batch.members, *(found if few_shapes else (x[:count] for x in found))
+            yield batch.members, found if few_shapes else _first(found, count)
 
 
-Found = tuple[Float[jax.Array, "P K"], Float[jax.Array, "P L F"], Float[jax.Array, "P K L F"]]
-"""Probabilities, activations and gradients."""
+def _first(found: Found, count: int) -> Found:
+    """Of so many of the prompts."""
+    result: Found = jax.tree.map(lambda leaf: leaf[:count], found)
+    return result
 
 
-def _of_all_targets(parts: Sequence[tuple[jax.Array, ...]]) -> Found:
+def _of_all_targets(parts: Sequence[Found]) -> Found:
     """What was found for groups of targets, each with its own K, as one."""
-    (probability, gradient) = side_by_side([(part[0], part[2]) for part in parts])
-    return probability, parts[0][1], gradient
+    (probability, gradient) = side_by_side([(part.probability, part.gradient) for part in parts])
+    return parts[0]._replace(probability=probability, gradient=gradient)
 
 
 @jax.jit
 def _soundness(found: Found) -> jax.Array:
     """[P], 0, or NaN where a prompt's results are not finite."""
-    sound = [jnp.isfinite(x).all(tuple(range(1, x.ndim))) for x in found]
+    sound = [jnp.isfinite(x).all(tuple(range(1, x.ndim))) for x in found[:3]]
     return jnp.where(jnp.stack(sound).all(0), 0.0, jnp.nan)
 
 
@@ -291,4 +312,9 @@ def _gradient(
     (cotangents,) = jax.vmap(pull)(slopes)
     gradient_lkpf = pull_back(model, passed, split.suffix, cotangents, site, head)
     activation = passed.trace.at_read[site].swapaxes(0, 1)
-    return jnp.exp(log_probability[:, 0]), activation, gradient_lkpf.transpose(2, 1, 0, 3)
+    return Found(
+        probability=jnp.exp(log_probability[:, 0]),
+        activation=activation,
+        gradient=gradient_lkpf.transpose(2, 1, 0, 3),
+        experts=experts_at_read(passed.trace, split.suffix),
+    )

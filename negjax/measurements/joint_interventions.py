@@ -21,9 +21,10 @@ from negjax.checks import finite_in, flag
 from negjax.execution import batching
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split, smaller_buckets
 from negjax.execution.conventions import Convention, check_convention
-from negjax.execution.interventions import STEPS, chunk_tokens
+from negjax.execution.interventions import check_reroute
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import Planned, fitting, longest_first, sizes_of
+from negjax.execution.row_plans import STEPS, chunk_tokens
 from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.neurons import NeuronSets, dense_sets
 from negjax.inputs.probes import Probes, check_asked, check_target
@@ -67,6 +68,8 @@ class Joint(ShiftedOutputs):
     baseline_entropy: Float[np.ndarray, " B"] | None = None
     """Without a shift."""
     baseline_top_token: Int[np.ndarray, " B"] | None = None
+    reroute: bool = False
+    """Whether routers chose again under the shifts."""
 
 
 def joint(
@@ -79,6 +82,7 @@ def joint(
     clamp: bool = False,
     target: int | None = None,
     spread: bool = False,
+    reroute: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> Joint:
     """Shifts all neurons of a set together, set by set, and measures the target's output exactly.
@@ -93,6 +97,9 @@ def joint(
             once counts once, and must have the same value each time.
         target: which of the K targets; may be left out if there is one.
         spread: also measure KL, entropy and top token of the next token's distribution.
+        reroute: in layers above a set's lowest neuron, routers choose experts again under the
+            shifts. Otherwise tokens keep the experts that they pass without, and neurons of others
+            change nothing.
         budget_bytes: memory for one batch, besides the weights, the sets and the result.
 
     Returns:
@@ -107,6 +114,7 @@ def joint(
     check_convention(convention)
     flag(clamp, "clamp")
     flag(spread, "spread")
+    check_reroute(lm.config, reroute)
     target, chosen = check_target(probes, target), lm.config.site(site)
     sets = _checked(lm, sets, clamp)
     how: How = "clamp" if clamp else convention
@@ -117,6 +125,7 @@ def joint(
     def replay(run: Run) -> list[np.ndarray]:
         """Of every output, with the shifts and without, [P, 2, R]."""
         passed = run(unperturbed_pass, run.split)
+        passed = passed.rerouted() if reroute else passed
 
         def arguments(call: _Call) -> tuple[Any, ...]:
             entries = call.entries, call.lowest, call.rows
@@ -148,6 +157,7 @@ def joint(
         site=chosen,
         convention=convention,
         clamp=clamp,
+        reroute=reroute,
         sets=sets,
         log_probability=log_probability,
         logit=logit,

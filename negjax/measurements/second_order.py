@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from negjax.checks import one_of, real_number, real_numbers
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.execution.interventions import Cost, Kernel, grid_rows, measure_rows
+from negjax.execution.interventions import Kernel, grid_rows, measure_rows
+from negjax.execution.row_plans import Cost
 from negjax.inputs.neurons import check_neurons
 from negjax.inputs.probes import Probes, check_asked, check_target
 from negjax.model.config import Site
@@ -44,6 +45,9 @@ class Curvature:
     """Output per unit of activation."""
     second: Float[np.ndarray, "B N"]
     """Output per unit of activation squared."""
+    routed: Bool[np.ndarray, "B N"] | None = None
+    """Whether the token passes the neuron's expert; where it does not, all is 0. None in models
+    without experts."""
 
 
 def curvature(
@@ -73,7 +77,7 @@ def curvature(
     target = check_target(probes, target)
     neurons = check_neurons(lm.config, neurons, len(probes))
     one_of(output, "output", get_args(Output))
-    activation, found = measure_rows(
+    at_read, found = measure_rows(
         lm,
         probes,
         grid_rows(neurons, np.zeros((*neurons.shape[:2], 1))),
@@ -89,7 +93,8 @@ def curvature(
         site=lm.config.site(site),
         output=output,
         neurons=neurons,
-        activation=activation,
+        activation=at_read.activation,
+        routed=at_read.routed,
         first=first,
         second=second,
     )

@@ -3,13 +3,13 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from negjax.checks import flag, shift_list
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention
-from negjax.execution.interventions import grid_rows, intervene, with_baselines
+from negjax.execution.interventions import check_reroute, grid_rows, intervene, with_baselines
 from negjax.inputs.neurons import check_neurons
 from negjax.inputs.probes import Probes, check_asked
 from negjax.measurements.shifted_outputs import ShiftedOutputs
@@ -50,6 +50,11 @@ class Sweep(ShiftedOutputs):
     baseline_entropy: Float[np.ndarray, " B"] | None = None
     """Without a shift."""
     baseline_top_token: Int[np.ndarray, " B"] | None = None
+    routed: Bool[np.ndarray, "B N"] | None = None
+    """Whether the token passes the neuron's expert; where it does not, the activation is 0 and a
+    shift changes nothing. None in models without experts."""
+    reroute: bool = False
+    """Whether routers above chose again under the shift."""
 
 
 def sweep(
@@ -62,6 +67,7 @@ def sweep(
     *,
     target: int | None = None,
     spread: bool = False,
+    reroute: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> Sweep:
     """Shifts each neuron by each amount, one at a time, and measures the target's output exactly.
@@ -74,16 +80,21 @@ def sweep(
         site: `act`, `up` or `product`; None is the model's default.
         target: which of the K targets; may be left out if there is one.
         spread: also measure KL, entropy and top token of the next token's distribution.
+        reroute: in layers above the neuron's, routers choose experts again under the shift.
+            Otherwise tokens keep the experts that they pass without it, and the weights that
+            routers give these follow.
         budget_bytes: memory for one batch, besides the weights and the result.
 
     Returns:
         outputs and baselines, as numpy arrays.
 
     Raises:
-        ValueError: bad neurons, shifts, convention, site or target, by name.
+        ValueError: bad neurons, shifts, convention, site or target, by name; routers that are to
+            choose again in a model that has none.
     """
     check_asked(lm, probes)
     flag(spread, "spread")
+    check_reroute(lm.config, reroute)
     shifts = shift_list(shifts, "shifts", lm.compute_dtype)
     neurons = check_neurons(lm.config, neurons, len(probes))
     rows = grid_rows(neurons, np.broadcast_to(shifts, (*neurons.shape[:2], shifts.size)))
@@ -95,6 +106,7 @@ def sweep(
         site,
         target=target,
         spread=spread,
+        reroute=reroute,
         budget_bytes=budget_bytes,
     )
     b, n, _ = neurons.shape
@@ -111,7 +123,9 @@ def sweep(
         convention=convention,
         neurons=neurons,
         shifts=shifts,
-        activation=shifted(found.activation)[..., 0],
+        activation=shifted(found.at_read.activation)[..., 0],
+        routed=None if found.at_read.routed is None else shifted(found.at_read.routed)[..., 0],
+        reroute=reroute,
         log_probability=shifted(found.log_probability),
         logit=shifted(found.logit),
         baseline_log_probability=baseline(found.log_probability),

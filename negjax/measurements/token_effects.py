@@ -70,13 +70,14 @@ def effects(
                 read=full.read,
             )
             split = split._replace(suffix=first)
-        prefix = run(unperturbed_pass, split).prefix
+        passed = run(unperturbed_pass, split)
+        before = passed.prefix, passed.trace.routes
         (own,) = neurons[run.batch.members]
 
         def arguments(chunk: int, start: int = 0) -> tuple[Any, ...]:
             some = own[start : start + chunk]
             rows = batching.bucket_count(len(some))
-            return split.suffix, prefix, filled_up(some, rows), chosen
+            return split.suffix, *before, filled_up(some, rows), chosen
 
         chunk = run.largest_fitting(_effects, batching.smaller_buckets(largest), arguments)
         parts = [
@@ -95,12 +96,13 @@ def effects(
     return result
 
 
-@functools.partial(jax.jit, static_argnums=(0, 5))
+@functools.partial(jax.jit, static_argnums=(0, 6))
 def _effects(
     graphdef: nnx.GraphDef[Any],
     params: nnx.State[Any, Any],
     suffix: Suffix,
     prefix: Prefix | None,
+    routes: jax.Array | None,
     neurons: jax.Array,
     site: Site,
 ) -> jax.Array:
@@ -109,7 +111,7 @@ def _effects(
     zero = no_shift(model, 1)
 
     def probabilities(shift: jax.Array) -> jax.Array:
-        resid = replay_suffix(model, prefix, suffix, shift, site)
+        resid = replay_suffix(model, prefix, suffix, routes, shift, site)
         return jax.nn.softmax(model.logits(take_scored(resid, suffix, 1)[0, 0, 0]))
 
     def along(neuron: jax.Array) -> jax.Array:

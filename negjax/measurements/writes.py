@@ -68,7 +68,8 @@ def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> W
         with np.errstate(over="ignore"):
             residual = np.linalg.norm(mid + added, axis=-1)
         gain = np.abs(trace.at_read["gate"][:, 0]) if chosen == "up" else 1
-        write = rows * gain * np.asarray(scale)
+        share = np.asarray(trace.at_read["share"][:, 0]) if "share" in trace.at_read else 1
+        write = rows * gain * np.asarray(scale) * share
         return np.asarray(trace.at_read[chosen][:, 0])[None], residual[None], write[None]
 
     # Whichever target: what follows the read position does not change it.

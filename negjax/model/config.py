@@ -32,7 +32,7 @@ class ModelConfig:
     width: int
     """D, the residual stream."""
     neurons: int
-    """F, the FFN's intermediate size."""
+    """F, the FFN's intermediate size; with experts, of all of them together."""
     heads: int
     """H, query heads."""
     kv_heads: int
@@ -88,6 +88,13 @@ class ModelConfig:
     """RoPE of layers with a window; None: they have that of the others."""
     unplaced_layers: tuple[int, ...] = ()
     """Layers without RoPE (SmolLM3)."""
+    experts: int = 0
+    """E: gated feed-forward networks of a layer, each of F / E neurons, of which a token passes
+    some; neuron expert · F / E + number is one of an expert. 0: there is one network."""
+    active_experts: int = 0
+    """How many experts a token passes: those to which the router gives the highest weights."""
+    router_normalised: bool = True
+    """Whether the weights of a token's experts are made to add up to 1."""
     position_offset: int = 0
     """The first token's row in the table of learned positions (RoBERTa, OPT)."""
     token_types: int = 0
@@ -120,6 +127,19 @@ class ModelConfig:
             "activation",
             self.activation,
             f"one of {ACTIVATION_NAMES}",
+        )
+        plain = self.gated and not self.ffn_bias
+        _require(
+            not self.experts or (plain and self.neurons % self.experts == 0),
+            "experts",
+            self.experts,
+            f"a divisor of {self.neurons} neurons of gated layers without biases, or 0",
+        )
+        _require(
+            self.experts >= self.active_experts >= min(self.experts, 1),
+            "active_experts",
+            self.active_experts,
+            f"1 to {self.experts}, and 0 without experts",
         )
         turned = {
             (rope.turned(self.head_width), rope.neighbours)
@@ -155,6 +175,11 @@ class ModelConfig:
         """SHA-256 of all settings: with the same weights and this, a model computes the same."""
         text = json.dumps(dataclasses.asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def expert_neurons(self) -> int:
+        """Neurons of an expert; of the one network that there is without."""
+        return self.neurons // max(self.experts, 1)
 
     @property
     def sites(self) -> tuple[Site, ...]:

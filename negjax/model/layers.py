@@ -179,3 +179,7 @@ class FeedForward(nnx.Module):
             product = product / 2 + jax.lax.stop_gradient(product / 2)
         product = shifted(product, "product")
         return self.down(product), {"up": up, "product": product, "gate": gate}
+
+    def at_read(self, inner: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """Vectors [P, F] of what was found at P tokens."""
+        return inner

@@ -25,10 +25,17 @@ class Placement(NamedTuple):
     """Whether the tokens are taken as the origin of positions (`Attention.seen_from`)."""
     layer: jax.Array | int | None = None
     """Number of the layer, where layers differ."""
+    routes: jax.Array | None = None
+    """[L, P, S, k], experts to which tokens are routed; None: to those that the router chooses."""
 
     def at(self, layer: jax.Array | int) -> "Placement":
         """The same in a layer."""
         return self._replace(layer=layer)
+
+    @property
+    def routed(self) -> jax.Array | None:
+        """[P, 1, S, k], experts in the layer."""
+        return None if self.routes is None else self.routes[self.layer][:, None]
 
     @property
     def turns(self) -> jax.Array | None:

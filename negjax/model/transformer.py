@@ -11,6 +11,7 @@ from flax import nnx
 
 from negjax.model.attention import Attention, KeysValues
 from negjax.model.config import ModelConfig
+from negjax.model.experts import Experts
 from negjax.model.layers import FeedForward, Linear, Norm, activate, compute_dtype, soft_capped
 from negjax.model.placement import Placement
 from negjax.model.products import Products
@@ -29,7 +30,8 @@ class Block(nnx.Module):
         self.attention = Attention(config, dtype=dtype, rngs=rngs)
         self.attention_out_norm = norm(outputs)
         self.ffn_norm = norm(self.placement != "output" and config.parallel != "shared")
-        self.ffn = FeedForward(config, dtype=dtype, rngs=rngs)
+        network = Experts if config.experts else FeedForward
+        self.ffn = network(config, dtype=dtype, rngs=rngs)
         self.ffn_out_norm = norm(outputs)
         self.first_norm = config.first_norm
         self.parallel = config.parallel
@@ -61,16 +63,20 @@ class Block(nnx.Module):
         site: str = "",
         held: jax.Array | None = None,
         products: Products | None = None,
+        routes: jax.Array | None = None,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """FFN output and intermediates.
 
         Args:
             resid: entering the block.
             mid: what `attend` has made of it.
+            routes: experts that are held, of a layer that has them.
         """
         x = mid if self.parallel == "none" else resid
         norm = self.attention_norm if self.parallel == "shared" else self.ffn_norm
         x = x if norm is None or self.placement == "post" else norm(x)
+        if isinstance(self.ffn, Experts):
+            return self.ffn(x, shift, site, held, routes)
         return self.ffn(x, shift, site, held, products)
 
     def finish(self, mid: jax.Array, ffn_out: jax.Array) -> jax.Array:
@@ -90,7 +96,7 @@ class Block(nnx.Module):
     def __call__(self, resid: jax.Array, where: Placement, prefix: KeysValues | None) -> jax.Array:
         """Residual leaving the block, [P, R, S, D] -> [P, R, S, D]."""
         mid, _ = self.attend(resid, where, prefix)
-        return self.finish(mid, self.feed_forward(resid, mid)[0])
+        return self.finish(mid, self.feed_forward(resid, mid, routes=where.routed)[0])
 
     def _joined(
         self, resid: jax.Array, out: jax.Array, norm: Norm | None, out_norm: Norm | None

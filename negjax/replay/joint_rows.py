@@ -68,7 +68,7 @@ def replay_sets(
     shape = (layers, rows, neurons)
     shift = jnp.zeros(shape, dtype).at[at].add(entries.value.astype(dtype), mode="drop")
     held = jnp.zeros(shape, bool).at[at].set(True, mode="drop") if clamp else None
-    where = row_places(prefix, suffix, dtype)
+    where = row_places(prefix, suffix, dtype, trace.routes)
 
     def run_layer(layer: jax.Array, resid: jax.Array) -> jax.Array:
         block = block_at(graphdef, params, layer)

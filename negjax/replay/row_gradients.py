@@ -28,6 +28,7 @@ def pull_back_rows(
     *,
     chunk: int,
     head_chunk: int,
+    routes: Int[jax.Array, "L P S k"] | None = None,
 ) -> Float[jax.Array, "K P R S D"]:
     """Gradients of K outputs with respect to the residuals leaving rows' layers.
 
@@ -37,10 +38,11 @@ def pull_back_rows(
         outputs: of last residuals, the outputs; rows must not interact.
         chunk: rows of each prompt that go through a layer at once; divides R.
         head_chunk: rows of each prompt whose outputs are made at once; divides `chunk`.
+        routes: experts that tokens pass; None: those that the router chooses.
     """
     graphdef, params = stacked_blocks(model)
     layers = jax.tree.leaves(params)[0].shape[0]
-    where = row_places(prefix, suffix, resid.dtype)
+    where = row_places(prefix, suffix, resid.dtype, routes)
     take, put = jax.lax.dynamic_slice_in_dim, jax.lax.dynamic_update_slice_in_dim
     tokens = chunk * suffix.tokens.size
     lowest, used = layer.min(), (layer < layers).sum(1).max()

@@ -64,6 +64,8 @@ def enter_rows(
         layer = jnp.minimum(layer, down.shape[0] - 1)
         if site == "up":
             delta = delta * trace.at_read["gate"][layer, prompt, neuron]
+        if "share" in trace.at_read:
+            delta = delta * trace.at_read["share"][layer, prompt, neuron]
         write = delta.astype(dtype) * down[layer, neuron].astype(dtype)
         write = jnp.where(at_read[prompt][:, None], write, 0)
         block = block_at(graphdef, params, layer)
@@ -77,8 +79,13 @@ def enter_rows(
     return jax.vmap(per_row)(prompts, rows.layer, rows.neuron, rows.delta)
 
 
-def row_places(prefix: Prefix | None, suffix: Suffix, dtype: jnp.dtype) -> Placement:
-    """Where rows stand.
+def row_places(
+    prefix: Prefix | None,
+    suffix: Suffix,
+    dtype: jnp.dtype,
+    routes: Int[jax.Array, "L P S k"] | None = None,
+) -> Placement:
+    """Where rows stand, and which experts their tokens pass; None: those that the router chooses.
 
     One token a row: taken as the origin of positions, it is never rotated, the prefix is, once.
     float64 keeps to absolute positions, whose sines, rounded to float32, define the model.
@@ -91,6 +98,7 @@ def row_places(prefix: Prefix | None, suffix: Suffix, dtype: jnp.dtype) -> Place
         mask=suffix.mask,
         prefix_mask=prefix_mask,
         at_origin=at_origin,
+        routes=routes,
     )
 
 
@@ -131,7 +139,7 @@ def sweep_rows(
     """
     graphdef, params = stacked_blocks(model)
     layers = trace.mid.shape[0]
-    where = row_places(prefix, suffix, trace.mid.dtype)
+    where = row_places(prefix, suffix, trace.mid.dtype, trace.routes)
     resid = enter_rows(model, suffix, trace, rows, site)
 
     def run_layer(layer: jax.Array, resid: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ respect to them at shift 0.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from negjax.model.attention import KeysValues
 from negjax.model.placement import Placement
@@ -45,7 +45,7 @@ def shifted_block(
     at_read = at_read[:, None, :, None]
     shift_prsf = jnp.where(at_read, shift[:, :, None], 0)
     held_prsf = None if held is None else at_read & held[:, None]
-    ffn_out, _ = block.feed_forward(resid, mid, shift_prsf, site, held_prsf, products)
+    ffn_out, _ = block.feed_forward(resid, mid, shift_prsf, site, held_prsf, products, where.routed)
     return block.finish(mid, ffn_out)
 
 
@@ -53,6 +53,7 @@ def replay_suffix(
     model: Transformer,
     prefix: Prefix | None,
     suffix: Suffix,
+    routes: Int[jax.Array, "L P S k"] | None,
     shift: Float[jax.Array, "L P R F"],
     site: str,
     head: CommonHead | None = None,
@@ -60,6 +61,7 @@ def replay_suffix(
     """Runs the suffix through all layers, with shifts added to the read position's activations.
 
     Args:
+        routes: experts that tokens pass, the unperturbed pass's; None without experts.
         shift: added at `site`: R replays of each prompt. Later layers' activations
             react to earlier shifts, and the shift adds to whatever they have become.
         head: what the prefix was run after.
@@ -69,6 +71,7 @@ def replay_suffix(
     """
     graphdef, params = stacked_blocks(model)
     where = suffix_places(suffix, None if prefix is None else prefix.mask, head)
+    where = where._replace(routes=routes)
 
     def step(
         resid: jax.Array,
@@ -113,6 +116,7 @@ def pull_back(
     graphdef, params = stacked_blocks(model)
     prefix, trace, _ = passed
     where = suffix_places(suffix, None if prefix is None else prefix.mask, head)
+    where = where._replace(routes=trace.routes)
 
     def step(
         cotangents: jax.Array,
@@ -157,7 +161,7 @@ def no_shift(
     model: Transformer, prompts: int, rows: int = 1
 ) -> Float[jax.Array, "L {prompts} {rows} F"]:
     """Zeros: shifts that change nothing."""
-    up = model.blocks.ffn.up.kernel
-    layers, _, neurons = up.shape
-    dtype = jnp.promote_types(up.dtype, jnp.float32)
+    down = model.blocks.ffn.down.kernel
+    layers, neurons, _ = down.shape
+    dtype = jnp.promote_types(down.dtype, jnp.float32)
     return jnp.zeros((layers, prompts, rows, neurons), dtype)

@@ -71,6 +71,8 @@ class Trace(NamedTuple):
     """The sites' activations, and `gate` in gated models, at the read position."""
     products: dict[str, Float[jax.Array, "L P S ..."]]
     """What linear maps returned, by name; none unless they were kept."""
+    routes: Int[jax.Array, "L P S k"] | None
+    """Experts that the router chose; None in models without experts."""
 
 
 class Pass(NamedTuple):
@@ -80,6 +82,10 @@ class Pass(NamedTuple):
     trace: Trace
     resid: Float[jax.Array, "P 1 S D"]
     """Last residuals of the suffix."""
+
+    def rerouted(self) -> "Pass":
+        """The same, after which routers choose experts again."""
+        return self._replace(trace=self.trace._replace(routes=None))
 
 
 def stacked_blocks(model: Transformer) -> tuple[nnx.GraphDef[Any], nnx.State[Any, Any]]:
@@ -180,13 +186,20 @@ def run(
         return (
             block.finish(mid, ffn_out),
             own,
-            Trace(entering=resid, mid=mid, ffn_out=ffn_out, at_read=inner, products=kept),
+            Trace(
+                entering=resid,
+                mid=mid,
+                ffn_out=ffn_out,
+                at_read=inner,
+                products=kept,
+                routes=inner.get("routes"),
+            ),
         )
 
     def trace_of(states: Trace) -> Trace:
         states = jax.tree.map(lambda x: x[:, 0], states)
         at_read = {name: take_read(x, suffix) for name, x in states.at_read.items()}
-        return states._replace(at_read=at_read)
+        return states._replace(at_read=model.blocks.ffn.at_read(at_read))
 
     def heads_first(own: KeysValues) -> KeysValues:
         # One row a prompt: [P, 1, T, G, C] -> [P, G, T, C].
@@ -225,6 +238,14 @@ def take_read(x: Shaped[jax.Array, "P S *rest"], suffix: Suffix) -> Shaped[jax.A
     """Entries of x at the read position."""
     index = suffix.read.reshape(-1, *[1] * (x.ndim - 1))
     return jnp.take_along_axis(x, index, axis=1)[:, 0]
+
+
+def experts_at_read(trace: Trace, suffix: Suffix) -> Int[jax.Array, "P L k"] | None:
+    """Experts that the token at the read position passes; None in models without experts."""
+    if trace.routes is None:
+        return None
+    result: jax.Array = jax.vmap(lambda x: take_read(x, suffix), out_axes=1)(trace.routes)
+    return result
 
 
 def take_scored(

@@ -6,7 +6,6 @@ filled; patterns are invertible, so the same table exports.
 """
 
 import dataclasses
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -14,13 +13,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from einops import rearrange
 from flax import nnx
 
 from negjax.model.config import ModelConfig
 from negjax.model.transformer import Transformer
 from negjax.records import readable
 from negjax.weights.masked_heads import check_heads
+from negjax.weights.rules import Rule
 
 
 @readable
@@ -33,89 +32,6 @@ class LazyTensor:
 
 
 Tensors = Mapping[str, LazyTensor]
-
-
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """One source tensor and where it goes.
-
-    Axes of `pattern`, lower case of the library's letters: v, d, f, h, g, c, t (learned positions),
-    e (token types), o (a second width, D). Left: the file's axes; right: the parameter's. With
-    several targets the right side starts with n, the number of targets, and is unstacked over it;
-    or each target has a pattern of its own, and they follow each other along the file's first axis.
-    """
-
-    source: str
-    """Name in the file; `{l}` stands for the layer."""
-    target: str | tuple[str, ...]
-    """Dotted path of the parameter, or paths where one tensor holds several."""
-    pattern: str | tuple[str, ...]
-    first_layer: int = 0
-    """Layers before it have no such tensor, and do not use the parameter."""
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """Paths of its parameters."""
-        return (self.target,) if isinstance(self.target, str) else self.target
-
-    @property
-    def per_layer(self) -> bool:
-        """Whether there is one source tensor a layer."""
-        return "{l}" in self.source
-
-    def sources(self, layers: int) -> list[str]:
-        """Names of all its source tensors, by layer."""
-        if not self.per_layer:
-            return [self.source]
-        numbers = range(self.first_layer, layers)
-        return [self.source.replace("{l}", str(layer)) for layer in numbers]
-
-    def sizes(self, pattern: str, config: ModelConfig) -> dict[str, int]:
-        """Sizes of the axes that a pattern of it names."""
-        named = set(re.findall(r"[a-z]", pattern))
-        every = axis_sizes(config) | {"n": len(self.targets)}
-        return {axis: every[axis] for axis in sorted(named)}
-
-    def part_shapes(self, config: ModelConfig) -> list[tuple[int, ...]]:
-        """Shapes of what follows each other along the first axis of a source tensor."""
-        return [self._part_shape(pattern, config) for pattern in self._patterns]
-
-    def source_shape(self, config: ModelConfig) -> tuple[int, ...]:
-        """Shape each source tensor must have."""
-        parts = self.part_shapes(config)
-        return (sum(shape[0] for shape in parts), *parts[0][1:])
-
-    def convert(self, tensor: np.ndarray, config: ModelConfig) -> list[np.ndarray]:
-        """Values of its targets (a layer's, where it is per layer)."""
-        ends = np.cumsum([shape[0] for shape in self.part_shapes(config)])[:-1]
-        values = [
-            rearrange(part, pattern, **self.sizes(pattern, config))
-            for part, pattern in zip(np.split(tensor, ends), self._patterns, strict=True)
-        ]
-        stacked = isinstance(self.pattern, str) and not isinstance(self.target, str)
-        return list(values[0]) if stacked else values
-
-    def invert(self, values: list[np.ndarray], config: ModelConfig) -> np.ndarray:
-        """The source tensor, from the values of its targets."""
-        stacked = isinstance(self.pattern, str) and not isinstance(self.target, str)
-        parts = []
-        for value, pattern in zip(
-            [np.stack(values)] if stacked else values, self._patterns, strict=True
-        ):
-            left, right = pattern.split("->")
-            parts.append(rearrange(value, f"{right} -> {left}", **self.sizes(pattern, config)))
-        return np.ascontiguousarray(np.concatenate(parts))
-
-    @property
-    def _patterns(self) -> tuple[str, ...]:
-        return (self.pattern,) if isinstance(self.pattern, str) else self.pattern
-
-    def _part_shape(self, pattern: str, config: ModelConfig) -> tuple[int, ...]:
-        sizes = self.sizes(pattern, config)
-        groups = re.findall(r"\([^)]*\)|[a-z]", pattern.split("->")[0])
-        return tuple(
-            math.prod(sizes[axis] for axis in group.strip("()").split()) for group in groups
-        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,21 +67,6 @@ class Table:
     def of_another_head(self, name: str) -> bool:
         """Whether a tensor of this name is part of a head for another task."""
         return any(name.startswith(f"{start}.") for start in self.other_heads)
-
-
-def axis_sizes(config: ModelConfig) -> dict[str, int]:
-    """Sizes of the axes that patterns name."""
-    return {
-        "v": config.vocab_size,
-        "d": config.width,
-        "o": config.width,
-        "f": config.neurons,
-        "h": config.heads,
-        "g": config.kv_heads,
-        "c": config.head_width,
-        "t": config.context_length + config.position_offset,
-        "e": config.token_types,
-    }
 
 
 def abstract_model(
@@ -214,11 +115,11 @@ def to_parameters(
         for place in places:
             # What is not used is as if it were not there.
             place[: rule.first_layer] = 1
-        for layer, source in enumerate(rule.sources(config.layers), rule.first_layer):
+        for number, source in enumerate(rule.sources(config), rule.first_layer):
             for place, value in zip(
                 places, rule.convert(tensors[source].read(), config), strict=True
             ):
-                part = place[layer : layer + 1] if rule.per_layer else place
+                part = _part(rule, place, number, value.shape)
                 with np.errstate(over="ignore"):
                     part[...] = value
                 # While it is still in the processor's cache.
@@ -246,10 +147,17 @@ def to_tensors(
     tensors = {}
     for rule in table.rules:
         arrays = [np.asarray(leaves[target]) for target in rule.targets]
-        for layer, source in enumerate(rule.sources(config.layers), rule.first_layer):
-            values = [array[layer] for array in arrays] if rule.per_layer else arrays
+        shapes = rule.target_shapes(config)
+        for number, source in enumerate(rule.sources(config), rule.first_layer):
+            parts = zip(arrays, shapes, strict=True)
+            values = [_part(rule, array, number, shape).reshape(shape) for array, shape in parts]
             tensors[source] = rule.invert(values, config)
     return tensors | {name: tensors[original] for name, original in table.stand_ins}
+
+
+def _part(rule: Rule, array: np.ndarray, number: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The entry of a parameter that comes from its rule's tensor of a number, as a view [1, …]."""
+    return array.reshape(-1, *shape)[number : number + 1] if rule.per_layer else array
 
 
 def _dotted(key: Iterable[object]) -> str:
@@ -285,9 +193,7 @@ def _check_names_and_shapes(
     tensors: Tensors, table: Table, config: ModelConfig, origin: str
 ) -> None:
     expected = {
-        source: rule.source_shape(config)
-        for rule in table.rules
-        for source in rule.sources(config.layers)
+        source: rule.source_shape(config) for rule in table.rules for source in rule.sources(config)
     }
     copies = {name for name, _ in (*table.duplicates, *table.stand_ins)}
     missing = [name for name in expected if name not in tensors]

@@ -104,7 +104,7 @@ def test_completeness_on_the_embedded_model(smollm2):
     shift[layers, 0, layers] = -np.asarray(passed.trace.at_read["up"])[:, 0]
     model = nnx.merge(lm.graphdef, lm.params)
     with lm.numerics():
-        resid = replay_suffix(model, passed.prefix, split.suffix, jnp.asarray(shift), "up")
+        resid = replay_suffix(model, passed.prefix, split.suffix, None, jnp.asarray(shift), "up")
         scored = take_scored(resid, split.suffix, 1)
         log_probability, _ = target_scores(model, scored, split.targets, split.real)
     before = neurgrad(lm, probes).probability[0, 0]
@@ -139,7 +139,7 @@ def test_rows_go_in_several_buffers_of_one_call(monkeypatch):
     together = estimate(lm, probes, "ig")
     called = mock.Mock(wraps=integrated._integrated)
     monkeypatch.setattr(integrated, "_integrated", called)
-    monkeypatch.setattr("negjax.execution.interventions.CHUNK_TOKENS", 6)
+    monkeypatch.setattr("negjax.execution.row_plans.CHUNK_TOKENS", 6)
     assert error(estimate(lm, probes, "ig", budget_bytes=80_000), together) < 1e-5
     [call] = called.call_args_list
     buffers, rows = call.args[4].shape

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from negjax.execution import interventions
+from negjax.execution import row_plans
 from negjax.execution.batching import (
     DEFAULT_BUDGET_BYTES,
     Sizes,
@@ -19,8 +19,9 @@ from negjax.execution.batching import (
     split_probes,
 )
 from negjax.execution.common_heads import HeadGroup
-from negjax.execution.interventions import SWEEP, Cost
+from negjax.execution.interventions import SWEEP
 from negjax.execution.plans import FILLED, Planned, fitting, prompt_batches
+from negjax.execution.row_plans import Cost
 from negjax.inputs.neurons import all_neurons, check_neurons, random_neurons
 from negjax.inputs.probes import Probes
 from negjax.measurements.gradients import gradient_plan
@@ -116,9 +117,9 @@ def test_plans_of_rows_keep_to_their_budget(lengths, rows, power, config, swept)
     active = sizes.sweep_row_bytes if swept else sizes.active_row_bytes
     if 2**power < max(2 * sizes.prefix_bytes, 4 * active):
         with pytest.raises(ValueError, match="is too small: one"):
-            interventions.plan_rows(lm, probes, rows, cost, 2**power)
+            row_plans.plan_rows(lm, probes, rows, cost, 2**power)
         return
-    plan = interventions.plan_rows(lm, probes, rows, cost, 2**power)
+    plan = row_plans.plan_rows(lm, probes, rows, cost, 2**power)
     held = np.concatenate([batch.members for batch in plan.batches])
     assert sorted(held) == list(range(len(lengths)))
     chunk, buffer = plan.chunk, plan.buffer
@@ -136,8 +137,7 @@ def test_plans_of_rows_keep_to_their_budget(lengths, rows, power, config, swept)
 def test_a_smaller_budget_makes_smaller_pieces():
     lm, probes = tiny("gated"), probes_of([8] * 20)
     plans = {
-        size: interventions.plan_rows(lm, probes, 300, Cost(), size)
-        for size in (100_000, 10**6, 10**9)
+        size: row_plans.plan_rows(lm, probes, 300, Cost(), size) for size in (100_000, 10**6, 10**9)
     }
     held = [max(len(b.members) for b in p.batches) * p.buffer for p in plans.values()]
     assert held == sorted(held) and held[0] < held[-1]
@@ -183,7 +183,7 @@ def test_tails_keep_to_the_budget(dtype):
     few = tails.fewest_rows(4096)
     for budget, made in ((4 * held, True), (4 * held - 1, False)):
         for cost in (SWEEP.cost, Cost()):
-            plan = interventions.plan_rows(lm, probes_of([32]), 200_000, cost, budget)
+            plan = row_plans.plan_rows(lm, probes_of([32]), 200_000, cost, budget)
             assert len(plan.batches) == 1
             assert (plan.buffer >= few) == (made or not cost.sweep)
             assert plan.buffer % plan.chunk == 0 and plan.buffer > few / 2

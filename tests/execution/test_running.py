@@ -88,6 +88,8 @@ def assert_bounded(found: list[int], budget: int, share: float = SHARE) -> None:
         ("gated", 16, 96, 4, 0),
         ("gated", 48, 24, 4, 0),
         ("gated", 12, 32, 4, 384),
+        ("experts", 16, 96, 1, 0),
+        ("experts", 48, 24, 4, 0),
         ("bert", 16, 96, 1, 0),
         ("bert", 48, 24, 4, 0),
     ],
@@ -100,7 +102,7 @@ def test_gradients_keep_to_their_budget(shape, prompts, length, targets, head, m
     assert_bounded(taken(monkeypatch, lambda: neurgrad(lm, probes, budget_bytes=budget)), budget)
 
 
-@pytest.mark.parametrize("shape", ["gated", "bert"])
+@pytest.mark.parametrize("shape", ["gated", "bert", "experts"])
 @pytest.mark.parametrize(("prompts", "length"), [(16, 96), (48, 24)])
 def test_passes_keep_to_their_budget(shape, prompts, length, monkeypatch):
     lm = tiny(shape, **LARGER)
@@ -119,6 +121,7 @@ def test_passes_keep_to_their_budget(shape, prompts, length, monkeypatch):
         ("gated", 24, 60, 128, 4),
         ("bert", 48, 30, 128, 64),
         ("gated", 24, 500, 512, 100),
+        ("experts", 96, 200, 128, 16),
     ],
 )
 def test_sweeps_keep_to_their_budget(shape, length, neurons, width, mib, monkeypatch):
@@ -131,7 +134,7 @@ def test_sweeps_keep_to_their_budget(shape, length, neurons, width, mib, monkeyp
     assert_bounded(found, budget, SHARE / 3)
 
 
-@pytest.mark.parametrize("shape", ["gated", "bert"])
+@pytest.mark.parametrize("shape", ["gated", "bert", "experts"])
 @pytest.mark.parametrize("length", [24, 96])
 def test_effects_keep_to_their_budget(shape, length, monkeypatch):
     lm = tiny(shape, **LARGER)

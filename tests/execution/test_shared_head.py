@@ -106,7 +106,9 @@ def test_pulling_back_is_the_replays_transpose():
         cotangents = jnp.asarray(generator.normal(size=(2, *passed.resid.shape)))
         pulled = pull_back(model, passed, split.suffix, cotangents, "up", head)
         resid, tangent = jax.jvp(
-            lambda shift: replay_suffix(model, passed.prefix, split.suffix, shift, "up", head),
+            lambda shift: replay_suffix(
+                model, passed.prefix, split.suffix, None, shift, "up", head
+            ),
             (jnp.zeros_like(along),),
             (along,),
         )

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from negjax.execution import batching
-from negjax.execution.interventions import STEPS
 from negjax.execution.plans import sizes_of
+from negjax.execution.row_plans import STEPS
 from negjax.inputs.encoding import encode
 from negjax.inputs.neurons import neuron_sets, random_neurons
 from negjax.inputs.probes import Probes
@@ -53,7 +53,7 @@ def test_chunks_and_batches(shape, clamp, monkeypatch):
     assert plan.most < 12 and len(plan.batches) == 3
     for values, tight in zip(expected, found(budget_bytes=small), strict=True):
         assert error(tight, values) < 5e-6
-    monkeypatch.setattr("negjax.execution.interventions.CHUNK_TOKENS", 3 * sizes.suffix)
+    monkeypatch.setattr("negjax.execution.row_plans.CHUNK_TOKENS", 3 * sizes.suffix)
     assert joint_interventions._plan(lm, probes, 11, batching.DEFAULT_BUDGET_BYTES).most == 3
     for values, chunked in zip(expected, found(), strict=True):
         assert error(chunked, values) < 5e-6

@@ -9,7 +9,7 @@ from importlib.machinery import ModuleSpec
 import jax
 import pytest
 
-from negjax.execution import batching, interventions, passes
+from negjax.execution import batching, passes, row_plans
 from negjax.measurements import gradients
 from negjax.process import accelerators
 
@@ -42,7 +42,7 @@ def test_xla_knows_the_option():
 
 def test_accelerators_compute_more_at_once(monkeypatch):
     """Each operation has a price there, and there is no cache to stay in."""
-    for number in (interventions.chunk_tokens, passes.pass_tokens):
+    for number in (row_plans.chunk_tokens, passes.pass_tokens):
         here = number()
         with monkeypatch.context() as patch:
             patch.setattr(jax, "default_backend", lambda: "gpu")

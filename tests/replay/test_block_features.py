@@ -7,6 +7,7 @@ than the windows.
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -213,7 +214,12 @@ def assert_sums_hold(lm: LanguageModel, probes: Probes) -> None:
             normed = out if block.ffn_out_norm is None else block.ffn_out_norm(out)
             expected = c.residual_scale * normed
         assert error(np.asarray(written), np.asarray(expected)) < 1e-12
-        down = block.ffn.down(trace.at_read[c.sites[-1]][layer])
+        written = trace.at_read[c.sites[-1]][layer]
+        if c.experts:
+            kernel = block.ffn.down.kernel[...]
+            down = jnp.einsum("pf,fd->pd", written * trace.at_read["share"][layer], kernel)
+        else:
+            down = block.ffn.down(written)
         assert error(np.asarray(down), np.asarray(take_read(out, split.suffix))) < 1e-12
 
 
@@ -238,13 +244,16 @@ def test_writes_pass_the_norm_of_their_layers_output(feature: str) -> None:
         none = np.zeros((c.layers, c.width))
         for b in range(len(probes)):
             inner = read_states(lm, probes, b)
-            product = inner[c.sites[-1]]
+            # Of experts, as the router counts them.
+            counted = inner.get("share", np.ones((c.layers, c.neurons)))
+            product = inner[c.sites[-1]] * counted
             out = np.einsum("lf,lfd->ld", product, down) + weights.get("blocks.ffn.down.bias", none)
             for layer in range(c.layers):
                 mid = inner["mid"][layer]
                 whole = shares(lm, layer, out[layer], out[layer])
                 rows = shares(lm, layer, out[layer], down[layer])
-                assert error(norms.write[b, layer], np.linalg.norm(rows, axis=-1)) < 1e-12
+                sizes = np.linalg.norm(counted[layer][:, None] * rows, axis=-1)
+                assert error(norms.write[b, layer], sizes) < 1e-12
                 size = np.linalg.norm(mid + whole)
                 assert abs(norms.residual[b, layer] - size) < 1e-12 * size
                 writes = np.concatenate([product[layer][:, None] * rows, none[:1]])

@@ -50,6 +50,7 @@ BERT = dataclasses.replace(
     output_bias=True,
 )
 SHAPES = {"gated": GATED, "gpt2": GPT2, "bert": BERT}
+EXPERTS = dataclasses.replace(GATED, experts=4, active_experts=2)
 
 CAUSAL_PROMPTS = ("w3 w5 w7 w9 w4", "w6 w3 w8 w8 w2 w21", "w10 w3 w2 w12 w13 w9 w9 w20")
 MASKED_PROMPTS = ("w3 w5 [MASK] w9 w4", "[MASK] w3 w8 w8 w2 w21", "w10 w3 w2 w12 w13 w9 w9 [MASK]")
@@ -75,7 +76,8 @@ def words_tokenizer() -> transformers.PreTrainedTokenizerFast:
 @functools.cache
 def tiny(shape: str, dtype: str = "float32", **changes: str | int) -> LanguageModel:
     """A random model; in float64, with the weights of its float32 twin."""
-    return tiny_of(dataclasses.replace(SHAPES[shape], **cast(Any, changes)), dtype, shape)
+    config = EXPERTS if shape == "experts" else SHAPES[shape]
+    return tiny_of(dataclasses.replace(config, **cast(Any, changes)), dtype, shape)
 
 
 @functools.cache

@@ -74,6 +74,10 @@ FEATURES: dict[str, ModelConfig] = {
     "positions from the third row on": dataclasses.replace(
         GPT2, activation="relu", position_offset=2
     ),
+    "experts": dataclasses.replace(GATED, experts=5, active_experts=2),
+    "experts whose weights do not add up to 1": dataclasses.replace(
+        GATED, experts=4, active_experts=3, router_normalised=False, qk_norm="head"
+    ),
     "windows of a masked LM": MODERNBERT,
     "a masked LM's positions from the third row on": dataclasses.replace(
         BERT, position_offset=2, token_types=1

@@ -1,5 +1,6 @@
 """Tiny GGUF files, as llama.cpp's converter would write them of a model in Hugging Face layout."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ ARCHITECTURES = {
     "gemma3_text": "gemma3",
     "olmo3": "olmo2",
     "gpt_neox": "gptneox",
+    "mixtral": "llama",
+    "qwen3_moe": "qwen3moe",
 }
 """`general.architecture` of families that are called otherwise."""
 
@@ -31,6 +34,14 @@ NAMES = {
     "self_attn.o_proj": "attn_output",
     "self_attn.q_norm": "attn_q_norm",
     "self_attn.k_norm": "attn_k_norm",
+    "block_sparse_moe.gate": "ffn_gate_inp",
+    "block_sparse_moe.experts.w1": "ffn_gate_exps",
+    "block_sparse_moe.experts.w2": "ffn_down_exps",
+    "block_sparse_moe.experts.w3": "ffn_up_exps",
+    "mlp.gate.": "ffn_gate_inp.",
+    "mlp.experts.gate_proj": "ffn_gate_exps",
+    "mlp.experts.up_proj": "ffn_up_exps",
+    "mlp.experts.down_proj": "ffn_down_exps",
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.gate_up_proj": "ffn_up",
@@ -72,10 +83,16 @@ BERT_NAMES = {
 }
 """The converter leaves the head out; a file that has it keeps its names."""
 LAYER_NORMS = ("gpt2", "gpt_neox", "bert")
-INTERLEAVED = ("llama", "mistral", "granite", "smollm3")
-HEAD_WIDTH_SAID = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text")
-BASE_SAID = ("llama", "mistral", "qwen2", "qwen3", "gemma3_text", "granite", "smollm3", "phi3")
-TURNED_SAID = ("llama", "mistral", "granite", "smollm3", "phi3", "gpt_neox")
+INTERLEAVED = ("llama", "mistral", "mixtral", "granite", "smollm3")
+HEAD_WIDTH_SAID = (
+    *("llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe"),
+    *("gemma", "gemma2", "gemma3_text"),
+)
+BASE_SAID = (
+    *("llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma3_text"),
+    *("granite", "smollm3", "phi3"),
+)
+TURNED_SAID = ("llama", "mistral", "mixtral", "granite", "smollm3", "phi3", "gpt_neox")
 WINDOW_SAID = ("gemma2", "gemma3_text", "olmo3", "phi3")
 
 Fields = dict[str, Any]
@@ -122,7 +139,8 @@ def metadata(config: ModelConfig) -> Fields:
         "block_count": config.layers,
         "context_length": config.context_length,
         "embedding_length": config.width,
-        "feed_forward_length": config.neurons,
+        # Qwen3-MoE's says it of a network that its layers do not have.
+        "feed_forward_length": 96 if family == "qwen3_moe" else config.expert_neurons,
         "attention.head_count": config.heads,
         f"attention.{eps}": config.norm_eps,
     }
@@ -134,6 +152,10 @@ def metadata(config: ModelConfig) -> Fields:
         fields["rope.freq_base"] = rope.theta
     if rope is not None and family in TURNED_SAID:
         fields["rope.dimension_count"] = rope.turned(config.head_width)
+    if config.experts:
+        fields |= {"expert_count": config.experts, "expert_used_count": config.active_experts}
+    if family == "qwen3_moe":
+        fields["expert_feed_forward_length"] = config.expert_neurons
     if family in WINDOW_SAID:
         fields["attention.sliding_window"] = max((w or 0 for w in config.windows), default=0)
     if family == "olmo3":
@@ -179,6 +201,14 @@ def scaling(config: ModelConfig) -> Fields:
     return {}
 
 
+def stacked(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Tensors, those of a layer's experts as one."""
+    found: dict[str, list[np.ndarray]] = {}
+    for name, values in tensors.items():
+        found.setdefault(re.sub(r"experts\.\d+\.", "experts.", name), []).append(values)
+    return {name: np.stack(v) if ".experts." in name else v[0] for name, v in found.items()}
+
+
 def write_gguf(
     path: Path,
     config: ModelConfig,
@@ -217,8 +247,8 @@ def write_gguf(
         else:
             writer.add_float32(key, value)
     stored = {}
-    for name, values in tensors.items():
-        own_kind = kind if values.ndim == 2 else gguf.GGMLQuantizationType.F32
+    for name, values in stacked(tensors).items():
+        own_kind = kind if values.ndim >= 2 else gguf.GGMLQuantizationType.F32
         raw = gguf.quantize(converted(name, values, config), own_kind)
         writer.add_tensor(gguf_name(name, config), raw, raw_dtype=own_kind)
         stored[name] = gguf.dequantize(gguf.quantize(values, own_kind), own_kind)

@@ -59,6 +59,7 @@ def features(c: ModelConfig) -> list[str]:
         "YaRN": any(rope.yarn for rope in ropes),
         "longrope": any(rope.factors for rope in ropes),
         "windows": c.windows,
+        "experts": c.experts,
         "grouped queries": c.kv_heads < c.heads,
         "biases": c.qkv_bias or c.ffn_bias,
         "parallel sublayers": c.parallel != "none",

@@ -47,6 +47,8 @@ LLAMA_YARN = {
 # A window shorter than the texts, in the first layer and not in the second.
 WINDOW, TYPES = 6, ["sliding_attention", "full_attention"]
 
+EXPERT_SIZES = LLAMA_SIZES | {"intermediate_size": 16, "num_experts_per_tok": 2}
+
 BERT_SIZES = {
     "vocab_size": VOCABULARY,
     "hidden_size": WIDTH,
@@ -172,6 +174,18 @@ CASES = {
             "long_factor": [1.0, 2.0, 3.0, 5.0, 8.0, 16.0],
         },
     ),
+    "mixtral": transformers.MixtralConfig(
+        **EXPERT_SIZES, num_key_value_heads=2, num_local_experts=4, sliding_window=WINDOW
+    ),
+    "qwen3_moe": transformers.Qwen3MoeConfig(
+        **EXPERT_SIZES,
+        num_key_value_heads=2,
+        head_dim=16,
+        moe_intermediate_size=12,
+        num_experts=6,
+        norm_topk_prob=True,
+    ),
+    "olmoe": transformers.OlmoeConfig(**EXPERT_SIZES, num_experts=6, norm_topk_prob=False),
     "gpt2": transformers.GPT2Config(
         vocab_size=VOCABULARY,
         n_embd=WIDTH,
@@ -272,6 +286,7 @@ def logits_in_float64(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Ten
     with (
         torch.no_grad(),
         unittest.mock.patch.object(torch, "float32", torch.float64),
+        unittest.mock.patch.object(torch, "float", torch.float64),
         unittest.mock.patch.object(torch.Tensor, "float", float_at_least),
     ):
         return model(input_ids=tokens).logits
@@ -279,7 +294,7 @@ def logits_in_float64(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Ten
 
 def make(name: str, config: transformers.PreTrainedConfig) -> None:
     torch.manual_seed(sum(map(ord, name)))
-    config._attn_implementation = "eager"
+    config._attn_implementation = config._experts_implementation = "eager"
     masked = config.model_type in MASKED
     automatic = transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM
     model = automatic.from_config(config, dtype=torch.float32).eval()

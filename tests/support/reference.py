@@ -39,14 +39,18 @@ def full_forward(
     shift: np.ndarray | None = None,
     held: np.ndarray | None = None,
     read: int = 0,
+    reroute: bool = False,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Logits [T, V] and activations [L, T, F] by site of one sequence [T], in float64 NumPy.
 
-    Beside the sites there is `mid` [L, T, D], the residual that enters the feed-forward layer.
+    Beside the sites there is `mid` [L, T, D], the residual that enters the feed-forward layer, and
+    with experts `routes` [L, T, k], which of them tokens pass, and `share` [L, T, F], the weights
+    with which neurons count.
 
     Written out plainly, over all tokens in all layers, sharing nothing with `negjax.model` but the
     config and RoPE's frequencies. `shift` [L, F] is added at `site`, at token `read`; where `held`
-    [L, F] is True it takes the activation's place.
+    [L, F] is True it takes the activation's place. Under it tokens pass the experts that they pass
+    without, unless they `reroute`.
     """
     c = lm.config
     weights = float64_weights(lm)
@@ -60,7 +64,10 @@ def full_forward(
     before = c.norm_placement in ("pre", "sandwich")
     after = c.norm_placement in ("output", "sandwich")
     post = c.norm_placement == "post"
-    activations: dict[str, list[np.ndarray]] = {name: [] for name in (*c.sites, "mid")}
+    names = (*c.sites, "mid", *(("routes", "share") if c.experts else ()))
+    activations: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    keep = c.experts and shift is not None and not reroute
+    routes = full_forward(lm, tokens)[1]["routes"] if keep else None
     for layer in range(c.layers):
         block = {
             name.removeprefix("blocks."): array[layer]
@@ -97,6 +104,25 @@ def full_forward(
         inner = x if c.parallel == "none" else entering
         if before:
             inner = layer_norm(inner, "attention_norm" if c.parallel == "shared" else "ffn_norm")
+        if c.experts:
+            # The neurons of an expert that a token does not pass are 0, and write nothing.
+            scores = softmax(linear(inner, "ffn.router"))
+            chosen = np.argsort(-scores, axis=1, kind="stable")[:, : c.active_experts]
+            chosen = chosen if routes is None else routes[layer]
+            activations["routes"].append(chosen)
+            share = _shares(c, scores, chosen)
+            each = share.repeat(c.neurons // c.experts, axis=1)
+            activations["share"].append(each)
+            gate_up = (
+                np.einsum("td,edi->tei", inner, block[f"ffn.{name}.kernel"]).reshape(len(x), -1)
+                for name in ("gate", "up")
+            )
+            gate, up = (np.where(each > 0, value, 0) for value in gate_up)
+            up = np.where(each > 0, shifted(up, "up"), 0)
+            hidden = np.where(each > 0, shifted(_activation(c, gate) * up, "product"), 0) * each
+            out = hidden @ block["ffn.down.kernel"]
+            x = x + c.residual_scale * (layer_norm(out, "ffn_out_norm") if after else out)
+            continue
         up = linear(inner, "ffn.up")
         if c.gated:
             gate = _activation(c, linear(inner, "ffn.gate"))
@@ -143,6 +169,13 @@ def read_out(c: ModelConfig, weights: dict[str, np.ndarray], x: np.ndarray) -> n
     embedding = weights["embedding.token" if c.tied else "head.output"]
     logits = c.logit_scale * (x @ embedding.T) + weights.get("head.bias", none)
     return logits if c.logit_cap is None else c.logit_cap * np.tanh(logits / c.logit_cap)
+
+
+def _shares(c: ModelConfig, share: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """[T, E], weights of the experts [T, k] that tokens pass, 0 of the others."""
+    kept = np.zeros_like(share)
+    np.put_along_axis(kept, chosen, np.take_along_axis(share, chosen, 1), 1)
+    return kept / kept.sum(1, keepdims=True) if c.router_normalised else kept
 
 
 def _heads_normed(

@@ -32,7 +32,7 @@ def pytorch_model(folder: Path) -> Any:
     masked = not family_of(raw["model_type"], str(folder)).config_from_hf(raw, str(folder)).causal
     automatic = transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM
     return automatic.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager"
+        folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager"
     ).eval()
 
 

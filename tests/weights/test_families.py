@@ -9,34 +9,25 @@ import numpy as np
 import pytest
 from flax import nnx
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from negjax.model.config import ModelConfig
 from negjax.model.rope import Llama3Scaling, Rope
 from negjax.storage.given_files import read_json
 from negjax.weights.conversion import parameter_shapes, to_parameters, to_tensors
-from negjax.weights.families import FAMILIES, family_of
-from negjax.weights.families.llama_variants import VARIANTS
+from negjax.weights.families import FAMILIES
 from negjax.weights.formats.safetensors_files import read_directory
-from tests.support.places import STORED
+from tests.support.drawn_configs import CASES, GOLDEN, configs, read
 from tests.support.published_configs import (
     BERT,
     GPT2,
     LLAMA_2_7B,
     LLAMA_3_2_1B,
-    PUBLISHED,
     QWEN2_5,
 )
 from tests.support.published_relatives import GEMMA_3_1B, OLMO_3_7B
 from tests.support.tiny_models import LLAMA, as_source, assert_equal, leaves, random_parameters
 
 FLOAT32 = jnp.dtype("float32")
-GOLDEN = STORED / "families"
-CASES = sorted(path.name for path in GOLDEN.iterdir())
-
-
-def read(raw: dict[str, Any]) -> ModelConfig:
-    return family_of(raw["model_type"], "config.json").config_from_hf(raw, "config.json")
 
 
 def test_published_configs_are_understood() -> None:
@@ -177,59 +168,6 @@ def test_what_config_json_has_no_words_for_is_not_written() -> None:
     ):
         with pytest.raises(ValueError, match=r"config.json has no way to say this"):
             FAMILIES["llama"].config_to_hf(dataclasses.replace(LLAMA, **change))
-
-
-# A config of each family that is no relative of Llama.
-OTHERS = {
-    config.family: config
-    for config in (read(read_json(GOLDEN / case / "config.json")) for case in CASES)
-    if config.family not in {variant.name for variant in VARIANTS}
-}
-
-
-@st.composite
-def configs(draw: st.DrawFn) -> ModelConfig:
-    """Configs of every family, with sizes that differ wherever they may."""
-    family = draw(st.sampled_from(sorted(FAMILIES)))
-    kv_heads, sharing = draw(st.integers(1, 3)), draw(st.integers(1, 2))
-    sizes: dict[str, Any] = {
-        "family": family,
-        "layers": draw(st.integers(1, 3)),
-        "neurons": draw(st.integers(1, 7)),
-        "tied": draw(st.booleans()),
-    }
-    if family in OTHERS:
-        base = OTHERS[family]
-        head_width = 2 * draw(st.integers(1, 3))
-        sizes |= {"heads": kv_heads, "kv_heads": kv_heads, "head_width": head_width}
-        sizes |= {"width": kv_heads * head_width, "context_length": draw(st.integers(1, 9))}
-        if base.rope is not None:
-            width = 2 if head_width > 2 and base.rope.width else None
-            sizes["rope"] = dataclasses.replace(base.rope, width=width)
-        if sizes["layers"] == 1:
-            sizes |= {"windows": (), "local_rope": None}
-        else:
-            sizes["windows"] = base.windows[: sizes["layers"]]
-        return dataclasses.replace(base, vocab_size=11, **sizes)
-    raw = next(raw for raw, _ in PUBLISHED.values() if raw["model_type"] == family)
-    # What is listed by layer follows from the number of layers where it is not listed.
-    raw = {key: raw[key] for key in raw if key not in ("layer_types", "no_rope_layers")}
-    change: dict[str, Any] = {
-        "vocab_size": 11,
-        "hidden_size": draw(st.integers(1, 9)),
-        "num_hidden_layers": sizes["layers"],
-        "intermediate_size": sizes["neurons"],
-        "num_attention_heads": kv_heads * sharing,
-        "num_key_value_heads": kv_heads,
-        "head_dim": 2 * draw(st.integers(1, 3)),
-        "tie_word_embeddings": sizes["tied"],
-        "rope_scaling": None,
-        "partial_rotary_factor": 1.0,
-    }
-    for key in ("attention_bias", "mlp_bias"):
-        change |= {key: draw(st.booleans())} if raw.get(key) is False else {}
-    # Phi-3's are always without.
-    return read(raw | change | ({"attention_bias": False} if family == "phi3" else {}))
 
 
 @settings(max_examples=40)

@@ -43,6 +43,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gptneox": ("pythia", {}),
     "bert": ("bert", {}),
     "bert, untied": ("bert", {"tie_word_embeddings": False, "type_vocab_size": 3}),
+    "mixtral": ("mixtral", {"sliding_window": None}),
+    "qwen3moe": ("qwen3_moe", {}),
+    "olmoe": ("olmoe", {}),
 }
 
 

@@ -161,7 +161,7 @@ def test_gguf_windows_shorten_the_context(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"llama__expert_count": 8}, r"llama.expert_count = 8"),
+        ({"llama__expert_shared_count": 1}, r"llama.expert_shared_count = 1"),
         ({"llama__logit_scale": 2.0}, r"llama.logit_scale = 2.0"),
         ({"llama__rope__scaling__attn_factor": 2.0}, r"llama.rope.scaling.attn_factor = 2.0"),
     ],

@@ -60,5 +60,5 @@ def family_of_gguf(metadata: Mapping[str, Any], origin: str) -> tuple[Family, GG
             f"{origin}: general.architecture is {arch!r}{why}; negjax reads GGUF files of "
             f"{', '.join(names)}"
         )
-    marked = [(family, form) for family, form in found if f"{arch}.{form.marker}" in metadata]
+    marked = [(family, form) for family, form in found if metadata.get(f"{arch}.{form.marker}")]
     return (marked or found)[0]

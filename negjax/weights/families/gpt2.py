@@ -4,10 +4,11 @@ Source: Radford et al., Language Models are Unsupervised Multitask Learners, 201
 """
 
 from negjax.model.config import ModelConfig
-from negjax.weights.conversion import LazyTensor, Rule, Table
+from negjax.weights.conversion import LazyTensor, Table
 from negjax.weights.families.common import Family, GGUFForm
 from negjax.weights.families.settings import Settings
 from negjax.weights.families.sizes import Sizes
+from negjax.weights.rules import Rule
 
 SIZES = Sizes(
     layers="n_layer",

@@ -8,9 +8,10 @@ from typing import Any
 
 from negjax.model.config import ModelConfig
 from negjax.model.rope import Rope
-from negjax.weights.conversion import Rule, Table
+from negjax.weights.conversion import Table
 from negjax.weights.families.common import HF_NAMES_BY_ACTIVATION, Family
 from negjax.weights.families.llama_gguf import gguf_form
+from negjax.weights.families.llama_mixtures import MIXTURES
 from negjax.weights.families.llama_variants import VARIANTS, LlamaVariant
 from negjax.weights.families.modules import KEY, OUT, QUERY
 from negjax.weights.families.rope_settings import (
@@ -28,6 +29,7 @@ from negjax.weights.families.window_settings import (
     read_windows,
     write_windows,
 )
+from negjax.weights.rules import Rule
 
 
 def _read(settings: Settings, variant: LlamaVariant) -> ModelConfig:
@@ -63,7 +65,7 @@ def _read(settings: Settings, variant: LlamaVariant) -> ModelConfig:
         vocab_size=settings.integer("vocab_size"),
         layers=layers,
         width=width,
-        neurons=settings.integer("intermediate_size"),
+        **_networks(settings, variant),
         heads=heads,
         kv_heads=kv_heads,
         head_width=head_width,
@@ -86,6 +88,33 @@ def _read(settings: Settings, variant: LlamaVariant) -> ModelConfig:
         tied=settings.flag("tie_word_embeddings", variant.tied),
         **_numbers(settings, variant, width),
     )
+
+
+def _networks(settings: Settings, variant: LlamaVariant) -> dict[str, Any]:
+    """How many neurons a layer has, and in which experts."""
+    names = variant.experts
+    if names is None:
+        return {"neurons": settings.integer("intermediate_size")}
+    # Layers that have one network instead are not implemented, nor what OLMoE can do to queries.
+    settings.only("decoder_sparse_step", 1)
+    settings.only("mlp_only_layers", [])
+    settings.only("clip_qkv", None)
+    settings.integer("intermediate_size", 1)  # Of those other layers, or of an expert.
+    # transformers calls the number of experts by either name, whatever the family's files do.
+    (other,) = {"num_experts", "num_local_experts"} - {names.count}
+    count = settings.integer(names.count, settings.integer(other) if other in settings else None)
+    if settings.raw(other, count) != count:
+        raise settings.wrong(other, f"the same as {names.count}, {count}")
+    active = settings.integer("num_experts_per_tok")
+    if active > count:
+        raise settings.wrong("num_experts_per_tok", f"no more than {names.count}, {count}")
+    normalised = names.normalised is None or settings.flag(names.normalised, False)
+    return {
+        "neurons": count * settings.integer(names.neurons),
+        "experts": count,
+        "active_experts": active,
+        "router_normalised": normalised,
+    }
 
 
 def _activation(settings: Settings, variant: LlamaVariant) -> str:
@@ -151,7 +180,7 @@ def _write(config: ModelConfig, variant: LlamaVariant) -> dict[str, Any]:
         "vocab_size": config.vocab_size,
         "num_hidden_layers": config.layers,
         "hidden_size": config.width,
-        "intermediate_size": config.neurons,
+        **_write_networks(config, variant),
         "num_attention_heads": config.heads,
         "num_key_value_heads": config.kv_heads,
         "head_dim": config.head_width,
@@ -184,6 +213,23 @@ def _write(config: ModelConfig, variant: LlamaVariant) -> dict[str, Any]:
     return settings
 
 
+def _write_networks(config: ModelConfig, variant: LlamaVariant) -> dict[str, Any]:
+    names = variant.experts
+    if (names is None) != (config.experts == 0):
+        raise unwritable("experts", config.experts)
+    if names is None:
+        return {"intermediate_size": config.neurons}
+    normalised = {} if names.normalised is None else {names.normalised: config.router_normalised}
+    if names.normalised is None and not config.router_normalised:
+        raise unwritable("router_normalised", False)
+    return {
+        names.count: config.experts,
+        "num_experts_per_tok": config.active_experts,
+        names.neurons: config.expert_neurons,
+        **normalised,
+    }
+
+
 NORMS = {
     "pre": {"input_layernorm": "attention_norm", "post_attention_layernorm": "ffn_norm"},
     "output": {
@@ -200,6 +246,29 @@ NORMS = {
 """By placement: the file's name of a norm and the block's."""
 
 
+def _network_rules(config: ModelConfig, variant: LlamaVariant) -> list[Rule]:
+    """Of a layer's feed-forward network, or of its experts and their router."""
+    layer, to = "model.layers.{l}", "blocks.ffn"
+    names = variant.experts
+    if names is not None:
+        gate, up, down = (f"{layer}.{names.expert}.{name}.weight" for name in names.gate_up_down)
+        return [
+            Rule(f"{layer}.{names.router}.weight", f"{to}.router.kernel", "x d -> d x"),
+            Rule(gate, f"{to}.gate.kernel", "i d -> d i"),
+            Rule(up, f"{to}.up.kernel", "i d -> d i"),
+            Rule(down, f"{to}.down.kernel", "d i -> i d"),
+        ]
+    rules = [Rule(f"{layer}.mlp.down_proj.weight", f"{to}.down.kernel", "d f -> f d")]
+    if variant.fused:
+        gate_up = (f"{to}.gate.kernel", f"{to}.up.kernel")
+        return [*rules, Rule(f"{layer}.mlp.gate_up_proj.weight", gate_up, "(n f) d -> n d f")]
+    return [
+        *rules,
+        Rule(f"{layer}.mlp.gate_proj.weight", f"{to}.gate.kernel", "f d -> d f"),
+        Rule(f"{layer}.mlp.up_proj.weight", f"{to}.up.kernel", "f d -> d f"),
+    ]
+
+
 def _table(config: ModelConfig, variant: LlamaVariant) -> Table:
     layer, block = "model.layers.{l}", "blocks"
     attention, to = f"{layer}.self_attn", f"{block}.attention"
@@ -207,23 +276,17 @@ def _table(config: ModelConfig, variant: LlamaVariant) -> Table:
     rules = [
         Rule("model.embed_tokens.weight", "embedding.token", "v d -> v d"),
         Rule(f"{attention}.o_proj.weight", f"{to}.out.kernel", OUT),
-        Rule(f"{layer}.mlp.down_proj.weight", f"{block}.ffn.down.kernel", "d f -> f d"),
+        *_network_rules(config, variant),
     ]
     for name, norm in NORMS[config.norm_placement].items():
         rules.append(Rule(f"{layer}.{name}.weight", f"{block}.{norm}.scale", "d -> d"))
-    gate_up = (f"{block}.ffn.gate.kernel", f"{block}.ffn.up.kernel")
     if variant.fused:
-        rules += [
-            Rule(f"{attention}.qkv_proj.weight", kernels, (QUERY, KEY, KEY)),
-            Rule(f"{layer}.mlp.gate_up_proj.weight", gate_up, "(n f) d -> n d f"),
-        ]
+        rules.append(Rule(f"{attention}.qkv_proj.weight", kernels, (QUERY, KEY, KEY)))
     else:
         rules += [
             Rule(f"{attention}.q_proj.weight", kernels[0], QUERY),
             Rule(f"{attention}.k_proj.weight", kernels[1], KEY),
             Rule(f"{attention}.v_proj.weight", kernels[2], KEY),
-            Rule(f"{layer}.mlp.gate_proj.weight", gate_up[0], "f d -> d f"),
-            Rule(f"{layer}.mlp.up_proj.weight", gate_up[1], "f d -> d f"),
         ]
     if config.qkv_bias:
         rules += [
@@ -269,4 +332,4 @@ def relative(variant: LlamaVariant) -> Family:
     )
 
 
-FAMILIES = tuple(map(relative, VARIANTS))
+FAMILIES = tuple(map(relative, (*VARIANTS, *MIXTURES)))

@@ -43,8 +43,11 @@ def gguf_form(variant: LlamaVariant) -> GGUFForm | None:
     if variant.gguf_architecture is None:
         return None
     keys = KEYS | {number.gguf_key: number.key for number in variant.numbers if number.gguf_key}
-    if variant.window in ("typed", "always"):
+    if _says_windows(variant):
         keys |= WINDOW_KEYS
+    if variant.experts is not None:
+        keys |= {"expert_count": variant.experts.count, "expert_used_count": "num_experts_per_tok"}
+        keys["expert_feed_forward_length"] = variant.experts.neurons
     if variant.local_theta is not None and variant.local_theta[0] != "rope_theta":
         keys["rope.freq_base_swa"] = variant.local_theta[0]
     return GGUFForm(
@@ -66,6 +69,8 @@ def _complete(metadata: Mapping[str, Any], origin: str, variant: LlamaVariant) -
         return {}
     settings = {"head_dim": head_width, "rope_theta": metadata.get("rope.freq_base", THETA)}
     turned = metadata.get("rope.dimension_count")
+    if variant.experts is not None and variant.experts.normalised is not None:
+        settings[variant.experts.normalised] = variant.experts.gguf_normalised
     if variant.partial and turned is not None:
         settings["partial_rotary_factor"] = turned / head_width
     if QUERY_SCALE in variant.numbers:
@@ -95,10 +100,11 @@ def _query_scalar(
 def _windows(metadata: Mapping[str, Any], origin: str, variant: LlamaVariant) -> dict[str, Any]:
     window = metadata.get("attention.sliding_window")
     pattern = metadata.get("attention.sliding_window_pattern")
-    if variant.window == "always" and window is None:
-        raise _missing(origin, variant, "attention.sliding_window")
-    if variant.window == "always" and not window:
-        return {"sliding_window": None}
+    if variant.window == "always":
+        says = _says_windows(variant)
+        if says and window is None:
+            raise _missing(origin, variant, "attention.sliding_window")
+        return {} if says and window else {"sliding_window": None}
     if variant.window == "typed" and isinstance(pattern, list):
         types = [WINDOWED if windowed else FULL for windowed in pattern]
         return {"sliding_window_pattern": None, "layer_types": types}
@@ -106,6 +112,11 @@ def _windows(metadata: Mapping[str, Any], origin: str, variant: LlamaVariant) ->
         # The converter leaves it out where every layer sees the whole text.
         return {"sliding_window_pattern": 1}
     return {}
+
+
+def _says_windows(variant: LlamaVariant) -> bool:
+    """Whether its files' windows are windows; in those of `llama`, one cuts the context."""
+    return variant.window in ("typed", "always") and variant.gguf_architecture != "llama"
 
 
 def _missing(origin: str, variant: LlamaVariant, key: str) -> ValueError:

@@ -77,6 +77,22 @@ MULTIPLIERS = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ExpertNames:
+    """What config.json and files of weights call experts."""
+
+    count: str = "num_experts"
+    neurons: str = "intermediate_size"
+    """Of one expert."""
+    normalised: str | None = "norm_topk_prob"
+    """Setting that makes the weights of a token's experts add up to 1; None: they always do."""
+    router: str = "mlp.gate"
+    expert: str = "mlp.experts.{x}"
+    gate_up_down: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj")
+    gguf_normalised: bool = True
+    """What llama.cpp does instead of asking for the setting `normalised`."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LlamaVariant:
     """What a relative of Llama computes, where relatives differ, and how its files are called."""
 
@@ -99,6 +115,8 @@ class LlamaVariant:
     """Whether embeddings are tied where config.json does not say it."""
     fused: bool = False
     """Whether one tensor holds queries, keys and values, and one gate and up."""
+    experts: ExpertNames | None = None
+    """None: a layer has one feed-forward network."""
     numbers: tuple[Number, ...] = ()
     head_width: int | None = None
     """Where config.json does not say it; None: the width by the number of heads."""
@@ -305,4 +323,4 @@ VARIANTS = (
         },
     ),
 )
-"""All of them; GGUF files of Mistral and SmolLM2 call themselves `llama`."""
+"""All but `llama_mixtures`; GGUF files of Mistral and SmolLM2 call themselves `llama`."""

@@ -6,7 +6,7 @@ Source: Warner et al., arXiv 2412.13663; further details: the class in transform
 from typing import Any
 
 from negjax.model.config import ModelConfig
-from negjax.weights.conversion import Rule, Table
+from negjax.weights.conversion import Table
 from negjax.weights.families.bert import OTHER_TASKS
 from negjax.weights.families.common import Family
 from negjax.weights.families.modules import module_table
@@ -14,6 +14,7 @@ from negjax.weights.families.rope_settings import Defaults, read_typed_ropes, wr
 from negjax.weights.families.settings import ACTIVATIONS_BY_HF_NAME, Settings, unwritable
 from negjax.weights.families.sizes import Sizes
 from negjax.weights.families.window_settings import FULL, WINDOWED, Windows, layer_types
+from negjax.weights.rules import Rule
 
 SIZES = Sizes(
     activation="hidden_activation",

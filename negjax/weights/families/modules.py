@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from negjax.model.config import ModelConfig
-from negjax.weights.conversion import Rule, Table
+from negjax.weights.conversion import Table
+from negjax.weights.rules import Rule
 
 QUERY, KEY, OUT, UP, DOWN = (
     *("(h c) d -> d h c", "(g c) d -> d g c", "d (h c) -> h c d"),

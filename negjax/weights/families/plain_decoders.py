@@ -13,7 +13,7 @@ from typing import Any
 
 from negjax.model.config import ModelConfig
 from negjax.model.rope import Rope
-from negjax.weights.conversion import Rule, Table
+from negjax.weights.conversion import Table
 from negjax.weights.families import gpt2
 from negjax.weights.families.common import Family, GGUFForm
 from negjax.weights.families.gpt_neox_gguf import GPT_NEOX_FORM
@@ -21,6 +21,7 @@ from negjax.weights.families.modules import module_table
 from negjax.weights.families.rope_settings import Defaults, read_rope, write_rope
 from negjax.weights.families.settings import Settings, unwritable
 from negjax.weights.families.sizes import Sizes
+from negjax.weights.rules import Rule
 
 Fields = dict[str, Any]
 

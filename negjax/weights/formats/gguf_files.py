@@ -33,15 +33,21 @@ class GGUFFile:
     metadata: dict[str, Any]
     tensors: dict[str, StoredTensor]
 
-    def read(self, name: str) -> np.ndarray:
+    def read(self, name: str, part: int | None = None) -> np.ndarray:
         """A tensor's values in float32.
+
+        Args:
+            part: only this one of those along its first axis.
 
         Raises:
             ValueError: the `gguf` package cannot decode its type.
         """
         tensor = self.tensors[name]
+        data, shape = tensor.data, tensor.shape
+        if part is not None:
+            data, shape = data[part], shape[1:]
         try:
-            result: np.ndarray = gguf.dequantize(tensor.data, tensor.kind).reshape(tensor.shape)
+            result: np.ndarray = gguf.dequantize(data, tensor.kind).reshape(shape)
             return result
         except NotImplementedError as error:
             raise ValueError(
@@ -166,19 +172,27 @@ def read_tensors(file: GGUFFile, config: ModelConfig) -> dict[str, LazyTensor]:
     left = set(file.tensors) - {DIVISORS}
     if DIVISORS not in file.tensors and config.rope is not None and config.rope.factors is not None:
         left -= set(FACTORS.values())
-    tensors = {}
+    tensors: dict[str, LazyTensor] = {}
+    used: set[str] = set()
     for rule in family.table(config).rules:
-        for source in rule.sources(config.layers):
-            own = source.removeprefix(form.prefix)
+        for source, stacked, expert in rule.stacked_sources(config):
+            own = stacked.removeprefix(form.prefix)
             name = names.get_name(own, try_suffixes=(".weight", ".bias"))
-            if name in left:
-                left.remove(name)
-                tensors[source] = form.undo(_lazy(file, name), source, config)
-    return tensors | {name: _lazy(file, name) for name in sorted(left)}
+            free = name in left and (expert is not None or name not in used)
+            if free and _holds(file, name, config, expert):
+                tensors[source] = form.undo(_lazy(file, name, expert), source, config)
+                used.add(name)
+    return tensors | {name: _lazy(file, name) for name in sorted(left - used)}
 
 
-def _lazy(file: GGUFFile, name: str) -> LazyTensor:
-    return LazyTensor(file.tensors[name].shape, lambda: file.read(name))
+def _holds(file: GGUFFile, name: str, config: ModelConfig, expert: int | None) -> bool:
+    """Whether a tensor is one of all experts, where an expert's is asked for."""
+    return expert is None or file.tensors[name].shape[:1] == (config.experts,)
+
+
+def _lazy(file: GGUFFile, name: str, part: int | None = None) -> LazyTensor:
+    shape = file.tensors[name].shape
+    return LazyTensor(shape if part is None else shape[1:], lambda: file.read(name, part))
 
 
 def _rope(file: GGUFFile, form: GGUFForm, config: ModelConfig, rope: Rope) -> Rope:

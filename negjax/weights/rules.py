@@ -1,0 +1,136 @@
+"""One tensor of a file, or one a layer, and the parameters that it holds."""
+
+import dataclasses
+import math
+import re
+
+import numpy as np
+from einops import rearrange
+
+from negjax.model.config import ModelConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One source tensor and where it goes.
+
+    Axes of `pattern`, lower case of the library's letters: v, d, f, h, g, c, t (learned positions),
+    e (token types), o (a second width, D), x (experts), i (neurons of one). Left: the file's axes;
+    right: the parameter's. With several targets the right side starts with n, the number of
+    targets, and is unstacked over it; or each target has a pattern of its own, and they follow each
+    other along the file's first axis.
+    """
+
+    source: str
+    """Name in the file; `{l}` stands for the layer, `{x}` for the expert."""
+    target: str | tuple[str, ...]
+    """Dotted path of the parameter, or paths where one tensor holds several."""
+    pattern: str | tuple[str, ...]
+    first_layer: int = 0
+    """Layers before it have no such tensor, and do not use the parameter."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Paths of its parameters."""
+        return (self.target,) if isinstance(self.target, str) else self.target
+
+    @property
+    def per_layer(self) -> bool:
+        """Whether there is one source tensor a layer."""
+        return "{l}" in self.source
+
+    def sources(self, config: ModelConfig) -> list[str]:
+        """Names of all its source tensors, by layer, and in a layer by expert."""
+        if not self.per_layer:
+            return [self.source]
+        experts = range(config.experts if "{x}" in self.source else 1)
+        return [
+            self.source.replace("{l}", str(layer)).replace("{x}", str(expert))
+            for layer in range(self.first_layer, config.layers)
+            for expert in experts
+        ]
+
+    def stacked_sources(self, config: ModelConfig) -> list[tuple[str, str, int | None]]:
+        """Each of `sources`, with the name of the tensor that holds those of all experts, if there
+        are any, and its number among them."""
+        whole = dataclasses.replace(self, source=self.source.replace(".{x}", ""))
+        if whole == self:
+            return [(source, source, None) for source in self.sources(config)]
+        names = iter(self.sources(config))
+        return [
+            (next(names), stacked, expert)
+            for stacked in whole.sources(config)
+            for expert in range(config.experts)
+        ]
+
+    def sizes(self, pattern: str, config: ModelConfig) -> dict[str, int]:
+        """Sizes of the axes that a pattern of it names."""
+        named = set(re.findall(r"[a-z]", pattern))
+        every = axis_sizes(config) | {"n": len(self.targets)}
+        return {axis: every[axis] for axis in sorted(named)}
+
+    def part_shapes(self, config: ModelConfig) -> list[tuple[int, ...]]:
+        """Shapes of what follows each other along the first axis of a source tensor."""
+        sides = (pattern.split("->")[0] for pattern in self._patterns)
+        return [self._shape(side, config) for side in sides]
+
+    def source_shape(self, config: ModelConfig) -> tuple[int, ...]:
+        """Shape each source tensor must have."""
+        parts = self.part_shapes(config)
+        return (sum(shape[0] for shape in parts), *parts[0][1:])
+
+    def convert(self, tensor: np.ndarray, config: ModelConfig) -> list[np.ndarray]:
+        """Values of its targets (a layer's, where it is per layer)."""
+        ends = np.cumsum([shape[0] for shape in self.part_shapes(config)])[:-1]
+        values = [
+            rearrange(part, pattern, **self.sizes(pattern, config))
+            for part, pattern in zip(np.split(tensor, ends), self._patterns, strict=True)
+        ]
+        stacked = isinstance(self.pattern, str) and not isinstance(self.target, str)
+        return list(values[0]) if stacked else values
+
+    def invert(self, values: list[np.ndarray], config: ModelConfig) -> np.ndarray:
+        """The source tensor, from the values of its targets."""
+        stacked = isinstance(self.pattern, str) and not isinstance(self.target, str)
+        parts = []
+        for value, pattern in zip(
+            [np.stack(values)] if stacked else values, self._patterns, strict=True
+        ):
+            left, right = pattern.split("->")
+            parts.append(rearrange(value, f"{right} -> {left}", **self.sizes(pattern, config)))
+        return np.ascontiguousarray(np.concatenate(parts))
+
+    def target_shapes(self, config: ModelConfig) -> list[tuple[int, ...]]:
+        """Shapes of its targets' values (a layer's, an expert's)."""
+        sides = [pattern.split("->")[1] for pattern in self._patterns]
+        shapes = [self._shape(side, config) for side in sides]
+        stacked = isinstance(self.pattern, str) and not isinstance(self.target, str)
+        return [shapes[0][1:]] * len(self.targets) if stacked else shapes
+
+    @property
+    def _patterns(self) -> tuple[str, ...]:
+        return (self.pattern,) if isinstance(self.pattern, str) else self.pattern
+
+    def _shape(self, side: str, config: ModelConfig) -> tuple[int, ...]:
+        sizes = self.sizes(side, config)
+        groups = re.findall(r"\([^)]*\)|[a-z]", side)
+        return tuple(
+            math.prod(sizes[axis] for axis in group.strip("()").split()) for group in groups
+        )
+
+
+def axis_sizes(config: ModelConfig) -> dict[str, int]:
+    """Sizes of the axes that patterns name."""
+    return {
+        "v": config.vocab_size,
+        "d": config.width,
+        "o": config.width,
+        "f": config.neurons,
+        "h": config.heads,
+        "g": config.kv_heads,
+        "c": config.head_width,
+        "t": config.context_length + config.position_offset,
+        "e": config.token_types,
+        "x": config.experts,
+        "i": config.expert_neurons,
+    }
