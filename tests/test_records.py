@@ -227,7 +227,7 @@ def test_measurements_name_site_convention_output_and_axes(made: dict[str, objec
         "  probability [B=3, K=2], activation [B=3, L=3, F=20], computed [B=3, K=2, L=3, F=20]"
     )
     assert repr(made["negjax.measurements.sweeps.Sweep"]) == (
-        "Sweep(site='up', convention='signed')\n"
+        "Sweep(site='up', convention='signed', reroute=False)\n"
         "  neurons [B=3, N=4, 2], shifts [X=2], activation, baseline_log_probability, "
         "baseline_logit [B=3, N=4], log_probability, logit, kl, entropy, top_token "
         "[B=3, N=4, X=2], baseline_entropy, baseline_top_token [B=3]"

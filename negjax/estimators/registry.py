@@ -98,8 +98,8 @@ ESTIMATORS = {
     "relp": Estimator(
         label="RelP",
         title="relevance patching to zero",
-        meaning="a · ∂f/∂a with norms, attention patterns and gates held constant, gated products "
-        "halved",
+        meaning="a · ∂f/∂a with norms, attention patterns, gates and routers held constant, gated "
+        "products halved",
         unit="output",
         citation="Jafari, Eberle, Khakzar, Nanda, RelP, 2025, arXiv 2508.21258",
         run=partial(gradient_products, factor=_itself, linearised=True),

@@ -154,12 +154,35 @@ GATED = {
 
 def watched(model: Any, site: str) -> list[tuple[Any, bool]]:
     """The module that reads (True) or makes (False) each layer's activations at a site."""
+    if hasattr(model.config, "num_experts_per_tok"):
+        return [(watched_experts(layer.mlp.experts)[site], True) for layer in model.model.layers]
     if site in ("up", "product"):
         names = GATED.get(model.config.model_type, ("mlp.up_proj", "mlp.down_proj"))
         name = names[("up", "product").index(site)]
         return [(layer.get_submodule(name), site == "product") for layer in model.model.layers]
     layers, down = PLAIN[model.config.model_type]
     return [(layer.get_submodule(down), True) for layer in model.get_submodule(layers)]
+
+
+def watched_experts(experts: Any) -> dict[str, torch.nn.Module]:
+    """Modules through which all experts' activations go, 0 where a token does not pass them.
+
+    PyTorch runs an expert on its tokens alone; here every one runs on all, and the router's weights
+    decide what counts.
+    """
+    sites = {"up": torch.nn.Identity(), "product": torch.nn.Identity()}
+
+    def forward(x: torch.Tensor, chosen: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        one_hot = torch.nn.functional.one_hot(chosen, experts.num_experts)
+        passes, share = one_hot.sum(1) > 0, (one_hot * weights[..., None]).sum(1)
+        gate, up = torch.einsum("td,eid->tei", x, experts.gate_up_proj).chunk(2, dim=-1)
+        up = sites["up"](torch.where(passes[..., None], up, 0).flatten(1)).view_as(up)
+        product = torch.where(passes[..., None], experts.act_fn(gate) * up, 0).flatten(1)
+        product = sites["product"](product).view_as(up)
+        return torch.einsum("tei,edi,te->td", product, experts.down_proj, share)
+
+    experts.forward = forward
+    return sites
 
 
 @pytest.mark.parametrize("left", [False, True])
