@@ -176,7 +176,7 @@ def doses_figure(
     top.minorticks_off()
     top.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     top.set_title("a   What a dose does, at either sign")
-    top.legend(loc="upper left")
+    top.legend(loc="best")
     by_gradient.axhline(0.1, color=GREY, lw=0.6, ls=DASHES)
     for tenths, color in zip(deciles, colors, strict=True):
         by_gradient.plot(range(1, 11), tenths, color=color, marker="o", ms=2.5)
@@ -196,7 +196,7 @@ def _by_layer(axes: Axes, doses: Sequence[DoseStatistics], colors: np.ndarray, l
         axes.bar(at, [*dose.layers.values()], width=width, color=color, label=f"{dose.dose:g}")
     axes.set(xlabel="layer", ylabel="hidden controllers", xlim=(-0.6, layers - 0.4))
     axes.set_title("c   Hidden controllers, by layer and dose")
-    axes.legend(title="dose", ncols=2, loc="upper right")
+    axes.legend(title="dose", ncols=2, loc="best")
 
 
 def _by_attribution(
@@ -211,6 +211,6 @@ def _by_attribution(
     axes.axvline(0.5, color=GREY, lw=0.6, ls=DASHES)
     axes.set_yticks(range(len(names)), [for_label(labels[name]) for name in names])
     axes.set(xlim=(-0.02, 1.02), ylim=(len(names) - 0.5, -0.5))
-    axes.set_xlabel("median rank of hidden controllers (1: the largest)")
+    axes.set_xlabel("median rank (100%: the largest)")
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_title("d   Which attribution shows them")

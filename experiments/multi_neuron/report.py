@@ -41,7 +41,7 @@ BY_SIZE = (
     Column("median", lambda row: row["added"].change, ".1e", "|ΔP|"),
     Column("median", lambda row: row["added"].kl, ".1e", "KL"),
 )
-SETS = Column("", lambda row: f"{row.choice}, {row.size:,} neurons")
+SETS = Column("", lambda row: f"{row.choice}, {row.size:,} neuron{'' if row.size == 1 else 's'}")
 PAPER = (
     SETS,
     Column("shifts", lambda row: f"±{row.magnitude:g}" if row.magnitude else "all"),

@@ -77,6 +77,11 @@ def percent(share: float | None) -> str:
     return written(share, ".1%")
 
 
+def tasks_in_words(count: int) -> str:
+    """How many tasks: "1 task", "22 tasks"."""
+    return f"{count} task{'' if count == 1 else 's'}"
+
+
 def interval(row: Row) -> str:
     """An accuracy with its interval."""
     return f"{row.accuracy:.1%} ({row.low:.1%}–{row.high:.1%})"

@@ -21,7 +21,7 @@ from experiments.running.study import Findings, Finished, Report, Study
 from experiments.skill_studies import inputs as skills_inputs
 from experiments.skill_studies import jobs as skills_jobs
 from experiments.skill_studies import verdicts as skills_verdicts
-from experiments.skill_studies.accuracies import notes
+from experiments.skill_studies.accuracies import notes, tasks_in_words
 from experiments.skill_studies.inputs import PARTS, Measured
 from experiments.skill_studies.jobs import Job, Results, Row, TaskResult
 from experiments.skill_studies.verdicts import Verdict
@@ -130,10 +130,15 @@ def findings_of(
 ) -> Findings:
     """What a study of tasks found.
 
-    Templates may name, beside its own contents, `{count}` tasks, the `{model}`, the `{notes}` on
-    the tasks' parts and, where there are verdicts, `{verdicts}` and the table `claims`.
+    Templates may name, beside its own contents, how many `{tasks}` (“2 tasks”), the `{model}`, the
+    `{notes}` on the tasks' parts and, where there are verdicts, `{verdicts}` and the table
+    `claims`.
     """
-    shared: dict[str, Any] = {"count": len(results), "model": lm.name, "notes": notes(results)}
+    shared: dict[str, Any] = {
+        "tasks": tasks_in_words(len(results)),
+        "model": lm.name,
+        "notes": notes(results),
+    }
     tables = dict(contents.tables)
     if verdicts is not None:
         shared["verdicts"] = " ".join(verdict.in_short for verdict in verdicts)

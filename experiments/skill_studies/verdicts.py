@@ -25,10 +25,11 @@ class Verdict:
         heard = len(self.for_it) + len(self.against)
         if not heard:
             return f"{self.claim}: no task says anything."
-        return (
-            f"{self.claim}: {len(self.for_it)} of {heard} tasks speak for it, {len(self.silent)} "
-            "say nothing."
-        )
+        if heard == 1:
+            speak = f"1 task speaks {'for' if self.for_it else 'against'} it"
+        else:
+            speak = f"{len(self.for_it)} of {heard} tasks speak for it"
+        return f"{self.claim}: {speak}, {len(self.silent)} say nothing."
 
 
 def verdict(

@@ -17,6 +17,7 @@ from experiments.skill_studies.accuracies import (
     level,
     median,
     series_of,
+    tasks_in_words,
     tested,
 )
 from experiments.skill_studies.jobs import Results
@@ -69,7 +70,7 @@ def _medians(curves: Curves) -> str:
     smallest = []
     for probe in curves.probes:
         numbers = [at for at in curves.smallest(probe).values() if at is not None]
-        smallest.append(f"{PROBES[probe]} {median(numbers)} ({len(numbers)} tasks)")
+        smallest.append(f"{PROBES[probe]} {median(numbers)} ({tasks_in_words(len(numbers))})")
     return (
         f"Smallest number of {curves.axis.label} within the interval of the best, median of the "
         f"tasks in which the probe is better than a guess: {', '.join(smallest) or '—'}."

@@ -20,6 +20,7 @@ from experiments.skill_studies.accuracies import (
     level,
     median,
     percent,
+    tasks_in_words,
     tested,
 )
 from experiments.skill_studies.jobs import Results, Row
@@ -62,10 +63,12 @@ def findings(results: Results, lm: LanguageModel) -> Findings:
 
 def _medians(rule: str, sets: SetsByTask) -> str:
     heard = [some for some in sets.values() if not some.silent]
-    share = statistics.fmean(some.as_good for some in heard) if heard else None
+    if not heard:
+        return f"{PROBES[rule]}: in no task is the first set above a guess."
+    share = statistics.fmean(some.as_good for some in heard)
     return (
         f"{PROBES[rule]}: sets in a row that are not below the interval of the first, median of "
-        f"the {len(heard)} tasks in which the first is above a guess: "
+        f"the {tasks_in_words(len(heard))} in which the first is above a guess: "
         f"{median([some.in_a_row for some in heard])}; of all later sets {percent(share)} are not "
         "below it."
     )
@@ -117,7 +120,7 @@ def _drawn(results: Results, sets: Mapping[str, SetsByTask]) -> Picture:
             level(PROBES["lm_prob"], tested(result, "lm_prob"), ends),
         ]
         panels.append((task, series, chance(task)))
-    return skill_figures.curves_figure(panels, "place of the set in the ranking")
+    return skill_figures.curves_figure(panels, "place in the ranking")
 
 
 def _curve(label: str, ranked: Sequence[Row]) -> Series:

@@ -106,7 +106,16 @@ def findings(results: Results, lm: LanguageModel) -> Findings:
     )
 
 
-def _kinships(kinships: Mapping[str, Mapping[str, Kinship | None]]) -> Table:
+def _kinships(kinships: Mapping[str, Mapping[str, Kinship | None]]) -> Table | None:
+    """None where no tasks are alike, or all are."""
+    rows = [
+        (rule, group, kin)
+        for rule, some in kinships.items()
+        for group, kin in some.items()
+        if kin is not None
+    ]
+    if not rows:
+        return None
     return Table(
         columns=[
             Column("", lambda row: RULES[row[0]]),
@@ -117,12 +126,7 @@ def _kinships(kinships: Mapping[str, Mapping[str, Kinship | None]]) -> Table:
             Column("p", lambda row: "< 0.001" if row[2].chance < 0.001 else f"{row[2].chance:.3f}"),
             Column("says", lambda row: row[2].verdict),
         ],
-        rows=[
-            (rule, group, kin)
-            for rule, some in kinships.items()
-            for group, kin in some.items()
-            if kin is not None
-        ],
+        rows=rows,
     )
 
 
@@ -178,7 +182,7 @@ def _figures(results: Results) -> dict[str, Callable[[], Picture] | None]:
             [[cells[s, t].accuracy - cells[RANDOM, t].accuracy for t in tasks] for s in tasks]
         )
         limits = (float(lead.min()), float(lead.max()))
-        return drawn([(RULES[rule], lead)], label="accuracy less random neurons'", limits=limits)
+        return drawn([(RULES[rule], lead)], label="lead over random neurons", limits=limits)
 
     def layers() -> Picture:
         counts = {r: [result.more["layers"][r] for result in results.values()] for r in RULES}

@@ -39,6 +39,10 @@ class Overlap:
     @property
     def verdict(self) -> str:
         """What it says of neurons that tasks share."""
+        if self.pairs == 1:
+            if self.above:
+                return "the two tasks share more neurons than 39 of 40 random pairs would"
+            return "the two tasks share no more neurons than chance explains"
         if self.above > self.pairs / 2:
             return "tasks share skill neurons, most of them with each other"
         if self.above > self.by_luck + 2 * math.sqrt(self.by_luck):

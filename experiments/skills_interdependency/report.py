@@ -86,6 +86,8 @@ def findings(results: Results, lm: LanguageModel) -> Findings:
 
 def _range(comparison: Comparison, forests: Mapping[str, Forests]) -> str:
     gains = [forest.gain(comparison) for forest in forests.values()]
+    if len(gains) == 1:
+        return f"{comparison.words}: gain {gains[0]:+.1%}."
     return (
         f"{comparison.words}: mean gain {statistics.fmean(gains):+.1%}, from {min(gains):+.1%} to "
         f"{max(gains):+.1%} over the tasks."

@@ -12,7 +12,7 @@ from experiments.reporting.skill_figures import Series
 from experiments.reporting.tables import Column, Table
 from experiments.reporting.templates import Contents
 from experiments.running.study import Findings
-from experiments.skill_studies.accuracies import PROBES, RULES, chance, percent
+from experiments.skill_studies.accuracies import PROBES, RULES, chance
 from experiments.skill_studies.jobs import Results, TaskResult
 from experiments.skill_studies.study import findings_of
 from experiments.skills_robustness.results import (
@@ -38,6 +38,8 @@ HEADINGS = {
     "language": "From one language to another",
 }
 """Of the axes' sections."""
+WAYS = {"template": "template", "shots": "number of demonstrations", "language": "language"}
+"""What differs along an axis."""
 # Of a probe and its transfer.
 TRANSFER = (
     Column("probe", lambda row: PROBES[row[0]]),
@@ -66,9 +68,12 @@ def findings(results: Results, lm: LanguageModel) -> Findings:
         for axis, tasks in by_axis.items()
     }
     losses = [
-        f"{axis}: {PROBES[probe]} loses {percent(t.loss)}"
+        f"by {WAYS[axis]}, "
+        + ", ".join(
+            f"{PROBES[probe]} {t.loss:+.1%} ({t.low:+.1%} to {t.high:+.1%})"
+            for probe, t in some.items()
+        )
         for axis, some in transfers.items()
-        for probe, t in list(some.items())[:1]
     ]
     sections = [_section(tasks, axis, fitted, transfers[axis]) for axis, tasks in by_axis.items()]
     return findings_of(
@@ -108,7 +113,7 @@ def _section(
     return Contents(
         values={
             "heading": HEADINGS[axis],
-            "axis": axis,
+            "way": WAYS[axis],
             "verdicts": [
                 f"{PROBES[p]}: the loss is {t.explanation}; {t.verdict}."
                 for p, t in transfers.items()

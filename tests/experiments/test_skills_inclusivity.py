@@ -160,6 +160,10 @@ def test_overlap_and_knowledge():
     every = dataclasses.replace(overlap, above=3)
     assert every.verdict.startswith("tasks share")
     assert dataclasses.replace(overlap, above=0).verdict.startswith("no more than chance")
+    # One pair does not speak for tasks in general.
+    pair = dataclasses.replace(overlap, pairs=1, above=1)
+    assert pair.verdict.startswith("the two tasks share more")
+    assert dataclasses.replace(pair, above=0).verdict.startswith("the two tasks share no more")
     knowledge = knowledge_of(found, "polar")
     assert knowledge.kept == pytest.approx(0.5)
     assert knowledge.noise == pytest.approx(0.03 * 2**0.5 / 3**0.5)
