@@ -20,6 +20,7 @@ from negjax.inputs.neurons import NeuronSets, all_neurons, neuron_sets, random_n
 from negjax.inputs.probes import Probes
 from negjax.inputs.tables import Facts, read_facts
 from negjax.measurements.chebyshev import Response, response
+from negjax.measurements.empirical_gradients import EmpiricalGradient, neg
 from negjax.measurements.gradients import NeurGrad, gradient_batches, neurgrad
 from negjax.measurements.joint_interventions import Joint, joint
 from negjax.measurements.linearity import LinearFit, linear_fit, paper_grid
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Curvature",
     "Edited",
+    "EmpiricalGradient",
     "Facts",
     "Joint",
     "LanguageModel",
@@ -65,6 +67,7 @@ __all__ = [
     "linear_range",
     "load",
     "mceval8k",
+    "neg",
     "neurgrad",
     "neuron_sets",
     "paper_grid",

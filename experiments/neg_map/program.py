@@ -8,10 +8,11 @@ import numpy as np
 import negjax
 from experiments.inputs import facts
 from experiments.neg_map import report
-from experiments.neg_map.results import read_map
+from experiments.neg_map.results import Grid, read_map
 from experiments.running import common
 from experiments.running.settings import define, recorded, setting
 from experiments.running.study import Findings, Finished, Study, measured
+from negjax.measurements.empirical_gradients import rule_shifts
 from negjax.storage import store
 from negjax.storage.store import RunFolder
 
@@ -24,8 +25,10 @@ class Settings:
         None, "A prompt to map, instead of some of the table; needs --answer.", recorded=False
     )
     answer: str | None = setting(None, "The answer to --prompt.", recorded=False)
-    shifts: list[float] = setting(
-        [-2.0, -1.0, 1.0, 2.0], "Shifts of each neuron, in units of the activation.", count=2
+    radius: float = setting(2.0, "NEG is the slope over shifts from -radius to radius.", above=0)
+    step: float = setting(0.2, "Between those shifts, in units of the activation.", above=0)
+    pairs: int = setting(
+        1, "Pairs of shifts ±x that are replayed for the slope, beside the derivative.", least=1
     )
     every: int = setting(1, "Map one layer in so many: the first, and so on.", least=1)
 
@@ -45,22 +48,25 @@ FLAGS = define(Settings)
 def prepare() -> Study:
     """Reads the flags and loads what they name."""
     settings = FLAGS.read()
+    # A grid that has too few pairs is refused before anything is loaded or computed.
+    rule_shifts(settings.radius, settings.step, settings.pairs)
     inputs = facts.load_inputs(1, settings.table)
-    config, prompts, shifts = inputs.lm.config, len(inputs.probes), np.asarray(settings.shifts)
+    config, prompts = inputs.lm.config, len(inputs.probes)
     layers = list(range(0, config.layers, settings.every))
 
     def findings(folder: RunFolder, finished: Finished) -> Findings | None:
         names = {item.name for item in finished.work}
         done = {b: [x for x in layers if _name(b, x) in names] for b in range(prompts)}
-        maps = [read_map(inputs, folder, b, some, shifts) for b, some in done.items() if some]
-        return report.findings(inputs, folder, maps, shifts, finished) if maps else None
+        grid = Grid(settings.radius, settings.step, folder.read("shifts"))
+        maps = [read_map(inputs, folder, b, some, grid) for b, some in done.items() if some]
+        return report.findings(inputs, folder, maps, grid, finished) if maps else None
 
     return Study(
         name="neg_map",
         settings={**facts.input_settings(inputs), **recorded(settings)},
-        arrays=_specs(prompts, config.layers, config.neurons, shifts.size),
+        arrays=_specs(prompts, config.layers, config.neurons, 2 * settings.pairs),
         attributes={"site": inputs.site, "convention": facts.convention(), "output": "probability"},
-        measure=measured(lambda _: _work(inputs, layers, shifts), "neuron"),
+        measure=measured(lambda _: _work(inputs, layers, settings), "neuron"),
         results=findings,
     )
 
@@ -81,26 +87,30 @@ def _specs(prompts: int, layers: int, neurons: int, shifts: int) -> dict[str, st
 
     neuron = ("prompt", "layer", "neuron")
     return {
-        "shifts": spec("units of the activation", ("shift",), 0),
+        "shifts": spec("replayed, in units of the activation", ("shift",), 0),
         "activation": spec("activation a, unperturbed", neuron, 1),
         "computed": spec("CG = dP/da, per unit of activation", neuron, 1),
         "baseline": spec("P(answer), unperturbed", ("prompt",), 1),
         "noise": spec("standard deviation of P from rounding", ("prompt",), 1),
         "change": spec("P(answer) under the shift minus P(answer) without", (*neuron, "shift"), 2),
+        "neg": spec("slope over the grid, P per unit of activation", neuron, 2),
+        "error": spec("of NEG, by a rule of lower order", neuron, 2),
+        "pearson": spec("of the grid's points, by the polynomial through what is known", neuron, 2),
     }
 
 
-def _work(inputs: facts.Inputs, layers: list[int], shifts: np.ndarray) -> list[common.Work]:
+def _work(inputs: facts.Inputs, layers: list[int], settings: Settings) -> list[common.Work]:
     """The gradients of all neurons, then layer by layer their exact changes, for each prompt."""
+    shifts = rule_shifts(settings.radius, settings.step, settings.pairs)
     work = [common.Work("shifts", 0, lambda: ((slice(None),), {"shifts": shifts}))]
     for number in range(len(inputs.probes)):
-        differentiate = functools.partial(_gradients, inputs, number, float(np.abs(shifts).max()))
+        differentiate = functools.partial(_gradients, inputs, number, settings.radius)
         work.append(common.Work(f"gradients of prompt {number}", 0, differentiate))
         work += [
             common.Work(
                 _name(number, layer),
                 inputs.lm.config.neurons,
-                functools.partial(_changes, inputs, number, layer, shifts),
+                functools.partial(_changes, inputs, number, layer, settings),
             )
             for layer in layers
         ]
@@ -135,15 +145,23 @@ def _gradients(inputs: facts.Inputs, number: int, radius: float) -> common.Value
     }
 
 
-def _changes(inputs: facts.Inputs, number: int, layer: int, shifts: np.ndarray) -> common.Values:
+def _changes(inputs: facts.Inputs, number: int, layer: int, settings: Settings) -> common.Values:
     index = np.arange(inputs.lm.config.neurons)
-    sweep = negjax.sweep(
+    found = negjax.neg(
         inputs.lm,
         inputs.probes.select([number]),
         np.stack([np.full_like(index, layer), index], axis=-1),
-        shifts,
+        settings.radius,
+        settings.step,
         facts.convention(),
         inputs.site,
+        pairs=settings.pairs,
+        seed=common.seed(),
         budget_bytes=common.budget_bytes(),
     )
-    return (number, layer), {"change": sweep.change()[0]}
+    return (number, layer), {
+        "change": found.change[0],
+        "neg": found.slope[0],
+        "error": found.error[0],
+        "pearson": found.linearity()[0][0],
+    }

@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from experiments.inputs import facts, facts_page
 from experiments.neg_map import figures
-from experiments.neg_map.results import Map
+from experiments.neg_map.results import Grid, Map
 from experiments.reporting import statistics
 from experiments.reporting.page_parts import asked_in_short
 from experiments.reporting.tables import Column, Table, written
@@ -29,12 +28,14 @@ def findings(
     inputs: facts.Inputs,
     folder: RunFolder,
     maps: Sequence[Map],
-    shifts: np.ndarray,
+    grid: Grid,
     finished: Finished,
 ) -> Findings:
     """Returns tables and summary of the run, and its report."""
     summary = facts_page.about_run(inputs, folder, finished.complete) | {
-        "shifts": shifts.tolist(),
+        "radius": grid.radius,
+        "step": grid.step,
+        "shifts": grid.shifts.tolist(),
         "maps": [
             {
                 "prompt": drawn.prompt,
@@ -63,18 +64,20 @@ def findings(
             store.NEURONS: pa.concat_tables([pa.table(drawn.neurons) for drawn in maps]),
         },
         summary=summary,
-        report=lambda summary: make_report(inputs, maps, shifts, summary),
+        report=lambda summary: make_report(inputs, maps, grid, summary),
     )
 
 
 def make_report(
-    inputs: facts.Inputs, maps: Sequence[Map], shifts: np.ndarray, summary: Mapping[str, Any]
+    inputs: facts.Inputs, maps: Sequence[Map], grid: Grid, summary: Mapping[str, Any]
 ) -> Report:
     """Returns what is shown of the maps."""
     neurons = sum(drawn.size for drawn in maps)
     values = facts_page.values(inputs, summary) | {
         "neurons": neurons,
-        "shifts": ", ".join(f"{shift:+g}" for shift in shifts),
+        "radius": f"{grid.radius:g}",
+        "step": f"{grid.step:g}",
+        "shifts": _shifts(grid),
         "top": TOP,
         "listed": LISTED,
     }
@@ -85,9 +88,14 @@ def make_report(
         printed=["\n".join(_lines(drawn)) for drawn in maps],
         measured=[
             *facts_page.measured(inputs, summary),
-            ("Shifts measured", ", ".join(f"{shift:g}" for shift in shifts)),
+            ("NEG over", f"±{grid.step:g}, …, ±{grid.radius:g}"),
+            ("Shifts replayed", _shifts(grid)),
         ],
     )
+
+
+def _shifts(grid: Grid) -> str:
+    return " and ".join(f"±{shift:.3g}" for shift in grid.shifts[len(grid.shifts) // 2 :])
 
 
 def _part(drawn: Map) -> Contents:

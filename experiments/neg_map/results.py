@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,10 +10,20 @@ from experiments.inputs import facts
 from experiments.reporting import statistics
 from experiments.reporting.statistics import Agreement, RangeStatistics
 from negjax.execution.conventions import sign
+from negjax.measurements.linearity import paper_grid
 from negjax.storage.store import RunFolder
 
 PREDICTIONS = {"neurgrad": "NeurGrad", "computed": "CG"}
 """Of NEG, by name of their column."""
+
+
+class Grid(NamedTuple):
+    """What NEG is the slope over, and what was replayed for it."""
+
+    radius: float
+    step: float
+    shifts: np.ndarray
+    """Replayed, ±, ascending."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +64,12 @@ class Map:
         return len(self.neurons["neg"])
 
     @property
+    def rule_error(self) -> float:
+        """Median over the neurons of the error of NEG, over the median |NEG|."""
+        size = float(np.median(np.abs(self.neurons["neg"])))
+        return float(np.median(self.neurons["error"])) / size if size else 0.0
+
+    @property
     def within_noise(self) -> float:
         """Share of the neurons that never leave it."""
         return self.statistics.within_noise / self.size
@@ -78,11 +94,18 @@ def read_map(
     folder: RunFolder,
     prompt: int,
     layers: Sequence[int],
-    shifts: np.ndarray,
+    grid: Grid,
 ) -> Map:
-    """Reads a prompt's finished layers and fits lines to their changes at shifts [X]."""
-    fits = statistics.fit(
-        shifts, np.stack([folder.read("change", (prompt, layer)) for layer in layers])
+    """Reads a prompt's finished layers."""
+    change, slope, error, pearson = (
+        np.stack([folder.read(name, (prompt, layer)) for layer in layers])
+        for name in ("change", "neg", "error", "pearson")
+    )
+    fits = statistics.Fits(
+        points=len(paper_grid(grid.radius, grid.step)),
+        slope=slope.reshape(-1),
+        pearson=pearson.reshape(-1),
+        largest_change=np.abs(change).max(-1).reshape(-1),
     )
     activation, computed = (
         folder.read(name, (prompt,))[layers] for name in ("activation", "computed")
@@ -98,11 +121,12 @@ def read_map(
         "computed": computed.reshape(-1),
         "neurgrad": (computed * sign(activation)).reshape(-1),
         "neg": fits.slope,
+        "error": error.reshape(-1),
         "pearson": fits.pearson,
         "largest_change": fits.largest_change,
         "within_noise": fits.largest_change < bound,
     }
-    radius, predictions = float(np.abs(shifts).max()), {name: neurons[name] for name in PREDICTIONS}
+    predictions = {name: neurons[name] for name in PREDICTIONS}
     return Map(
         prompt=prompt,
         text=inputs.probes.prompts[prompt],
@@ -112,6 +136,8 @@ def read_map(
         noise=float(noise),
         bound=float(bound),
         neurons=neurons,
-        statistics=statistics.range_statistics(radius, fits, np.full(size, bound), predictions),
+        statistics=statistics.range_statistics(
+            grid.radius, fits, np.full(size, bound), predictions
+        ),
         predictor="neurgrad" if facts.convention() == "signed" else "computed",
     )

@@ -26,28 +26,21 @@ from negjax.checks import (
 )
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention
-from negjax.execution.interventions import (
-    AtRead,
-    Shifted,
-    grid_rows,
-    intervene,
-    select_output,
-    with_baselines,
-)
+from negjax.execution.interventions import Shifted, grid_rows
 from negjax.inputs.neurons import check_neurons
 from negjax.inputs.probes import Probes, check_asked
+from negjax.measurements.rounding import (
+    Changes,
+    both_rows,
+    measured_changes,
+    noise_rows,
+    rounding_noise,
+)
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.records import readable
 from negjax.replay.targets import Output
 
-# Neurons whose tiny shifts measure the rounding noise of a prompt, spread evenly over the layers.
-NOISE_NEURONS = 6
-# In float32, a shift whose fifth power is far below rounding, and that still changes roundings.
-NOISE_SHIFT = 1e-2
-# Multiples of it, and the degree of the polynomial through them that is the response's own.
-NOISE_STEPS = np.arange(-4, 5)
-NOISE_DEGREE = 4
 # The error is read off how the last coefficients decay.
 LEAST_NODES = 4
 # Of a function that more nodes do not resolve, further ones tell rounding.
@@ -178,33 +171,26 @@ def response(
     seed = whole_number(seed, "seed", 0)
     one_of(output, "output", get_args(Output))
     neurons = check_neurons(lm.config, neurons, len(probes))
-    layers = lm.config.layers
 
-    def measure(some: Probes, rows: Shifted) -> tuple[AtRead, np.ndarray]:
-        found = intervene(
+    def measure(some: Probes, rows: Shifted) -> Changes:
+        return measured_changes(
             lm,
             some,
-            with_baselines(rows, layers),
+            rows,
             convention,
             site,
+            output=output,
             target=target,
             budget_bytes=budget_bytes,
         )
-        values = select_output(output, found.log_probability, found.logit).astype(np.float64)
-        before = np.take_along_axis(values[:, -layers:], np.minimum(rows.layer, layers - 1), axis=1)
-        baseline, changes = values[:, -layers], values[:, :-layers] - before
-        return found.at_read, np.concatenate([baseline[:, None], changes], axis=1)
 
     b, n, _ = neurons.shape
     size = n * nodes
     points = chebyshev.chebpts1(nodes)
     main = grid_rows(neurons, np.broadcast_to(points * radius, (b, n, nodes)))
-    probing = _noise_rows(lm, b, seed)
-    at_read, found = measure(
-        probes, Shifted(*(np.concatenate(pair, axis=1) for pair in zip(main, probing, strict=True)))
-    )
-    baseline, changes = found[:, 0], found[:, 1 : 1 + size].reshape(b, n, nodes)
-    noise = _noise(found[:, 1 + size :])
+    probing = noise_rows(lm, probes, seed, budget_bytes=budget_bytes)
+    at_read, baseline, found = measure(probes, both_rows(main, probing))
+    changes, noise = found[:, :size].reshape(b, n, nodes), rounding_noise(found[:, size:])
     coefficients, used = _series(changes), np.full((b, n), nodes)
     error = truncation_error(coefficients)
     limit = 3 * nodes if max_nodes is None else max_nodes
@@ -218,7 +204,7 @@ def response(
         rough = (used == m) & unmet & visible
         if not rough.any():
             break
-        changes = _refined(measure, probes, neurons, radius, layers, rough, changes)
+        changes = _refined(measure, probes, neurons, radius, lm.config.layers, rough, changes)
         finer = _series(changes)
         coefficients = np.pad(
             coefficients, ((0, 0), (0, 0), (0, finer.shape[-1] - coefficients.shape[-1]))
@@ -247,7 +233,7 @@ def response(
 
 
 def _refined(
-    measure: Callable[[Probes, Shifted], tuple[AtRead, np.ndarray]],
+    measure: Callable[[Probes, Shifted], Changes],
     probes: Probes,
     neurons: np.ndarray,
     radius: float,
@@ -266,10 +252,10 @@ def _refined(
     asked = np.take_along_axis(neurons[some], chosen[..., None], axis=1).copy()
     asked[np.arange(counts.max()) >= counts[:, None], 0] = layers
     shifts = np.broadcast_to(points[fresh] * radius, (*chosen.shape, 2 * m))
-    _, found = measure(probes.select(some), grid_rows(asked, shifts))
+    found = measure(probes.select(some), grid_rows(asked, shifts)).change
     result = np.zeros((b, n, 3 * m))
     result[:, :, ~fresh] = changes
-    measured = found[:, 1:].reshape(*chosen.shape, 2 * m)
+    measured = found.reshape(*chosen.shape, 2 * m)
     for i, row in enumerate(some):
         result[np.ix_([row], chosen[i, : counts[i]], np.flatnonzero(fresh))] = measured[
             i : i + 1, : counts[i]
@@ -302,32 +288,4 @@ def truncation_error(coefficients: Float[np.ndarray, "*axes m"]) -> Float[Any, "
         rate = np.where(middle > 0, last / middle, 0.0) ** (1 / steps)
     rate = np.clip(rate, 0.0, SLOWEST_RATE)
     result: np.ndarray = 2 * last * rate / (1 - rate)
-    return result
-
-
-def _noise_rows(lm: LanguageModel, prompts: int, seed: int) -> Shifted:
-    """Rows [B, neurons · steps]: multiples of a tiny shift, neuron by neuron."""
-    layers = np.linspace(0, lm.config.layers - 1, NOISE_NEURONS).round().astype(np.int32)
-    index = np.random.default_rng(seed).integers(0, lm.config.neurons, NOISE_NEURONS)
-    neurons = np.stack([layers, index], axis=1).astype(np.int32)
-    finer = np.finfo(lm.compute_dtype).eps / np.finfo(np.float32).eps
-    shifts = NOISE_STEPS * NOISE_SHIFT * finer**0.2
-    return grid_rows(
-        np.broadcast_to(neurons, (prompts, *neurons.shape)),
-        np.broadcast_to(shifts, (prompts, NOISE_NEURONS, shifts.size)),
-    )
-
-
-def _noise(changes: np.ndarray) -> np.ndarray:
-    """Standard deviation [B] of rounding, from outputs at `_noise_rows`.
-
-    Over so short a range an exact response is a polynomial of degree 4 to below rounding, so what
-    a least-squares fit of one leaves is rounding alone. Of X independent roundings of variance σ²
-    it leaves a sum of squares of (X - 5) σ² in the mean.
-    """
-    values = changes.reshape(len(changes), -1, NOISE_STEPS.size)
-    # The first columns of Q span the polynomials, the others what is orthogonal to them.
-    basis = np.vander(NOISE_STEPS, NOISE_DEGREE + 1)
-    rest = np.linalg.qr(basis, mode="complete").Q[:, NOISE_DEGREE + 1 :]
-    result: np.ndarray = np.sqrt(np.mean(np.square(values @ rest), axis=(1, 2)))
     return result

@@ -30,10 +30,12 @@ def test_every_neuron_is_mapped(folder: Path, tmp_path: Path) -> None:
     found, about = columns(tmp_path), summary(tmp_path)
     lm = negjax.load(folder / "gated")
     probes = encode(lm, ["w3 w4"], ["w5"])
-    swept = negjax.sweep(lm, probes, negjax.all_neurons(lm.config), np.asarray([-2.0, -1, 1, 2]))
-    np.testing.assert_allclose(
-        found["neg"], negjax.linear_fit(swept).slope[0], rtol=1e-4, atol=1e-8
-    )
+    grid = negjax.paper_grid(2.0, 0.2)
+    fit = negjax.linear_fit(negjax.sweep(lm, probes, negjax.all_neurons(lm.config), grid))
+    size = np.abs(fit.slope[0]).max()
+    assert np.abs(found["neg"] - fit.slope[0]).max() < 1e-2 * size
+    assert np.median(np.abs(found["neg"] - fit.slope[0])) < 1e-6 * size
+    assert np.median(np.abs(found["pearson"] - fit.pearson[0])) < 1e-4
     assert about["maps"][0]["layers"] == [0, 1, 2]
     top = about["maps"][0]["strongest"][0]
     at = np.argmax(np.abs(found["neg"]))
@@ -42,20 +44,22 @@ def test_every_neuron_is_mapped(folder: Path, tmp_path: Path) -> None:
 
 
 def test_some_layers_of_some_prompts_are_mapped(folder: Path, tmp_path: Path) -> None:
-    parse(*arguments(folder, tmp_path, "--prompts=2", "--every=2", "--shifts=1,-1"))
+    parse(*arguments(folder, tmp_path, "--prompts=2", "--every=2", "--radius=1", "--pairs=2"))
     assert study.run(neg_map.prepare) == 0
     found = columns(tmp_path)
     assert sorted(set(found["layer"])) == [0, 2]
     assert len(found["layer"]) == 2 * 2 * 20
-    assert summary(tmp_path)["shifts"] == [-1, 1]
+    about = summary(tmp_path)
+    assert (about["radius"], len(about["shifts"])) == (1, 4)
+    assert about["shifts"][3] == -about["shifts"][0] < 1
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--shifts=1,two"], r"--shifts=1,two: could not convert"),
-        (["--shifts=1,0"], r"--shifts=1,0: expected 2 or more different numbers, none 0"),
-        (["--shifts=1,1,2"], r"--shifts=1,1,2: a number is named twice"),
+        (["--radius=0"], r"--radius=0"),
+        (["--step=3"], r"step.*3.*radius.*2"),
+        (["--pairs=11"], r"pairs=11: the grid has 10"),
         (["--prompt=w3"], r"--prompt and --answer belong together"),
         (["--prompt=w3", "--answer=w4 w5"], r"target 'w4 w5' of row 0 is 2 tokens"),
     ],

@@ -5,8 +5,9 @@ import pytest
 from numpy.polynomial import chebyshev
 
 from negjax.inputs.neurons import all_neurons
-from negjax.measurements.chebyshev import _noise, _series, response, truncation_error
+from negjax.measurements.chebyshev import _series, response, truncation_error
 from negjax.measurements.gradients import neurgrad
+from negjax.measurements.rounding import rounding_noise
 from negjax.measurements.sweeps import sweep
 from tests.support.block_shapes import (
     JOINT_TARGETS,
@@ -67,8 +68,8 @@ def test_the_noise_of_known_noise(sigma):
     generator = np.random.default_rng(0)
     smooth = np.exp(np.tile(np.arange(-4, 5) * 1e-2, (2, 200)))
     noisy = smooth + sigma * generator.normal(size=smooth.shape)
-    np.testing.assert_allclose(_noise(noisy), sigma, rtol=0.1)
-    assert (_noise(smooth) < 1e-8).all()
+    np.testing.assert_allclose(rounding_noise(noisy), sigma, rtol=0.1)
+    assert (rounding_noise(smooth) < 1e-8).all()
 
 
 # ---- Tiny models.

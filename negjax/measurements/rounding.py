@@ -1,0 +1,113 @@
+"""Changes of an output under shifts, and how much of them rounding makes."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from negjax.execution.conventions import Convention
+from negjax.execution.interventions import (
+    AtRead,
+    Shifted,
+    grid_rows,
+    intervene,
+    select_output,
+    with_baselines,
+)
+from negjax.execution.passes import activations
+from negjax.inputs.probes import Probes
+from negjax.model.language_model import LanguageModel
+from negjax.replay.targets import Output
+
+# Neurons whose tiny shifts measure the rounding noise of a prompt, spread evenly over the layers.
+NOISE_NEURONS = 6
+# In float32, a shift whose fifth power is far below rounding, and that still changes roundings.
+NOISE_SHIFT = 1e-2
+# Multiples of it, and the degree of the polynomial through them that is the response's own.
+NOISE_STEPS = np.arange(-4, 5)
+NOISE_DEGREE = 4
+
+
+class Changes(NamedTuple):
+    """Of an output, under R interventions of each of B prompts, in float64."""
+
+    at_read: AtRead
+    """The rows' neurons, unperturbed; after them one row a layer."""
+    baseline: Float[np.ndarray, " B"]
+    """The output without a shift."""
+    change: Float[np.ndarray, "B R"]
+    """Output with the shift minus output without, as computed in the row's layer."""
+
+
+def measured_changes(
+    lm: LanguageModel,
+    probes: Probes,
+    rows: Shifted,
+    convention: Convention,
+    site: str | None,
+    *,
+    output: Output,
+    target: int | None,
+    budget_bytes: int,
+) -> Changes:
+    """Exact changes of one output under each row's intervention.
+
+    Raises:
+        ValueError: as `intervene`.
+    """
+    layers = lm.config.layers
+    found = intervene(
+        lm,
+        probes,
+        with_baselines(rows, layers),
+        convention,
+        site,
+        target=target,
+        budget_bytes=budget_bytes,
+    )
+    values = select_output(output, found.log_probability, found.logit).astype(np.float64)
+    before = np.take_along_axis(values[:, -layers:], np.minimum(rows.layer, layers - 1), axis=1)
+    return Changes(found.at_read, values[:, -layers], values[:, :-layers] - before)
+
+
+def both_rows(some: Shifted, more: Shifted) -> Shifted:
+    """Rows of the same prompts, one after the other."""
+    return Shifted(*(np.concatenate(pair, axis=1) for pair in zip(some, more, strict=True)))
+
+
+def noise_rows(lm: LanguageModel, probes: Probes, seed: int, *, budget_bytes: int) -> Shifted:
+    """Rows [B, neurons · steps] that show rounding: multiples of a tiny shift, neuron by neuron.
+
+    Args:
+        seed: of the choice of neurons, the same for all prompts; of experts, among those to which a
+            prompt's token is routed, as a shift of others changes no rounding.
+    """
+    b, c = len(probes), lm.config
+    layers = np.linspace(0, c.layers - 1, NOISE_NEURONS).round().astype(np.int32)
+    generator = np.random.default_rng(seed)
+    if c.experts:
+        found = activations(lm, probes, budget_bytes=budget_bytes)[:, layers] != 0
+        # The first of each prompt's in an order that all have in common.
+        order = generator.permutation(c.neurons)
+        index = order[found[..., order].argmax(-1)]
+    else:
+        index = np.tile(generator.integers(0, c.neurons, NOISE_NEURONS), (b, 1))
+    neurons = np.stack([np.broadcast_to(layers, index.shape), index], axis=-1).astype(np.int32)
+    finer = np.finfo(lm.compute_dtype).eps / np.finfo(np.float32).eps
+    shifts = NOISE_STEPS * NOISE_SHIFT * finer**0.2
+    return grid_rows(neurons, np.broadcast_to(shifts, (b, NOISE_NEURONS, shifts.size)))
+
+
+def rounding_noise(changes: Float[np.ndarray, "B R"]) -> Float[np.ndarray, " B"]:
+    """Standard deviation of an output from rounding, from its changes at `noise_rows`.
+
+    Over so short a range an exact response is a polynomial of degree 4 to below rounding, so what
+    a least-squares fit of one leaves is rounding alone. Of X independent roundings of variance σ²
+    it leaves a sum of squares of (X - 5) σ² in the mean.
+    """
+    values = changes.reshape(len(changes), -1, NOISE_STEPS.size)
+    # The first columns of Q span the polynomials, the others what is orthogonal to them.
+    basis = np.vander(NOISE_STEPS, NOISE_DEGREE + 1)
+    rest = np.linalg.qr(basis, mode="complete").Q[:, NOISE_DEGREE + 1 :]
+    result: np.ndarray = np.sqrt(np.mean(np.square(values @ rest), axis=(1, 2)))
+    return result
