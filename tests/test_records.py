@@ -121,6 +121,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         negjax.linear_fit(swept),
         negjax.response(lm, first, neurons[0], radius=1.0, nodes=4),
         negjax.curvature(lm, first, neurons[0]),
+        negjax.neg(lm, first, neurons[0]),
         negjax.joint(lm, first, sets, spread=True),
         negjax.enhance(lm, first, 2, volume=1.0),
         outcome,

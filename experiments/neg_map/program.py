@@ -25,8 +25,8 @@ class Settings:
         None, "A prompt to map, instead of some of the table; needs --answer.", recorded=False
     )
     answer: str | None = setting(None, "The answer to --prompt.", recorded=False)
-    radius: float = setting(2.0, "NEG is the slope over shifts from -radius to radius.", above=0)
-    step: float = setting(0.2, "Between those shifts, in units of the activation.", above=0)
+    neg_radius: float = setting(2.0, "NEG is the slope over shifts within ± this.", above=0)
+    neg_step: float = setting(0.2, "Between those shifts, in units of the activation.", above=0)
     pairs: int = setting(
         1, "Pairs of shifts ±x that are replayed for the slope, beside the derivative.", least=1
     )
@@ -44,20 +44,27 @@ class Settings:
 
 FLAGS = define(Settings)
 
+TOGETHER = 2
+"""Layers of a group: what every call fetches, the vocabulary above all, is shared among them."""
+
 
 def prepare() -> Study:
     """Reads the flags and loads what they name."""
     settings = FLAGS.read()
     # A grid that has too few pairs is refused before anything is loaded or computed.
-    rule_shifts(settings.radius, settings.step, settings.pairs)
+    rule_shifts(settings.neg_radius, settings.neg_step, settings.pairs)
     inputs = facts.load_inputs(1, settings.table)
     config, prompts = inputs.lm.config, len(inputs.probes)
     layers = list(range(0, config.layers, settings.every))
+    groups = [layers[i : i + TOGETHER] for i in range(0, len(layers), TOGETHER)]
 
     def findings(folder: RunFolder, finished: Finished) -> Findings | None:
         names = {item.name for item in finished.work}
-        done = {b: [x for x in layers if _name(b, x) in names] for b in range(prompts)}
-        grid = Grid(settings.radius, settings.step, folder.read("shifts"))
+        done = {
+            b: [x for group in groups if _name(b, group) in names for x in group]
+            for b in range(prompts)
+        }
+        grid = Grid(settings.neg_radius, settings.neg_step, folder.read("shifts"))
         maps = [read_map(inputs, folder, b, some, grid) for b, some in done.items() if some]
         return report.findings(inputs, folder, maps, grid, finished) if maps else None
 
@@ -66,7 +73,7 @@ def prepare() -> Study:
         settings={**facts.input_settings(inputs), **recorded(settings)},
         arrays=_specs(prompts, config.layers, config.neurons, 2 * settings.pairs),
         attributes={"site": inputs.site, "convention": facts.convention(), "output": "probability"},
-        measure=measured(lambda _: _work(inputs, layers, settings), "neuron"),
+        measure=measured(lambda _: _work(inputs, groups, settings), "neuron"),
         results=findings,
     )
 
@@ -99,26 +106,26 @@ def _specs(prompts: int, layers: int, neurons: int, shifts: int) -> dict[str, st
     }
 
 
-def _work(inputs: facts.Inputs, layers: list[int], settings: Settings) -> list[common.Work]:
-    """The gradients of all neurons, then layer by layer their exact changes, for each prompt."""
-    shifts = rule_shifts(settings.radius, settings.step, settings.pairs)
+def _work(inputs: facts.Inputs, groups: list[list[int]], settings: Settings) -> list[common.Work]:
+    """The gradients of all neurons, then by groups of layers their NEG, for each prompt."""
+    shifts = rule_shifts(settings.neg_radius, settings.neg_step, settings.pairs)
     work = [common.Work("shifts", 0, lambda: ((slice(None),), {"shifts": shifts}))]
     for number in range(len(inputs.probes)):
-        differentiate = functools.partial(_gradients, inputs, number, settings.radius)
+        differentiate = functools.partial(_gradients, inputs, number, settings.neg_radius)
         work.append(common.Work(f"gradients of prompt {number}", 0, differentiate))
         work += [
             common.Work(
-                _name(number, layer),
-                inputs.lm.config.neurons,
-                functools.partial(_changes, inputs, number, layer, settings),
+                _name(number, layers),
+                len(layers) * inputs.lm.config.neurons,
+                functools.partial(_slopes, inputs, number, layers, settings),
             )
-            for layer in layers
+            for layers in groups
         ]
     return work
 
 
-def _name(number: int, layer: int) -> str:
-    return f"prompt {number}, layer {layer}"
+def _name(number: int, layers: list[int]) -> str:
+    return f"prompt {number}, layers {' and '.join(map(str, layers))}"
 
 
 def _gradients(inputs: facts.Inputs, number: int, radius: float) -> common.Values:
@@ -145,23 +152,30 @@ def _gradients(inputs: facts.Inputs, number: int, radius: float) -> common.Value
     }
 
 
-def _changes(inputs: facts.Inputs, number: int, layer: int, settings: Settings) -> common.Values:
-    index = np.arange(inputs.lm.config.neurons)
+def _slopes(
+    inputs: facts.Inputs, number: int, layers: list[int], settings: Settings
+) -> common.Values:
+    count = inputs.lm.config.neurons
+    index = np.tile(np.arange(count), len(layers))
     found = negjax.neg(
         inputs.lm,
         inputs.probes.select([number]),
-        np.stack([np.full_like(index, layer), index], axis=-1),
-        settings.radius,
-        settings.step,
+        np.stack([np.repeat(layers, count), index], axis=-1),
+        settings.neg_radius,
+        settings.neg_step,
         facts.convention(),
         inputs.site,
         pairs=settings.pairs,
         seed=common.seed(),
         budget_bytes=common.budget_bytes(),
     )
-    return (number, layer), {
-        "change": found.change[0],
-        "neg": found.slope[0],
-        "error": found.error[0],
-        "pearson": found.linearity()[0][0],
+
+    def by_layer(values: np.ndarray) -> np.ndarray:
+        return values[0].reshape(len(layers), count, *values.shape[2:])
+
+    return (number, slice(layers[0], layers[-1] + 1, settings.every)), {
+        "change": by_layer(found.change),
+        "neg": by_layer(found.slope),
+        "error": by_layer(found.error),
+        "pearson": by_layer(found.linearity()[0]),
     }

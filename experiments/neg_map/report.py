@@ -78,6 +78,7 @@ def make_report(
         "radius": f"{grid.radius:g}",
         "step": f"{grid.step:g}",
         "shifts": _shifts(grid),
+        "degree": 2 * len(grid.shifts) + 1,
         "top": TOP,
         "listed": LISTED,
     }

@@ -14,18 +14,20 @@ INPUT, ENVIRONMENT = 2, 1
 """Exit statuses: what was given is at fault, or what the program runs on."""
 
 _OTHER_NAMES = {
-    "budget_bytes": "budget_mib: budget_bytes",
-    "count": "neurons",
-    "folder": "output",
-    "radius": "range",
+    "budget_bytes": ("budget_mib: budget_bytes",),
+    "count": ("neurons",),
+    "folder": ("output",),
+    "radius": ("range", "neg_radius"),
+    "step": ("step", "neg_step"),
 }
-"""Flags of arguments that the library calls otherwise, where a program has such a flag."""
+"""Flags of arguments that the library calls otherwise: of those that a program has, the first."""
 
 
 def as_flag(argument: Argument) -> str:
     """Returns an argument as the flag that sets it, or as it is where no flag does."""
-    written = _OTHER_NAMES.get(argument.name, argument.name)
-    if written.partition(":")[0] not in flags.FLAGS:
+    names = _OTHER_NAMES.get(argument.name, (argument.name,))
+    written = next((name for name in names if name.partition(":")[0] in flags.FLAGS), None)
+    if written is None:
         return str(argument)
     if argument.values in ((), (True,)):
         return f"--{written}"
