@@ -29,13 +29,7 @@ from negjax.execution.conventions import Convention
 from negjax.execution.interventions import Shifted, grid_rows
 from negjax.inputs.neurons import check_neurons
 from negjax.inputs.probes import Probes, check_asked
-from negjax.measurements.rounding import (
-    Changes,
-    both_rows,
-    measured_changes,
-    noise_rows,
-    rounding_noise,
-)
+from negjax.measurements.rounding import Changes, measured_changes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.records import readable
@@ -172,7 +166,7 @@ def response(
     one_of(output, "output", get_args(Output))
     neurons = check_neurons(lm.config, neurons, len(probes))
 
-    def measure(some: Probes, rows: Shifted) -> Changes:
+    def measure(some: Probes, rows: Shifted, seed: int | None = None) -> Changes:
         return measured_changes(
             lm,
             some,
@@ -181,16 +175,16 @@ def response(
             site,
             output=output,
             target=target,
+            seed=seed,
             budget_bytes=budget_bytes,
         )
 
     b, n, _ = neurons.shape
-    size = n * nodes
     points = chebyshev.chebpts1(nodes)
     main = grid_rows(neurons, np.broadcast_to(points * radius, (b, n, nodes)))
-    probing = noise_rows(lm, probes, seed, budget_bytes=budget_bytes)
-    at_read, baseline, found = measure(probes, both_rows(main, probing))
-    changes, noise = found[:, :size].reshape(b, n, nodes), rounding_noise(found[:, size:])
+    at_read, baseline, found, noise = measure(probes, main, seed)
+    assert noise is not None
+    changes = found.reshape(b, n, nodes)
     coefficients, used = _series(changes), np.full((b, n), nodes)
     error = truncation_error(coefficients)
     limit = 3 * nodes if max_nodes is None else max_nodes
@@ -214,7 +208,7 @@ def response(
     coefficients[..., 0] += baseline[:, None]
 
     def of_neurons(values: np.ndarray) -> np.ndarray:
-        return values[:, :size].reshape(b, n, nodes)[..., 0]
+        return values.reshape(b, n, nodes)[..., 0]
 
     return Response(
         site=lm.config.site(site),

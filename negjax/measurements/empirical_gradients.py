@@ -17,7 +17,7 @@ from negjax.inputs.probes import Probes, check_asked, check_target
 from negjax.measurements.gradients import gradient_batches
 from negjax.measurements.linearity import fit_changes, paper_grid
 from negjax.measurements.quadrature import Rule, radau_rule
-from negjax.measurements.rounding import both_rows, measured_changes, noise_rows, rounding_noise
+from negjax.measurements.rounding import measured_changes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.records import readable
@@ -135,20 +135,21 @@ def neg(
     shifts = rule_shifts(radius, step, pairs)
     b, n, _ = neurons.shape
     main = grid_rows(neurons, np.broadcast_to(shifts, (b, n, shifts.size)))
-    at_read, baseline, change = measured_changes(
+    at_read, baseline, change, noise = measured_changes(
         lm,
         probes,
-        both_rows(main, noise_rows(lm, probes, seed, budget_bytes=budget_bytes)),
+        main,
         convention,
         chosen,
         output=output,
         target=number,
+        seed=seed,
         budget_bytes=budget_bytes,
     )
-    size = n * shifts.size
+    assert noise is not None
 
     def of_neurons(values: np.ndarray) -> np.ndarray:
-        return values[:, :size].reshape(b, n, -1)
+        return values.reshape(b, n, -1)
 
     activation = of_neurons(at_read.activation)[..., 0]
     derivative = np.empty((b, n))
@@ -177,7 +178,7 @@ def neg(
         change=changes,
         slope=slope,
         error=np.abs(odd @ rule.without - slope),
-        noise=rounding_noise(change[:, size:]),
+        noise=noise,
         routed=None if at_read.routed is None else of_neurons(at_read.routed)[..., 0],
     )
 

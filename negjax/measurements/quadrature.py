@@ -15,7 +15,7 @@ Source: Golub and Welsch, Calculation of Gauss quadrature rules, 1969; Golub, So
 eigenvalue problems, 1973.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -32,11 +32,10 @@ class Rule(NamedTuple):
     """Weights of a rule of lower order that does without the derivative, at the same shifts."""
 
     def slope(
-        self, odd: Float[np.ndarray, "B N n"], derivative: Float[np.ndarray, "B N"]
-    ) -> Float[np.ndarray, "B N"]:
+        self, odd: Float[np.ndarray, "*axes n"], derivative: Float[np.ndarray, "*axes"]
+    ) -> Float[Any, "*axes"]:
         """Of curves whose odd parts over the shift are `odd`, and whose derivative is given."""
-        result: np.ndarray = odd @ self.weight + self.at_zero * derivative
-        return result
+        return odd @ self.weight + self.at_zero * derivative
 
 
 def radau_rule(grid: Float[np.ndarray, " X"], pairs: int) -> Rule:

@@ -32,11 +32,13 @@ class Changes(NamedTuple):
     """Of an output, under R interventions of each of B prompts, in float64."""
 
     at_read: AtRead
-    """The rows' neurons, unperturbed; after them one row a layer."""
+    """The rows' neurons, unperturbed."""
     baseline: Float[np.ndarray, " B"]
     """The output without a shift."""
     change: Float[np.ndarray, "B R"]
     """Output with the shift minus output without, as computed in the row's layer."""
+    noise: Float[np.ndarray, " B"] | None
+    """Standard deviation of the output from rounding, where it was asked for."""
 
 
 def measured_changes(
@@ -48,14 +50,21 @@ def measured_changes(
     *,
     output: Output,
     target: int | None,
+    seed: int | None = None,
     budget_bytes: int,
 ) -> Changes:
     """Exact changes of one output under each row's intervention.
 
+    Args:
+        seed: of the neurons that probe the rounding noise; None: it is not measured.
+
     Raises:
         ValueError: as `intervene`.
     """
-    layers = lm.config.layers
+    layers, count = lm.config.layers, rows.layer.shape[1]
+    if seed is not None:
+        more = noise_rows(lm, probes, seed, budget_bytes=budget_bytes)
+        rows = Shifted(*(np.concatenate(pair, axis=1) for pair in zip(rows, more, strict=True)))
     found = intervene(
         lm,
         probes,
@@ -67,12 +76,17 @@ def measured_changes(
     )
     values = select_output(output, found.log_probability, found.logit).astype(np.float64)
     before = np.take_along_axis(values[:, -layers:], np.minimum(rows.layer, layers - 1), axis=1)
-    return Changes(found.at_read, values[:, -layers], values[:, :-layers] - before)
-
-
-def both_rows(some: Shifted, more: Shifted) -> Shifted:
-    """Rows of the same prompts, one after the other."""
-    return Shifted(*(np.concatenate(pair, axis=1) for pair in zip(some, more, strict=True)))
+    change = values[:, :-layers] - before
+    routed = found.at_read.routed
+    return Changes(
+        at_read=AtRead(
+            activation=found.at_read.activation[:, :count],
+            routed=None if routed is None else routed[:, :count],
+        ),
+        baseline=values[:, -layers],
+        change=change[:, :count],
+        noise=None if seed is None else rounding_noise(change[:, count:]),
+    )
 
 
 def noise_rows(lm: LanguageModel, probes: Probes, seed: int, *, budget_bytes: int) -> Shifted:
