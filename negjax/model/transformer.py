@@ -236,6 +236,7 @@ def linearise(graphdef: nnx.GraphDef[Transformer], params: nnx.State[Any, Any]) 
     | norm | the denominator | LN (Ali et al. 2022, arXiv 2202.07304) |
     | attention | the softmax's weights | AH (the same) |
     | activation function, act(x) = x · gain(x) | gain(x) | identity (Jafari et al. 2024) |
+    | router of experts | the weights that it gives | AH, as of the softmax that they are |
     | product of a gated feed-forward layer | half of it: each factor gets ½ | half (the same) |
     | linear map, embedding, residual sum, multiplier | nothing | 0 (Montavon et al. 2019) |
 

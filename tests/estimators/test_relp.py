@@ -1,8 +1,9 @@
 """RelP against a NumPy model whose factors are frozen by hand.
 
 `Frozen` keeps, from a first forward, what the rules hold constant: the norms' denominators, the
-attention weights, the activation function's gains act(x)/x, and each side of a gated product as the
-other's factor. What is left is affine in a shift, so that its derivative is a plain difference.
+attention weights, the weights that a router gives, the activation function's gains act(x)/x, and
+each side of a gated product as the other's factor. What is left is affine in a shift, so that its
+derivative is a plain difference.
 """
 
 from collections.abc import Hashable
@@ -25,10 +26,11 @@ from tests.support.block_shapes import (
     tiny,
     tiny_probes,
 )
-from tests.support.reference import _activation, _rotated, full_forward, softmax
+from tests.support.reference import _activation, _rotated, _shares, full_forward, softmax
 from tests.support.tiny_models import leaves
 
 SITES = [(shape, site) for shape, config in SHAPES.items() for site in config.sites]
+SITES += [("experts", site) for site in ("up", "product")]
 # Seen: 4e-14 in float64, 4e-6 in float32.
 ROUNDING = {"float64": 2e-13, "float32": 2e-5}
 
@@ -86,6 +88,12 @@ def frozen_forward(
             heads.append(hold(softmax(scores), "pattern", layer, head) @ value[:, shared])
         return linear(np.concatenate(heads, axis=1), "blocks.attention.out", layer)
 
+    def widened(x: np.ndarray, name: str, layer: int) -> np.ndarray:
+        if not c.experts:
+            return linear(x, f"blocks.ffn.{name}", layer)
+        kernel = weight(f"blocks.ffn.{name}.kernel", layer)
+        return x @ kernel.swapaxes(0, 1).reshape(c.width, -1)
+
     def shifted(x: np.ndarray, name: str, layer: int) -> np.ndarray:
         if name == site:
             x = x.copy()
@@ -108,14 +116,20 @@ def frozen_forward(
         else:
             x = x + attend(norm(x, "blocks.attention_norm", layer), layer)
             inner = norm(x, "blocks.ffn_norm", layer)
-        up = linear(inner, "blocks.ffn.up", layer)
+        up = widened(inner, "up", layer)
         if c.gated:
-            gate = activate(linear(inner, "blocks.ffn.gate", layer), "gate", layer)
+            gate = activate(widened(inner, "gate", layer), "gate", layer)
             up = shifted(up, "up", layer)
             half = hold(gate, "gate", layer) * up + gate * hold(up, "up", layer)
             hidden = shifted(half / 2, "product", layer)
         else:
             hidden = shifted(activate(up, "up", layer), "act", layer)
+        if c.experts:
+            # 0 for those that a token does not pass.
+            scores = softmax(linear(inner, "blocks.ffn.router", layer))
+            chosen = np.argsort(-scores, axis=1, kind="stable")[:, : c.active_experts]
+            share = hold(_shares(c, scores, chosen), "router", layer)
+            hidden = hidden * share.repeat(c.expert_neurons, axis=1)
         x = x + linear(hidden, "blocks.ffn.down", layer)
         if post:
             x = norm(x, "blocks.ffn_norm", layer)
@@ -188,7 +202,7 @@ def test_joint_targets():
             assert error(found[b, k], expected) < ROUNDING["float64"]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [*SHAPES, "experts"])
 def test_the_frozen_model_is_affine(shape):
     """What the tests above take for a derivative is one: differences grow with the step."""
     lm = tiny(shape)

@@ -7,19 +7,14 @@ than the windows.
 
 import dataclasses
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 import negjax
 from negjax.execution import common_heads
-from negjax.execution.batching import split_probes
-from negjax.execution.passes import run_split
 from negjax.inputs.probes import Probes
 from negjax.measurements.writes import write_norms
 from negjax.model.language_model import LanguageModel
-from negjax.replay.suffixes import block_at, stacked_blocks, take_read
 from tests.support.block_shapes import (
     JOINT_TARGETS,
     TARGETS,
@@ -40,6 +35,7 @@ from tests.support.reference import (
     shifted_probabilities,
     softmax,
 )
+from tests.support.residual_sums import assert_sums_hold
 
 ROUNDING = 1e-13
 SHIFTS = np.asarray([-2.0, 0.5, 3.0])
@@ -177,8 +173,6 @@ def test_float32_is_right_to_its_rounding(feature: str) -> None:
 
 @everywhere
 def test_the_stream_is_the_sum_of_what_is_written(feature: str) -> None:
-    """Residual after a layer = before + attention's write + feed-forward's, normed where they are;
-    and the last site is what the down-projection reads."""
     with precision("float64"):
         lm = model(feature)
         probes = tiny_probes(lm)
@@ -194,33 +188,6 @@ def padded_left(probes: Probes) -> Probes:
     return dataclasses.replace(
         probes, read=probes.read + back, tokens=moved(probes.tokens), mask=moved(probes.mask)
     )
-
-
-def assert_sums_hold(lm: LanguageModel, probes: Probes) -> None:
-    split = split_probes(lm.config, probes, np.arange(len(probes)))
-    passed = run_split(lm, split)
-    trace = passed.trace
-    graphdef, params = stacked_blocks(nnx.merge(lm.graphdef, lm.params))
-    c = lm.config
-    for layer in range(c.layers):
-        block = block_at(graphdef, params, layer)
-        leaving = trace.entering[layer + 1] if layer + 1 < c.layers else passed.resid[:, 0]
-        written = leaving - trace.mid[layer]
-        out = trace.ffn_out[layer]
-        if c.norm_placement == "post":
-            assert block.ffn_norm is not None
-            expected = block.ffn_norm(trace.mid[layer] + out) - trace.mid[layer]
-        else:
-            normed = out if block.ffn_out_norm is None else block.ffn_out_norm(out)
-            expected = c.residual_scale * normed
-        assert error(np.asarray(written), np.asarray(expected)) < 1e-12
-        written = trace.at_read[c.sites[-1]][layer]
-        if c.experts:
-            kernel = block.ffn.down.kernel[...]
-            down = jnp.einsum("pf,fd->pd", written * trace.at_read["share"][layer], kernel)
-        else:
-            down = block.ffn.down(written)
-        assert error(np.asarray(down), np.asarray(take_read(out, split.suffix))) < 1e-12
 
 
 def shares(lm: LanguageModel, layer: int, out: np.ndarray, parts: np.ndarray) -> np.ndarray:

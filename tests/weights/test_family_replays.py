@@ -11,6 +11,7 @@ from negjax.model.language_model import LanguageModel
 from tests.support.block_shapes import precision
 from tests.support.family_logits import CASES, stored_model
 from tests.support.reference import joint_scores
+from tests.support.residual_sums import assert_sums_hold
 
 MASK_ID = 3
 SHIFTS = np.asarray([-1.5, 2.0])
@@ -54,3 +55,11 @@ def test_a_shift_is_a_whole_forward_with_that_shift(case: str) -> None:
                 shift[tuple(neurons[n])] = SHIFTS[x]
                 expected, _ = joint_scores(lm, probes, b, 0, site, shift)
                 assert abs(found.log_probability[b, n, x] - expected) < 1e-11 * abs(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_the_stream_is_the_sum_of_what_is_written(case: str) -> None:
+    with precision("float64"):
+        lm = stored_model(case, "float64")
+        assert_sums_hold(lm, asked(lm).select_target(0))
