@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import negjax
-from experiments.inputs import facts
+from experiments.inputs import facts, slopes
 from experiments.multi_neuron import report as multi_neuron_report
 from experiments.multi_neuron.results import VARIANTS, analyse
 from experiments.multi_neuron.sets import CHOICES, SIGNS, Design, design, pool, shifts_of
@@ -36,9 +36,6 @@ class Settings:
         choices=SIGNS,
     )
     draws: int = setting(2, "Sets of each size that are drawn for a prompt.", least=1)
-    neg_shifts: list[float] = setting(
-        [-2, -1, 1, 2], "Shifts of a single neuron that its NEG is fitted to.", count=2
-    )
 
     def largest_of(self, choice: str, config: ModelConfig) -> int:
         """Neurons of the largest sets: one layer may not have as many."""
@@ -59,7 +56,7 @@ FLAGS = define(Settings)
 
 def prepare() -> Study:
     """Reads the flags and loads what they name."""
-    settings, inputs = FLAGS.read(), facts.load_inputs(8)
+    settings, rule, inputs = FLAGS.read(), slopes.read(), facts.load_inputs(8)
     config = inputs.lm.config
     neurons = config.layers * config.neurons
     if settings.largest > neurons:
@@ -75,7 +72,7 @@ def prepare() -> Study:
 
     return Study(
         name="multi_neuron",
-        settings={**facts.input_settings(inputs), **recorded(settings)},
+        settings={**facts.input_settings(inputs), **recorded(settings), **recorded(rule)},
         arrays=_specs(settings, config, len(inputs.probes)),
         attributes={
             "site": inputs.site,
@@ -84,7 +81,7 @@ def prepare() -> Study:
             "choices": settings.choices,
             "variants": list(VARIANTS),
         },
-        measure=measured(lambda _: _work(inputs, settings), "row"),
+        measure=measured(lambda _: _work(inputs, settings, rule), "row"),
         results=results,
     )
 
@@ -133,7 +130,7 @@ class _Group(common.Work):
     """None: it measures what does not depend on the choice."""
 
 
-def _work(inputs: facts.Inputs, settings: Settings) -> list[_Group]:
+def _work(inputs: facts.Inputs, settings: Settings, rule: slopes.Settings) -> list[_Group]:
     config = inputs.lm.config
     work = []
     for number in range(len(inputs.probes)):
@@ -141,9 +138,9 @@ def _work(inputs: facts.Inputs, settings: Settings) -> list[_Group]:
         name = f"noise of prompt {number}"
         work.append(_Group(name=name, units=0, measure=noise, prompt=number, choice=None))
         for choice in settings.choices:
-            rows = settings.pool_size(choice, config) * len(settings.neg_shifts)
+            rows = settings.pool_size(choice, config) * len(rule.shifts)
             rows += len(VARIANTS) * len(settings.sets(choice, config))
-            measure = functools.partial(_sets, inputs, settings, number, choice)
+            measure = functools.partial(_sets, inputs, settings, rule, number, choice)
             name = f"{choice} of prompt {number}"
             work.append(
                 _Group(name=name, units=rows, measure=measure, prompt=number, choice=choice)
@@ -168,7 +165,9 @@ def _noise(inputs: facts.Inputs, number: int) -> common.Values:
     return (number,), {"baseline": series.baseline[0], "noise": series.noise[0]}
 
 
-def _sets(inputs: facts.Inputs, settings: Settings, number: int, choice: str) -> common.Values:
+def _sets(
+    inputs: facts.Inputs, settings: Settings, rule: slopes.Settings, number: int, choice: str
+) -> common.Values:
     lm, probes, convention = inputs.lm, inputs.probes.select([number]), facts.convention()
     budget = common.budget_bytes()
     gradients = negjax.neurgrad(lm, probes, inputs.site, budget_bytes=budget)
@@ -179,16 +178,7 @@ def _sets(inputs: facts.Inputs, settings: Settings, number: int, choice: str) ->
     activation = gradients.activation[0][at]
     direction = sign(activation) if convention == "signed" else np.ones_like(activation)
     gradient = gradients.computed[0, 0][at] * direction
-    swept = negjax.sweep(
-        lm,
-        probes,
-        neurons,
-        np.asarray(settings.neg_shifts),
-        convention,
-        inputs.site,
-        budget_bytes=budget,
-    )
-    neg = negjax.linear_fit(swept).slope[0]
+    neg = slopes.measure(inputs, rule, number, neurons).slope[0]
     shifts = shifts_of(choice, sets, largest, generator)
     added = [(neurons[i], x) for i, x in shifts]
     clamped = [(neurons[i], activation[i] + direction[i] * x) for i, x in shifts]

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 import negjax
-from experiments.inputs import facts
+from experiments.inputs import facts, slopes
 from experiments.neg_map import report
 from experiments.neg_map.results import Grid, read_map
 from experiments.running import common
 from experiments.running.settings import define, recorded, setting
 from experiments.running.study import Findings, Finished, Study, measured
-from negjax.measurements.empirical_gradients import rule_shifts
 from negjax.storage import store
 from negjax.storage.store import RunFolder
 
@@ -25,11 +24,6 @@ class Settings:
         None, "A prompt to map, instead of some of the table; needs --answer.", recorded=False
     )
     answer: str | None = setting(None, "The answer to --prompt.", recorded=False)
-    neg_radius: float = setting(2.0, "NEG is the slope over shifts within ± this.", above=0)
-    neg_step: float = setting(0.2, "Between those shifts, in units of the activation.", above=0)
-    pairs: int = setting(
-        1, "Pairs of shifts ±x that are replayed for the slope, beside the derivative.", least=1
-    )
     every: int = setting(1, "Map one layer in so many: the first, and so on.", least=1)
 
     @property
@@ -50,9 +44,7 @@ TOGETHER = 2
 
 def prepare() -> Study:
     """Reads the flags and loads what they name."""
-    settings = FLAGS.read()
-    # A grid that has too few pairs is refused before anything is loaded or computed.
-    rule_shifts(settings.neg_radius, settings.neg_step, settings.pairs)
+    settings, rule = FLAGS.read(), slopes.read()
     inputs = facts.load_inputs(1, settings.table)
     config, prompts = inputs.lm.config, len(inputs.probes)
     layers = list(range(0, config.layers, settings.every))
@@ -64,16 +56,16 @@ def prepare() -> Study:
             b: [x for group in groups if _name(b, group) in names for x in group]
             for b in range(prompts)
         }
-        grid = Grid(settings.neg_radius, settings.neg_step, folder.read("shifts"))
+        grid = Grid(rule.neg_radius, rule.neg_step, folder.read("shifts"))
         maps = [read_map(inputs, folder, b, some, grid) for b, some in done.items() if some]
         return report.findings(inputs, folder, maps, grid, finished) if maps else None
 
     return Study(
         name="neg_map",
-        settings={**facts.input_settings(inputs), **recorded(settings)},
-        arrays=_specs(prompts, config.layers, config.neurons, 2 * settings.pairs),
+        settings={**facts.input_settings(inputs), **recorded(settings), **recorded(rule)},
+        arrays=_specs(prompts, config.layers, config.neurons, len(rule.shifts)),
         attributes={"site": inputs.site, "convention": facts.convention(), "output": "probability"},
-        measure=measured(lambda _: _work(inputs, groups, settings), "neuron"),
+        measure=measured(lambda _: _work(inputs, groups, settings.every, rule), "neuron"),
         results=findings,
     )
 
@@ -106,18 +98,19 @@ def _specs(prompts: int, layers: int, neurons: int, shifts: int) -> dict[str, st
     }
 
 
-def _work(inputs: facts.Inputs, groups: list[list[int]], settings: Settings) -> list[common.Work]:
+def _work(
+    inputs: facts.Inputs, groups: list[list[int]], every: int, rule: slopes.Settings
+) -> list[common.Work]:
     """The gradients of all neurons, then by groups of layers their NEG, for each prompt."""
-    shifts = rule_shifts(settings.neg_radius, settings.neg_step, settings.pairs)
-    work = [common.Work("shifts", 0, lambda: ((slice(None),), {"shifts": shifts}))]
+    work = [common.Work("shifts", 0, lambda: ((slice(None),), {"shifts": rule.shifts}))]
     for number in range(len(inputs.probes)):
-        differentiate = functools.partial(_gradients, inputs, number, settings.neg_radius)
+        differentiate = functools.partial(_gradients, inputs, number, rule.neg_radius)
         work.append(common.Work(f"gradients of prompt {number}", 0, differentiate))
         work += [
             common.Work(
                 _name(number, layers),
                 len(layers) * inputs.lm.config.neurons,
-                functools.partial(_slopes, inputs, number, layers, settings),
+                functools.partial(_slopes, inputs, number, layers, every, rule),
             )
             for layers in groups
         ]
@@ -153,27 +146,17 @@ def _gradients(inputs: facts.Inputs, number: int, radius: float) -> common.Value
 
 
 def _slopes(
-    inputs: facts.Inputs, number: int, layers: list[int], settings: Settings
+    inputs: facts.Inputs, number: int, layers: list[int], every: int, rule: slopes.Settings
 ) -> common.Values:
     count = inputs.lm.config.neurons
     index = np.tile(np.arange(count), len(layers))
-    found = negjax.neg(
-        inputs.lm,
-        inputs.probes.select([number]),
-        np.stack([np.repeat(layers, count), index], axis=-1),
-        settings.neg_radius,
-        settings.neg_step,
-        facts.convention(),
-        inputs.site,
-        pairs=settings.pairs,
-        seed=common.seed(),
-        budget_bytes=common.budget_bytes(),
-    )
+    neurons = np.stack([np.repeat(layers, count), index], axis=-1)
+    found = slopes.measure(inputs, rule, number, neurons)
 
     def by_layer(values: np.ndarray) -> np.ndarray:
         return values[0].reshape(len(layers), count, *values.shape[2:])
 
-    return (number, slice(layers[0], layers[-1] + 1, settings.every)), {
+    return (number, slice(layers[0], layers[-1] + 1, every)), {
         "change": by_layer(found.change),
         "neg": by_layer(found.slope),
         "error": by_layer(found.error),

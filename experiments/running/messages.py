@@ -19,6 +19,7 @@ _OTHER_NAMES = {
     "folder": ("output",),
     "radius": ("range", "neg_radius"),
     "step": ("step", "neg_step"),
+    "pairs": ("neg_pairs",),
 }
 """Flags of arguments that the library calls otherwise: of those that a program has, the first."""
 

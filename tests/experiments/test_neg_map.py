@@ -44,7 +44,9 @@ def test_every_neuron_is_mapped(folder: Path, tmp_path: Path) -> None:
 
 
 def test_some_layers_of_some_prompts_are_mapped(folder: Path, tmp_path: Path) -> None:
-    parse(*arguments(folder, tmp_path, "--prompts=2", "--every=2", "--neg_radius=1", "--pairs=2"))
+    parse(
+        *arguments(folder, tmp_path, "--prompts=2", "--every=2", "--neg_radius=1", "--neg_pairs=2")
+    )
     assert study.run(neg_map.prepare) == 0
     found = columns(tmp_path)
     assert sorted(set(found["layer"])) == [0, 2]
@@ -59,7 +61,7 @@ def test_some_layers_of_some_prompts_are_mapped(folder: Path, tmp_path: Path) ->
     [
         (["--neg_radius=0"], r"--neg_radius=0"),
         (["--neg_step=3"], r"step.*3.*radius.*2"),
-        (["--pairs=11"], r"pairs=11: the grid has 10"),
+        (["--neg_pairs=11"], r"pairs=11: the grid has 10"),
         (["--prompt=w3"], r"--prompt and --answer belong together"),
         (["--prompt=w3", "--answer=w4 w5"], r"target 'w4 w5' of row 0 is 2 tokens"),
     ],

@@ -49,9 +49,7 @@ def test_the_study_agrees_with_the_library(
             mine = (neurons["prompt"] == number) & (neurons["choice"] == choice)
             own = np.stack([neurons["layer"][mine], neurons["neuron"][mine]], axis=-1)
             at = tuple(own.T)
-            neg = negjax.linear_fit(
-                negjax.sweep(lm, probes, own, np.asarray([-2.0, -1.0, 1.0, 2.0]))
-            ).slope[0]
+            neg = negjax.neg(lm, probes, own, 2.0, 0.2).slope[0]
             np.testing.assert_allclose(neurons["neg"][mine], neg, rtol=1e-4, atol=1e-8)
             gradient = gradients.neurgrad[0, 0][at]
             np.testing.assert_allclose(neurons["gradient"][mine], gradient, rtol=1e-4, atol=1e-9)
@@ -110,7 +108,7 @@ def test_the_study_agrees_with_the_library(
 
 @pytest.mark.usefixtures("undrawn")
 def test_small_shifts_add_up_and_one_layer_has_no_upstairs(folder: Path, tmp_path: Path) -> None:
-    small = ("--magnitudes=0.025,0.05", "--neg_shifts=-0.05,-0.025,0.025,0.05")
+    small = ("--magnitudes=0.025,0.05", "--neg_radius=0.05", "--neg_step=0.025")
     parse(folder, tmp_path, *small)
     assert study.run(multi_neuron.prepare) == 0
     for found in summary(tmp_path)["additivity"]:
@@ -196,9 +194,9 @@ def test_finished_groups_are_not_measured_again(
         ("--magnitudes=1,-2", r"--magnitudes=1,-2: expected numbers above 0"),
         ("--magnitudes=", r"--magnitudes=: expected 1 or more different numbers, none 0"),
         ("--magnitudes=1,x", r"--magnitudes=1,x: could not convert"),
-        ("--neg_shifts=1", r"--neg_shifts=1: expected 2 or more different numbers, none 0"),
-        ("--neg_shifts=1,1,2", r"--neg_shifts=1,1,2: a number is named twice"),
-        ("--neg_shifts=1,inf", r"--neg_shifts=1,inf: expected 2 or more different numbers"),
+        ("--neg_radius=0", r"--neg_radius=0.*: expected a number above 0"),
+        ("--neg_step=3", r"step is 3 and .*radius 2: expected 0 < step ≤ radius"),
+        ("--neg_pairs=11", r"pairs=11: the grid has 10"),
         ("--site=act", r"site 'act'"),
     ],
 )
