@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from negjax.execution import batching, interventions, row_plans
+from negjax.execution import batching, row_plans
 from negjax.execution.common_heads import HeadGroup
 from negjax.execution.row_plans import Cost
 from negjax.inputs.encoding import encode
@@ -157,8 +157,8 @@ def test_budgets_and_chunks(shape, monkeypatch):
     assert len(plan.batches) == 1 < len(tight.batches) == 3
     assert len(gradients.gradient_plan(lm, probes, HeadGroup(np.arange(3), 0), small)) == 3
     assert_same(results(lm, probes, budget_bytes=small), expected)
-    monkeypatch.setattr(interventions, "CHUNK_TOKENS", 16)
-    monkeypatch.setattr(interventions, "CALL_TOKENS", 1)
+    monkeypatch.setattr(row_plans, "CHUNK_TOKENS", 16)
+    monkeypatch.setattr(row_plans, "CALL_TOKENS", 1)
     tiny_chunks = row_plans.plan_rows(lm, probes, rows, Cost(), batching.DEFAULT_BUDGET_BYTES)
     assert len(tiny_chunks.batches) == 3 and tiny_chunks.chunk < 3 * plan.chunk
     assert_same(results(lm, probes), expected)
@@ -177,7 +177,7 @@ def test_prompts_budgets_and_chunks_together(mode, index, times, tokens):
     probes = tiny_probes(lm, JOINT_TARGETS, "all") if mode == "all" else tiny_probes(lm)
     whole = results(lm, probes)
     budget = times * least_budget(lm, probes)
-    with mock.patch.object(interventions, "CHUNK_TOKENS", tokens):
+    with mock.patch.object(row_plans, "CHUNK_TOKENS", tokens):
         found = results(lm, probes.select(index), budget_bytes=budget)
     assert_among(found, whole, index)
 

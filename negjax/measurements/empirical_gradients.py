@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
-from negjax.checks import finite_in, one_of, whole_number
+from negjax.checks import finite_in, one_of, shift_list, shown, whole_number
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention, check_convention, sign
@@ -75,8 +75,16 @@ class EmpiricalGradient:
         """Change of the output at shifts, from the polynomial through what is known of it.
 
         Of degree 3 with one pair, 5 with two.
+
+        Raises:
+            ValueError: a shift outside ±radius.
         """
-        x = np.asarray(shifts, np.float64)
+        x = shift_list(shifts, "shifts", np.dtype(np.float64))
+        if not (np.abs(x) <= self.radius * (1 + 1e-9)).all():
+            raise ValueError(
+                f"shifts {shown(x.tolist())} must be a list within ±{self.radius:g}, the range "
+                "measured; pass a larger radius to neg()"
+            )
         u, points = x**2, self.shifts[len(self.shifts) // 2 :]
         odd, even = _parts(self.change, points)
         at = np.concatenate([[0.0], points]) ** 2
