@@ -81,16 +81,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiled(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What files compile is forgotten when it is much, or was to be optimised.
-
-    A process may map only so many pieces of memory (on Linux, vm.max_map_count), each computation
-    takes some, and LLVM dies of the first that is refused.
-    """
+    """What files compile is forgotten if it was to be optimised."""
     alone = request.node.get_closest_marker("optimised") is not None
     if alone:
         jax.clear_caches()
     yield
-    if alone or _mapped_pieces() > MOST_PIECES:
+    if alone:
+        jax.clear_caches()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """What tests compile is forgotten when it is much, in the middle of a file, too.
+
+    A process may map only so many pieces of memory (on Linux, vm.max_map_count), each computation
+    takes some, and LLVM dies of the first that is refused.
+    """
+    if _mapped_pieces() > MOST_PIECES:
         jax.clear_caches()
 
 

@@ -12,7 +12,7 @@ from experiments.running import study
 
 STUDIES: dict[str, tuple[Callable[[], int], list[str]]] = {
     "linearity": (functools.partial(study.run, linearity.prepare), ["--neurons=4", "--range=2"]),
-    "neg_map": (functools.partial(study.run, neg_map.prepare), ["--shifts=-1,1"]),
+    "neg_map": (functools.partial(study.run, neg_map.prepare), ["--neg_radius=1"]),
     "estimators": (
         functools.partial(study.run, estimators.prepare),
         ["--neurons=4", "--range=2", "--doses=1", "--methods=cg,neurgrad", "--top=3"],
