@@ -105,6 +105,21 @@ def shift_list(value: object, name: str, dtype: jnp.dtype) -> np.ndarray:
     return finite_in(value, name, dtype)
 
 
+def shifts_within(value: object, radius: float, function: str) -> np.ndarray:
+    """Shifts [X] within ±radius, which is as far as a function measured.
+
+    Raises:
+        ValueError: they are none, or one lies outside.
+    """
+    shifts = shift_list(value, "shifts", np.dtype(np.float64))
+    if not (np.abs(shifts) <= radius * (1 + 1e-9)).all():
+        raise ValueError(
+            f"shifts {shown(shifts.tolist())} must be a list within ±{radius}, the range measured; "
+            f"pass a larger radius to {function}()"
+        )
+    return shifts
+
+
 def whole_number(value: object, name: str, least: int, most: int = MOST_WHOLE) -> int:
     """A whole number from `least` to `most`.
 

@@ -18,7 +18,7 @@ from negjax.model.language_model import LanguageModel
 from tests.support.shared_data import EXPECTED
 from tests.support.tiny_runs import undraw
 
-# Of memory, after a file: a third of what Linux allows a process.
+# Of memory, after a test: a third of what Linux allows a process.
 MOST_PIECES = 20_000
 
 QUICKLY = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")

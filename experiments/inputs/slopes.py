@@ -57,3 +57,21 @@ def measure(
         seed=common.seed(),
         budget_bytes=common.budget_bytes(),
     )
+
+
+def unperturbed(inputs: facts.Inputs, number: int) -> dict[str, np.ndarray]:
+    """P of a prompt's answer, and its rounding noise, which the shortest series of any one neuron
+    measures."""
+    series = negjax.response(
+        inputs.lm,
+        inputs.probes.select([number]),
+        np.zeros((1, 2), np.int32),
+        1.0,
+        4,
+        facts.convention(),
+        inputs.site,
+        max_nodes=4,
+        seed=common.seed(),
+        budget_bytes=common.budget_bytes(),
+    )
+    return {"baseline": series.baseline[0], "noise": series.noise[0]}

@@ -149,20 +149,7 @@ def _work(inputs: facts.Inputs, settings: Settings, rule: slopes.Settings) -> li
 
 
 def _noise(inputs: facts.Inputs, number: int) -> common.Values:
-    # For the rounding noise alone: the shortest series of any one neuron measures it.
-    series = negjax.response(
-        inputs.lm,
-        inputs.probes.select([number]),
-        np.zeros((1, 2), np.int32),
-        1.0,
-        4,
-        facts.convention(),
-        inputs.site,
-        max_nodes=4,
-        seed=common.seed(),
-        budget_bytes=common.budget_bytes(),
-    )
-    return (number,), {"baseline": series.baseline[0], "noise": series.noise[0]}
+    return (number,), slopes.unperturbed(inputs, number)
 
 
 def _sets(

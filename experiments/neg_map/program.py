@@ -104,7 +104,7 @@ def _work(
     """The gradients of all neurons, then by groups of layers their NEG, for each prompt."""
     work = [common.Work("shifts", 0, lambda: ((slice(None),), {"shifts": rule.shifts}))]
     for number in range(len(inputs.probes)):
-        differentiate = functools.partial(_gradients, inputs, number, rule.neg_radius)
+        differentiate = functools.partial(_gradients, inputs, number)
         work.append(common.Work(f"gradients of prompt {number}", 0, differentiate))
         work += [
             common.Work(
@@ -121,27 +121,13 @@ def _name(number: int, layers: list[int]) -> str:
     return f"prompt {number}, layers {' and '.join(map(str, layers))}"
 
 
-def _gradients(inputs: facts.Inputs, number: int, radius: float) -> common.Values:
+def _gradients(inputs: facts.Inputs, number: int) -> common.Values:
     probes = inputs.probes.select([number])
     gradients = negjax.neurgrad(inputs.lm, probes, inputs.site, budget_bytes=common.budget_bytes())
-    # For the rounding noise alone: the shortest series of any one neuron measures it.
-    series = negjax.response(
-        inputs.lm,
-        probes,
-        np.zeros((1, 2), np.int32),
-        radius,
-        4,
-        facts.convention(),
-        inputs.site,
-        max_nodes=4,
-        seed=common.seed(),
-        budget_bytes=common.budget_bytes(),
-    )
     return (number,), {
         "activation": gradients.activation[0],
         "computed": gradients.computed[0, 0],
-        "baseline": series.baseline[0],
-        "noise": series.noise[0],
+        **slopes.unperturbed(inputs, number),
     }
 
 

@@ -269,7 +269,8 @@ def check_reroute(config: ModelConfig, reroute: bool) -> None:
     """
     if flag(reroute, "reroute") and not config.experts:
         raise ArgumentError(
-            Argument("reroute", True), f": models of family {config.family!r} have no experts"
+            Argument("reroute", True),
+            f": models of family {config.family!r} have no experts; leave it out",
         )
 
 

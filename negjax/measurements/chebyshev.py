@@ -20,8 +20,7 @@ from negjax.checks import (
     one_of,
     real_number,
     real_numbers,
-    shift_list,
-    shown,
+    shifts_within,
     whole_number,
 )
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
@@ -109,14 +108,7 @@ class Response:
 
     def _scaled(self, shifts: ArrayLike) -> np.ndarray:
         one = not real_numbers(shifts, "shifts").ndim
-        shifts = shift_list([shifts] if one else shifts, "shifts", np.dtype(np.float64))
-        if not (np.abs(shifts) <= self.radius * (1 + 1e-9)).all():
-            raise ValueError(
-                f"shifts {shown(shifts.tolist())} must be a list within ±{self.radius}, the range "
-                "measured; "
-                "pass a larger radius to response()"
-            )
-        return shifts / self.radius
+        return shifts_within([shifts] if one else shifts, self.radius, "response") / self.radius
 
     def _basis(self, x: np.ndarray) -> np.ndarray:
         return chebyshev.chebvander(x, self.coefficients.shape[-1] - 1)

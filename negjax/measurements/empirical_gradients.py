@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
-from negjax.checks import finite_in, one_of, shift_list, shown, whole_number
+from negjax.checks import finite_in, one_of, shifts_within, whole_number
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention, check_convention, sign
@@ -79,12 +79,7 @@ class EmpiricalGradient:
         Raises:
             ValueError: a shift outside ±radius.
         """
-        x = shift_list(shifts, "shifts", np.dtype(np.float64))
-        if not (np.abs(x) <= self.radius * (1 + 1e-9)).all():
-            raise ValueError(
-                f"shifts {shown(x.tolist())} must be a list within ±{self.radius:g}, the range "
-                "measured; pass a larger radius to neg()"
-            )
+        x = shifts_within(shifts, self.radius, "neg")
         u, points = x**2, self.shifts[len(self.shifts) // 2 :]
         odd, even = _parts(self.change, points)
         at = np.concatenate([[0.0], points]) ** 2
@@ -140,7 +135,7 @@ def neg(
     seed = whole_number(seed, "seed", 0)
     neurons = check_neurons(lm.config, neurons, len(probes))
     number, chosen = check_target(probes, target), lm.config.site(site)
-    shifts = rule_shifts(radius, step, pairs)
+    shifts = rule.shifts
     b, n, _ = neurons.shape
     main = grid_rows(neurons, np.broadcast_to(shifts, (b, n, shifts.size)))
     at_read, baseline, change, noise = measured_changes(
@@ -197,15 +192,16 @@ def rule_shifts(radius: float, step: float, pairs: int) -> Float[np.ndarray, " X
     Raises:
         ValueError: a bad radius or step; more pairs than the grid has.
     """
-    shift = _rule(radius, step, pairs).shift
-    return np.concatenate([-shift[::-1], shift])
+    return _rule(radius, step, pairs).shifts
 
 
 def _rule(radius: float, step: float, pairs: int) -> Rule:
     grid = paper_grid(radius, step)
     pairs, most = whole_number(pairs, "pairs", 1), len(grid) // 2
     if pairs > most:
-        raise ArgumentError(Argument("pairs", pairs), f": the grid has {most}")
+        raise ArgumentError(
+            Argument("pairs", pairs), f": the grid has {most}; pass fewer, or a smaller step"
+        )
     return radau_rule(grid[most:], pairs)
 
 

@@ -31,6 +31,11 @@ class Rule(NamedTuple):
     without: Float[np.ndarray, " n"]
     """Weights of a rule of lower order that does without the derivative, at the same shifts."""
 
+    @property
+    def shifts(self) -> Float[np.ndarray, " X"]:
+        """±, ascending."""
+        return np.concatenate([-self.shift[::-1], self.shift])
+
     def slope(
         self, odd: Float[np.ndarray, "*axes n"], derivative: Float[np.ndarray, "*axes"]
     ) -> Float[Any, "*axes"]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from negjax.model.config import ModelConfig
-from negjax.model.layers import Linear, activate
+from negjax.model.layers import Linear, activate, gated_product
 
 # Rows of one expert that are multiplied at once; what fills up its last block is wasted.
 BLOCK_ROWS = 16
@@ -41,6 +41,7 @@ class Routing:
         self.order = jnp.argsort(pairs, stable=True)
         self.back = jnp.argsort(self.order, stable=True)
         self.expert = pairs[self.order]
+        self.token = self.order // self.each
         self.sizes = jnp.zeros(experts, jnp.int32).at[pairs].add(1)
         # Every expert's rows begin a block of their own.
         blocks = -(-self.sizes // BLOCK_ROWS)
@@ -54,7 +55,7 @@ class Routing:
 
     def take(self, tokens: jax.Array) -> jax.Array:
         """[M, …] of tokens [N, …]: those of the pairs."""
-        return tokens[self.order // self.each]
+        return tokens[self.token]
 
     def product(self, x: jax.Array, weight: jax.Array) -> jax.Array:
         """[M, O] of x [M, D] and weights [E, D, O]: each row by its expert's."""
@@ -122,9 +123,9 @@ class Experts(nnx.Module):
         def of_pairs(value: jax.Array) -> jax.Array:
             """[M, I] of [..., F]: of the pairs' experts."""
             whole = jnp.broadcast_to(value, (*lead, self.experts * self.each))
-            return routing.take(whole.reshape(len(tokens), self.experts, self.each))[
-                jnp.arange(len(routing.order)), routing.expert
-            ]
+            by_expert = whole.reshape(len(tokens), self.experts, self.each)
+            # One look-up: a token's other experts are not brought along.
+            return by_expert[routing.token, routing.expert]
 
         def shifted(value: jax.Array, name: str) -> jax.Array:
             if shift is None or name != site:
@@ -136,10 +137,7 @@ class Experts(nnx.Module):
         gate = routing.product(rows, self.gate.kernel[...])
         gate = activate(self.activation, gate, self.linearised)
         up = shifted(routing.product(rows, self.up.kernel[...]), "up")
-        product = gate * up
-        if self.linearised:
-            product = product / 2 + jax.lax.stop_gradient(product / 2)
-        product = shifted(product, "product")
+        product = shifted(gated_product(gate, up, self.linearised), "product")
         down = self.down.kernel[...].reshape(self.experts, self.each, -1)
         out = routing.unsorted(routing.product(product, down))
         out = (out * picked[..., None]).sum(1).reshape(x.shape)

@@ -43,6 +43,12 @@ def activate(name: str, x: jax.Array, linearised: bool) -> jax.Array:
     return x * jax.lax.stop_gradient(GAINS[name](x)) if linearised else ACTIVATIONS[name](x)
 
 
+def gated_product(gate: jax.Array, up: jax.Array, linearised: bool) -> jax.Array:
+    """gate · up; linearised, each factor has half of it."""
+    product = gate * up
+    return product / 2 + jax.lax.stop_gradient(product / 2) if linearised else product
+
+
 def soft_capped(x: jax.Array, cap: float | None) -> jax.Array:
     """x bounded by ± cap, smoothly (arXiv 2408.00118, §2); None: as it is."""
     return x if cap is None else cap * jnp.tanh(x / cap)
@@ -174,10 +180,7 @@ class FeedForward(nnx.Module):
             return self.down(product), {"act": product}
         gate = activate(self.activation, products.of("gate", self.gate, x), self.linearised)
         up = shifted(up, "up")
-        product = gate * up
-        if self.linearised:
-            product = product / 2 + jax.lax.stop_gradient(product / 2)
-        product = shifted(product, "product")
+        product = shifted(gated_product(gate, up, self.linearised), "product")
         return self.down(product), {"up": up, "product": product, "gate": gate}
 
     def at_read(self, inner: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -28,7 +28,7 @@ def pull_back_rows(
     *,
     chunk: int,
     head_chunk: int,
-    routes: Int[jax.Array, "L P S k"] | None = None,
+    routes: Int[jax.Array, "L P S k"] | None,
 ) -> Float[jax.Array, "K P R S D"]:
     """Gradients of K outputs with respect to the residuals leaving rows' layers.
 

@@ -83,7 +83,7 @@ def row_places(
     prefix: Prefix | None,
     suffix: Suffix,
     dtype: jnp.dtype,
-    routes: Int[jax.Array, "L P S k"] | None = None,
+    routes: Int[jax.Array, "L P S k"] | None,
 ) -> Placement:
     """Where rows stand, and which experts their tokens pass; None: those that the router chooses.
 

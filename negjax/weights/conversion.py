@@ -115,7 +115,7 @@ def to_parameters(
         for place in places:
             # What is not used is as if it were not there.
             place[: rule.first_layer] = 1
-        for number, source in enumerate(rule.sources(config), rule.first_layer):
+        for number, source in rule.numbered_sources(config):
             for place, value in zip(
                 places, rule.convert(tensors[source].read(), config), strict=True
             ):
@@ -148,7 +148,7 @@ def to_tensors(
     for rule in table.rules:
         arrays = [np.asarray(leaves[target]) for target in rule.targets]
         shapes = rule.target_shapes(config)
-        for number, source in enumerate(rule.sources(config), rule.first_layer):
+        for number, source in rule.numbered_sources(config):
             parts = zip(arrays, shapes, strict=True)
             values = [_part(rule, array, number, shape).reshape(shape) for array, shape in parts]
             tensors[source] = rule.invert(values, config)

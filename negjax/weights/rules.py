@@ -43,12 +43,19 @@ class Rule:
         """Names of all its source tensors, by layer, and in a layer by expert."""
         if not self.per_layer:
             return [self.source]
-        experts = range(config.experts if "{x}" in self.source else 1)
         return [
             self.source.replace("{l}", str(layer)).replace("{x}", str(expert))
             for layer in range(self.first_layer, config.layers)
-            for expert in experts
+            for expert in range(self.a_layer(config))
         ]
+
+    def a_layer(self, config: ModelConfig) -> int:
+        """How many source tensors a layer has."""
+        return config.experts if "{x}" in self.source else 1
+
+    def numbered_sources(self, config: ModelConfig) -> list[tuple[int, str]]:
+        """`sources`, each with the number of its entry in a parameter of all layers."""
+        return list(enumerate(self.sources(config), self.first_layer * self.a_layer(config)))
 
     def stacked_sources(self, config: ModelConfig) -> list[tuple[str, str, int | None]]:
         """Each of `sources`, with the name of the tensor that holds those of all experts, if there

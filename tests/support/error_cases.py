@@ -187,6 +187,13 @@ CASES: dict[str, Provoke] = {
     "measured is …, expected what sweep or response returns": lambda _: negjax.linear_fit(
         cast(Any, [1.0])
     ),
+    "pairs=…: the grid has …; pass fewer, …": lambda _: negjax.neg(
+        lm(), probes(), [(0, 0)], 1.0, 0.5, pairs=3, target=0
+    ),
+    "reroute=True: models of family … have no experts; …": lambda _: sweep(reroute=True),
+    "…: what a shift writes in a mixture of experts …": lambda _: negjax.edit(
+        tiny("experts"), probes().select_target(0)
+    ),
     "budget_bytes=… is too small: …": lambda _: sweep(budget_bytes=9),
     "budget_bytes is …, expected a whole number, …": lambda _: sweep(budget_bytes="2GB"),
     "sets are a …, expected an array of shifts …": lambda _: negjax.joint(

@@ -16,6 +16,21 @@ HF_NAMES_BY_ACTIVATION = {
 }
 
 
+GGUF_SIZES = {
+    "block_count": "num_hidden_layers",
+    "context_length": "max_position_embeddings",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads",
+    "vocab_size": "vocab_size",
+}
+"""Keys of GGUF metadata, after the architecture and a dot, by what most config.json call them."""
+
+
+def _as_stored(tensor: LazyTensor, source: str, config: ModelConfig) -> LazyTensor:
+    return tensor
+
+
 def _nothing_more(metadata: Mapping[str, Any], origin: str) -> dict[str, Any]:
     return {}
 
@@ -28,7 +43,7 @@ class GGUFForm:
     """`general.architecture`, by which the `gguf` package knows names of tensors."""
     keys: Mapping[str, str]
     """After the architecture and a dot: the key of config.json that means the same."""
-    undo: Callable[[LazyTensor, str, ModelConfig], LazyTensor]
+    undo: Callable[[LazyTensor, str, ModelConfig], LazyTensor] = _as_stored
     """A tensor in Hugging Face layout, from the file's and its name in Hugging Face files."""
     complete: Callable[[Mapping[str, Any], str], dict[str, Any]] = _nothing_more
     """Settings of config.json that metadata mean without saying them, from the metadata after the

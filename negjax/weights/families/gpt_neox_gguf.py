@@ -10,18 +10,12 @@ from einops import rearrange
 
 from negjax.model.config import ModelConfig
 from negjax.weights.conversion import LazyTensor
-from negjax.weights.families.common import GGUFForm
+from negjax.weights.families.common import GGUF_SIZES, GGUFForm
 
-KEYS = {
-    "block_count": "num_hidden_layers",
-    "context_length": "max_position_embeddings",
-    "embedding_length": "hidden_size",
-    "feed_forward_length": "intermediate_size",
-    "attention.head_count": "num_attention_heads",
+KEYS = GGUF_SIZES | {
     "attention.layer_norm_epsilon": "layer_norm_eps",
     "rope.freq_base": "rotary_emb_base",
     "use_parallel_residual": "use_parallel_residual",
-    "vocab_size": "vocab_size",
 }
 
 

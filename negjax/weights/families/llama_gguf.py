@@ -13,21 +13,15 @@ from einops import rearrange
 
 from negjax.model.config import ModelConfig
 from negjax.weights.conversion import LazyTensor
-from negjax.weights.families.common import GGUFForm
+from negjax.weights.families.common import GGUF_SIZES, GGUFForm
 from negjax.weights.families.llama_variants import QUERY_SCALE, LlamaVariant
 from negjax.weights.families.window_settings import FULL, WINDOWED
 
-KEYS = {
-    "block_count": "num_hidden_layers",
-    "context_length": "max_position_embeddings",
-    "embedding_length": "hidden_size",
-    "feed_forward_length": "intermediate_size",
-    "attention.head_count": "num_attention_heads",
+KEYS = GGUF_SIZES | {
     "attention.head_count_kv": "num_key_value_heads",
     "attention.key_length": "head_dim",
     "attention.layer_norm_rms_epsilon": "rms_norm_eps",
     "rope.freq_base": "rope_theta",
-    "vocab_size": "vocab_size",
 }
 WINDOW_KEYS = {
     "attention.sliding_window": "sliding_window",
