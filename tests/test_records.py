@@ -1,7 +1,6 @@
 """`repr` of every public record: three lines at most, names and shapes, nothing of the contents."""
 
 import dataclasses
-import functools
 import inspect
 import typing
 from pathlib import Path
@@ -23,12 +22,12 @@ from negjax.model.rope import Llama3Scaling, Rope, YarnScaling
 from negjax.records import readable
 from negjax.skills.features.feature_files import Features, Layout
 from negjax.skills.features.feature_streams import Span
-from negjax.storage import store
-from negjax.weights.conversion import LazyTensor
+from negjax.storage import file_parts, store
 from negjax.weights.formats.gguf_files import GGUFFile
 from negjax.weights.formats.gguf_header import StoredTensor
 from tests.support.block_shapes import tiny, tiny_probes
 from tests.support.public_records import every_module, is_record, public_records
+from tests.support.tiny_models import as_source
 
 MOST = 420  # characters: 400, and what says that something was left out
 LONG = "a very long text, " * 10_000
@@ -82,6 +81,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     neurons = negjax.random_neurons(lm.config, 4, len(probes), seed=0)
     swept = negjax.sweep(lm, probes, neurons, np.asarray([-1.0, 1.0]), target=0, spread=True)
     sets = negjax.neuron_sets(lm.config, [(neurons[0], 0.5), (neurons[1], -0.5)])
+    lazy, part = as_source({"x": np.zeros((4, 5))})["x"], file_parts.FilePart(Path("m"), 0, 80)
     outcome = Outcome(
         probability=np.zeros(3), rank=np.zeros(3), top_token=np.zeros(3), top_text=(LONG, "b", "c")
     )
@@ -184,8 +184,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         ),
         *(run, spec),
         GGUFFile(folder / "m.gguf", {str(i): LONG for i in range(30)}, {}),
-        StoredTensor((4, 5), gguf.GGMLQuantizationType.F32, np.zeros(80, np.uint8)),
-        LazyTensor((4, 5), functools.partial(np.zeros, (4, 5))),
+        StoredTensor((4, 5), gguf.GGMLQuantizationType.F32, (4, 20), part),
+        *(lazy, lazy.form, part),
     ]
     return {f"{type(one).__module__}.{type(one).__name__}": one for one in every}
 

@@ -21,7 +21,7 @@ from negjax.execution import batching
 from negjax.model.language_model import LanguageModel
 from negjax.process import accelerators
 from negjax.storage import store
-from negjax.weights import loading
+from negjax.weights import loading, residence
 from negjax.weights.families.settings import UnknownSettingsError, WrongAssumptionError
 
 FLAGS = flags.FLAGS
@@ -44,6 +44,13 @@ _PRECISION = flags.DEFINE_string(
     "precision",
     "highest",
     "jax.default_matmul_precision of every computation; highest is full float32 on accelerators.",
+)
+_WEIGHTS = flags.DEFINE_enum(
+    "weights",
+    "auto",
+    list(residence.PLACES),
+    "Where the matrices of layers are: resident, in memory; streamed, in their files until a layer "
+    "is computed; auto, resident where they fit.",
 )
 _ASSUME_HARMLESS = flags.DEFINE_list(
     "assume_harmless",
@@ -138,8 +145,9 @@ def _guarded(program: Callable[[Sequence[str]], int], arguments: Sequence[str]) 
             return _ended(error, str(failure), messages.ENVIRONMENT)
         return _ended(
             error,
-            f"out of memory; pass a smaller --budget_mib (now {_BUDGET_MIB.value}), or a "
-            "smaller --dtype; what was measured is saved, and the same command goes on from there",
+            f"out of memory; pass a smaller --budget_mib (now {_BUDGET_MIB.value}), a smaller "
+            "--dtype or --weights=streamed; what was measured is saved, and the same command goes "
+            "on from there",
             messages.ENVIRONMENT,
         )
     except (ValueError, OSError) as error:
@@ -210,6 +218,7 @@ def _loaded() -> LanguageModel:
             _MODEL.value,
             dtype=_DTYPE.value,
             precision=_PRECISION.value,
+            weights=_WEIGHTS.value,
             assume_harmless=assumed_harmless(),
         )
     except UnknownSettingsError as error:

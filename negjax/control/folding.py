@@ -19,6 +19,7 @@ from negjax.execution.plans import plan_prompts, sizes_of
 from negjax.inputs.probes import Probes
 from negjax.model.config import ModelConfig, Site
 from negjax.model.language_model import LanguageModel
+from negjax.model.streamed import entry_of
 from negjax.replay.suffixes import Suffix, run, take_scored
 from negjax.weights.conversion import abstract_model
 from negjax.weights.families import family_of
@@ -78,7 +79,10 @@ def with_shift(params: nnx.State[Any, Any], shift: jax.Array) -> nnx.State[Any, 
     """Parameters with a shift [L, F] added to the biases, which take its dtype."""
     flat = dict(nnx.to_flat_state(params))
     kernel, bias = flat[KERNEL].get_value(), flat[BIAS].get_value()
-    write = jnp.einsum("lf,lfd->ld", shift, kernel.astype(shift.dtype))
+    write = jax.lax.map(
+        lambda layer: shift[layer] @ entry_of(kernel, layer).astype(shift.dtype),
+        jnp.arange(len(shift)),
+    )
     flat[BIAS] = flat[BIAS].replace(bias.astype(shift.dtype) + write)
     return nnx.from_flat_state(list(flat.items()))
 

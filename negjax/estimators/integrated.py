@@ -22,9 +22,10 @@ from negjax.execution.row_plans import STEPS, Cost, RowPlan, plan_rows
 from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes
 from negjax.model.language_model import LanguageModel
+from negjax.model.streamed import entry_of
 from negjax.model.transformer import Transformer
 from negjax.replay.row_gradients import pull_back_rows
-from negjax.replay.suffixes import Pass, block_at, stacked_blocks, take_scored
+from negjax.replay.suffixes import Pass, frame_at, stacked_blocks, take_scored
 from negjax.replay.targets import Output, output_of, target_scores
 
 MOST_STEPS = 100_000
@@ -146,7 +147,7 @@ def _layer_gradients(
         return jnp.where(at_read[..., None], fixed + scale * (whole - fixed), whole)
 
     def leave(layer: jax.Array, ffn_out: jax.Array) -> jax.Array:
-        return block_at(block_def, blocks, layer).finish(trace.mid[layer], ffn_out)
+        return frame_at(block_def, blocks, layer).finish(trace.mid[layer], ffn_out)
 
     def outputs(resid: jax.Array) -> jax.Array:
         scored = take_scored(resid, suffix, split.targets.shape[2])
@@ -181,8 +182,14 @@ def _layer_gradients(
 
 def _attributed(model: Transformer, passed: Pass, gradient: jax.Array) -> jax.Array:
     """Activation times gradient [P, K, L, F], of gradients [K, P, L, D] at FFN outputs."""
-    down = model.blocks.ffn.down.kernel[...].astype(gradient.dtype)
+    down = model.blocks.ffn.down.kernel.get_value()
     at_read = passed.trace.at_read
     product = at_read["product" if "product" in at_read else "act"]
     product = product * at_read["share"] if "share" in at_read else product
-    return jnp.einsum("lpf,lfd,kpld->pklf", product, down, gradient)
+
+    def of_layer(layer: jax.Array) -> jax.Array:
+        own = entry_of(down, layer).astype(gradient.dtype)
+        return jnp.einsum("pf,fd,kpd->pkf", product[layer], own, gradient[:, :, layer])
+
+    attributed: jax.Array = jax.lax.map(of_layer, jnp.arange(len(product)))
+    return jnp.moveaxis(attributed, 0, 2)

@@ -20,7 +20,7 @@ from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.model.transformer import Block
 from negjax.records import readable
-from negjax.replay.suffixes import stacked_blocks, take_read
+from negjax.replay.suffixes import block_at, layer_count, stacked_blocks, take_read
 
 
 @readable
@@ -123,4 +123,9 @@ def _by_layer(
 ) -> Any:
     """A function of each layer's block and its entry of arrays [L, ...], stacked."""
     block_def, blocks = stacked_blocks(nnx.merge(graphdef, params))
-    return jax.lax.map(lambda x: function(nnx.merge(block_def, x[0]), *x[1:]), (blocks, *arrays))
+
+    def of_layer(entry: tuple[jax.Array, ...]) -> Any:
+        layer, *own = entry
+        return function(block_at(block_def, blocks, layer), *own)
+
+    return jax.lax.map(of_layer, (jnp.arange(layer_count(blocks)), *arrays))

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from flax import nnx
 from negjax.checks import instance
 from negjax.model.config import ModelConfig
 from negjax.model.layers import compute_dtype
+from negjax.model.streamed import leaves, read_failure
 from negjax.process.quiet import transformers
 from negjax.records import cut
 
@@ -52,7 +54,7 @@ class LanguageModel:
     @property
     def dtype(self) -> jnp.dtype:
         """dtype of the weights."""
-        result: jnp.dtype = jax.tree.leaves(self.params)[0].dtype
+        result: jnp.dtype = leaves(self.params)[0].dtype
         return result
 
     @property
@@ -60,17 +62,26 @@ class LanguageModel:
         """dtype of activations and results."""
         return compute_dtype(self.dtype)
 
-    def numerics(self) -> contextlib.AbstractContextManager[None]:
-        """Pins the precision of matrix products, which accelerators lower unless told otherwise."""
-        result: contextlib.AbstractContextManager[None] = jax.default_matmul_precision(
-            self.precision
-        )
-        return result
+    @contextlib.contextmanager
+    def numerics(self) -> Iterator[None]:
+        """Within it programs of this model run.
+
+        It pins the precision of matrix products, which accelerators lower unless told otherwise.
+        Where weights could not be read, that error is raised in place of the program's.
+        """
+        try:
+            with jax.default_matmul_precision(self.precision):
+                yield
+        except (ValueError, RuntimeError) as error:
+            failure = read_failure(self.params)
+            if failure is None:
+                raise
+            raise failure from error
 
     @property
     def parameter_count(self) -> int:
         """Entries of all parameters."""
-        return sum(leaf.size for leaf in jax.tree.leaves(self.params))
+        return sum(leaf.size for leaf in leaves(self.params))
 
 
 def check_model(value: object, name: str = "lm") -> LanguageModel:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from negjax.model.transformer import Transformer
 from negjax.replay.chunks import over_chunks
 from negjax.replay.rows import prefix_seen, row_places
-from negjax.replay.suffixes import Prefix, Suffix, block_at, stacked_blocks
+from negjax.replay.suffixes import Prefix, Suffix, block_at, layer_count, stacked_blocks
 
 
 def pull_back_rows(
@@ -41,7 +41,7 @@ def pull_back_rows(
         routes: experts that tokens pass; None: those that the router chooses.
     """
     graphdef, params = stacked_blocks(model)
-    layers = jax.tree.leaves(params)[0].shape[0]
+    layers = layer_count(params)
     where = row_places(prefix, suffix, resid.dtype, routes)
     take, put = jax.lax.dynamic_slice_in_dim, jax.lax.dynamic_update_slice_in_dim
     tokens = chunk * suffix.tokens.size

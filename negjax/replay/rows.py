@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 
 from negjax.model.attention import KeysValues
 from negjax.model.placement import Placement
+from negjax.model.streamed import rows_of
 from negjax.model.transformer import Block, Transformer
 from negjax.replay.chunks import over_chunks
 from negjax.replay.readout import Scores, read_rows
@@ -27,6 +28,8 @@ from negjax.replay.suffixes import (
     Suffix,
     Trace,
     block_at,
+    frame_at,
+    layer_count,
     stacked_blocks,
     take_read,
     take_scored,
@@ -53,30 +56,36 @@ def enter_rows(
         alone: the feed-forward layer writes nothing but what the shift adds.
     """
     graphdef, params = stacked_blocks(model)
-    down = model.blocks.ffn.down.kernel[...]
+    down = model.blocks.ffn.down.kernel.get_value()
+    # Padding rows point past the last layer; they are never read, so any layer will do.
+    layers = layer_count(params)
+    own = jnp.where(rows.layer < layers, rows.layer, jnp.minimum(rows.layer.min(), layers - 1))
     at_read = jnp.arange(suffix.tokens.shape[1]) == suffix.read[:, None]
     dtype = trace.mid.dtype
 
     def enter(
-        prompt: jax.Array, layer: jax.Array, neuron: jax.Array, delta: jax.Array
+        prompt: jax.Array,
+        layer: jax.Array,
+        neuron: jax.Array,
+        delta: jax.Array,
+        written: jax.Array,
     ) -> jax.Array:
-        # Padding rows point past the last layer; they are never read, so any layer will do.
-        layer = jnp.minimum(layer, down.shape[0] - 1)
         if site == "up":
             delta = delta * trace.at_read["gate"][layer, prompt, neuron]
         if "share" in trace.at_read:
             delta = delta * trace.at_read["share"][layer, prompt, neuron]
-        write = delta.astype(dtype) * down[layer, neuron].astype(dtype)
+        write = delta.astype(dtype) * written.astype(dtype)
         write = jnp.where(at_read[prompt][:, None], write, 0)
-        block = block_at(graphdef, params, layer)
+        block = frame_at(graphdef, params, layer)
         mid, ffn_out = trace.mid[layer, prompt], trace.ffn_out[layer, prompt]
         if alone:
             return block.write_alone(mid, ffn_out, write)
         return block.finish(mid, ffn_out + write)
 
     prompts = jnp.arange(rows.layer.shape[0])
-    per_row = jax.vmap(enter, in_axes=(None, 0, 0, 0))
-    return jax.vmap(per_row)(prompts, rows.layer, rows.neuron, rows.delta)
+    per_row = jax.vmap(enter, in_axes=(None, 0, 0, 0, 0))
+    written = rows_of(down, own, rows.neuron)
+    return jax.vmap(per_row)(prompts, own, rows.neuron, rows.delta, written)
 
 
 def row_places(

@@ -161,7 +161,7 @@ def no_shift(
     model: Transformer, prompts: int, rows: int = 1
 ) -> Float[jax.Array, "L {prompts} {rows} F"]:
     """Zeros: shifts that change nothing."""
-    down = model.blocks.ffn.down.kernel
+    down = model.blocks.ffn.down.kernel.get_value()
     layers, neurons, _ = down.shape
     dtype = jnp.promote_types(down.dtype, jnp.float32)
     return jnp.zeros((layers, prompts, rows, neurons), dtype)

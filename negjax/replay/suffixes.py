@@ -25,6 +25,7 @@ from negjax.model.attention import KeysValues
 from negjax.model.packing import Packing
 from negjax.model.placement import Placement
 from negjax.model.products import Products
+from negjax.model.streamed import held_of, layer_of, leaves
 from negjax.model.transformer import Block, Transformer
 
 
@@ -95,8 +96,21 @@ def stacked_blocks(model: Transformer) -> tuple[nnx.GraphDef[Any], nnx.State[Any
 
 def block_at(graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], layer: Any) -> Block:
     """Block number `layer`, which may be traced."""
-    result: Block = nnx.merge(graphdef, jax.tree.map(lambda leaf: leaf[layer], params))
+    result: Block = nnx.merge(graphdef, layer_of(params, layer))
     return result
+
+
+def frame_at(graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], layer: Any) -> Block:
+    """Block number `layer` without what is streamed, which may be one for each of many rows: its
+    norms, to finish it."""
+    result: Block = nnx.merge(graphdef, held_of(params, layer))
+    return result
+
+
+def layer_count(params: nnx.State[Any, Any]) -> int:
+    """L, of the parameters of all layers."""
+    count: int = leaves(params)[0].shape[0]
+    return count
 
 
 def run_head(
@@ -108,7 +122,7 @@ def run_head(
         mask: True where a token is real.
     """
     graphdef, params = stacked_blocks(model)
-    layers = jax.tree.leaves(params)[0].shape[0]
+    layers = layer_count(params)
     where = Placement(positions=jnp.arange(len(tokens))[None], mask=mask[None], prefix_mask=None)
 
     def step(resid: jax.Array, layer: jax.Array) -> tuple[jax.Array, KeysValues]:
@@ -151,7 +165,7 @@ def run(
         keep_products: for `pull_back`, in the trace.
     """
     graphdef, params = stacked_blocks(model)
-    layers = jax.tree.leaves(params)[0].shape[0]
+    layers = layer_count(params)
     alone = suffix_places(suffix, prefix_mask, head)
     tokens, positions, mask, length = suffix.tokens, suffix.positions, suffix.mask, 0
     if prefix_tokens is not None and prefix_mask is not None:

@@ -5,9 +5,12 @@ einops pattern over the model's axes. Every source tensor must be matched once a
 filled; patterns are invertible, so the same table exports.
 """
 
+import collections
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -16,22 +19,15 @@ import numpy as np
 from flax import nnx
 
 from negjax.model.config import ModelConfig
+from negjax.model.streamed import Streamed
 from negjax.model.transformer import Transformer
-from negjax.records import readable
+from negjax.storage.file_parts import Scratch, aligned_empty
+from negjax.weights import finite
+from negjax.weights.copying import copy_into, workers
 from negjax.weights.masked_heads import check_heads
 from negjax.weights.rules import Rule
-
-
-@readable
-@dataclasses.dataclass(frozen=True)
-class LazyTensor:
-    """A tensor of a file: its shape at once, its values when asked for."""
-
-    shape: tuple[int, ...]
-    read: Callable[[], np.ndarray]
-
-
-Tensors = Mapping[str, LazyTensor]
+from negjax.weights.streaming import LayerSource
+from negjax.weights.tensors import LazyTensor, Tensors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,16 +79,24 @@ def parameter_shapes(config: ModelConfig, dtype: jnp.dtype) -> dict[str, tuple[i
 
 
 def to_parameters(
-    tensors: Tensors, table: Table, config: ModelConfig, dtype: jnp.dtype, *, origin: str
+    tensors: Tensors,
+    table: Table,
+    config: ModelConfig,
+    dtype: jnp.dtype,
+    *,
+    origin: str,
+    streamed: bool = False,
 ) -> nnx.State[Any, Any]:
     """Parameters of the `Transformer` for `config`, from a file's tensors.
 
-    Tensors are read one at a time into their place; each parameter is moved to the device whole.
+    Tensors are read into their place, a few at once; each parameter goes to the device whole. A
+    device that computes in the host's memory takes it as it is.
 
     Args:
         tensors: by the names the table's rules use, after its renames.
         dtype: of the parameters.
         origin: file or directory, for errors.
+        streamed: layers' matrices are not read: they stay where they are until they are used.
 
     Raises:
         ValueError: tensors are missing, left over or misshapen, hold numbers that are not finite in
@@ -108,34 +112,49 @@ def to_parameters(
     state = abstract_model(config, dtype)[1]
     leaves = dict(_flat(state))
     _check_targets(table, leaves)
-    values: dict[str, jax.Array] = {}
-    wrong: list[str] = []
-    for rule in table.rules:
-        places = [np.empty(leaves[target].shape, dtype) for target in rule.targets]
-        for place in places:
-            # What is not used is as if it were not there.
-            place[: rule.first_layer] = 1
-        for number, source in rule.numbered_sources(config):
-            for place, value in zip(
-                places, rule.convert(tensors[source].read(), config), strict=True
-            ):
-                part = _part(rule, place, number, value.shape)
-                with np.errstate(over="ignore"):
-                    part[...] = value
-                # While it is still in the processor's cache.
-                wrong += _not_finite(part, source)
+    shapes = {name: leaf.shape for name, leaf in leaves.items()}
+    apart = [rule for rule in table.rules if streamed and _is_matrix(rule, config)]
+    source = LayerSource(tensors, apart, shapes, config, dtype, origin)
+    values: dict[str, Any] = {
+        name: Streamed(shapes[name], jnp.dtype(dtype), name, source) for name in source.entries
+    }
+    held = [rule for rule in table.rules if rule not in apart]
+    places = {
+        name: aligned_empty(shapes[name], jnp.dtype(dtype)) for name in shapes if name not in values
+    }
+    scratch = collections.defaultdict[int, Scratch](Scratch)
+
+    def fill(task: tuple[Rule, int, str]) -> list[str]:
+        rule, number, source = task
+        wrong = []
+        read = tensors[source].read(scratch[threading.get_ident()])
+        converted = rule.convert(read, config)
+        for target, value in zip(rule.targets, converted, strict=True):
+            part = _part(rule, places[target], number, value.shape)
+            copy_into(part[0] if rule.per_layer else part, value)
+            # While it is still in the processor's cache.
+            wrong += finite.not_finite(part, source)
+        return wrong
+
+    tasks = []
+    for rule in held:
         for target in rule.targets:
-            values[target] = jnp.asarray(places.pop(0))
-    if wrong:
-        raise ValueError(
-            f"{origin}: weights are not finite in {jnp.dtype(dtype).name}:\n"
-            + _listed("tensors", wrong)
-            + "\nfetch the file again; float16 files that overflowed when they were saved have to "
-            "be made anew from float32 or bfloat16 weights"
-        )
+            # What is not used is as if it were not there.
+            places[target][: rule.first_layer] = 1
+        tasks += [(rule, *numbered) for numbered in rule.numbered_sources(config)]
+    with ThreadPoolExecutor(workers()) as pool:
+        wrong = [name for found in pool.map(fill, tasks) for name in found]
+    finite.refuse(wrong, jnp.dtype(dtype).name, origin)
+    for name in list(places):
+        values[name] = jax.device_put(places.pop(name), may_alias=True)
     return nnx.from_flat_state(
         [(key, leaf.replace(values[_dotted(key)])) for key, leaf in nnx.to_flat_state(state)]
     )
+
+
+def _is_matrix(rule: Rule, config: ModelConfig) -> bool:
+    """Whether a rule's tensors are matrices of layers, which a model consists of but for little."""
+    return rule.per_layer and len(rule.source_shape(config)) > 1
 
 
 def to_tensors(
@@ -211,13 +230,8 @@ def _check_names_and_shapes(
     if any(names for _, names in problems):
         raise ValueError(
             f"{origin}: the tensors do not fit the config of family {config.family!r}:\n"
-            + "\n".join(_listed(kind, names) for kind, names in problems if names)
+            + "\n".join(finite.listed(kind, names) for kind, names in problems if names)
         )
-
-
-def _listed(kind: str, names: list[str], at_most: int = 20) -> str:
-    more = [f"and {len(names) - at_most} more"] if len(names) > at_most else []
-    return "\n  ".join([f"{kind} ({len(names)}):", *names[:at_most], *more])
 
 
 def _check_duplicates(tensors: Tensors, table: Table, origin: str) -> None:
@@ -227,22 +241,6 @@ def _check_duplicates(tensors: Tensors, table: Table, origin: str) -> None:
                 f"{origin}: the config ties {name!r} to {original!r}, but the two differ; set "
                 "tie_word_embeddings to false if both are meant, or remove the one that is not"
             )
-
-
-def _not_finite(values: np.ndarray, name: str) -> list[str]:
-    """The tensor's name and how many of its numbers are not finite; nothing if all are."""
-    if values.dtype.itemsize == 2:
-        # bfloat16's have all bits of the exponent set: whole numbers are compared faster.
-        bits = np.uint16(0x7F80)
-        sound = not ((values.view(np.uint16) & bits) == bits).any()
-    else:
-        # A sum is finite only where every term is, and takes one pass without a copy.
-        with np.errstate(over="ignore", invalid="ignore"):
-            sound = bool(np.isfinite(values.sum()))
-    if sound:
-        return []
-    count = int((~np.isfinite(values)).sum())
-    return [f"{name}: {count:,} of {values.size:,} numbers"] if count else []
 
 
 def _check_targets(table: Table, leaves: Mapping[str, object]) -> None:

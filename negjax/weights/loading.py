@@ -3,9 +3,10 @@
 import hashlib
 import importlib.metadata
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,15 +17,19 @@ from negjax import checks
 from negjax.errors import Argument, ArgumentError
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
+from negjax.model.streamed import Streamed
 from negjax.process import accelerators, configuration
 from negjax.process.quiet import transformers
 from negjax.storage import given_files
-from negjax.weights import hub
-from negjax.weights.conversion import Tensors, abstract_model, to_parameters
+from negjax.weights import hub, residence
+from negjax.weights.conversion import abstract_model, to_parameters
+from negjax.weights.copying import workers
 from negjax.weights.families import SHORT_NAMES, family_of
 from negjax.weights.formats import gguf_files, gguf_header, safetensors_files, sources
 from negjax.weights.formats.gguf_tokenizer import tokenizer_from_gguf
 from negjax.weights.formats.tokenizer_files import read_tokenizer
+from negjax.weights.hashing import hashes
+from negjax.weights.tensors import Tensors
 
 DTYPES = ("float32", "bfloat16", "float64")
 
@@ -42,6 +47,7 @@ def load(
     *,
     dtype: str = "float32",
     precision: str = "highest",
+    weights: str = "auto",
     assume_harmless: Sequence[str] = (),
 ) -> LanguageModel:
     """A language model: parameters, tokenizer, and where they came from.
@@ -57,6 +63,9 @@ def load(
             preferred.
         dtype: of the weights: float32, bfloat16 or float64.
         precision: `jax.default_matmul_precision` of every computation with the model.
+        weights: where layers' matrices are: `resident`, in memory; `streamed`, in their files until
+            a layer is computed, so that a model may be larger than memory: every call then reads
+            them once or twice; `auto`, resident where they fit, beside what a computation takes.
         assume_harmless: settings of config.json that negjax does not know, and refuses otherwise,
             which you know to change nothing that the model computes; of one inside an object,
             `outer.inner`. The model remembers them (`assumed_harmless`).
@@ -74,18 +83,27 @@ def load(
     accelerators.check_started()
     path = sources.on_disk(source)
     if path is None:
-        parts = _load_named(str(source), weight_dtype, assumed)
+        stored = _open_named(str(source), assumed)
     elif path.is_dir():
-        parts = _load_directory(path, weight_dtype, assumed)
+        stored = _open_directory(path, assumed)
     else:
-        parts = _load_gguf(path, weight_dtype, assumed)
-    config, params, tokenizer = parts
+        stored = _open_gguf(path, assumed)
+    config = stored.config
+    streamed = residence.is_streamed(weights, config, weight_dtype, str(source))
+    params = to_parameters(
+        stored.tensors,
+        family_of(config.family, stored.origin).table(config),
+        config,
+        weight_dtype,
+        origin=stored.origin,
+        streamed=streamed,
+    )
     return LanguageModel(
         name=str(source),
         config=config,
         graphdef=abstract_model(config, weight_dtype)[0],
         params=params,
-        tokenizer=tokenizer,
+        tokenizer=stored.tokenizer,
         fingerprint=fingerprint(params),
         precision=precision,
         assumed_harmless=assumed,
@@ -127,20 +145,35 @@ def facts_bert_directory() -> Path:
 
 
 def fingerprint(params: nnx.State[Any, Any]) -> str:
-    """SHA-256 over parameters: names, shapes, dtypes and bytes, in order of names."""
+    """SHA-256 over parameters, in order of names: of each its name, shape and dtype, and the
+    SHA-256 of every 16 MiB of its bytes. Of what is streamed it is what lies in the files.
+
+    Raises:
+        ValueError: what is streamed is not finite.
+    """
     digest = hashlib.sha256()
-    for key, leaf in sorted(
-        (".".join(map(str, key)), leaf.get_value()) for key, leaf in nnx.to_flat_state(params)
-    ):
-        digest.update(f"{key} {leaf.dtype.name} {list(leaf.shape)}\n".encode())
-        digest.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+    flat = {".".join(map(str, key)): leaf.get_value() for key, leaf in nnx.to_flat_state(params)}
+    with ThreadPoolExecutor(workers()) as pool:
+        for key, leaf in sorted(flat.items()):
+            digest.update(f"{key} {leaf.dtype.name} {list(leaf.shape)}\n".encode())
+            if isinstance(leaf, Streamed):
+                digest.update(leaf.source.hashed(key))
+                continue
+            for piece in hashes(np.asarray(leaf), pool):
+                digest.update(piece)
     return digest.hexdigest()
 
 
-_Parts = tuple[ModelConfig, nnx.State[Any, Any], transformers.PreTrainedTokenizerBase]
+class _Stored(NamedTuple):
+    """A model as it lies on disk."""
+
+    config: ModelConfig
+    tensors: Tensors
+    tokenizer: transformers.PreTrainedTokenizerBase
+    origin: str
 
 
-def _load_directory(directory: Path, dtype: jnp.dtype, assumed: Sequence[str]) -> _Parts:
+def _open_directory(directory: Path, assumed: Sequence[str]) -> _Stored:
     config_file = directory / "config.json"
     if not config_file.is_file():
         raise FileNotFoundError(
@@ -151,25 +184,25 @@ def _load_directory(directory: Path, dtype: jnp.dtype, assumed: Sequence[str]) -
     config = family.config_from_hf(raw, str(config_file), assumed)
     tensors = safetensors_files.read_directory(directory)
     tokenizer = read_tokenizer(directory)
-    return config, _parameters(tensors, config, dtype, directory), tokenizer
+    return _Stored(config, tensors, tokenizer, str(directory))
 
 
-def _load_named(name: str, dtype: jnp.dtype, assumed: Sequence[str]) -> _Parts:
+def _open_named(name: str, assumed: Sequence[str]) -> _Stored:
     if name == EMBEDDED:
-        return _load_gguf(embedded_file(), dtype, assumed)
+        return _open_gguf(embedded_file(), assumed)
     if name == FACTS_BERT:
-        return _load_directory(facts_bert_directory(), dtype, assumed)
+        return _open_directory(facts_bert_directory(), assumed)
     if name in SHORT_NAMES:
-        return _load_directory(hub.fetch(SHORT_NAMES[name]), dtype, assumed)
+        return _open_directory(hub.fetch(SHORT_NAMES[name]), assumed)
     if hub.is_hub_id(name):
-        return _load_directory(hub.fetch(name), dtype, assumed)
+        return _open_directory(hub.fetch(name), assumed)
     raise FileNotFoundError(
         f"source {name!r} is no directory, no file, no hub id (owner/name) and none of the known "
         f"names {', '.join(sorted((EMBEDDED, FACTS_BERT, *SHORT_NAMES)))}"
     )
 
 
-def _load_gguf(path: Path, dtype: jnp.dtype, assumed: Sequence[str]) -> _Parts:
+def _open_gguf(path: Path, assumed: Sequence[str]) -> _Stored:
     # Caches keep files under names without a suffix: the content decides.
     start = given_files.first_bytes(path)
     if path.suffix.lower() != ".gguf" and not gguf_header.is_gguf(start):
@@ -181,14 +214,7 @@ def _load_gguf(path: Path, dtype: jnp.dtype, assumed: Sequence[str]) -> _Parts:
     file = gguf_files.open_file(path)
     config = gguf_files.read_config(file, assumed)
     tensors = gguf_files.read_tensors(file, config)
-    return config, _parameters(tensors, config, dtype, path), tokenizer_from_gguf(file.metadata)
-
-
-def _parameters(
-    tensors: Tensors, config: ModelConfig, dtype: jnp.dtype, origin: Path
-) -> nnx.State[Any, Any]:
-    table = family_of(config.family, str(origin)).table(config)
-    return to_parameters(tensors, table, config, dtype, origin=str(origin))
+    return _Stored(config, tensors, tokenizer_from_gguf(file.metadata), str(path))
 
 
 def _weight_dtype(dtype: str) -> jnp.dtype:

@@ -1,6 +1,7 @@
 """One tensor of a file, or one a layer, and the parameters that it holds."""
 
 import dataclasses
+import itertools
 import math
 import re
 
@@ -8,6 +9,7 @@ import numpy as np
 from einops import rearrange
 
 from negjax.model.config import ModelConfig
+from negjax.weights.tensors import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,12 +88,12 @@ class Rule:
         parts = self.part_shapes(config)
         return (sum(shape[0] for shape in parts), *parts[0][1:])
 
-    def convert(self, tensor: np.ndarray, config: ModelConfig) -> list[np.ndarray]:
+    def convert(self, tensor: Array, config: ModelConfig) -> list[Array]:
         """Values of its targets (a layer's, where it is per layer)."""
-        ends = np.cumsum([shape[0] for shape in self.part_shapes(config)])[:-1]
+        ends = itertools.accumulate((shape[0] for shape in self.part_shapes(config)), initial=0)
         values = [
-            rearrange(part, pattern, **self.sizes(pattern, config))
-            for part, pattern in zip(np.split(tensor, ends), self._patterns, strict=True)
+            rearrange(tensor[start:end], pattern, **self.sizes(pattern, config))
+            for (start, end), pattern in zip(itertools.pairwise(ends), self._patterns, strict=True)
         ]
         stacked = isinstance(self.pattern, str) and not isinstance(self.target, str)
         return list(values[0]) if stacked else values

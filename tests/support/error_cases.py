@@ -9,6 +9,7 @@ import numpy as np
 import negjax
 from experiments.pretrain_bert.corpus import read_text
 from negjax import mceval8k, skills
+from negjax.storage.file_parts import FilePart
 from tests.support.block_shapes import tiny
 from tests.support.mistakes import (
     GOLD,
@@ -123,6 +124,18 @@ CASES: dict[str, Provoke] = {
     "dtype is …, expected one of float32, bfloat16, float64": lambda _: negjax.load(
         "gpt2", dtype="float16"
     ),
+    "weights is …, expected one of auto, resident, streamed": lambda folder: negjax.load(
+        "facts-bert", weights="disk"
+    ),
+    "parameter … is streamed, layer by layer, and this …": lambda folder: negjax.save_pretrained(
+        negjax.load("facts-bert", weights="streamed"), folder / "copy"
+    ),
+    "…: the file has gone while its weights were read; …": lambda folder: FilePart(
+        folder / "gone", 0, 1
+    ).read(),
+    "…: ends at byte …, its header says that weights go …": lambda folder: FilePart(
+        text_file(folder, "short"), 0, 100
+    ).read(),
     "precision …: expected highest, high, default or …": lambda _: negjax.load(
         "gpt2", precision="most"
     ),

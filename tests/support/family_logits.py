@@ -17,7 +17,7 @@ FOLDER = STORED / "families"
 CASES = sorted(path.name for path in FOLDER.iterdir())
 
 
-def stored_model(case: str, dtype: str) -> LanguageModel:
+def stored_model(case: str, dtype: str, *, streamed: bool = False) -> LanguageModel:
     """A stored model; float64 needs `jax.enable_x64`."""
     raw = read_json(FOLDER / case / "config.json")
     family = family_of(raw["model_type"], case)
@@ -27,7 +27,9 @@ def stored_model(case: str, dtype: str) -> LanguageModel:
         name=case,
         config=config,
         graphdef=abstract_model(config, kind)[0],
-        params=to_parameters(tensors, family.table(config), config, kind, origin=case),
+        params=to_parameters(
+            tensors, family.table(config), config, kind, origin=case, streamed=streamed
+        ),
         tokenizer=tokenizer(),
         fingerprint="",
     )

@@ -1,6 +1,7 @@
 """Tiny GGUF files, as llama.cpp's converter would write them of a model in Hugging Face layout."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,7 @@ def write_gguf(
     kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
     tensors_a_part: int = 0,
     without: str = "",
+    kinds: Mapping[str, gguf.GGMLQuantizationType] | None = None,
     **fields: Any,
 ) -> dict[str, np.ndarray]:
     """Writes what llama.cpp's converter would write of Hugging Face tensors.
@@ -223,6 +225,7 @@ def write_gguf(
     Args:
         tensors_a_part: 0: in one file.
         without: a field to leave out.
+        kinds: of the matrices of some layers, by their layer's name.
         fields: more of them, with __ for a dot.
 
     Returns:
@@ -248,7 +251,9 @@ def write_gguf(
             writer.add_float32(key, value)
     stored = {}
     for name, values in stacked(tensors).items():
-        own_kind = kind if values.ndim >= 2 else gguf.GGMLQuantizationType.F32
+        layer = ".".join(gguf_name(name, config).split(".")[:2])
+        own_kind = (kinds or {}).get(layer, kind)
+        own_kind = own_kind if values.ndim >= 2 else gguf.GGMLQuantizationType.F32
         raw = gguf.quantize(converted(name, values, config), own_kind)
         writer.add_tensor(gguf_name(name, config), raw, raw_dtype=own_kind)
         stored[name] = gguf.dequantize(gguf.quantize(values, own_kind), own_kind)

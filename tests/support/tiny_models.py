@@ -13,9 +13,11 @@ from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
 from negjax.model.rope import Rope
 from negjax.process.quiet import transformers
-from negjax.weights.conversion import LazyTensor, Tensors, abstract_model, to_parameters, to_tensors
+from negjax.storage.file_parts import Allocate
+from negjax.weights.conversion import abstract_model, to_parameters, to_tensors
 from negjax.weights.families import FAMILIES
 from negjax.weights.loading import fingerprint
+from negjax.weights.tensors import Form, LazyTensor, Tensors
 
 WORDS = [f"w{index}" for index in range(24)]
 
@@ -75,9 +77,15 @@ def language_model(config: ModelConfig, dtype: str = "float32") -> LanguageModel
 def as_source(tensors: dict[str, np.ndarray]) -> Tensors:
     """Arrays as a file would give them."""
     return {
-        name: LazyTensor(array.shape, functools.partial(np.asarray, array))
+        name: LazyTensor(
+            array.shape, functools.partial(_stored, array), Form(array.shape, array.dtype.name)
+        )
         for name, array in tensors.items()
     }
+
+
+def _stored(array: np.ndarray, allocate: Allocate) -> np.ndarray:
+    return np.asarray(array)
 
 
 def tensors_of(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from flax import nnx
 
 from negjax.model.config import ModelConfig
 from negjax.model.rope import Rope
+from negjax.storage.file_parts import FilePart
 from negjax.weights.formats import gguf_files
 from negjax.weights.loading import embedded_file
 from tests.support.gguf_conversion import Fields, write_gguf
@@ -120,8 +121,12 @@ def test_gguf_blocks_of_256_are_decoded(tmp_path: Path) -> None:
     assert decoded.shape == (32, 256)
     assert set(decoded.flat) == {-0.5}
     file = gguf_files.open_file(path)
+    (tmp_path / "blocks").write_bytes(raw.tobytes())
     stored = dataclasses.replace(
-        file.tensors["blk.1.ffn_down.weight"], kind=gguf.GGMLQuantizationType.Q4_K, data=raw
+        file.tensors["blk.1.ffn_down.weight"],
+        kind=gguf.GGMLQuantizationType.Q4_K,
+        rows=raw.shape,
+        where=FilePart(tmp_path / "blocks", 0, raw.size),
     )
     file.tensors["blk.0.ffn_down.weight"] = stored
     config = gguf_files.read_config(file)

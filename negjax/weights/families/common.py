@@ -5,8 +5,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from negjax.model.config import ModelConfig
-from negjax.weights.conversion import LazyTensor, Table
+from negjax.weights.conversion import Table
 from negjax.weights.families.settings import Settings
+from negjax.weights.tensors import LazyTensor
 
 HF_NAMES_BY_ACTIVATION = {
     "silu": "silu",

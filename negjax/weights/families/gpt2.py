@@ -4,11 +4,12 @@ Source: Radford et al., Language Models are Unsupervised Multitask Learners, 201
 """
 
 from negjax.model.config import ModelConfig
-from negjax.weights.conversion import LazyTensor, Table
+from negjax.weights.conversion import Table
 from negjax.weights.families.common import Family, GGUFForm
 from negjax.weights.families.settings import Settings
 from negjax.weights.families.sizes import Sizes
 from negjax.weights.rules import Rule
+from negjax.weights.tensors import LazyTensor, Rearranged
 
 SIZES = Sizes(
     layers="n_layer",
@@ -89,7 +90,7 @@ def _table(config: ModelConfig) -> Table:
 def _in_out(tensor: LazyTensor, source: str, config: ModelConfig) -> LazyTensor:
     """GGUF files hold linear weights as [out, in]."""
     if len(tensor.shape) == 2 and ".h." in source:
-        return LazyTensor(tensor.shape[::-1], lambda: tensor.read().T)
+        return tensor.then(Rearranged("o i -> i o"), tensor.shape[::-1])
     return tensor
 
 

@@ -6,11 +6,9 @@ They do not say the activation function: it is Pythia's, `gelu`. Source: llama.c
 from collections.abc import Mapping
 from typing import Any
 
-from einops import rearrange
-
 from negjax.model.config import ModelConfig
-from negjax.weights.conversion import LazyTensor
 from negjax.weights.families.common import GGUF_SIZES, GGUFForm
+from negjax.weights.tensors import LazyTensor, Rearranged
 
 KEYS = GGUF_SIZES | {
     "attention.layer_norm_epsilon": "layer_norm_eps",
@@ -30,8 +28,8 @@ def _by_head(tensor: LazyTensor, source: str, config: ModelConfig) -> LazyTensor
     """GGUF files hold all heads' queries, then their keys, then their values."""
     if "query_key_value" not in source:
         return tensor
-    pattern, heads = "(n h c) ... -> (h n c) ...", config.heads
-    return LazyTensor(tensor.shape, lambda: rearrange(tensor.read(), pattern, n=3, h=heads))
+    sizes = (("n", 3), ("h", config.heads))
+    return tensor.then(Rearranged("(n h c) ... -> (h n c) ...", sizes))
 
 
 GPT_NEOX_FORM = GGUFForm(architecture="gptneox", keys=KEYS, undo=_by_head, complete=_rotary_share)

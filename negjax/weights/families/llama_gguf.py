@@ -8,14 +8,11 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from einops import rearrange
-
 from negjax.model.config import ModelConfig
-from negjax.weights.conversion import LazyTensor
 from negjax.weights.families.common import GGUF_SIZES, GGUFForm
 from negjax.weights.families.llama_variants import QUERY_SCALE, LlamaVariant
 from negjax.weights.families.window_settings import FULL, WINDOWED
+from negjax.weights.tensors import LazyTensor, Less, Rearranged
 
 KEYS = GGUF_SIZES | {
     "attention.head_count_kv": "num_key_value_heads",
@@ -127,10 +124,9 @@ def _undo(
     heads = {"q_proj": config.heads, "k_proj": config.kv_heads}.get(source.split(".")[-2])
     if variant.gguf_interleaves and heads is not None:
         # llama.cpp's RoPE turns neighbours.
-        pattern = "(h i half) ... -> (h half i) ..."
-        return LazyTensor(tensor.shape, lambda: rearrange(tensor.read(), pattern, h=heads, half=2))
+        sizes = (("h", heads), ("half", 2))
+        return tensor.then(Rearranged("(h i half) ... -> (h half i) ...", sizes))
     if variant.norm_offset and source.endswith("norm.weight"):
         # The converter adds it to the weights.
-        offset = np.float32(variant.norm_offset)
-        return LazyTensor(tensor.shape, lambda: tensor.read() - offset)
+        return tensor.then(Less(variant.norm_offset))
     return tensor

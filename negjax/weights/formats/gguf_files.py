@@ -5,6 +5,7 @@ decoding come from the `gguf` package; what its converter does to the weights is
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,43 +18,58 @@ from gguf.gguf_writer import SHARD_NAME_FORMAT
 from negjax.model.config import ModelConfig
 from negjax.model.rope import Rope
 from negjax.records import readable
-from negjax.weights.conversion import LazyTensor
+from negjax.storage.file_parts import Allocate
 from negjax.weights.families import family_of_gguf
 from negjax.weights.families.common import GGUFForm
+from negjax.weights.formats.gguf_blocks import DECODERS, Dequantised
 from negjax.weights.formats.gguf_header import StoredTensor, read_header
 from negjax.weights.formats.gguf_rope import DIVISORS, FACTORS, rope_scaling
+from negjax.weights.tensors import Form, LazyTensor
 
 
 @readable
 @dataclasses.dataclass(frozen=True)
 class GGUFFile:
-    """An opened file: metadata decoded, tensors mapped but not read."""
+    """An opened file: metadata decoded, tensors not read."""
 
     path: Path
     metadata: dict[str, Any]
     tensors: dict[str, StoredTensor]
 
-    def read(self, name: str, part: int | None = None) -> np.ndarray:
+    def read(self, name: str) -> np.ndarray:
         """A tensor's values in float32.
-
-        Args:
-            part: only this one of those along its first axis.
 
         Raises:
             ValueError: the `gguf` package cannot decode its type.
         """
+        return self.lazy(name).read()
+
+    def lazy(self, name: str, part: int | None = None) -> LazyTensor:
+        """A tensor's values in float32, as they are asked for.
+
+        Args:
+            part: only this one of those along its first axis.
+
+        Of a type that devices decode, what is stored are the file's bytes.
+        """
         tensor = self.tensors[name]
-        data, shape = tensor.data, tensor.shape
-        if part is not None:
-            data, shape = data[part], shape[1:]
-        try:
-            result: np.ndarray = gguf.dequantize(data, tensor.kind).reshape(shape)
-            return result
-        except NotImplementedError as error:
-            raise ValueError(
-                f"{self.path}: tensor {name!r} has type {tensor.kind.name}, which the gguf "
-                "package cannot decode; use a file of another type, such as Q8_0 or F16"
-            ) from error
+        shape = tensor.shape if part is None else tensor.shape[1:]
+        step = Dequantised(tensor.kind, shape)
+        if tensor.kind in DECODERS:
+            rows = tensor.rows if part is None else tensor.rows[1:]
+            form = Form(rows, "uint8")
+            return LazyTensor(shape, functools.partial(tensor.read, part), form, (step,))
+
+        def on_host(allocate: Allocate) -> np.ndarray:
+            try:
+                return np.asarray(step(tensor.read(part, allocate)))
+            except NotImplementedError as error:
+                raise ValueError(
+                    f"{self.path}: tensor {name!r} has type {tensor.kind.name}, which the gguf "
+                    "package cannot decode; use a file of another type, such as Q8_0 or F16"
+                ) from error
+
+        return LazyTensor(shape, on_host, Form(shape, "float32"))
 
 
 def open_file(path: Path) -> GGUFFile:
@@ -180,19 +196,14 @@ def read_tensors(file: GGUFFile, config: ModelConfig) -> dict[str, LazyTensor]:
             name = names.get_name(own, try_suffixes=(".weight", ".bias"))
             free = name in left and (expert is not None or name not in used)
             if free and _holds(file, name, config, expert):
-                tensors[source] = form.undo(_lazy(file, name, expert), source, config)
+                tensors[source] = form.undo(file.lazy(name, expert), source, config)
                 used.add(name)
-    return tensors | {name: _lazy(file, name) for name in sorted(left - used)}
+    return tensors | {name: file.lazy(name) for name in sorted(left - used)}
 
 
 def _holds(file: GGUFFile, name: str, config: ModelConfig, expert: int | None) -> bool:
     """Whether a tensor is one of all experts, where an expert's is asked for."""
     return expert is None or file.tensors[name].shape[:1] == (config.experts,)
-
-
-def _lazy(file: GGUFFile, name: str, part: int | None = None) -> LazyTensor:
-    shape = file.tensors[name].shape
-    return LazyTensor(shape if part is None else shape[1:], lambda: file.read(name, part))
 
 
 def _rope(file: GGUFFile, form: GGUFForm, config: ModelConfig, rope: Rope) -> Rope:

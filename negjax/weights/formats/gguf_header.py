@@ -16,6 +16,7 @@ import numpy as np
 from gguf.quants import quant_shape_to_byte_shape
 
 from negjax.records import readable
+from negjax.storage.file_parts import Allocate, FilePart
 from negjax.storage.given_files import first_bytes, refuse_pointer
 
 VERSIONS = (2, 3)
@@ -45,8 +46,22 @@ class StoredTensor:
     shape: tuple[int, ...]
     """Slowest axis first, as in numpy; the file lists the fastest first."""
     kind: gguf.GGMLQuantizationType
-    data: np.ndarray
-    """Its bytes, [..., bytes of a row], mapped and not yet read."""
+    rows: tuple[int, ...]
+    """[..., bytes of a row], the shape of its bytes."""
+    where: FilePart
+
+    def read(self, part: int | None, allocate: Allocate) -> np.ndarray:
+        """Its bytes, [..., bytes of a row], read from the file.
+
+        Args:
+            part: only this one of those along its first axis.
+            allocate: where they are put.
+        """
+        if part is None:
+            return self.where.read(allocate).reshape(self.rows)
+        size = self.where.size // self.rows[0]
+        one = dataclasses.replace(self.where, start=self.where.start + part * size, size=size)
+        return one.read(allocate).reshape(self.rows[1:])
 
 
 class _Cursor:
@@ -119,14 +134,14 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, StoredTensor]]:
             "such a file"
         )
     try:
-        return _read(np.memmap(path, mode="r"))
+        return _read(path, np.memmap(path, mode="r"))
     except (ValueError, struct.error) as error:
         raise ValueError(
             f"{path}: truncated, or not a GGUF file ({error}); fetch or write it again"
         ) from error
 
 
-def _read(data: np.ndarray) -> tuple[dict[str, Any], dict[str, StoredTensor]]:
+def _read(path: Path, data: np.ndarray) -> tuple[dict[str, Any], dict[str, StoredTensor]]:
     cursor = _Cursor(data)
     magic, version = cursor.scalar("<I"), cursor.scalar("<I")
     if magic != gguf.GGUF_MAGIC or version not in VERSIONS:
@@ -152,16 +167,17 @@ def _read(data: np.ndarray) -> tuple[dict[str, Any], dict[str, StoredTensor]]:
     for name, sizes, kind, offset in places:
         if name in tensors:
             raise ValueError(f"tensor {name!r} is there twice")
-        tensors[name] = _stored(data, name, sizes, gguf.GGMLQuantizationType(kind), start + offset)
+        stored = _stored(path, sizes, gguf.GGMLQuantizationType(kind), start + offset)
+        end = stored.where.start + stored.where.size
+        if end > data.size:
+            raise ValueError(f"tensor {name!r} ends at byte {end}, the file at byte {data.size}")
+        tensors[name] = stored
     return metadata, tensors
 
 
 def _stored(
-    data: np.ndarray, name: str, sizes: list[int], kind: gguf.GGMLQuantizationType, start: int
+    path: Path, sizes: list[int], kind: gguf.GGMLQuantizationType, start: int
 ) -> StoredTensor:
     shape = tuple(reversed(sizes))
     rows = quant_shape_to_byte_shape(shape, kind)
-    end = start + math.prod(rows)
-    if end > data.size:
-        raise ValueError(f"tensor {name!r} ends at byte {end}, the file at byte {data.size}")
-    return StoredTensor(shape, kind, data[start:end].reshape(rows))
+    return StoredTensor(shape, kind, rows, FilePart(path, start, math.prod(rows)))

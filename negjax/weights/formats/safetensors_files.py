@@ -1,7 +1,9 @@
 """Hugging Face directories of safetensors weights, read lazily as numpy arrays."""
 
 import functools
+import json
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -9,8 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from negjax.checks import shown
+from negjax.storage.file_parts import Allocate, FilePart
 from negjax.storage.given_files import first_bytes, read_json, refuse_pointer
-from negjax.weights.conversion import LazyTensor
+from negjax.weights.tensors import Form, LazyTensor
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -83,20 +86,39 @@ def _read_shards(directory: Path) -> dict[str, LazyTensor]:
 def _read_file(path: Path) -> dict[str, LazyTensor]:
     refuse_pointer(first_bytes(path), path)
     try:
-        file = safe_open(path, framework="numpy")
-        entries = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        with safe_open(path, framework="numpy"):
+            pass
     except SafetensorError as error:
         raise ValueError(
             f"{path}: truncated, or not a safetensors file ({error}); fetch or write it again"
         ) from error
     tensors = {}
+    entries, start = _header(path)
     for name, entry in entries.items():
-        dtype = entry.get_dtype()
+        dtype, (first, end) = entry["dtype"], entry["data_offsets"]
         if dtype not in READABLE:
             raise ValueError(
                 f"{path}: tensor {name!r} has type {dtype}, expected one of {', '.join(READABLE)}"
             )
+        where = FilePart(path, start + first, end - first)
+        shape = tuple(entry["shape"])
         tensors[name] = LazyTensor(
-            tuple(entry.get_shape()), functools.partial(file.get_tensor, name)
+            shape,
+            functools.partial(_values, where, dtype, shape),
+            Form(shape, np.dtype(READABLE[dtype]).name),
         )
     return tensors
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """What a file that has been checked says of its tensors, and where their bytes begin."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        entries = json.loads(file.read(size))
+    entries.pop("__metadata__", None)
+    return entries, 8 + size
+
+
+def _values(where: FilePart, dtype: str, shape: tuple[int, ...], allocate: Allocate) -> np.ndarray:
+    result: np.ndarray = where.read(allocate).view(READABLE[dtype]).reshape(shape)
+    return result

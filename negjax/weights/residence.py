@@ -1,0 +1,81 @@
+"""Whether a model's weights are held in memory or stay in their files."""
+
+import math
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from negjax import checks
+from negjax.model.config import ModelConfig
+from negjax.process.notices import say
+from negjax.weights.conversion import parameter_shapes
+
+PLACES = ("auto", "resident", "streamed")
+BESIDE = 2 * 2**30
+"""Bytes that are left to a computation, the default budget."""
+
+
+def is_streamed(weights: str, config: ModelConfig, dtype: jnp.dtype, name: str) -> bool:
+    """Whether layers' matrices are to be streamed; said in one line where it was left open.
+
+    Args:
+        weights: `auto`, `resident` or `streamed`.
+        name: of the model, for what is said.
+
+    Raises:
+        ValueError: `weights` is none of these.
+    """
+    checks.one_of(weights, "weights", PLACES)
+    if weights != "auto":
+        return weights == "streamed"
+    needed = held_bytes(config, dtype)
+    there = device_bytes()
+    if there is None or needed + BESIDE <= there:
+        return False
+    say(
+        f"{name}: its weights take {needed / 1e9:.1f} GB and {there / 1e9:.1f} GB are free: they "
+        "are streamed, layer by layer, from their files; weights='resident' holds them"
+    )
+    return True
+
+
+def held_bytes(config: ModelConfig, dtype: jnp.dtype) -> int:
+    """Bytes of all parameters, and of what programs make of them beside."""
+    entries = sum(math.prod(shape) for shape in parameter_shapes(config, dtype).values())
+    each = dtype.itemsize
+    if dtype == jnp.bfloat16 and jax.default_backend() == "cpu" and widens_all():
+        each += 4
+    return entries * each
+
+
+def widens_all() -> bool:
+    """Whether XLA for CPUs makes float32 copies of all layers' bfloat16 weights at once.
+
+    It does before JAX 0.11: its pass for types that a processor lacks takes a slice of bfloat16 to
+    be such an operation, and widens what is sliced.
+    """
+    return bool(jax.__version_info__ < (0, 11))
+
+
+def device_bytes() -> int | None:
+    """Memory that is free for weights on each device; None where nothing says it."""
+    if jax.default_backend() == "cpu":
+        return _host_bytes()
+    found = [device.memory_stats() for device in jax.local_devices()]
+    sizes = [stats["bytes_limit"] for stats in found if stats and "bytes_limit" in stats]
+    return min(sizes, default=None)
+
+
+def _host_bytes() -> int | None:
+    info = Path("/proc/meminfo")
+    if info.is_file():
+        lines = info.read_text("utf-8").splitlines()
+        free = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+        if free:
+            return int(free[0]) * 1024
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -1,0 +1,32 @@
+"""Copies in another order, in another dtype."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from negjax.weights import copying
+from negjax.weights.copying import copy_into
+
+
+@pytest.mark.parametrize("piece", [1 << 21, 64, 1000])
+@pytest.mark.parametrize("stored", [np.float32, np.float16, ml_dtypes.bfloat16, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (2, 1, 0)])
+def test_copies_are_what_numpy_makes(
+    axes: tuple[int, ...], dtype: type, stored: type, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "PIECE", piece)
+    values: np.ndarray = (
+        np.random.default_rng(0).normal(size=(13, 4, 9)).astype(stored).transpose(axes)
+    )
+    expected: np.ndarray = np.empty(values.shape, dtype)
+    expected[...] = values
+    found = np.empty((2, *values.shape), dtype)
+    copy_into(found[1], values)
+    np.testing.assert_array_equal(found[1], expected)
+
+
+def test_overflow_is_an_infinity() -> None:
+    found = np.empty(2, np.float32)
+    copy_into(found, np.asarray([1e300, 1.0]))
+    assert np.isinf(found[0]) and found[1] == 1
