@@ -8,7 +8,7 @@ import numpy as np
 import negjax
 from negjax.model.language_model import LanguageModel
 
-Kind = Literal["sweep", "response", "neurgrad", "features", "ig", "lpi", "joint"]
+Kind = Literal["sweep", "response", "neg", "neurgrad", "features", "ig", "lpi", "joint"]
 Tool = Literal["serial", "best", "negjax"]
 
 SEED = 0
@@ -108,6 +108,20 @@ CASES = (
             Goal("× serial", 2000.0),
             Goal("NEG: median", 1e-3, at_most=True),
             Goal("NEG: 95%", 1e-2, at_most=True),
+        ),
+    ),
+    Case(
+        "neg_32",
+        "NEG of a neuron within ±2 by quadrature, T ≈ 32",
+        "neg",
+        tokens=32,
+        neurons=3000,
+        shifts=(2.0, 0.2),
+        tools=("negjax",),
+        wanted=(
+            Goal("× the speed of a line through 4 nodes", 1.8),
+            Goal("NEG: median", 1e-5, at_most=True),
+            Goal("NEG: 95%", 1e-3, at_most=True),
         ),
     ),
     Case(

@@ -25,6 +25,9 @@ _DEVICE = flags.DEFINE_string("device", "cpu", "PyTorch's device; JAX finds its 
 
 Measure = Callable[[], dict[str, np.ndarray]]
 
+FEW_NODES = 4
+"""Through which a line tells a slope without quadrature."""
+
 
 class Tool(NamedTuple):
     """A case's work, ready to run."""
@@ -148,8 +151,13 @@ def _negjax(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
             return {"estimate": negjax.estimate(lm, probes, case.kind)}
         if sets is not None:
             return {"probability": negjax.joint(lm, probes, sets).probability[0]}
+        if case.kind == "neg":
+            return {"slope": negjax.neg(lm, probes, neurons, *case.shifts).slope[0]}
+        return line(case.nodes)
+
+    def line(nodes: int) -> dict[str, np.ndarray]:
         curve = negjax.response(
-            lm, probes, neurons, radius=case.shifts[0], nodes=case.nodes, max_nodes=case.nodes
+            lm, probes, neurons, radius=case.shifts[0], nodes=nodes, max_nodes=nodes
         )
         return {"slope": negjax.linear_fit(curve, shifts).slope[0]}
 
@@ -166,9 +174,8 @@ def _negjax(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
         taken = sum(stats["peak_bytes_in_use"] for stats in found if stats)
         return int(taken) or memory.peak_memory()
 
-    return Tool(
-        work, lambda: _rate(multiply), peak, beside=gradients if case.kind == "ig" else None
-    )
+    beside: dict[str, Measure] = {"ig": gradients, "neg": lambda: line(FEW_NODES)}
+    return Tool(work, lambda: _rate(multiply), peak, beside=beside.get(case.kind))
 
 
 def _torch_model(folder: Path) -> Any:

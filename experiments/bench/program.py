@@ -131,7 +131,11 @@ def _compare(cases: list[Case], output: Path, report: dict[str, Any]) -> list[st
             _save(output, report)
         agreement = {case.name: _agreement(folder, case) for case in cases}
         compile_times = _compile_times(folder, cases)
-        slopes = _slopes(lm, folder, arrays)
+        slopes = {
+            case.name: _slopes(lm, folder, case, arrays[case.name])
+            for case in cases
+            if case.kind in ("response", "neg")
+        }
     report |= {"agreement": agreement, "compile": compile_times, "slopes": slopes}
     _save(output, report)
     return bench_table.markdown_table(lm, cases, arrays, runs, agreement, compile_times, slopes)
@@ -144,8 +148,8 @@ def _save(output: Path, report: dict[str, Any]) -> None:
 def _agreement(folder: Path, case: Case) -> dict[str, float]:
     """Largest difference of each baseline's answers from negjax's, over the largest answer."""
     differences: dict[str, float] = {}
-    if case.kind == "response":
-        # Its slopes are compared with the grid's, in `_slopes`.
+    if case.kind in ("response", "neg"):
+        # Their slopes are compared with the grid's, in `_slopes`.
         return differences
     key = "computed" if case.kind in ("neurgrad", "features") else "probability"
     for tool in case.tools:
@@ -179,24 +183,22 @@ def _compile_times(folder: Path, cases: list[Case]) -> dict[str, dict[str, float
 
 
 def _slopes(
-    lm: LanguageModel, folder: Path, arrays: dict[str, dict[str, np.ndarray]]
+    lm: LanguageModel, folder: Path, case: Case, arrays: dict[str, np.ndarray]
 ) -> dict[str, float]:
-    """How far NEG through the measured responses lies from NEG on the full grid."""
-    if not {"response_32", "sweep_32"} <= set(arrays):
-        return {}
-    case, grid = arrays["response_32"], arrays["sweep_32"]["shifts"]
-    through = load_file(folder / "response_32_negjax.safetensors")["slope"]
-    some = np.arange(0, len(case["neurons"]), 10)
-    target_ids = case["targets"][..., None]
+    """How far NEG of a case lies from NEG on the full grid, of some neurons."""
+    through = load_file(folder / f"{case.name}_negjax.safetensors")["slope"]
+    some = np.linspace(0, len(arrays["neurons"]) - 1, 100).astype(int)
+    target_ids = arrays["targets"][..., None]
     probes = negjax.Probes(
         prompts=("",),
         targets=(("",),),
-        tokens=case["tokens"],
-        mask=case["mask"],
-        read=case["mask"].sum(1) - 1,
+        tokens=arrays["tokens"],
+        mask=arrays["mask"],
+        read=arrays["mask"].sum(1) - 1,
         target_ids=target_ids,
         target_mask=np.ones_like(target_ids, bool),
     )
-    exact = negjax.linear_fit(negjax.sweep(lm, probes, case["neurons"][some], grid)).slope[0]
+    swept = negjax.sweep(lm, probes, arrays["neurons"][some], arrays["shifts"])
+    exact = negjax.linear_fit(swept).slope[0]
     relative = np.abs(through[some] / exact - 1)
     return {"median": float(np.median(relative)), "95%": float(np.quantile(relative, 0.95))}

@@ -11,6 +11,7 @@ from experiments.bench.cases import COMPILING, Case, arithmetic, judged
 from experiments.reporting.escaping import for_markdown
 from experiments.reporting.tables import Column, Table, markdown_lines
 from experiments.running import provenance
+from negjax import paper_grid
 from negjax.model.language_model import LanguageModel
 
 Runs = dict[str, Any]
@@ -105,7 +106,7 @@ def markdown_table(
     runs: dict[str, Runs],
     agreement: dict[str, dict[str, float]],
     compile_times: dict[str, dict[str, float]],
-    slopes: dict[str, float],
+    slopes: dict[str, dict[str, float]],
 ) -> list[str]:
     """The results as Markdown."""
     rates = [rate for tools in runs.values() for run in tools.values() for rate in run["rates"]]
@@ -137,28 +138,31 @@ def _further(
     cases: list[Case],
     runs: dict[str, Runs],
     compile_times: dict[str, dict[str, float]],
-    slopes: dict[str, float],
+    slopes: dict[str, dict[str, float]],
 ) -> list[str]:
     """Figures that have no column, as a list."""
     lines = []
     for case in cases:
         run = runs[case.name]["negjax"]
         if "beside" in run:
+            what = "× NeurGrad in the same process"
+            what = "× the speed of a line through 4 nodes" if case.kind == "neg" else what
             ratio = run["seconds"] / min(run["beside"])
-            goal = case.goal("× NeurGrad in the same process")
-            text = f"{ratio:.1f} × NeurGrad in the same process"
-            lines.append(f"- {case.what}: {judged(goal, ratio, text)}")
+            ratio = 1 / ratio if case.kind == "neg" else ratio
+            lines.append(f"- {case.what}: {judged(case.goal(what), ratio, f'{ratio:.1f} {what}')}")
         if case.sets:
             seconds = run["seconds"]
             text = judged(case.goal("seconds for all sets"), seconds, f"{seconds:.1f} s")
             lines.append(f"- {case.what}: {text} for all {case.sets:,} sets")
-        if case.kind == "response" and slopes:
+        if case.name in slopes:
             figures = (
                 f"{name} {judged(case.goal(f'NEG: {name}'), value, f'{value:.1e}')}"
-                for name, value in slopes.items()
+                for name, value in slopes[case.name].items()
             )
+            by = f"through {case.nodes} nodes" if case.nodes else "by quadrature"
+            grid = len(paper_grid(*case.shifts))
             lines.append(
-                f"- NEG over ±10 through {case.nodes} nodes against NEG of the 100-shift grid, "
+                f"- NEG over ±{case.shifts[0]:g} {by} against NEG of the {grid}-shift grid, "
                 f"relative difference: {', '.join(figures)}"
             )
     for kind, times in compile_times.items():
@@ -183,4 +187,6 @@ def _units(case: Case, arrays: dict[str, np.ndarray]) -> int:
         return case.prompts
     if case.kind == "joint":
         return case.sets
+    if case.kind == "neg":
+        return len(arrays["neurons"])
     return len(arrays["neurons"]) * len(arrays["shifts"])

@@ -51,7 +51,9 @@ def test_without_pytorch_it_is_said_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    message = r"need PyTorch: pip install -e '\.\[torch\]'; or .* --cases=ig_35,lpi_35,joint_32$"
+    message = (
+        r"need PyTorch: pip install -e '\.\[torch\]'; or .* --cases=neg_32,ig_35,lpi_35,joint_32$"
+    )
     output = tmp_path / "run"
     with pytest.raises(ValueError, match=message):
         start("--cases=ig_35,sweep_32", f"--output={output}")
