@@ -2,11 +2,10 @@
 
 import contextlib
 import dataclasses
-import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from absl import app, flags, logging
 from tqdm import tqdm
 
 import negjax
-from experiments.running import command_line, messages, program_cache, streams, terminal
+from experiments.running import caches, command_line, messages, program_cache, streams, terminal
 from negjax.execution import batching
 from negjax.model.language_model import LanguageModel
 from negjax.process import accelerators
@@ -34,18 +33,18 @@ _MODEL = flags.DEFINE_string(
     "Model: a directory in Hugging Face layout, a .gguf file, a hub id (owner/name) or a name that "
     "negjax knows.",
 )
-_DTYPE = flags.DEFINE_enum(
+DTYPE = flags.DEFINE_enum(
     "dtype",
     "float32",
     list(loading.DTYPES),
     "dtype of the weights. float64 tells rounding noise from curvature.",
 )
-_PRECISION = flags.DEFINE_string(
+PRECISION = flags.DEFINE_string(
     "precision",
     "highest",
     "jax.default_matmul_precision of every computation; highest is full float32 on accelerators.",
 )
-_WEIGHTS = flags.DEFINE_enum(
+WEIGHTS = flags.DEFINE_enum(
     "weights",
     "auto",
     list(residence.PLACES),
@@ -176,29 +175,15 @@ def _configure_jax() -> Path | None:
     negjax.configure_process()
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
-    if _DTYPE.value == "float64":
+    if DTYPE.value == "float64":
         jax.config.update("jax_enable_x64", True)
     cache = _COMPILATION_CACHE.value
     if cache == "none":
         return None
-    folder = messages.path(_COMPILATION_CACHE) if cache else _user_cache() / "negjax" / "jax"
+    folder = messages.path(_COMPILATION_CACHE) if cache else caches.user_cache() / "negjax" / "jax"
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     return folder
-
-
-def _user_cache() -> Path:
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    if Path(named).is_absolute():
-        return Path(named)
-    try:
-        return Path.home() / ".cache"
-    except RuntimeError as error:
-        # A container's user may have no home.
-        raise ValueError(
-            f"no folder for compiled programs ({error}): set XDG_CACHE_HOME, or pass "
-            "--compilation_cache=FOLDER, or =none"
-        ) from error
 
 
 def model_name() -> str:
@@ -211,29 +196,32 @@ def assumed_harmless() -> list[str]:
     return _ASSUME_HARMLESS.value
 
 
-def _loaded() -> LanguageModel:
+@contextlib.contextmanager
+def of_model() -> Iterator[None]:
+    """Names the flags in errors about the model."""
     flag = f"--{_ASSUME_HARMLESS.name}"
-    try:
-        return negjax.load(
-            _MODEL.value,
-            dtype=_DTYPE.value,
-            precision=_PRECISION.value,
-            weights=_WEIGHTS.value,
-            assume_harmless=assumed_harmless(),
-        )
-    except UnknownSettingsError as error:
-        named = f"{flag}={','.join(error.names)}"
-        raise ValueError(f"{error.found}; if they change nothing, pass {named}") from error
-    except WrongAssumptionError as error:
-        raise ValueError(f"{flag} names {error.name!r}: {error.why}") from error
+    with messages.of_flag(_MODEL):
+        try:
+            yield
+        except UnknownSettingsError as error:
+            named = f"{flag}={','.join(error.names)}"
+            raise ValueError(f"{error.found}; if they change nothing, pass {named}") from error
+        except WrongAssumptionError as error:
+            raise ValueError(f"{flag} names {error.name!r}: {error.why}") from error
 
 
 def load_model() -> LanguageModel:
     """The model, as the flags say."""
-    with messages.of_flag(_PRECISION):
-        loading.check_precision(_PRECISION.value)
-    with messages.of_flag(_MODEL):
-        lm = _loaded()
+    with messages.of_flag(PRECISION):
+        loading.check_precision(PRECISION.value)
+    with of_model():
+        lm = negjax.load(
+            _MODEL.value,
+            dtype=DTYPE.value,
+            precision=PRECISION.value,
+            weights=WEIGHTS.value,
+            assume_harmless=assumed_harmless(),
+        )
     with messages.of_flag(_SITE):
         lm.config.site(_SITE.value)
     return lm

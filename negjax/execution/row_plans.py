@@ -60,9 +60,18 @@ class RowPlan(NamedTuple):
 
 
 def plan_rows(
-    lm: LanguageModel, probes: Probes, rows: int, cost: Cost, budget_bytes: int
+    lm: LanguageModel,
+    probes: Probes,
+    rows: int,
+    cost: Cost,
+    budget_bytes: int,
+    tokens: int | None = None,
 ) -> RowPlan:
-    """Groups of prompts, and the rows of a prompt in a chunk and in a buffer."""
+    """Groups of prompts, and the rows of a prompt in a chunk and in a buffer.
+
+    Args:
+        tokens: of rows computed at once; None: what suits the kind of device that computes.
+    """
     sizes = sizes_of(lm, probes, steps=STEPS)
     row = dataclasses.replace(sizes, suffix=1) if cost.alone else sizes
     together = min(len(probes), max(1, CALL_TOKENS // (rows * row.suffix)))
@@ -73,7 +82,7 @@ def plan_rows(
     active_bytes = row.sweep_row_bytes if cost.sweep else row.active_row_bytes
     row_bytes = 4 * cost.active * active_bytes
     group = largest_bucket(fitting(budget_bytes, row_bytes, group, "one row"))
-    tokens = chunk_tokens()
+    tokens = chunk_tokens() if tokens is None else tokens
     fit = fitting(budget_bytes, row_bytes * group, tokens, "one row")
     # At most all rows in a buffer, filled up to a bucket.
     most = 2 * rows

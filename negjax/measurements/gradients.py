@@ -197,7 +197,7 @@ def _gradient_batches(
     for group, head in groups:
 
         def kernel(run: Run, head: CommonHead | None = head) -> Found:
-            found: Found = run(_gradient, run.split, site, output, linearised, head)
+            found: Found = run(gradient_program, run.split, site, output, linearised, head)
             return found
 
         for batch, found in run_batches(
@@ -242,17 +242,18 @@ def gradient_plan(
     budget_bytes: int,
     *,
     few_shapes: bool = False,
+    tokens: int | None = None,
 ) -> list[Planned]:
     """Batches of a group's probes that fit the budget.
 
     Args:
         few_shapes: of a length, all batches have the same number of rows.
+        tokens: of a batch at most; None: what suits the kind of device that computes.
     """
     some = probes.select(group.members)
-    tokens, steps = pass_tokens(), batching.STEPS
-    if few_shapes:
-        tokens = batching.tokens_at_once(FEW_TOKENS, ACCELERATOR_FEW_TOKENS)
-        steps = FEW_STEPS
+    steps = FEW_STEPS if few_shapes else batching.STEPS
+    few = batching.tokens_at_once(FEW_TOKENS, ACCELERATOR_FEW_TOKENS)
+    most_tokens = tokens or (few if few_shapes else pass_tokens())
 
     def each(length: int) -> tuple[int, int]:
         """Tokens and bytes of a prompt with so many tokens of its own."""
@@ -262,7 +263,9 @@ def gradient_plan(
 
     def largest(length: int) -> int:
         own, size = each(length)
-        most = fitting(budget_bytes, size, max(1, tokens // own), f"one prompt of {own} tokens")
+        most = fitting(
+            budget_bytes, size, max(1, most_tokens // own), f"one prompt of {own} tokens"
+        )
         # A batch is filled up to a bucket: of a size in between, a part would only be padding.
         return batching.largest_bucket(most)
 
@@ -283,7 +286,7 @@ def gradient_plan(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4, 5))
-def _gradient(
+def gradient_program(
     graphdef: nnx.GraphDef[Any],
     params: nnx.State[Any, Any],
     split: Split,
@@ -292,6 +295,7 @@ def _gradient(
     linearised: bool,
     head: CommonHead | None,
 ) -> Found:
+    """The program behind `neurgrad`, of a batch and, where there is one, its common head."""
     model = nnx.merge(graphdef, params)
     before = split.prefix_tokens, split.prefix_mask
     # A masked LM's suffix is its whole prompt: products of all tokens would be too much to keep.

@@ -7,10 +7,11 @@ from typing import Any, cast
 import numpy as np
 
 import negjax
+from experiments.plan import chips, models
 from experiments.pretrain_bert.corpus import read_text
 from negjax import mceval8k, skills
 from negjax.storage.file_parts import FilePart
-from tests.support.block_shapes import tiny
+from tests.support.block_shapes import GATED, tiny
 from tests.support.mistakes import (
     GOLD,
     POINTER,
@@ -271,6 +272,12 @@ CASES: dict[str, Provoke] = {
     "… What was finished before is kept: free some space …": failing_disk(errno.ENOSPC),
     "… finished before is kept: change the permissions …": failing_disk(errno.EACCES),
     "… finished before is kept: let more files be open …": failing_disk(errno.EMFILE),
+    "no such chip; … expected one of here, a100, …": lambda _: chips.named("h10"),
+    "expected axes and their sizes from 1 on, such as …": lambda _: models.read_mesh("8"),
+    "model=… does not divide the … heads; expected a divisor of …": lambda _: models.share_of(
+        GATED, models.Mesh(data=1, model=3)
+    ),
+    "no directory, no config.json, … and none of …": lambda _: models.read_config("llama-9", []),
     "--flagfile …: no such file; expected a file of flags, …": flag("--flagfile=nowhere.flags"),
     "--flagfile=…: UTF-16 or UTF-32 text; save the file …": marked_flags,
 }
