@@ -71,24 +71,22 @@ class FilePart:
         """
         data = allocate(self.size)
         try:
-            file = os.open(self.path, os.O_RDONLY)
+            file = self.path.open("rb", buffering=0)
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"{self.path}: the file has gone while its weights were read; put it back, and "
                 "start again"
             ) from error
-        try:
+        with file:
+            file.seek(self.start)
             done = 0
             while done < self.size:
-                piece = data[done : done + LARGEST_READ]
-                count = os.preadv(file, [piece.data], self.start + done)
+                count = file.readinto(data[done : done + LARGEST_READ].data)
                 if not count:
                     raise ValueError(
-                        f"{self.path}: ends at byte {os.fstat(file).st_size:,}, its header says "
-                        f"that weights go on to byte {self.start + self.size:,}; fetch the file "
-                        "again"
+                        f"{self.path}: ends at byte {os.fstat(file.fileno()).st_size:,}, its "
+                        f"header says that weights go on to byte {self.start + self.size:,}; fetch "
+                        "the file again"
                     )
                 done += count
-        finally:
-            os.close(file)
         return data

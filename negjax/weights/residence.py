@@ -53,10 +53,10 @@ def held_bytes(config: ModelConfig, dtype: jnp.dtype) -> int:
 def widens_all() -> bool:
     """Whether XLA for CPUs makes float32 copies of all layers' bfloat16 weights at once.
 
-    It does before JAX 0.11: its pass for types that a processor lacks takes a slice of bfloat16 to
+    It does before JAX 0.12: its pass for types that a processor lacks takes a slice of bfloat16 to
     be such an operation, and widens what is sliced.
     """
-    return bool(jax.__version_info__ < (0, 11))
+    return bool(jax.__version_info__ < (0, 12))
 
 
 def device_bytes() -> int | None:

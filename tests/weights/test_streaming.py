@@ -240,3 +240,28 @@ def test_memory_of_a_streamed_pass_is_a_layers(tmp_path: Path) -> None:
         needed.append((needed_bytes(streamed, unperturbed_pass, split), matrices))
     (two, _), (eight, matrices) = needed
     assert eight - two < matrices / 8
+
+
+@pytest.mark.slow
+def test_streamed_models_are_steered_and_edited(folder: Path) -> None:
+    held, streamed = (negjax.load(folder, weights=w) for w in ("resident", "streamed"))
+    fact, other = (negjax.encode(held, [text], ["w4"]) for text in ("w1 w2 w3", "w9 w8"))
+    steered = [
+        negjax.steer(lm, "w1 w2 w3", "w4", 0.2, unrelated=other).probability
+        for lm in (held, streamed)
+    ]
+    np.testing.assert_allclose(steered[1], steered[0], rtol=1e-3)
+    edited = [negjax.edit(lm, fact, 0.2, preserve=other) for lm in (held, streamed)]
+    np.testing.assert_allclose(edited[1].shift, edited[0].shift, rtol=1e-3, atol=1e-4)
+    assert edited[1].lm.fingerprint != streamed.fingerprint
+
+
+def test_whether_bfloat16_is_widened_at_once_is_known() -> None:
+    """Of resident weights; that copy is what `auto` counts beside them."""
+    config = dataclasses.replace(LLAMA, width=64, neurons=256, layers=16)
+    lm = language_model(config, "bfloat16")
+    split = split_probes(config, asked(lm), np.arange(2), 0)
+    needed = needed_bytes(lm, unperturbed_pass, split)
+    of_float32 = needed_bytes(language_model(config), unperturbed_pass, split)
+    copies = 4 * sum(leaf.size for leaf in leaves(lm.params) if leaf.ndim > 2)
+    assert (needed - of_float32 > 0.9 * copies) == residence.widens_all()
