@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 import negjax
 from experiments.running import caches, command_line, messages, program_cache, streams, terminal
-from negjax.execution import batching
+from negjax.execution import batching, running
 from negjax.model.language_model import LanguageModel
 from negjax.process import accelerators
 from negjax.storage import store
@@ -136,8 +136,7 @@ def _guarded(program: Callable[[Sequence[str]], int], arguments: Sequence[str]) 
         )
         return 130
     except (MemoryError, RuntimeError, AssertionError) as error:
-        exhausted = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
-        if not exhausted:
+        if not running.out_of_memory(error):
             failure = _start_failure()
             if failure is None:
                 raise

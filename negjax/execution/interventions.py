@@ -1,7 +1,8 @@
 """Exact interventions: the target's probability while neurons' activations are shifted."""
 
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, get_args
 
 import jax
@@ -20,7 +21,15 @@ from negjax.execution.conventions import Convention, check_convention, sign
 from negjax.execution.finite import check_finite
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.row_plans import STEPS, Cost, RowPlan, plan_rows
-from negjax.execution.running import Program, Run, in_order, run_batches, side_by_side
+from negjax.execution.running import (
+    Program,
+    Run,
+    in_order,
+    out_of_memory,
+    run_batches,
+    say_smaller,
+    side_by_side,
+)
 from negjax.inputs.probes import Probes, check_asked, check_target
 from negjax.model.config import ModelConfig, Site
 from negjax.model.language_model import LanguageModel
@@ -203,14 +212,30 @@ def _run_rows(
         padded = [np.pad(f, fill, constant_values=v) for f, v in zip(fields, padding, strict=True)]
         return run.split, passed, Rows(*map(jnp.asarray, padded)), site, plan.chunk
 
+    def parts(plan: RowPlan) -> list[Any]:
+        found = []
+        for start in range(0, order.shape[1], plan.buffer):
+            part, used = run(kernel.measure, *arguments(plan, start)), order.shape[1] - start
+            found.append(jax.tree.map(lambda x, used=used: np.asarray(x)[:, :used], part))
+        return found
+
     plan = run.largest_fitting(kernel.measure, plan.smaller(), arguments)
-    parts = []
-    for start in range(0, order.shape[1], plan.buffer):
-        found = run(kernel.measure, *arguments(plan, start))
-        used = order.shape[1] - start
-        parts.append(jax.tree.map(lambda x, used=used: np.asarray(x)[:, :used], found))
+    found = _in_smaller_parts(parts, plan)
     at = np.arange(len(order))[:, None], np.argsort(order, axis=1)
-    return jax.tree.map(lambda *x: np.concatenate(x, 1)[at], *parts)
+    return jax.tree.map(lambda *x: np.concatenate(x, 1)[at], *found)
+
+
+def _in_smaller_parts(parts: Callable[[RowPlan], list[Any]], plan: RowPlan) -> list[Any]:
+    """Parts by this plan, or by the first smaller one for which memory suffices."""
+    while True:
+        try:
+            return parts(plan)
+        except (MemoryError, RuntimeError) as error:
+            smaller = next(itertools.islice(plan.smaller(), 1, None), None)
+            if smaller is None or not out_of_memory(error):
+                raise
+            say_smaller()
+            plan = smaller
 
 
 def _sweep(

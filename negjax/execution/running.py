@@ -19,6 +19,7 @@ from negjax.execution.finite import check_finite
 from negjax.execution.plans import Planned, target_groups
 from negjax.inputs.probes import Probes
 from negjax.model.language_model import LanguageModel
+from negjax.process.notices import say
 
 NEAR = 0.5
 """Share of the budget from which on the compiler is asked. Estimates are 0.75 to 2.5 times what XLA
@@ -49,6 +50,19 @@ class TooLarge(Exception):  # noqa: N818 — no error: it says that a batch is t
     def __init__(self, needed: int) -> None:
         super().__init__(f"{needed:,} bytes")
         self.needed = needed
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory of the host or of a device did not suffice."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def say_smaller() -> None:
+    """Says that what did not fit is tried again in smaller parts."""
+    say(
+        "a batch took more memory than there is: it is run again in halves, which takes longer; a "
+        "smaller budget_bytes (--budget_mib) avoids that"
+    )
 
 
 def needed_bytes(lm: LanguageModel, program: Program, *arguments: Any) -> int:
@@ -167,6 +181,12 @@ def run_batches(
                 parts.append(kernel(run))
         except TooLarge as answer:
             todo += batch.pieces(answer.needed)[::-1]
+            continue
+        except (MemoryError, RuntimeError) as error:
+            if batch.rows == 1 or not out_of_memory(error):
+                raise
+            say_smaller()
+            todo += batch.pieces(batch.estimate)[::-1]
             continue
         yield batch, join(parts)
 
