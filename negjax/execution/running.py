@@ -61,7 +61,7 @@ def say_smaller() -> None:
     """Says that what did not fit is tried again in smaller parts."""
     say(
         "a batch took more memory than there is: it is run again in halves, which takes longer; a "
-        "smaller budget_bytes (--budget_mib) avoids that"
+        "smaller budget_bytes avoids that"
     )
 
 
