@@ -25,17 +25,17 @@ Blocks = jax.Array
 """[n, bytes of a block], uint8."""
 
 
-def _as(blocks: Blocks, start: int, count: int, dtype: type) -> jax.Array:
+def _as(blocks: Blocks, start: int, count: int, dtype: str) -> jax.Array:
     """`count` numbers of a type from byte `start` of each block, [n, count]."""
     size = jnp.dtype(dtype).itemsize
     data = blocks[:, start : start + count * size]
     data = data.reshape(len(blocks), count, size) if size > 1 else data
-    return jax.lax.bitcast_convert_type(data, dtype)
+    return jax.lax.bitcast_convert_type(data, jnp.dtype(dtype))
 
 
 def _scale(blocks: Blocks, start: int) -> jax.Array:
     """A float16 of each block as float32, [n, 1]."""
-    return _as(blocks, start, 1, jnp.float16).astype(jnp.float32)
+    return _as(blocks, start, 1, "float16").astype(jnp.float32)
 
 
 def _nibbles(data: jax.Array, width: int) -> jax.Array:
@@ -80,7 +80,7 @@ def _q5_1(blocks: Blocks) -> jax.Array:
 
 
 def _q8_0(blocks: Blocks) -> jax.Array:
-    return _scale(blocks, 0) * _as(blocks, 2, 32, jnp.int8).astype(jnp.float32)
+    return _scale(blocks, 0) * _as(blocks, 2, 32, "int8").astype(jnp.float32)
 
 
 def _pairs(data: jax.Array) -> jax.Array:
@@ -142,7 +142,7 @@ def _q6_k(blocks: Blocks) -> jax.Array:
     # Of each 64 bytes the low halves, then the high ones; of 32 bytes two bits for each of these.
     low = _flat(_nibbles(blocks[:, :128], 64)).reshape(-1, 2, 4, 32)
     numbers = _flat((low | _pairs(blocks[:, 128:192]) << 4).astype(jnp.int8) - 32)
-    return _scaled(_scale(blocks, 208), _as(blocks, 192, 16, jnp.int8), numbers)
+    return _scaled(_scale(blocks, 208), _as(blocks, 192, 16, "int8"), numbers)
 
 
 def _half(blocks: Blocks) -> jax.Array:
@@ -150,9 +150,9 @@ def _half(blocks: Blocks) -> jax.Array:
 
 
 DECODERS: dict[gguf.GGMLQuantizationType, Callable[[Blocks], jax.Array]] = {
-    Kind.F32: lambda blocks: _as(blocks, 0, 1, jnp.float32),
+    Kind.F32: lambda blocks: _as(blocks, 0, 1, "float32"),
     Kind.F16: _half,
-    Kind.BF16: lambda blocks: _as(blocks, 0, 1, jnp.bfloat16).astype(jnp.float32),
+    Kind.BF16: lambda blocks: _as(blocks, 0, 1, "bfloat16").astype(jnp.float32),
     Kind.Q4_0: _q4_0,
     Kind.Q4_1: _q4_1,
     Kind.Q5_0: _q5_0,
