@@ -39,7 +39,7 @@ _REPEATS = flags.DEFINE_integer(
     lower_bound=1,
 )
 # Of all experiments, but not of this one: it measures fixed work in float32.
-UNREAD = ("dtype", "weights", "precision", "site", "budget_mib", "seed", "overwrite")
+UNREAD = ("dtype", "weights", "mesh", "precision", "site", "budget_mib", "seed", "overwrite")
 # That a case's measurements take at least.
 SECONDS = 30.0
 

@@ -1,7 +1,7 @@
 """What a study will take of memory and time on a device, without the weights.
 
     python -m experiments.plan                                       # the embedded model, here
-    python -m experiments.plan --model=llama-2-70b --dtype=bfloat16 --chip=h100 --mesh=model=8
+    python -m experiments.plan --model=llama-2-70b --dtype=bfloat16 --chip=h100 --mesh=model:8
     python -m experiments.plan --model=DIRECTORY/config.json --chip=v5e --weights=streamed
     python -m experiments.plan --validate                            # predicted against measured
 

@@ -13,9 +13,10 @@ import jax
 
 from experiments.plan.chips import Chip
 from experiments.plan.counting import Count, Product, count_program, summed
-from experiments.plan.models import Mesh, bytes_of, without_weights
+from experiments.plan.models import bytes_of, without_weights
 from experiments.plan.works import Step, Work, vocabulary_blocks
 from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import MeshShape
 from negjax.replay.readout import VOCAB_BLOCK
 
 TAIL_SHARE = 0.3
@@ -103,7 +104,7 @@ class Estimator:
     """Traces, counts and compiles steps of one model; equal ones once."""
 
     def __init__(
-        self, lm: LanguageModel, mesh: Mesh, rates: Rates, *, streamed: bool, layer_bytes: int
+        self, lm: LanguageModel, mesh: MeshShape, rates: Rates, *, streamed: bool, layer_bytes: int
     ) -> None:
         """Of a device of a mesh.
 

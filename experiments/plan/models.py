@@ -7,51 +7,24 @@ computes is then the same program for a config with so many times fewer of these
 
 import dataclasses
 import math
-import re
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import negjax
+from negjax.model import meshes
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import MeshShape
 from negjax.storage import given_files
 from negjax.weights import hub, loading
 from negjax.weights.conversion import abstract_model
 from negjax.weights.families import SHORT_NAMES, family_of
 from negjax.weights.formats import gguf_files, sources
-
-
-class Mesh(NamedTuple):
-    """Devices by mesh axis."""
-
-    data: int
-    """Among which prompts are divided."""
-    model: int
-    """Among which the matrices are divided."""
-
-    @property
-    def devices(self) -> int:
-        """All of them."""
-        return self.data * self.model
-
-
-def read_mesh(text: str) -> Mesh:
-    """A mesh as `data=1,model=8`; an axis that is left out has one device.
-
-    Raises:
-        ValueError: it is written otherwise.
-    """
-    parts = re.findall(r"(data|model)=([1-9]\d{0,5})(?:,|$)", text)
-    whole = ",".join(f"{name}={size}" for name, size in parts)
-    if not parts or whole != text or len({name for name, _ in parts}) < len(parts):
-        raise ValueError("expected axes and their sizes from 1 on, such as data=1,model=8")
-    sizes = {name: int(size) for name, size in parts}
-    return Mesh(data=sizes.get("data", 1), model=sizes.get("model", 1))
 
 
 def shipped() -> dict[str, Path]:
@@ -113,7 +86,7 @@ def without_weights(name: str, config: ModelConfig, dtype: str, precision: str) 
     )
 
 
-def share_of(config: ModelConfig, mesh: Mesh) -> ModelConfig:
+def share_of(config: ModelConfig, mesh: MeshShape) -> ModelConfig:
     """What a device of the mesh axis `model` computes.
 
     Key/value heads that are fewer than the devices are held by several of them.
@@ -121,13 +94,8 @@ def share_of(config: ModelConfig, mesh: Mesh) -> ModelConfig:
     Raises:
         ValueError: the axis divides heads or neurons unevenly.
     """
+    meshes.check_divides(config, mesh)
     m = mesh.model
-    for what, size in (("heads", config.heads), ("neurons of a network", config.expert_neurons)):
-        if size % m:
-            raise ValueError(
-                f"model={m} does not divide the {size} {what}; expected a divisor of "
-                f"{math.gcd(config.heads, config.expert_neurons)}"
-            )
     return dataclasses.replace(
         config,
         heads=config.heads // m,

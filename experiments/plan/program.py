@@ -10,12 +10,13 @@ from experiments.plan import chips, models, report, validation, works
 from experiments.plan.chips import Chip
 from experiments.plan.estimates import Estimator, Published, Rates
 from experiments.plan.here import Here
-from experiments.plan.models import Mesh
 from experiments.plan.report import Plan
 from experiments.plan.works import Work
 from experiments.running import common, messages, pages, provenance, terminal
 from experiments.running.settings import define, setting
+from negjax.model import meshes
 from negjax.model.config import ModelConfig
+from negjax.model.meshes import MeshShape
 from negjax.storage.whole_files import finite_json, write_json
 from negjax.weights import loading
 
@@ -38,9 +39,6 @@ class Settings:
 
     chip: str = setting(
         chips.HERE, f"Device: {', '.join(chips.CHIPS)}, or here: this machine, measured first."
-    )
-    mesh: str = setting(
-        "data=1,model=1", "Devices: among `data` prompts are divided, among `model` matrices."
     )
     prompt_count: int = setting(1000, "Prompts of NeurGrad and of linearity.", least=1)
     prompt_tokens: int = setting(32, "Tokens of such a prompt.", least=2)
@@ -94,15 +92,15 @@ def make_plan(settings: Settings) -> Plan:
     """The plan that the flags ask for."""
     with messages.of_flag(FLAGS["chip"]):
         chip = chips.named(settings.chip)
-    with messages.of_flag(FLAGS["mesh"]):
-        mesh = models.read_mesh(settings.mesh)
+    with messages.of_flag(common.MESH):
+        mesh = meshes.read_mesh(common.MESH.value) if common.MESH.value else MeshShape()
         if chip is None and mesh.devices > 1:
             raise ValueError(f"this machine is one device; name a chip with --{FLAGS['chip'].name}")
     with common.of_model():
         config = models.read_config(common.model_name(), common.assumed_harmless())
     dtype, precision = _numbers()
     _check(settings, config)
-    with messages.of_flag(FLAGS["mesh"]):
+    with messages.of_flag(common.MESH):
         share = models.share_of(config, mesh)
     lm = models.without_weights(common.model_name(), share, dtype, precision)
     rates = _rates(chip, share, precision, settings)
@@ -184,7 +182,7 @@ def _rates(chip: Chip | None, share: ModelConfig, precision: str, settings: Sett
 
 
 def _works(
-    settings: Settings, lm: Any, config: ModelConfig, mesh: Mesh, chip: Chip | None
+    settings: Settings, lm: Any, config: ModelConfig, mesh: MeshShape, chip: Chip | None
 ) -> list[Work]:
     """What one device of the mesh does of each work."""
     s, budget = settings, common.budget_bytes()

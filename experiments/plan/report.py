@@ -7,10 +7,10 @@ from typing import Any
 
 from experiments.plan.chips import Chip
 from experiments.plan.estimates import Estimate
-from experiments.plan.models import Mesh
 from experiments.reporting.escaping import code_span
 from experiments.reporting.tables import Column, Table, markdown_lines, terminal_lines
 from experiments.running import provenance
+from negjax.model.meshes import MeshShape
 
 UNITS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -24,7 +24,7 @@ class Plan:
     dtype: str
     precision: str
     device: str
-    mesh: Mesh
+    mesh: MeshShape
     chip: Chip | None
     """None: this machine."""
     weights: str
@@ -100,7 +100,7 @@ def heading(plan: Plan) -> list[str]:
     """Lines above the table."""
     several = plan.mesh.devices > 1
     devices = f"{plan.mesh.devices} × {plan.device}" if several else plan.device
-    mesh = f", data={plan.mesh.data}, model={plan.mesh.model}" if several else ""
+    mesh = f", {plan.mesh}" if several else ""
     held = amount(plan.parameter_bytes, "B")
     where = "all in its memory"
     if plan.weights == "streamed":

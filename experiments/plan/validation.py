@@ -16,7 +16,6 @@ import negjax
 from experiments.plan import models, works
 from experiments.plan.estimates import Estimator
 from experiments.plan.here import Here
-from experiments.plan.models import Mesh
 from experiments.plan.works import Work
 from experiments.reporting.escaping import code_span
 from experiments.reporting.tables import Column, Table, markdown_lines, terminal_lines
@@ -24,6 +23,7 @@ from experiments.running import provenance
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import MeshShape
 from negjax.model.rope import Rope
 from negjax.model.transformer import Transformer
 from negjax.weights import loading
@@ -181,7 +181,7 @@ def _compare(case: Case) -> Iterable[Compared]:
         ),
     ]
     rates = Here("highest", PROMPTS * TOKENS, config.width, config.neurons)
-    estimator = Estimator(abstract, Mesh(1, 1), rates, streamed=False, layer_bytes=0)
+    estimator = Estimator(abstract, MeshShape(), rates, streamed=False, layer_bytes=0)
     counts = [estimator.count(work) for work, _ in measured]
     taken = [np.inf] * len(measured)
     for _, run in measured:

@@ -65,7 +65,7 @@ class Settings:
 
 
 FLAGS = define(Settings)
-UNREAD = ("model", "weights", "assume_harmless", "dtype", "precision", "site")
+UNREAD = ("model", "weights", "mesh", "assume_harmless", "dtype", "precision", "site")
 
 
 @dataclass(frozen=True, kw_only=True)

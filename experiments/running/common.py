@@ -51,6 +51,12 @@ WEIGHTS = flags.DEFINE_enum(
     "Where the matrices of layers are: resident, in memory; streamed, in their files until a layer "
     "is computed; auto, resident where they fit.",
 )
+MESH = flags.DEFINE_string(
+    "mesh",
+    None,
+    "Devices that compute together, as data:2,model:4: among `data` prompts are divided, among "
+    "`model` heads, neurons and the vocabulary. Default: one device.",
+)
 _ASSUME_HARMLESS = flags.DEFINE_list(
     "assume_harmless",
     [],
@@ -219,6 +225,7 @@ def load_model() -> LanguageModel:
             dtype=DTYPE.value,
             precision=PRECISION.value,
             weights=WEIGHTS.value,
+            mesh=MESH.value,
             assume_harmless=assumed_harmless(),
         )
     with messages.of_flag(_SITE):

@@ -33,6 +33,10 @@ class Planned(NamedTuple):
         """The members, filled up."""
         return filled_up(self.members, self.rows)
 
+    def filled_up_to(self, multiple: int) -> "Planned":
+        """The same members, in rows of which there is a multiple of a number."""
+        return self._replace(rows=-(-self.rows // multiple) * multiple)
+
     def pieces(self, needed: int) -> list["Planned"]:
         """The same prompts in batches of half as many rows, of which there are two or more.
 

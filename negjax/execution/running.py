@@ -18,6 +18,7 @@ from negjax.execution.batching import STEPS, Split, split_probes
 from negjax.execution.finite import check_finite
 from negjax.execution.plans import Planned, target_groups
 from negjax.inputs.probes import Probes
+from negjax.model import meshes
 from negjax.model.language_model import LanguageModel
 from negjax.process.notices import say
 
@@ -76,7 +77,7 @@ def needed_bytes(lm: LanguageModel, program: Program, *arguments: Any) -> int:
     found = compiled.memory_analysis()
     if found is None:
         return 0
-    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(lm.params))
+    weights = meshes.held_bytes(lm.params)
     # A program that does not read all weights is not given those it leaves alone.
     given = max(0, found.argument_size_in_bytes - weights)
     return int(found.temp_size_in_bytes + found.output_size_in_bytes + given)
@@ -169,21 +170,28 @@ def run_batches(
     """
     todo = list(plan)[::-1]
     groups = target_groups(probes, target)
+    together = meshes.prompts_apart(lm.mesh)
+    # Rows one after the other belong to no prompt, along which devices could divide them.
+    pack = pack and together == 1
     while todo:
         batch = todo.pop()
+        if batch.rows > 1:
+            # One prompt alone is what some kernels are made for: all devices have it.
+            batch = batch.filled_up_to(together)
         parts = []
         try:
             for group in groups:
                 split = split_probes(
                     lm.config, probes, batch.padded, group, steps=steps, head=head, pack=pack
                 )
-                run = Run(lm=lm, batch=batch, split=split, budget_bytes=budget_bytes)
+                placed = meshes.by_prompt(split, lm.mesh)
+                run = Run(lm=lm, batch=batch, split=placed, budget_bytes=budget_bytes)
                 parts.append(kernel(run))
         except TooLarge as answer:
             todo += batch.pieces(answer.needed)[::-1]
             continue
         except (MemoryError, RuntimeError) as error:
-            if batch.rows == 1 or not out_of_memory(error):
+            if batch.rows <= together or not out_of_memory(error):
                 raise
             say_smaller()
             todo += batch.pieces(batch.estimate)[::-1]

@@ -39,6 +39,8 @@ class LanguageModel:
     """SHA-256 over the weights as converted: names, shapes, dtypes, bytes."""
     precision: str = "highest"
     """`jax.default_matmul_precision` of every computation with this model."""
+    mesh: jax.sharding.Mesh | None = None
+    """Devices that the parameters are divided among (`negjax.model.meshes`); None: one device."""
     assumed_harmless: tuple[str, ...] = ()
     """Settings of its file that negjax does not know and that `load` was told to ignore."""
 

@@ -57,9 +57,10 @@ def enter_rows(
     """
     graphdef, params = stacked_blocks(model)
     down = model.blocks.ffn.down.kernel.get_value()
-    # Padding rows point past the last layer; they are never read, so any layer will do.
+    # Padding rows point past the last layer: they are what leaves that, without a write.
     layers = layer_count(params)
-    own = jnp.where(rows.layer < layers, rows.layer, jnp.minimum(rows.layer.min(), layers - 1))
+    own = jnp.minimum(rows.layer, layers - 1)
+    written_at = jnp.where(rows.layer < layers, own, own.min())
     at_read = jnp.arange(suffix.tokens.shape[1]) == suffix.read[:, None]
     dtype = trace.mid.dtype
 
@@ -84,7 +85,7 @@ def enter_rows(
 
     prompts = jnp.arange(rows.layer.shape[0])
     per_row = jax.vmap(enter, in_axes=(None, 0, 0, 0, 0))
-    written = rows_of(down, own, rows.neuron)
+    written = rows_of(down, written_at, rows.neuron)
     return jax.vmap(per_row)(prompts, own, rows.neuron, rows.delta, written)
 
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from negjax.model import meshes
 from negjax.model.config import ModelConfig
 from negjax.model.streamed import Streamed
 from negjax.model.transformer import Transformer
@@ -86,6 +87,7 @@ def to_parameters(
     *,
     origin: str,
     streamed: bool = False,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> nnx.State[Any, Any]:
     """Parameters of the `Transformer` for `config`, from a file's tensors.
 
@@ -97,6 +99,7 @@ def to_parameters(
         dtype: of the parameters.
         origin: file or directory, for errors.
         streamed: layers' matrices are not read: they stay where they are until they are used.
+        mesh: devices that the parameters are divided among.
 
     Raises:
         ValueError: tensors are missing, left over or misshapen, hold numbers that are not finite in
@@ -110,6 +113,7 @@ def to_parameters(
     _check_names_and_shapes(tensors, table, config, origin)
     _check_duplicates(tensors, table, origin)
     state = abstract_model(config, dtype)[1]
+    variables = {_dotted(key): leaf for key, leaf in nnx.to_flat_state(state)}
     leaves = dict(_flat(state))
     _check_targets(table, leaves)
     shapes = {name: leaf.shape for name, leaf in leaves.items()}
@@ -146,7 +150,8 @@ def to_parameters(
         wrong = [name for found in pool.map(fill, tasks) for name in found]
     finite.refuse(wrong, jnp.dtype(dtype).name, origin)
     for name in list(places):
-        values[name] = jax.device_put(places.pop(name), may_alias=True)
+        sharding = None if mesh is None else meshes.parameter_sharding(variables[name], mesh)
+        values[name] = jax.device_put(places.pop(name), sharding, may_alias=True)
     return nnx.from_flat_state(
         [(key, leaf.replace(values[_dotted(key)])) for key, leaf in nnx.to_flat_state(state)]
     )

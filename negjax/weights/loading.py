@@ -15,6 +15,7 @@ from flax import nnx
 
 from negjax import checks
 from negjax.errors import Argument, ArgumentError
+from negjax.model import meshes
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
 from negjax.model.streamed import Streamed
@@ -48,6 +49,7 @@ def load(
     dtype: str = "float32",
     precision: str = "highest",
     weights: str = "auto",
+    mesh: str | None = None,
     assume_harmless: Sequence[str] = (),
 ) -> LanguageModel:
     """A language model: parameters, tokenizer, and where they came from.
@@ -66,6 +68,8 @@ def load(
         weights: where layers' matrices are: `resident`, in memory; `streamed`, in their files until
             a layer is computed, so that a model may be larger than memory: every call then reads
             them once or twice; `auto`, resident where they fit, beside what a computation takes.
+        mesh: devices that compute together, as `data:2,model:4`: prompts are divided among those of
+            `data`, heads, neurons and the vocabulary among those of `model`. None: one device.
         assume_harmless: settings of config.json that negjax does not know, and refuses otherwise,
             which you know to change nothing that the model computes; of one inside an object,
             `outer.inner`. The model remembers them (`assumed_harmless`).
@@ -78,6 +82,8 @@ def load(
     """
     weight_dtype = _weight_dtype(dtype)
     check_precision(precision)
+    shape = None if mesh is None else meshes.read_mesh(checks.text(mesh, "mesh"))
+    residence.check_place(weights, shape)
     assumed = _setting_names(assume_harmless)
     configuration.say_if_unconfigured()
     accelerators.check_started()
@@ -89,7 +95,9 @@ def load(
     else:
         stored = _open_gguf(path, assumed)
     config = stored.config
-    streamed = residence.is_streamed(weights, config, weight_dtype, str(source))
+    devices = None if shape is None else meshes.make_mesh(shape, config)
+    alone = devices is None
+    streamed = alone and residence.is_streamed(weights, config, weight_dtype, str(source))
     params = to_parameters(
         stored.tensors,
         family_of(config.family, stored.origin).table(config),
@@ -97,6 +105,7 @@ def load(
         weight_dtype,
         origin=stored.origin,
         streamed=streamed,
+        mesh=devices,
     )
     return LanguageModel(
         name=str(source),
@@ -106,6 +115,7 @@ def load(
         tokenizer=stored.tokenizer,
         fingerprint=fingerprint(params),
         precision=precision,
+        mesh=devices,
         assumed_harmless=assumed,
     )
 

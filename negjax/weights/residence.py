@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from negjax import checks
+from negjax.errors import Argument, ArgumentError
 from negjax.model.config import ModelConfig
+from negjax.model.meshes import MeshShape
 from negjax.process.notices import say
 from negjax.weights.conversion import parameter_shapes
 
@@ -17,17 +19,28 @@ BESIDE = 2 * 2**30
 """Bytes that are left to a computation, the default budget."""
 
 
+def check_place(weights: str, mesh: MeshShape | None) -> None:
+    """Refuses another word than these, and what does not go with several devices.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    checks.one_of(weights, "weights", PLACES)
+    if mesh is not None and weights == "streamed":
+        raise ArgumentError(
+            Argument("weights", weights),
+            f" with mesh={str(mesh)!r}: several devices hold weights together and do not stream "
+            "them; leave one of the two out",
+        )
+
+
 def is_streamed(weights: str, config: ModelConfig, dtype: jnp.dtype, name: str) -> bool:
     """Whether layers' matrices are to be streamed; said in one line where it was left open.
 
     Args:
         weights: `auto`, `resident` or `streamed`.
         name: of the model, for what is said.
-
-    Raises:
-        ValueError: `weights` is none of these.
     """
-    checks.one_of(weights, "weights", PLACES)
     if weights != "auto":
         return weights == "streamed"
     needed = held_bytes(config, dtype)

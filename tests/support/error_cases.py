@@ -10,6 +10,7 @@ import negjax
 from experiments.plan import chips, models
 from experiments.pretrain_bert.corpus import read_text
 from negjax import mceval8k, skills
+from negjax.model import meshes
 from negjax.storage.file_parts import FilePart
 from tests.support.block_shapes import GATED, tiny
 from tests.support.mistakes import (
@@ -273,9 +274,13 @@ CASES: dict[str, Provoke] = {
     "… finished before is kept: change the permissions …": failing_disk(errno.EACCES),
     "… finished before is kept: let more files be open …": failing_disk(errno.EMFILE),
     "no such chip; … expected one of here, a100, …": lambda _: chips.named("h10"),
-    "expected axes and their sizes from 1 on, such as …": lambda _: models.read_mesh("8"),
-    "model=… does not divide the … heads; expected a divisor of …": lambda _: models.share_of(
-        GATED, models.Mesh(data=1, model=3)
+    "mesh=…: expected axes and their sizes from 1 on, such as …": lambda _: meshes.read_mesh("8"),
+    "mesh=…: model:… divides … heads and … neurons unevenly; …": lambda _: meshes.check_divides(
+        GATED, meshes.MeshShape(model=3)
+    ),
+    "mesh=… has … devices, there are …": lambda _: negjax.load("facts-bert", mesh="data:9999"),
+    "weights=… with mesh=…: several devices hold weights …": lambda _: negjax.load(
+        "facts-bert", mesh="data:1", weights="streamed"
     ),
     "no directory, no config.json, … and none of …": lambda _: models.read_config("llama-9", []),
     "--flagfile …: no such file; expected a file of flags, …": flag("--flagfile=nowhere.flags"),

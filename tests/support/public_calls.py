@@ -64,9 +64,14 @@ def library() -> dict[str, Call]:
                 "source": "nowhere",
                 "dtype": "float32",
                 "precision": "highest",
+                "weights": "auto",
+                "mesh": "data:1",
                 "assume_harmless": ["quirk"],
             },
-            {"assume_harmless": these("empty list", "list of text", "array of text")},
+            {
+                "mesh": these("None"),
+                "assume_harmless": these("empty list", "list of text", "array of text"),
+            },
         ),
         "encode": Call(
             negjax.encode,

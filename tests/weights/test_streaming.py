@@ -27,7 +27,7 @@ from negjax.weights.families import FAMILIES
 from negjax.weights.formats import gguf_files
 from negjax.weights.streaming import Shelf
 from negjax.weights.tensors import Form, LazyTensor
-from tests.support import make_checkpoint
+from tests.support import checkpoints
 from tests.support.block_shapes import precision
 from tests.support.family_logits import CASES, stored_model
 from tests.support.gguf_conversion import write_gguf
@@ -78,7 +78,7 @@ def test_every_family_streams(case: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return make_checkpoint.write(tmp_path / "tiny", "tiny")
+    return checkpoints.write(tmp_path / "tiny", "tiny")
 
 
 def encoded(lm: LanguageModel) -> negjax.Probes:
@@ -105,7 +105,7 @@ def test_fingerprints_are_of_all_bytes(folder: Path) -> None:
 
 
 def test_blocks_of_gguf_files_stream(tmp_path: Path) -> None:
-    path = make_checkpoint.write(tmp_path / "made", "tiny", as_gguf=True)
+    path = checkpoints.write(tmp_path / "made", "tiny", as_gguf=True)
     held, streamed = (negjax.load(path, weights=w) for w in ("resident", "streamed"))
     probes = negjax.encode(held, ["w1w2w3"], [["w"]])
     gradients = [negjax.neurgrad(lm, probes).computed for lm in (held, streamed)]

@@ -8,10 +8,10 @@ import pytest
 from experiments.plan import chips, models, works
 from experiments.plan.counting import Count, Product
 from experiments.plan.estimates import TAIL_SHARE, Estimator, Published
-from experiments.plan.models import Mesh
 from negjax.execution.batching import split_probes
 from negjax.execution.running import needed_bytes
 from negjax.measurements.gradients import gradient_program
+from negjax.model.meshes import MeshShape
 from tests.support.block_shapes import GATED, tiny
 
 H100 = Published(chips.CHIPS["h100"], "highest")
@@ -19,10 +19,10 @@ LM = models.without_weights("tiny", GATED, "float32", "highest")
 BUDGET = 2**30
 
 
-ALONE = Mesh(data=1, model=1)
+ALONE = MeshShape()
 
 
-def estimator(mesh: Mesh = ALONE, *, streamed: bool = False) -> Estimator:
+def estimator(mesh: MeshShape = ALONE, *, streamed: bool = False) -> Estimator:
     return Estimator(LM, mesh, H100, streamed=streamed, layer_bytes=10**9)
 
 
@@ -47,7 +47,7 @@ def test_memory_of_narrow_weights_is_that_of_the_program_for_float32() -> None:
     """XLA for CPU would count a float32 copy of all weights."""
     narrow = models.without_weights("tiny", GATED, "bfloat16", "highest")
     work = works.Work(name="a", steps=works.neurgrad(narrow, 3, 9, BUDGET))
-    found = Estimator(narrow, Mesh(1, 1), H100, streamed=False, layer_bytes=1).estimate(work)
+    found = Estimator(narrow, MeshShape(), H100, streamed=False, layer_bytes=1).estimate(work)
     assert found.program_bytes == estimator().estimate(work).program_bytes
 
 
@@ -59,10 +59,10 @@ def test_collectives_by_hand() -> None:
     token_layers = (4 * 9 + 4 * 3) * 3
     vectors = 4 * 9 + 4 * 3
     summed = (2 * token_layers + vectors) * GATED.width * 4
-    found = estimator(Mesh(1, 8)).estimate(work)
+    found = estimator(MeshShape(1, 8)).estimate(work)
     assert found.collective_bytes == 5 * 2 * 7 / 8 * summed
     assert found.collective_seconds == found.collective_bytes / 450e9
-    assert estimator(Mesh(8, 1)).estimate(work).collective_bytes == 0
+    assert estimator(MeshShape(8, 1)).estimate(work).collective_bytes == 0
 
 
 def test_streaming_runs_beside_the_arithmetic() -> None:
@@ -83,7 +83,7 @@ def test_rows_with_tails_read_a_part_of_the_vocabulary() -> None:
     lm = models.without_weights("tiny", config, "float32", "highest")
     rows = 8 * config.width
     steps = works.sweep(lm, 1, 9, np.zeros(rows, int), BUDGET)
-    found = Estimator(lm, Mesh(1, 1), H100, streamed=False, layer_bytes=1)
+    found = Estimator(lm, MeshShape(), H100, streamed=False, layer_bytes=1)
     count = found.count(works.Work(name="a", steps=steps[1:]))
     read = Product(batch=1, m=128, k=16, n=2048, moved=4 * (128 * 16 + 16 * 2048 + 128 * 2048))
     assert steps[1].arguments[-1] == 128

@@ -10,8 +10,8 @@ import pytest
 from flax import nnx
 
 from experiments.plan import models
-from experiments.plan.models import Mesh
 from negjax.model.config import ModelConfig
+from negjax.model.meshes import MeshShape
 from negjax.weights import loading
 from negjax.weights.families import SHORT_NAMES
 from negjax.weights.saving import save_pretrained
@@ -38,23 +38,6 @@ def test_configs_of_files(tmp_path: Path) -> None:
     assert not models.read_config(loading.FACTS_BERT, []).causal
 
 
-@pytest.mark.parametrize(
-    ("text", "mesh"),
-    [("data=1,model=8", Mesh(1, 8)), ("model=16,data=4", Mesh(4, 16)), ("model=2", Mesh(1, 2))],
-)
-def test_meshes(text: str, mesh: Mesh) -> None:
-    assert models.read_mesh(text) == mesh
-    assert mesh.devices == mesh.data * mesh.model
-
-
-@pytest.mark.parametrize(
-    "text", ["", "8", "model=0", "model=2,model=4", "data=1;model=2", "data=1,pipe=2", "data=1,"]
-)
-def test_other_meshes_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="expected axes and their sizes from 1 on"):
-        models.read_mesh(text)
-
-
 LARGE = models.read_config("llama-2-70b", [])
 
 
@@ -66,7 +49,7 @@ def test_a_share_is_what_the_axes_of_the_parameters_say(config: ModelConfig, dev
     """Heads, neurons (I: an expert's) and vocabulary are divided, as far as there are so many."""
     if config is EXPERTS:
         config = dataclasses.replace(config, heads=10, kv_heads=5)
-    share = models.share_of(config, Mesh(1, devices))
+    share = models.share_of(config, MeshShape(1, devices))
 
     def leaves(config: ModelConfig) -> dict[str, nnx.Param]:
         flat = nnx.to_flat_state(models.without_weights("", config, "float32", "highest").params)
@@ -87,14 +70,6 @@ def test_a_share_is_what_the_axes_of_the_parameters_say(config: ModelConfig, dev
             for axis, size in zip(axes, shape, strict=True)
         ]
         assert list(held[name].get_value().shape) == expected, name
-
-
-def test_a_mesh_that_divides_unevenly_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"model=3 does not divide the 4 heads; .* divisor of 4"):
-        models.share_of(GATED, Mesh(1, 3))
-    odd = dataclasses.replace(GATED, neurons=21)
-    with pytest.raises(ValueError, match="does not divide the 21 neurons of a network"):
-        models.share_of(odd, Mesh(1, 2))
 
 
 def test_no_weights_are_made() -> None:

@@ -67,7 +67,7 @@ def test_a_plan(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_a_mesh_divides_work_and_weights(config: Path, tmp_path: Path) -> None:
     whole = plan(config, tmp_path / "one", "--chip=v5e")
-    found = plan(config, tmp_path / "four", "--chip=v5e", "--mesh=data=2,model=2")
+    found = plan(config, tmp_path / "four", "--chip=v5e", "--mesh=data:2,model:2")
     for one, four in zip(whole["estimates"], found["estimates"], strict=True):
         assert four["operations"] < 0.5 * one["operations"]
         assert four["collective_bytes"] > 0
@@ -79,7 +79,7 @@ def test_a_mesh_divides_work_and_weights(config: Path, tmp_path: Path) -> None:
 def test_that_a_mesh_is_derived_is_said(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan(config, tmp_path, "--chip=v5e", "--mesh=model=2")
+    plan(config, tmp_path, "--chip=v5e", "--mesh=model:2")
     assert "derived, not compiled on a mesh" in capsys.readouterr().out
 
 
@@ -173,8 +173,8 @@ def test_validation(
     [
         (["--chip=h10"], "--chip=h10: no such chip; did you mean .*h100"),
         (["--mesh=8"], "--mesh=8: expected axes and their sizes"),
-        (["--mesh=model=2"], "--mesh=model=2: this machine is one device; name a chip with --chip"),
-        (["--chip=h100", "--mesh=model=3"], "--mesh=model=3: .*does not divide the 4 heads"),
+        (["--mesh=model:2"], "--mesh=model:2: this machine is one device; name a chip with --chip"),
+        (["--chip=h100", "--mesh=model:3"], "--mesh.*: model:3 divides 4 heads and .* unevenly"),
         (["--model=llama-9"], "--model=llama-9: no directory, no config.json"),
         (["--model=/nowhere/config.json"], "--model=/nowhere/config.json: .*no such file"),
         (["--neurons_a_prompt=61"], "--neurons_a_prompt=61: the model has 60 neurons"),
