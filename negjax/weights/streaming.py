@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -39,13 +40,14 @@ class Shelf:
         self._lock = threading.Lock()
         self._held: dict[int, Future[np.ndarray]] = {}
         self._used: dict[int, Scratch] = {}
+        self._given: dict[int, list[weakref.ref[np.ndarray]]] = {}
         # One more than is held: what was given last may still be on its way to the device.
         self._free = [Scratch(), Scratch(), Scratch()]
         self._last, self._step = -1, 1
         self.failure: Exception | None = None
 
     def take(self, layer: int | np.ndarray | jax.Array) -> np.ndarray:
-        """What is stored of a layer, [its tensors, ...]; valid until another layer was taken."""
+        """What is stored of a layer, [its tensors, ...]: it stays as long as it is referred to."""
         wanted = int(layer)
         with self._lock:
             self._turn(wanted)
@@ -54,14 +56,15 @@ class Shelf:
             found = self._start(wanted)
             if 0 <= following < len(self.layers):
                 self._start(following)
-        try:
-            return found.result()
-        except Exception as error:
-            # The next call reads anew.
-            with self._lock:
+            try:
+                given = found.result()[:]
+            except Exception as error:
+                # The next call reads anew.
                 self._drop_all_but(set())
-            self.failure = error
-            raise
+                self.failure = error
+                raise
+            self._given.setdefault(wanted, []).append(weakref.ref(given))
+            return given
 
     def _turn(self, layer: int) -> None:
         """Notes which way the walk goes: as from the last layer to this one, and back at an end."""
@@ -78,7 +81,10 @@ class Shelf:
             future = self._held.pop(layer)
             if not future.cancel():
                 future.exception()
-            self._free.append(self._used.pop(layer))
+            scratch = self._used.pop(layer)
+            # Another program may still be reading it: that memory is left to it.
+            in_use = any(given() is not None for given in self._given.pop(layer, ()))
+            self._free.append(Scratch() if in_use else scratch)
 
     def _start(self, layer: int) -> Future[np.ndarray]:
         if layer not in self._held:
