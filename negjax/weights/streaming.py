@@ -63,7 +63,8 @@ class Shelf:
                 self._drop_all_but(set())
                 self.failure = error
                 raise
-            self._given.setdefault(wanted, []).append(weakref.ref(given))
+            alive = [ref for ref in self._given.get(wanted, ()) if ref() is not None]
+            self._given[wanted] = [*alive, weakref.ref(given)]
             return given
 
     def _turn(self, layer: int) -> None:
