@@ -128,10 +128,10 @@ def random_model(name: str, config: ModelConfig) -> LanguageModel:
     return dataclasses.replace(lm, graphdef=graphdef, params=params)
 
 
-def validate(cases: Sequence[Case] = CASES) -> list[Compared]:
+def validate() -> list[Compared]:
     """Predicts and measures all works of all cases."""
     found: list[Compared] = []
-    for case in tqdm(cases, unit="model", disable=None):
+    for case in tqdm(CASES, unit="model", disable=None):
         found += _compare(case)
         jax.clear_caches()
     return found
