@@ -16,9 +16,18 @@ def workers() -> int:
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
 
 
+def _xla_has_the_processor() -> bool:
+    """Whether JAX was told of the processor: JAX_PLATFORMS may name an accelerator alone."""
+    try:
+        return bool(jax.local_devices(backend="cpu"))
+    except RuntimeError:
+        return False
+
+
 def copy_into(place: np.ndarray, values: np.ndarray) -> None:
     """Writes values of the same shape, of whatever strides and dtype, as `place[...] = values`."""
-    if values.nbytes >= 2 * PIECE and not values.flags.c_contiguous:
+    large = values.nbytes >= 2 * PIECE and not values.flags.c_contiguous
+    if large and _xla_has_the_processor():
         # XLA transposes by blocks, three times as fast as numpy; of pieces, as new memory for the
         # whole would take as long again.
         axis = int(np.argmax(values.strides))

@@ -1,5 +1,6 @@
 """Copies in another order, in another dtype."""
 
+import jax
 import ml_dtypes
 import numpy as np
 import pytest
@@ -30,3 +31,19 @@ def test_overflow_is_an_infinity() -> None:
     found = np.empty(2, np.float32)
     copy_into(found, np.asarray([1e300, 1.0]))
     assert np.isinf(found[0]) and found[1] == 1
+
+
+def test_copies_need_no_backend_for_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where JAX_PLATFORMS names an accelerator alone."""
+
+    def none(backend: str) -> list[object]:
+        raise RuntimeError(f"Unknown backend {backend}")
+
+    monkeypatch.setattr(copying, "PIECE", 64)
+    with monkeypatch.context() as without:
+        without.setattr(jax, "local_devices", none)
+        without.setattr(jax, "device_put", none)
+        values = np.arange(600.0).reshape(20, 30).T
+        found = np.empty(values.shape, np.float32)
+        copy_into(found, values)
+    np.testing.assert_array_equal(found, values)
