@@ -145,10 +145,9 @@ def _further(
     for case in cases:
         run = runs[case.name]["negjax"]
         if "beside" in run:
-            what = "× NeurGrad in the same process"
-            what = "× the speed of a line through 4 nodes" if case.kind == "neg" else what
-            ratio = run["seconds"] / min(run["beside"])
-            ratio = 1 / ratio if case.kind == "neg" else ratio
+            what, ratio = "× NeurGrad in the same process", run["seconds"] / min(run["beside"])
+            if case.kind == "neg":
+                what, ratio = "× the speed of a line through 4 nodes", 1 / ratio
             lines.append(f"- {case.what}: {judged(case.goal(what), ratio, f'{ratio:.1f} {what}')}")
         if case.sets:
             seconds = run["seconds"]

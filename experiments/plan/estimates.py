@@ -186,6 +186,7 @@ class Estimator:
 
 def _traced(lm: LanguageModel, step: Step) -> Any:
     with lm.numerics():
+        # Jitted functions have it, which `Program` does not ask of others.
         return step.program.trace(lm.graphdef, lm.params, *step.arguments)  # type: ignore[attr-defined]
 
 

@@ -24,9 +24,9 @@ from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import MeshShape
-from negjax.model.rope import Rope
 from negjax.model.transformer import Transformer
 from negjax.weights import loading
+from negjax.weights.families import family_of
 
 WITHIN = 0.25
 """Largest difference of a prediction from what was measured, in shares of that."""
@@ -53,28 +53,16 @@ class Case:
 
 def llama_like(width: int, layers: int, neurons: int, heads: int, kv_heads: int) -> ModelConfig:
     """The config of a Llama of some sizes, with Llama 2's vocabulary."""
-    return ModelConfig(
-        family="llama",
-        vocab_size=32000,
-        layers=layers,
-        width=width,
-        neurons=neurons,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_width=width // heads,
-        context_length=2048,
-        activation="silu",
-        gated=True,
-        norm="rms",
-        norm_eps=1e-5,
-        norm_placement="pre",
-        causal=True,
-        rope=Rope(theta=10000.0),
-        qkv_bias=False,
-        out_bias=False,
-        ffn_bias=False,
-        qk_norm="none",
-        tied=False,
+    sizes = {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "intermediate_size": neurons,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+    }
+    same = {"vocab_size": 32000, "max_position_embeddings": 2048, "rms_norm_eps": 1e-5}
+    return family_of("llama", "a random model").config_from_hf(
+        {"model_type": "llama", "hidden_act": "silu", **sizes, **same}, "a random model"
     )
 
 

@@ -16,11 +16,11 @@ from negjax.inputs.probes import Probes
 from negjax.model.config import ModelConfig
 from negjax.model.experts import BLOCK_ROWS
 from negjax.model.packing import Packing, packed_rows
+from negjax.process import memory
 from negjax.replay import readout
 from negjax.replay.suffixes import Suffix
 
-DEFAULT_BUDGET_BYTES = 2 * 2**30
-"""Memory that one computation may take on top of the weights, unless the caller says otherwise."""
+DEFAULT_BUDGET_BYTES = memory.DEFAULT_BUDGET_BYTES
 
 # To be worth a program of its own, leaving padding out must save so many tokens, and leave no more
 # than this share of all.

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import jax
 
+DEFAULT_BUDGET_BYTES = 2 * 2**30
+"""Memory that one computation may take on top of the weights, unless the caller says otherwise."""
+
 # What JAX calls the time that a program took to compile, and seconds from which it has taken much
 # memory, too.
 COMPILED, LONG = "/jax/core/compile/backend_compile_duration", 1.0

@@ -5,6 +5,7 @@ memory, beside the copy that is made of it.
 """
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -45,8 +46,7 @@ class Scratch:
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array, not filled, which a device may take as it is."""
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    return aligned_bytes(size).view(dtype).reshape(shape)
+    return aligned_bytes(math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
 
 
 @readable

@@ -11,12 +11,11 @@ from negjax import checks
 from negjax.errors import Argument, ArgumentError
 from negjax.model.config import ModelConfig
 from negjax.model.meshes import MeshShape
+from negjax.process.memory import DEFAULT_BUDGET_BYTES
 from negjax.process.notices import say
 from negjax.weights.conversion import parameter_shapes
 
 PLACES = ("auto", "resident", "streamed")
-BESIDE = 2 * 2**30
-"""Bytes that are left to a computation, the default budget."""
 
 
 def check_place(weights: str, mesh: MeshShape | None) -> None:
@@ -45,7 +44,7 @@ def is_streamed(weights: str, config: ModelConfig, dtype: jnp.dtype, name: str) 
         return weights == "streamed"
     needed = held_bytes(config, dtype)
     there = device_bytes()
-    if there is None or needed + BESIDE <= there:
+    if there is None or needed + DEFAULT_BUDGET_BYTES <= there:
         return False
     say(
         f"{name}: its weights take {needed / 1e9:.1f} GB and {there / 1e9:.1f} GB are free: they "

@@ -26,6 +26,22 @@ from negjax.weights.rules import Rule
 from negjax.weights.tensors import LazyTensor, Tensors
 
 
+@dataclasses.dataclass
+class Held:
+    """A layer that is read, or being read."""
+
+    data: Future[np.ndarray]
+    scratch: Scratch
+    """What it is read to."""
+    given: list[weakref.ref[np.ndarray]] = dataclasses.field(default_factory=list)
+    """What programs were given of it."""
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a program still reads it."""
+        return any(given() is not None for given in self.given)
+
+
 class Shelf:
     """A rule's tensors, of which those of the layer asked for and of the next are held.
 
@@ -38,11 +54,8 @@ class Shelf:
         self.layers = layers
         self._pool = pool
         self._lock = threading.Lock()
-        self._held: dict[int, Future[np.ndarray]] = {}
-        self._used: dict[int, Scratch] = {}
-        self._given: dict[int, list[weakref.ref[np.ndarray]]] = {}
-        # One more than is held: what was given last may still be on its way to the device.
-        self._free = [Scratch(), Scratch(), Scratch()]
+        self._held: dict[int, Held] = {}
+        self._free: list[Scratch] = []
         self._last, self._step = -1, 1
         self.failure: Exception | None = None
 
@@ -53,18 +66,17 @@ class Shelf:
             self._turn(wanted)
             following = wanted + self._step
             self._drop_all_but({wanted, following})
-            found = self._start(wanted)
+            held = self._start(wanted)
             if 0 <= following < len(self.layers):
                 self._start(following)
             try:
-                given = found.result()[:]
+                given = held.data.result()[:]
             except Exception as error:
                 # The next call reads anew.
                 self._drop_all_but(set())
                 self.failure = error
                 raise
-            alive = [ref for ref in self._given.get(wanted, ()) if ref() is not None]
-            self._given[wanted] = [*alive, weakref.ref(given)]
+            held.given = [ref for ref in held.given if ref() is not None] + [weakref.ref(given)]
             return given
 
     def _turn(self, layer: int) -> None:
@@ -79,18 +91,17 @@ class Shelf:
 
     def _drop_all_but(self, layers: set[int]) -> None:
         for layer in self._held.keys() - layers:
-            future = self._held.pop(layer)
-            if not future.cancel():
-                future.exception()
-            scratch = self._used.pop(layer)
-            # Another program may still be reading it: that memory is left to it.
-            in_use = any(given() is not None for given in self._given.pop(layer, ()))
-            self._free.append(Scratch() if in_use else scratch)
+            held = self._held.pop(layer)
+            if not held.data.cancel():
+                held.data.exception()
+            if not held.in_use:
+                self._free.append(held.scratch)
 
-    def _start(self, layer: int) -> Future[np.ndarray]:
+    def _start(self, layer: int) -> Held:
         if layer not in self._held:
-            self._used[layer] = self._free.pop(0)
-            self._held[layer] = self._pool.submit(self._read, layer, self._used[layer])
+            scratch = self._free.pop() if self._free else Scratch()
+            read = self._pool.submit(self._read, layer, scratch)
+            self._held[layer] = Held(read, scratch)
         return self._held[layer]
 
     def _read(self, layer: int, scratch: Scratch) -> np.ndarray:
@@ -98,10 +109,15 @@ class Shelf:
         form = tensors[0].form
         room = scratch(form.size * len(tensors)).reshape(len(tensors), form.size)
         for tensor, place in zip(tensors, room, strict=True):
-            stored = tensor.stored(lambda _, place=place: place)  # type: ignore[misc]
-            if not np.shares_memory(stored, place):
-                place[...] = np.ascontiguousarray(stored).reshape(-1).view(np.uint8)
+            _read_into(tensor, place)
         return room.view(form.dtype).reshape(len(tensors), *form.shape)
+
+
+def _read_into(tensor: LazyTensor, place: np.ndarray) -> None:
+    """Fills bytes with what is stored of a tensor."""
+    stored = tensor.stored(lambda _: place)
+    if not np.shares_memory(stored, place):
+        place[...] = np.ascontiguousarray(stored).reshape(-1).view(np.uint8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +160,8 @@ class LayerSource:
         self._pool = ThreadPoolExecutor(workers(), thread_name_prefix="weights")
         self._names: dict[Rule, list[list[str]]] = {}
         self._shelves: dict[Rule, Shelf] = {}
+        # Several parameters may lie in one tensor, which is read through once.
+        self._hashes: dict[Rule, bytes] = {}
         for rule in rules:
             names, each = rule.sources(config), rule.a_layer(config)
             self._names[rule] = [names[at : at + each] for at in range(0, len(names), each)]
@@ -200,16 +218,19 @@ class LayerSource:
             ValueError: numbers of it are not finite.
         """
         rule = self.entries[path].rule
-        shelf = self._shelves[rule]
+        if rule not in self._hashes:
+            self._hashes[rule] = self._hashed(rule)
+        return self._hashes[rule]
+
+    def _hashed(self, rule: Rule) -> bytes:
         digest, scratch, wrong = hashlib.sha256(), Scratch(), list[str]()
-        with ThreadPoolExecutor(workers()) as pool:
-            for names, layer in zip(self._names[rule], shelf.layers, strict=True):
-                for name, tensor in zip(names, layer, strict=True):
-                    stored = tensor.stored(scratch)
-                    digest.update(f"{name} {tensor.form} {tensor.steps}\n".encode())
-                    for piece in hashes(stored, pool):
-                        digest.update(piece)
-                    if jnp.issubdtype(stored.dtype, jnp.floating):
-                        wrong += finite.not_finite(stored, name)
+        for names, layer in zip(self._names[rule], self._shelves[rule].layers, strict=True):
+            for name, tensor in zip(names, layer, strict=True):
+                stored = tensor.stored(scratch)
+                digest.update(f"{name} {tensor.form} {tensor.steps}\n".encode())
+                for piece in hashes(stored, self._pool):
+                    digest.update(piece)
+                if jnp.issubdtype(stored.dtype, jnp.floating):
+                    wrong += finite.not_finite(stored, name)
         finite.refuse(wrong, self.dtype.name, self.origin)
         return digest.digest()

@@ -16,7 +16,8 @@ import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from negjax.process.quiet import transformers
-from tests.support.gguf_conversion import NAMES
+from negjax.weights.families import FAMILIES
+from tests.support.gguf_conversion import add_fields, gguf_name, metadata
 
 SHAPES = {
     #             layers, width, neurons, heads, kv heads, head width, vocabulary, tied
@@ -123,18 +124,9 @@ def write_safetensors(folder: Path, shape: str, sparse: bool) -> None:
 
 def write_gguf(path: Path, shape: str) -> None:
     """One file: matrices as random Q4_K blocks, the rest in float32."""
-    layers, width, neurons, heads, kv_heads, head_width, vocabulary, _ = SHAPES[shape]
+    model, vocabulary = FAMILIES["llama"].config_from_hf(config(shape), shape), SHAPES[shape][6]
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_block_count(layers)
-    writer.add_context_length(4096)
-    writer.add_embedding_length(width)
-    writer.add_feed_forward_length(neurons)
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(kv_heads)
-    writer.add_key_length(head_width)
-    writer.add_rope_dimension_count(head_width)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_freq_base(10000.0)
+    add_fields(writer, {f"llama.{key}": value for key, value in metadata(model).items()})
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -146,7 +138,7 @@ def write_gguf(path: Path, shape: str) -> None:
     writer.add_eos_token_id(0)
     kind = gguf.GGMLQuantizationType.Q4_K
     entries = {
-        _gguf_name(name): (name, axes) for part in parts(shape) for name, axes in part.items()
+        gguf_name(name, model): (name, axes) for part in parts(shape) for name, axes in part.items()
     }
     for name, (_, axes) in entries.items():
         if len(axes) == 1:
@@ -164,12 +156,6 @@ def write_gguf(path: Path, shape: str) -> None:
             np.ones(axes, np.float32) if len(axes) == 1 else _q4_k(generator, source, axes)
         )
     writer.close()
-
-
-def _gguf_name(source: str) -> str:
-    for own, short in {**NAMES, "post_attention_layernorm": "ffn_norm"}.items():
-        source = source.replace(own, short)
-    return source
 
 
 def _q4_k(generator: np.random.Generator, name: str, axes: tuple[int, ...]) -> np.ndarray:

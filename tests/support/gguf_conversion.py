@@ -210,6 +210,21 @@ def stacked(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: np.stack(v) if ".experts." in name else v[0] for name, v in found.items()}
 
 
+def add_fields(writer: gguf.GGUFWriter, fields: Fields) -> None:
+    """Adds metadata, each as the type that its value has."""
+    for key, value in fields.items():
+        if isinstance(value, str):
+            writer.add_string(key, value)
+        elif isinstance(value, bool):
+            writer.add_bool(key, value)
+        elif isinstance(value, int):
+            writer.add_uint32(key, value)
+        elif isinstance(value, list):
+            writer.add_array(key, value)
+        else:
+            writer.add_float32(key, value)
+
+
 def write_gguf(
     path: Path,
     config: ModelConfig,
@@ -236,19 +251,8 @@ def write_gguf(
     own = {f"{arch}.{key}": value for key, value in metadata(config).items()}
     own |= {"tokenizer.ggml.tokens": ["a", "b", "ü"]}
     own |= {key.replace("__", "."): value for key, value in fields.items()}
-    for key, value in own.items():
-        if key == without:
-            continue
-        if isinstance(value, str):
-            writer.add_string(key, value)
-        elif isinstance(value, bool):
-            writer.add_bool(key, value)
-        elif isinstance(value, int):
-            writer.add_uint32(key, value)
-        elif isinstance(value, list):
-            writer.add_array(key, value)
-        else:
-            writer.add_float32(key, value)
+    own.pop(without, None)
+    add_fields(writer, own)
     stored = {}
     for name, values in stacked(tensors).items():
         layer = ".".join(gguf_name(name, config).split(".")[:2])

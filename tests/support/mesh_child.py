@@ -1,37 +1,16 @@
 """Answers of one device and of meshes of eight, in float64: prints which of them agree."""
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import numpy as np
 
 import negjax
-from negjax.model.language_model import LanguageModel
 from tests.support.block_shapes import tiny
-from tests.support.made_probes import asked
+from tests.support.every_answer import answers
 
 MESHES = ("data:1,model:8", "data:2,model:4", "data:8,model:1")
-SHIFTS = np.asarray([-1.5, 2.0])
-
-
-def answers(lm: LanguageModel) -> Iterator[np.ndarray]:
-    """Of every kind of program. Prompts are fewer than some meshes' groups of devices."""
-    probes = asked(lm)
-    c, first = lm.config, probes.select_target(0)
-    neurons = np.asarray([(layer, 7 * layer + 5) for layer in range(c.layers)])
-    yield negjax.activations(lm, probes)
-    yield negjax.neurgrad(lm, probes).computed
-    yield negjax.neurgrad(lm, probes, output="log_probability").computed
-    yield negjax.sweep(lm, probes, neurons, SHIFTS).log_probability
-    yield negjax.sweep(lm, first, neurons, SHIFTS, spread=True).log_probability
-    yield negjax.response(lm, first, neurons, 2.0).coefficients
-    yield negjax.neg(lm, first, neurons, 2.0, 0.2).slope
-    dense = np.random.default_rng(0).normal(size=(3, c.layers, c.neurons))
-    yield negjax.joint(lm, first, dense).log_probability
-    yield negjax.effects(lm, first, neurons)
-    yield negjax.estimate(lm, first, "ig")
 
 
 def main() -> None:

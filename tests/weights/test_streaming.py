@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,9 +15,9 @@ import negjax
 from negjax.execution.batching import split_probes
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.running import needed_bytes
-from negjax.measurements.writes import write_norms
 from negjax.model.language_model import LanguageModel
 from negjax.model.streamed import is_streamed, leaves
+from negjax.process.memory import DEFAULT_BUDGET_BYTES
 from negjax.process.notices import Notice
 from negjax.storage.file_parts import Allocate
 from negjax.weights import residence
@@ -29,6 +28,7 @@ from negjax.weights.streaming import Shelf
 from negjax.weights.tensors import Form, LazyTensor
 from tests.support import checkpoints
 from tests.support.block_shapes import precision
+from tests.support.every_answer import answers
 from tests.support.family_logits import CASES, stored_model
 from tests.support.gguf_conversion import write_gguf
 from tests.support.made_probes import asked
@@ -36,25 +36,6 @@ from tests.support.tiny_models import LLAMA, as_source, language_model, tensors_
 
 FEW = ("llama3_gqa", "gpt2", "bert", "gemma2", "qwen3_moe")
 """Biases, all tokens as the suffix, norms of all kinds, windows, experts."""
-SHIFTS = np.asarray([-1.5, 2.0])
-
-
-def answers(lm: LanguageModel) -> Iterator[np.ndarray]:
-    """What every way through the layers gives."""
-    probes = asked(lm)
-    c, first = lm.config, probes.select_target(0)
-    neurons = np.asarray([(layer, 7 * layer + 5) for layer in range(c.layers)])
-    yield negjax.activations(lm, probes)
-    yield negjax.neurgrad(lm, probes).computed
-    yield negjax.sweep(lm, probes, neurons, SHIFTS).log_probability
-    yield negjax.response(lm, first, neurons, 2.0).coefficients
-    yield negjax.neg(lm, first, neurons, 2.0, 0.2).slope
-    dense = np.random.default_rng(0).normal(size=(3, c.layers, c.neurons))
-    yield negjax.joint(lm, first, dense).log_probability
-    if not c.experts:
-        yield negjax.effects(lm, first, neurons)
-    yield negjax.estimate(lm, first, "ig")
-    yield write_norms(lm, first).write
 
 
 @pytest.mark.parametrize("case", FEW)
@@ -209,7 +190,7 @@ def test_what_needs_all_layers_at_once_says_so(folder: Path, tmp_path: Path) -> 
 def test_auto_streams_what_does_not_fit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = negjax.load(folder)
     assert not any(map(is_streamed, leaves(held.params)))
-    monkeypatch.setattr(residence, "device_bytes", lambda: residence.BESIDE + 4 * 10**6)
+    monkeypatch.setattr(residence, "device_bytes", lambda: DEFAULT_BUDGET_BYTES + 4 * 10**6)
     with pytest.warns(Notice, match=r"tiny: its weights take 0.0 GB and 2.2 GB are free: they are"):
         streamed = negjax.load(folder)
     assert any(map(is_streamed, leaves(streamed.params)))
