@@ -19,6 +19,7 @@ from negjax.execution.plans import plan_prompts, sizes_of
 from negjax.inputs.probes import Probes
 from negjax.model.config import ModelConfig, Site
 from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import to_host
 from negjax.model.streamed import entry_of
 from negjax.replay.suffixes import Suffix, run, take_scored
 from negjax.weights.conversion import abstract_model
@@ -118,21 +119,19 @@ class FoldedForwards:
     def along(self, base: np.ndarray, direction: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """[1, R] at base + step · direction, of base and direction [1, L, F], steps [1, R]."""
         dtype, lm = self.lm.compute_dtype, self.lm
-        arrays = [jnp.asarray(a[0], dtype) for a in (base, direction, steps)]
+        arrays = [np.asarray(a[0], dtype) for a in (base, direction, steps)]
         with lm.numerics():
             found = [_along(lm.graphdef, lm.params, split, *arrays) for split in self.batches]
-        result: np.ndarray = np.concatenate([np.asarray(odds) for odds in found], axis=1).mean(1)[
-            None
-        ]
+        result: np.ndarray = np.concatenate([to_host(odds) for odds in found], axis=1).mean(1)[None]
         return result
 
     def slope(self, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[1] and gradient [1, L, F] at shifts [1, L, F]."""
-        lm, moved = self.lm, jnp.asarray(shift[0], self.lm.compute_dtype)
+        lm, moved = self.lm, np.asarray(shift[0], self.lm.compute_dtype)
         with lm.numerics():
             found = [_slope(lm.graphdef, lm.params, split, moved) for split in self.batches]
-        odds = np.concatenate([np.asarray(own) for own, _ in found])
-        gradient = np.sum([np.asarray(g, np.float64) for _, g in found], axis=0) / len(odds)
+        odds = np.concatenate([to_host(own) for own, _ in found])
+        gradient = np.sum([to_host(g).astype(np.float64) for _, g in found], axis=0) / len(odds)
         return odds.mean(keepdims=True), gradient[None]
 
     def each_slope(self) -> np.ndarray:
@@ -140,7 +139,7 @@ class FoldedForwards:
         lm = self.lm
         with lm.numerics():
             found = [_each_slope(lm.graphdef, lm.params, split) for split in self.batches]
-        return np.concatenate([np.asarray(gradient) for gradient in found])[np.argsort(self.order)]
+        return np.concatenate([to_host(gradient) for gradient in found])[np.argsort(self.order)]
 
 
 def folded_forwards(

@@ -22,6 +22,7 @@ from negjax.inputs.probes import Probes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.model.layers import MASKED_SCORE
+from negjax.model.meshes import to_host
 from negjax.model.transformer import Transformer
 from negjax.replay.shifted_suffixes import replay_suffix
 from negjax.replay.suffixes import Prefix, take_scored
@@ -74,13 +75,13 @@ class ShiftedReplays:
         """[P, R] at base + step · direction, of base and direction [P, L, F], steps [P, R]."""
         dtype = self.run.lm.compute_dtype
         arrays = (jnp.asarray(a, dtype) for a in (base, direction, steps))
-        return np.asarray(self.run(_along, *self._start, self.site, *arrays))
+        return to_host(self.run(_along, *self._start, self.site, *arrays))
 
     def slope(self, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[P] and gradient [P, L, F] at shifts [P, L, F]."""
         moved = jnp.asarray(shift, self.run.lm.compute_dtype)
         found = self.run(_slope, *self._start, self.site, moved)
-        return np.asarray(found[0]), np.asarray(found[1])
+        return to_host(found[0]), to_host(found[1])
 
     @property
     def _start(self) -> tuple[Split, Prefix | None, jax.Array | None]:

@@ -17,6 +17,7 @@ from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import to_host
 from negjax.records import readable
 from negjax.replay.readout import read_rows
 from negjax.replay.shifted_suffixes import replay_suffix
@@ -57,8 +58,8 @@ def shifted_outcomes(
         before = passed.prefix, passed.trace.routes
         shift = jnp.asarray(shifts[run.batch.padded], lm.compute_dtype)
         log_probability, rank, top_token, kl = run(_outcomes, run.split, *before, shift, site)
-        numbers = (np.asarray(x, np.float64) for x in (log_probability, kl))
-        return *numbers, *(np.asarray(x, np.int64) for x in (rank, top_token))
+        numbers = (to_host(x).astype(np.float64) for x in (log_probability, kl))
+        return *numbers, *(to_host(x).astype(np.int64) for x in (rank, top_token))
 
     batches = run_batches(
         lm, probes, plan, kernel, target=0, steps=STEPS, budget_bytes=budget_bytes

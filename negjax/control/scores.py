@@ -28,6 +28,7 @@ from negjax.inputs.probes import Probes, check_asked
 from negjax.inputs.token_ids import check_ids
 from negjax.measurements.answers import plain_answers
 from negjax.model.language_model import LanguageModel, check_model
+from negjax.model.meshes import to_host
 from negjax.replay.suffixes import Suffix, run, take_read
 
 # Texts that are scored together.
@@ -144,7 +145,7 @@ def next_token_kl(
 
 def _spread_of(run: Run) -> np.ndarray:
     last = run(unperturbed_pass, run.split).resid
-    return np.asarray(run(_spread, run.split, last), np.float64)
+    return to_host(run(_spread, run.split, last)).astype(np.float64)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -246,9 +247,8 @@ def _scored(
     suffix = Suffix(*map(jnp.asarray, (tokens, positions, mask, np.zeros(p, np.int32))))
     with lm.numerics():
         found = _token_scores(lm.graphdef, lm.params, suffix, jnp.asarray(at), jnp.asarray(wanted))
-    return np.concatenate(
-        [np.asarray(found[i], np.float64)[: len(own)] for i, own in enumerate(places)]
-    )
+    scores = to_host(found).astype(np.float64)
+    return np.concatenate([scores[i, : len(own)] for i, own in enumerate(places)])
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -22,6 +22,7 @@ from negjax.execution.row_plans import STEPS, Cost, RowPlan, plan_rows
 from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes
 from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import to_host
 from negjax.model.streamed import entry_of
 from negjax.model.transformer import Transformer
 from negjax.replay.row_gradients import pull_back_rows
@@ -75,7 +76,7 @@ def integrated_gradients(
             return run.split, passed, layers, scales, output, plan.chunk
 
         smaller = run.largest_fitting(_integrated, plan.smaller(), arguments)
-        return np.asarray(run(_integrated, *arguments(smaller))) / steps
+        return to_host(run(_integrated, *arguments(smaller))) / steps
 
     batches = run_batches(lm, probes, plan.batches, kernel, steps=STEPS, budget_bytes=budget_bytes)
     result: np.ndarray = in_order(lm, len(probes), batches, ["an integrated gradient"])

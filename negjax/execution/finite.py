@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import to_host
 
 
 def check_finite(
@@ -26,7 +27,7 @@ def check_finite(
     Raises:
         ValueError: naming the result, the first prompt and how many numbers are affected.
     """
-    array = np.asarray(values)
+    array = to_host(values)
     finite = np.isfinite(array)
     if finite.all():
         return

@@ -33,6 +33,7 @@ from negjax.execution.running import (
 from negjax.inputs.probes import Probes, check_asked, check_target
 from negjax.model.config import ModelConfig, Site
 from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import to_host
 from negjax.replay.readout import Scores, Spread
 from negjax.replay.rows import Rows, sweep_rows
 from negjax.replay.suffixes import Pass, experts_at_read, take_read
@@ -150,11 +151,11 @@ def measure_rows(
         passed = run(unperturbed_pass, run.split)
         some = Shifted(*(np.asarray(field[padded]) for field in rows))
         layer, prompt = np.minimum(some.layer, lm.config.layers - 1), np.arange(len(padded))
-        activation = np.asarray(passed.trace.at_read[chosen])[layer, prompt[:, None], some.neuron]
+        activation = to_host(passed.trace.at_read[chosen])[layer, prompt[:, None], some.neuron]
         chosen_experts = experts_at_read(passed.trace, run.split.suffix)
         routed = None
         if chosen_experts is not None:
-            own = np.asarray(chosen_experts)[prompt[:, None], layer]
+            own = to_host(chosen_experts)[prompt[:, None], layer]
             routed = (own == (some.neuron // lm.config.expert_neurons)[..., None]).any(-1)
         factor = sign(activation) if convention == "signed" else 1
         deltas = some._replace(shift=some.shift * factor)
@@ -216,7 +217,7 @@ def _run_rows(
         found = []
         for start in range(0, order.shape[1], plan.buffer):
             part, used = run(kernel.measure, *arguments(plan, start)), order.shape[1] - start
-            found.append(jax.tree.map(lambda x, used=used: np.asarray(x)[:, :used], part))
+            found.append(jax.tree.map(lambda x, used=used: to_host(x)[:, :used], part))
         return found
 
     plan = run.largest_fitting(kernel.measure, plan.smaller(), arguments)

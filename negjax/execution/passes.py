@@ -14,6 +14,7 @@ from negjax.execution.plans import plan_prompts, sizes_of
 from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import to_host
 from negjax.replay.suffixes import Pass, run
 
 # Enough tokens in one pass to fill the matrix units; more only takes memory.
@@ -63,7 +64,7 @@ def activations(
 
     def kernel(run: Run) -> np.ndarray:
         passed = run(unperturbed_pass, run.split)
-        return np.asarray(passed.trace.at_read[chosen]).swapaxes(0, 1)
+        return to_host(passed.trace.at_read[chosen]).swapaxes(0, 1)
 
     # Whichever target: what follows the read position does not change it.
     batches = run_batches(lm, probes, plan, kernel, target=0, budget_bytes=budget_bytes)

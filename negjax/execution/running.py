@@ -73,6 +73,7 @@ def needed_bytes(lm: LanguageModel, program: Program, *arguments: Any) -> int:
     JAX keeps what it compiled by the shapes of the arguments: a call with the same shapes runs it.
     """
     with lm.numerics():
+        arguments = meshes.given(arguments, lm.mesh)
         compiled = program.lower(lm.graphdef, lm.params, *arguments).compile()
     found = compiled.memory_analysis()
     if found is None:
@@ -104,6 +105,7 @@ class Run:
             if self._too_much(needed, self.batch.cut_from):
                 raise TooLarge(needed)
         with self.lm.numerics():
+            arguments = meshes.given(arguments, self.lm.mesh)
             return program(self.lm.graphdef, self.lm.params, *arguments)
 
     def largest_fitting(
@@ -217,7 +219,7 @@ def in_order(
     structure = None
     for batch, result in batches:
         leaves, structure = jax.tree.flatten(result)
-        arrays = [np.asarray(leaf)[: len(batch.members)] for leaf in leaves]
+        arrays = [meshes.to_host(leaf)[: len(batch.members)] for leaf in leaves]
         found = found or [np.empty((count, *array.shape[1:]), array.dtype) for array in arrays]
         for out, array in zip(found, arrays, strict=True):
             out[batch.members] = array

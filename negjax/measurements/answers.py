@@ -15,6 +15,7 @@ from negjax.execution.plans import plan_prompts, sizes_of
 from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import to_host
 from negjax.records import readable
 from negjax.replay.suffixes import take_read, take_scored
 from negjax.replay.targets import target_scores
@@ -48,7 +49,7 @@ def plain_answers(
     def kernel(run: Run) -> tuple[np.ndarray, np.ndarray]:
         last = run(unperturbed_pass, run.split).resid
         probability, first = run(_answers, run.split, last)
-        return np.asarray(probability, np.float64), np.asarray(first)
+        return to_host(probability).astype(np.float64), to_host(first)
 
     batches = run_batches(lm, probes, plan, kernel, budget_bytes=budget_bytes)
     return Answers(*in_order(lm, len(probes), batches, ["P of a target", None]))

@@ -29,6 +29,7 @@ from negjax.execution.running import Run, run_batches, side_by_side
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import to_host
 from negjax.model.transformer import linearise
 from negjax.records import readable
 from negjax.replay.shifted_suffixes import pull_back
@@ -110,13 +111,13 @@ def neurgrad(
         output=output,
         budget_bytes=budget_bytes,
     ):
-        result.probability[index] = found.probability
-        result.activation[index] = found.activation
-        result.computed[index] = found.gradient
-        if result.routed is not None:
+        result.probability[index] = to_host(found.probability)
+        result.activation[index] = to_host(found.activation)
+        result.computed[index] = to_host(found.gradient)
+        if result.routed is not None and found.experts is not None:
             experts = result.routed.reshape(b, c.layers, c.experts, -1)
             at = np.asarray(index)[:, None, None], np.arange(c.layers)[:, None]
-            experts[*at, np.asarray(found.experts)] = True
+            experts[*at, to_host(found.experts)] = True
     return result
 
 

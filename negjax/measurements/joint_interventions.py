@@ -31,6 +31,7 @@ from negjax.inputs.probes import Probes, check_asked, check_target
 from negjax.measurements.shifted_outputs import ShiftedOutputs
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import to_host
 from negjax.records import readable
 from negjax.replay.joint_rows import Entries, replay_sets
 from negjax.replay.readout import Spread
@@ -137,7 +138,7 @@ def joint(
         most = run.largest_fitting(_replay, plan.smaller(), lambda most: arguments(largest(most)))
         found: list[np.ndarray] = []
         for call in calls(most):
-            leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(run(_replay, *arguments(call)))]
+            leaves = [to_host(leaf) for leaf in jax.tree.leaves(run(_replay, *arguments(call)))]
             shape = (len(leaves[0]), 2, len(sets))
             found = found or [np.empty(shape, leaf.dtype) for leaf in leaves]
             for field, leaf in zip(found, leaves, strict=True):

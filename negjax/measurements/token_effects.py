@@ -18,6 +18,7 @@ from negjax.inputs.neurons import check_neurons
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import to_host
 from negjax.replay.shifted_suffixes import no_shift, replay_suffix
 from negjax.replay.suffixes import Prefix, Suffix, take_scored
 
@@ -81,7 +82,7 @@ def effects(
 
         chunk = run.largest_fitting(_effects, batching.smaller_buckets(largest), arguments)
         parts = [
-            np.asarray(run(_effects, *arguments(chunk, start)))[: len(own) - start]
+            to_host(run(_effects, *arguments(chunk, start)))[: len(own) - start]
             for start in range(0, len(own), chunk)
         ]
         return np.concatenate(parts)[None]

@@ -18,6 +18,7 @@ from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import to_host
 from negjax.model.transformer import Block
 from negjax.records import readable
 from negjax.replay.suffixes import block_at, layer_count, stacked_blocks, take_read
@@ -56,7 +57,7 @@ def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> W
     c = lm.config
     chosen = c.site(site)
     with lm.numerics():
-        rows = np.asarray(_row_norms(lm.graphdef, lm.params))
+        rows = to_host(_row_norms(lm.graphdef, lm.params))
 
     def kernel(run: Run) -> tuple[np.ndarray, ...]:
         trace = run(unperturbed_pass, run.split).trace
@@ -66,11 +67,11 @@ def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> W
         mid, ffn_out = (at_read(x)[:, 0] for x in (trace.mid, trace.ffn_out))
         added, scale = run(_added, ffn_out)
         with np.errstate(over="ignore"):
-            residual = np.linalg.norm(mid + added, axis=-1)
-        gain = np.abs(trace.at_read["gate"][:, 0]) if chosen == "up" else 1
-        share = np.asarray(trace.at_read["share"][:, 0]) if "share" in trace.at_read else 1
-        write = rows * gain * np.asarray(scale) * share
-        return np.asarray(trace.at_read[chosen][:, 0])[None], residual[None], write[None]
+            residual = np.linalg.norm(to_host(mid + added), axis=-1)
+        gain = np.abs(to_host(trace.at_read["gate"][:, 0])) if chosen == "up" else 1
+        share = to_host(trace.at_read["share"][:, 0]) if "share" in trace.at_read else 1
+        write = rows * gain * to_host(scale) * share
+        return to_host(trace.at_read[chosen][:, 0])[None], residual[None], write[None]
 
     # Whichever target: what follows the read position does not change it.
     batches = run_batches(

@@ -8,11 +8,14 @@ and adds what devices have to tell each other, so that no measurement knows of i
 import itertools
 import math
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import jax
+import numpy as np
 from flax import nnx
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 from negjax.errors import Argument, ArgumentError
 from negjax.model.config import ModelConfig
@@ -21,6 +24,9 @@ DATA, MODEL = "data", "model"
 DIVIDED = "HGFIV"
 """Axes of parameters that are divided: heads, key/value heads, neurons, an expert's neurons, the
 vocabulary."""
+
+SLAB_BYTES = 1 << 28
+"""Of an array that several processes hold, what is brought together at once."""
 
 Tree = TypeVar("Tree")
 
@@ -76,20 +82,108 @@ def check_divides(config: ModelConfig, shape: MeshShape) -> None:
 
 
 def make_mesh(shape: MeshShape, config: ModelConfig) -> Mesh:
-    """Devices in a mesh, the first that there are.
+    """Devices in a mesh: the first of this process, or, where it takes all, those of all processes.
 
     Raises:
-        ValueError: there are fewer devices, or the mesh does not fit the model.
+        ValueError: there are fewer devices, or some of another process would be left idle, or the
+            mesh does not fit the model.
     """
     check_divides(config, shape)
-    there = jax.device_count()
+    own, there = jax.local_device_count(), jax.device_count()
     if shape.devices > there:
         raise ArgumentError(
             Argument("mesh", str(shape)), f" has {shape.devices} devices, there are {there}"
         )
-    devices = list(itertools.islice(jax.devices(), shape.devices))
+    if own < shape.devices < there:
+        raise ArgumentError(
+            Argument("mesh", str(shape)),
+            f" has {shape.devices} devices, there are {own} of this process and {there} of all; "
+            f"expected {own} or fewer, each process then computes alone, or {there}, they then "
+            "compute together",
+        )
+    some = jax.local_devices() if shape.devices <= own else jax.devices()
+    devices = list(itertools.islice(some, shape.devices))
     auto = (AxisType.Auto, AxisType.Auto)
     return jax.make_mesh(tuple(shape), (DATA, MODEL), auto, devices=devices)
+
+
+def is_shared(mesh: Mesh | None) -> bool:
+    """Whether devices of several processes are in a mesh."""
+    return mesh is not None and len({device.process_index for device in mesh.devices.flat}) > 1
+
+
+def own_part(sharding: Sharding, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """The smallest block of an array that holds all that this process's devices have of it."""
+    every = sharding.addressable_devices_indices_map(shape).values()
+    ranges = [
+        [part.indices(size)[:2] for part, size in zip(index or (), shape, strict=True)]
+        for index in every
+    ]
+    return tuple(
+        slice(min(start for start, _ in axis), max(stop for _, stop in axis))
+        for axis in zip(*ranges, strict=True)
+    )
+
+
+def _divided_among(letter: str, size: int, mesh: Mesh) -> str | None:
+    """The mesh axis that divides an axis of parameters."""
+    # Key/value heads that are fewer than the devices, and a vocabulary that they do not divide,
+    # are held by each.
+    return MODEL if letter.upper() in DIVIDED and size % mesh.shape[MODEL] == 0 else None
+
+
+def from_part(
+    part: np.ndarray, own: tuple[slice, ...], sharding: Sharding, shape: tuple[int, ...]
+) -> jax.Array:
+    """An array of which this process has a block in host memory: its devices get theirs of it.
+
+    Args:
+        part: the block, and `own` where it lies, `own_part`.
+    """
+
+    def of_device(index: tuple[slice, ...] | None) -> np.ndarray:
+        moved = (
+            slice(at.indices(size)[0] - block.start, at.indices(size)[1] - block.start)
+            for at, size, block in zip(index or (), shape, own, strict=True)
+        )
+        return part[tuple(moved)]
+
+    return jax.make_array_from_callback(shape, sharding, of_device)
+
+
+def to_host(array: np.ndarray | jax.Array) -> np.ndarray:
+    """An array's values in host memory.
+
+    Where several processes hold parts of it these are brought together, so that each must ask.
+    """
+    if isinstance(array, jax.Array) and not (
+        array.is_fully_addressable or array.is_fully_replicated
+    ):
+        array = multihost_utils.process_allgather(array, tiled=True)
+    return np.asarray(array)
+
+
+def slabs(array: np.ndarray | jax.Array) -> Iterator[np.ndarray]:
+    """An array's values in host memory, part after part along its first axis."""
+    if not isinstance(array, jax.Array) or array.is_fully_addressable or not array.ndim:
+        yield to_host(array)
+        return
+    each = max(1, SLAB_BYTES * len(array) // max(1, array.nbytes))
+    for start in range(0, len(array), each):
+        yield to_host(array[start : start + each])
+
+
+def given(tree: Tree, mesh: Mesh | None) -> Tree:
+    """Arguments of a program; on a shared mesh what one device has is given by value."""
+    if not is_shared(mesh):
+        return tree
+
+    def by_value(leaf: Any) -> Any:
+        own = isinstance(leaf, jax.Array) and leaf.is_fully_addressable
+        return np.asarray(leaf) if own else leaf
+
+    result: Tree = jax.tree.map(by_value, tree)
+    return result
 
 
 def parameter_sharding(variable: Any, mesh: Mesh) -> NamedSharding:
@@ -101,10 +195,7 @@ def parameter_sharding(variable: Any, mesh: Mesh) -> NamedSharding:
     axes, shape = variable.get_metadata()["axes"], variable.get_value().shape
     names: list[str | None] = [None] * (len(shape) - len(axes))
     for letter, size in zip(axes, shape[len(names) :], strict=True):
-        # Key/value heads that are fewer than the devices, and a vocabulary that they do not divide,
-        # are held by each.
-        fits = letter in DIVIDED and size % mesh.shape[MODEL] == 0
-        names.append(MODEL if fits else None)
+        names.append(_divided_among(letter, size, mesh))
     return NamedSharding(mesh, PartitionSpec(*names))
 
 
@@ -115,7 +206,11 @@ def by_prompt(tree: Tree, mesh: Mesh | None) -> Tree:
 
     def placed(array: jax.Array) -> jax.Array:
         spec = PartitionSpec(None if len(array) % mesh.shape[DATA] else DATA)
-        moved: jax.Array = jax.device_put(array, NamedSharding(mesh, spec))
+        sharding = NamedSharding(mesh, spec)
+        if is_shared(mesh):
+            whole = tuple(slice(0, size) for size in array.shape)
+            return from_part(np.asarray(array), whole, sharding, array.shape)
+        moved: jax.Array = jax.device_put(array, sharding)
         return moved
 
     result: Tree = jax.tree.map(placed, tree)

@@ -9,7 +9,7 @@ import collections
 import dataclasses
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,7 +28,7 @@ from negjax.weights.copying import copy_into, workers
 from negjax.weights.masked_heads import check_heads
 from negjax.weights.rules import Rule
 from negjax.weights.streaming import LayerSource
-from negjax.weights.tensors import LazyTensor, Tensors
+from negjax.weights.tensors import Block, LazyTensor, Tensors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,8 @@ def to_parameters(
         dtype: of the parameters.
         origin: file or directory, for errors.
         streamed: layers' matrices are not read: they stay where they are until they are used.
-        mesh: devices that the parameters are divided among.
+        mesh: devices that the parameters are divided among; of them a process reads what its own
+            hold.
 
     Raises:
         ValueError: tensors are missing, left over or misshapen, hold numbers that are not finite in
@@ -123,16 +124,21 @@ def to_parameters(
         name: Streamed(shapes[name], jnp.dtype(dtype), name, source) for name in source.entries
     }
     held = [rule for rule in table.rules if rule not in apart]
-    places = {
-        name: aligned_empty(shapes[name], jnp.dtype(dtype)) for name in shapes if name not in values
+    shardings = {
+        name: None if mesh is None else meshes.parameter_sharding(variables[name], mesh)
+        for name in shapes
+        if name not in values
     }
+    own = _own_blocks(held, shapes, shardings if meshes.is_shared(mesh) else {})
+    places = {name: aligned_empty(block.shape, jnp.dtype(dtype)) for name, block in own.items()}
     scratch = collections.defaultdict[int, Scratch](Scratch)
 
     def fill(task: tuple[Rule, int, str]) -> list[str]:
         rule, number, source = task
         wrong = []
-        read = tensors[source].read(scratch[threading.get_ident()])
-        converted = rule.convert(read, config)
+        room = scratch[threading.get_ident()]
+        parts = [own[target] for target in rule.targets]
+        converted = _read_parts(tensors[source], rule, parts, config, room)
         for target, value in zip(rule.targets, converted, strict=True):
             part = _part(rule, places[target], number, value.shape)
             copy_into(part[0] if rule.per_layer else part, value)
@@ -150,11 +156,47 @@ def to_parameters(
         wrong = [name for found in pool.map(fill, tasks) for name in found]
     finite.refuse(wrong, jnp.dtype(dtype).name, origin)
     for name in list(places):
-        sharding = None if mesh is None else meshes.parameter_sharding(variables[name], mesh)
-        values[name] = jax.device_put(places.pop(name), sharding, may_alias=True)
+        sharding, place = shardings[name], places.pop(name)
+        if sharding is not None and meshes.is_shared(mesh):
+            values[name] = meshes.from_part(place, own[name].index, sharding, shapes[name])
+        else:
+            values[name] = jax.device_put(place, sharding, may_alias=True)
     return nnx.from_flat_state(
         [(key, leaf.replace(values[_dotted(key)])) for key, leaf in nnx.to_flat_state(state)]
     )
+
+
+def _own_blocks(
+    rules: Iterable[Rule],
+    shapes: Mapping[str, tuple[int, ...]],
+    shardings: Mapping[str, jax.sharding.Sharding | None],
+) -> dict[str, Block]:
+    """Which part of each parameter is read; without a sharding all of it."""
+    found = {}
+    for rule in rules:
+        for name in rule.targets:
+            # Tensors of single experts follow each other along the axis that is divided.
+            sharding = shardings.get(name)
+            if rule.by_expert or sharding is None:
+                found[name] = Block(tuple((0, size) for size in shapes[name]))
+                continue
+            part = meshes.own_part(sharding, shapes[name])
+            found[name] = Block(tuple((axis.start, axis.stop) for axis in part))
+    return found
+
+
+def _read_parts(
+    tensor: LazyTensor, rule: Rule, parts: Sequence[Block], config: ModelConfig, room: Scratch
+) -> list[np.ndarray]:
+    """Parts of the values of a rule's targets (a layer's, an expert's), from its tensor."""
+    cut = {} if rule.by_expert else rule.cut(parts[0], config)
+    if cut == {}:
+        return rule.convert(tensor.read(room), config)
+    block = None if cut is None else rule.block(cut, config)
+    if cut is not None and block is not None:
+        return rule.convert_block(tensor.part(block).read(room), cut, config)
+    whole = rule.convert(tensor.read(room), config)
+    return [value[part.index[-value.ndim :]] for value, part in zip(whole, parts, strict=True)]
 
 
 def _is_matrix(rule: Rule, config: ModelConfig) -> bool:
@@ -170,7 +212,7 @@ def to_tensors(
     _check_targets(table, leaves)
     tensors = {}
     for rule in table.rules:
-        arrays = [np.asarray(leaves[target]) for target in rule.targets]
+        arrays = [meshes.to_host(leaves[target]) for target in rule.targets]
         shapes = rule.target_shapes(config)
         for number, source in rule.numbered_sources(config):
             parts = zip(arrays, shapes, strict=True)

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from negjax import checks
@@ -169,7 +168,7 @@ def fingerprint(params: nnx.State[Any, Any]) -> str:
             if isinstance(leaf, Streamed):
                 digest.update(leaf.source.hashed(key))
                 continue
-            for piece in hashes(np.asarray(leaf), pool):
+            for piece in hashes(meshes.slabs(leaf), pool):
                 digest.update(piece)
     return digest.hexdigest()
 

@@ -4,12 +4,13 @@ import dataclasses
 import itertools
 import math
 import re
+from collections.abc import Mapping
 
 import numpy as np
 from einops import rearrange
 
 from negjax.model.config import ModelConfig
-from negjax.weights.tensors import Array
+from negjax.weights.tensors import Array, Block
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Rule:
         """Whether there is one source tensor a layer."""
         return "{l}" in self.source
 
+    @property
+    def by_expert(self) -> bool:
+        """Whether there is one source tensor an expert."""
+        return "{x}" in self.source
+
     def sources(self, config: ModelConfig) -> list[str]:
         """Names of all its source tensors, by layer, and in a layer by expert."""
         if not self.per_layer:
@@ -53,7 +59,7 @@ class Rule:
 
     def a_layer(self, config: ModelConfig) -> int:
         """How many source tensors a layer has."""
-        return config.experts if "{x}" in self.source else 1
+        return config.experts if self.by_expert else 1
 
     def numbered_sources(self, config: ModelConfig) -> list[tuple[int, str]]:
         """`sources`, each with the number of its entry in a parameter of all layers."""
@@ -87,6 +93,62 @@ class Rule:
         """Shape each source tensor must have."""
         parts = self.part_shapes(config)
         return (sum(shape[0] for shape in parts), *parts[0][1:])
+
+    def cut(self, part: Block, config: ModelConfig) -> dict[str, tuple[int, int]] | None:
+        """Axes of the pattern of which a part of its targets' values is a part, start and stop.
+
+        Args:
+            part: of the targets, with axes of layers or experts in front or without.
+
+        Returns:
+            None where axes do not say it: of tensors that hold several parameters one after the
+            other, or where an axis of the parameter that is cut is made of several.
+        """
+        if not isinstance(self.pattern, str):
+            return None
+        groups = _groups(self.pattern.split("->")[1])
+        if not isinstance(self.target, str):
+            groups = groups[1:]
+        sizes, found = self.sizes(self.pattern, config), {}
+        for group, ends in zip(groups, part.ranges[-len(groups) :], strict=True):
+            if ends == (0, math.prod(sizes[axis] for axis in group)):
+                continue
+            if len(group) > 1:
+                return None
+            found[group[0]] = ends
+        return found
+
+    def block(self, ranges: Mapping[str, tuple[int, int]], config: ModelConfig) -> Block | None:
+        """The part of a source tensor from which a part of its targets is made.
+
+        Args:
+            ranges: as `cut` has them.
+
+        Returns:
+            None where that is no block: an axis of the file begins with another than the one that
+            is cut.
+        """
+        assert isinstance(self.pattern, str)
+        sizes, found = self.sizes(self.pattern, config), []
+        for group in _groups(self.pattern.split("->")[0]):
+            first, *rest = group
+            if set(rest) & ranges.keys():
+                return None
+            each = math.prod(sizes[axis] for axis in rest)
+            start, stop = ranges.get(first, (0, sizes[first]))
+            found.append((start * each, stop * each))
+        return Block(tuple(found))
+
+    def convert_block(
+        self, tensor: Array, ranges: Mapping[str, tuple[int, int]], config: ModelConfig
+    ) -> list[Array]:
+        """Parts of its targets' values, from what `block` says of a source tensor."""
+        assert isinstance(self.pattern, str)
+        cut = {axis: stop - start for axis, (start, stop) in ranges.items()}
+        whole = self.sizes(self.pattern, config)
+        sizes = {axis: cut.get(axis, size) for axis, size in whole.items()}
+        values = rearrange(tensor, self.pattern, **sizes)
+        return [values] if isinstance(self.target, str) else list(values)
 
     def convert(self, tensor: Array, config: ModelConfig) -> list[Array]:
         """Values of its targets (a layer's, where it is per layer)."""
@@ -122,10 +184,12 @@ class Rule:
 
     def _shape(self, side: str, config: ModelConfig) -> tuple[int, ...]:
         sizes = self.sizes(side, config)
-        groups = re.findall(r"\([^)]*\)|[a-z]", side)
-        return tuple(
-            math.prod(sizes[axis] for axis in group.strip("()").split()) for group in groups
-        )
+        return tuple(math.prod(sizes[axis] for axis in group) for group in _groups(side))
+
+
+def _groups(side: str) -> list[list[str]]:
+    """Of each axis, the letters that it is made of."""
+    return [group.strip("()").split() for group in re.findall(r"\([^)]*\)|[a-z]", side)]
 
 
 def axis_sizes(config: ModelConfig) -> dict[str, int]:

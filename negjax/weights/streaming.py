@@ -228,7 +228,7 @@ class LayerSource:
             for name, tensor in zip(names, layer, strict=True):
                 stored = tensor.stored(scratch)
                 digest.update(f"{name} {tensor.form} {tensor.steps}\n".encode())
-                for piece in hashes(stored, self._pool):
+                for piece in hashes([stored], self._pool):
                     digest.update(piece)
                 if jnp.issubdtype(stored.dtype, jnp.floating):
                     wrong += finite.not_finite(stored, name)

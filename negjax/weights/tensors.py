@@ -50,6 +50,29 @@ class Less:
         return result
 
 
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A part of the entries."""
+
+    ranges: tuple[tuple[int, int], ...]
+    """Start and stop on each axis."""
+
+    @property
+    def index(self) -> tuple[slice, ...]:
+        """Which entries."""
+        return tuple(slice(*ends) for ends in self.ranges)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the part."""
+        return tuple(stop - start for start, stop in self.ranges)
+
+    def __call__(self, values: Array) -> Array:
+        """The part."""
+        result: Array = values[self.index]
+        return result
+
+
 @readable
 @dataclasses.dataclass(frozen=True)
 class Form:
@@ -83,6 +106,8 @@ class LazyTensor:
     """Of what is stored."""
     steps: tuple[Step, ...] = ()
     """From there to the values."""
+    block: Callable[[Block], "LazyTensor"] | None = None
+    """A part of what is stored, of which no more is read; None: it has to be read whole."""
 
     def read(self, allocate: Allocate = aligned_bytes) -> np.ndarray:
         """The values; they may be a view of what is stored.
@@ -101,6 +126,12 @@ class LazyTensor:
     def then(self, step: Step, shape: tuple[int, ...] | None = None) -> "LazyTensor":
         """With one more step, after which the shape may be another."""
         return LazyTensor(shape or self.shape, self.stored, self.form, (*self.steps, step))
+
+    def part(self, block: Block) -> "LazyTensor":
+        """A part of the values. Where they lie in the file as they are, no more is read."""
+        if self.block is not None and not self.steps:
+            return self.block(block)
+        return self.then(block, block.shape)
 
 
 Tensors = Mapping[str, LazyTensor]

@@ -1,14 +1,21 @@
 """Meshes: how they are written, what fits, and eight devices against one."""
 
 import dataclasses
+import re
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
+import jax
 import pytest
 
-from negjax.model.meshes import MeshShape, check_divides, read_mesh
-from tests.support.block_shapes import GATED
+import negjax
+from negjax.model.meshes import MeshShape, check_divides, make_mesh, read_mesh
+from tests.support.block_shapes import GATED, tiny
 from tests.support.places import ROOT
+
+CHILD = "tests.support.mesh_processes_child"
 
 
 @pytest.mark.parametrize(
@@ -54,3 +61,44 @@ def test_eight_devices_answer_as_one() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(" agrees") == 3 * 2
+
+
+def test_a_mesh_takes_all_devices_of_other_processes_or_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    with pytest.raises(
+        ValueError, match=r"there are 1 of this process and 8 of all; expected 1 or"
+    ):
+        make_mesh(MeshShape(2, 2), GATED)
+
+
+@pytest.mark.slow
+def test_devices_of_two_processes_answer_as_one(tmp_path: Path) -> None:
+    """Each process holds half of heads, neurons and vocabulary, and reads little more."""
+    made = tiny("gated", heads=8, kv_heads=4, head_width=2, neurons=48)
+    folder = negjax.save_pretrained(made, tmp_path / "gated")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = "127.0.0.1:{1}".format(*free.getsockname())
+    arguments = [address, str(folder), "data:1,model:8"]
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", CHILD, str(number), *arguments],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    try:
+        for child in both:
+            printed, _ = child.communicate(timeout=900)
+            assert child.returncode == 0, printed
+            (share,) = re.findall(r"^read (\S+) of the bytes$", printed, re.MULTILINE)
+            assert 0.4 < float(share) < 0.6
+    finally:
+        for child in both:
+            child.kill()

@@ -5,6 +5,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from negjax.storage import file_parts
 from negjax.storage.file_parts import FilePart, Scratch, aligned_empty
@@ -17,6 +19,24 @@ def test_a_part_is_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert FilePart(tmp_path / "file", 1000, 0).read().size == 0
     monkeypatch.setattr(file_parts, "LARGEST_READ", 7)
     np.testing.assert_array_equal(FilePart(tmp_path / "file", 0, 1000).read(), data)
+
+
+@given(data=st.data(), shape=st.lists(st.integers(1, 5), max_size=4).map(tuple))
+def test_a_block_of_an_array_is_read_alone(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, shape: tuple[int, ...]
+) -> None:
+    array = np.arange(np.prod(shape, dtype=int), dtype=np.int16).reshape(shape)
+    path = tmp_path_factory.mktemp("array") / "file"
+    path.write_bytes(b"header" + array.tobytes())
+    index = []
+    for size in shape:
+        start = data.draw(st.integers(0, size - 1))
+        index.append(slice(start, data.draw(st.integers(start + 1, size))))
+    part = FilePart(path, 6, array.nbytes).of_array(shape, 2, tuple(index))
+    expected = array[tuple(index)]
+    assert part.size * len(part.apart) == expected.nbytes
+    found = part.read().view(np.int16).reshape(expected.shape)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_files_that_shrink_or_vanish_are_named(tmp_path: Path) -> None:

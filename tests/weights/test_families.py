@@ -16,6 +16,7 @@ from negjax.storage.given_files import read_json
 from negjax.weights.conversion import parameter_shapes, to_parameters, to_tensors
 from negjax.weights.families import FAMILIES
 from negjax.weights.formats.safetensors_files import read_directory
+from negjax.weights.tensors import Block
 from tests.support.drawn_configs import CASES, GOLDEN, configs, read
 from tests.support.published_configs import (
     BERT,
@@ -194,6 +195,27 @@ def test_tables_name_every_parameter_once() -> None:
         rules = FAMILIES[config.family].table(config).rules
         targets = [target for rule in rules for target in rule.targets]
         assert sorted(targets) == sorted(parameter_shapes(config, FLOAT32))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_parts_of_parameters_are_made_of_parts_of_tensors(case: str) -> None:
+    config = read(read_json(GOLDEN / case / "config.json"))
+    table = FAMILIES[config.family].table(config)
+    tensors = to_tensors(random_parameters(config), table, config)
+    blocks = 0
+    for rule in table.rules:
+        tensor, shape = tensors[rule.sources(config)[0]], rule.target_shapes(config)[0]
+        for axis, size in enumerate(shape):
+            part = Block(tuple((size // 2 * (at == axis), size) for at, size in enumerate(shape)))
+            cut = rule.cut(part, config)
+            block = None if cut is None else rule.block(cut, config)
+            if cut is None or block is None:
+                continue
+            blocks += block.shape != tensor.shape
+            found = rule.convert_block(tensor[block.index], cut, config)
+            for value, whole in zip(found, rule.convert(tensor, config), strict=True):
+                np.testing.assert_array_equal(value, part(whole))
+    assert blocks
 
 
 def golden_arrays(case: str) -> dict[str, np.ndarray]:

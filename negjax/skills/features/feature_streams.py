@@ -20,6 +20,7 @@ from negjax.execution.common_heads import HeadGroup, head_groups, head_tokens, r
 from negjax.inputs.probes import Probes, check_asked
 from negjax.measurements.gradients import gradient_batches
 from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import to_host
 from negjax.records import readable
 from negjax.replay.suffixes import CommonHead
 from negjax.skills.checks import check_gold
@@ -167,7 +168,7 @@ def chosen_scores(
     result = np.empty((len(probes), probes.target_count, len(some)), lm.compute_dtype)
     for batch in FeatureStream(lm, probes, site, budget_bytes=budget_bytes).batches():
         found = scores_of(kind, batch)[:, :, some]
-        result[batch.members] = np.asarray(found)[: len(batch.members)]
+        result[batch.members] = to_host(found)[: len(batch.members)]
     return result
 
 
@@ -201,7 +202,7 @@ def _activation_windows(
         shape = (span.stop - span.start, lm.config.layers * lm.config.neurons)
         found = np.empty(shape, lm.compute_dtype)
         for batch in stream.batches(span):
-            found[batch.members - span.start] = np.asarray(batch.activation)[: len(batch.members)]
+            found[batch.members - span.start] = to_host(batch.activation)[: len(batch.members)]
         yield found, answers[span.rows]
 
 

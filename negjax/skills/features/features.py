@@ -30,6 +30,7 @@ from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.plans import filled_up
 from negjax.inputs.probes import Probes, check_asked, probes_key
 from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import to_host
 from negjax.process import memory
 from negjax.skills.checks import check_gold
 from negjax.skills.features.feature_files import (
@@ -182,26 +183,26 @@ def _measure(
     values["gold"][:] = gold[window.rows]
     for batch in stream.batches(window):
         n, row = len(batch.members), batch.members - window.start
-        values["probability"][row] = np.asarray(batch.probability)[:n]
+        values["probability"][row] = to_host(batch.probability)[:n]
         if "activation" in values:
-            values["activation"][row] = np.asarray(batch.activation)[:n]
+            values["activation"][row] = to_host(batch.activation)[:n]
         padded = filled_up(batch.members, len(batch.probability))
         for kind in kinds:
             scores = scores_of(kind, batch)
-            finite = np.asarray(jnp.isfinite(scores).all((1, 2)))[:n]
+            finite = to_host(jnp.isfinite(scores).all((1, 2)))[:n]
             if not finite.all():
                 raise ValueError(
                     f"prompt {batch.members[finite.argmin()]} has scores ({kind}) that are not "
                     f"finite in {stream.lm.dtype.name}: the model overflows on it; leave it out, "
                     "or load the model in a wider dtype"
                 )
-            values[f"codes_{kind}"][row] = np.asarray(encode_scores(scores))[:n]
+            values[f"codes_{kind}"][row] = to_host(encode_scores(scores))[:n]
             for number, piece in enumerate(cut.pieces[cut.pieces_of(window)]):
                 counted = piece.holds(padded) & (np.arange(len(padded)) < n)
                 if counted.any():
                     for rule, votes in VOTES.items():
                         found = votes(scores, gold[padded], counted)
-                        values[f"{rule}_{kind}"][number] += np.asarray(found)
+                        values[f"{rule}_{kind}"][number] += to_host(found)
     return values
 
 

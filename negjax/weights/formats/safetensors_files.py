@@ -1,5 +1,6 @@
 """Hugging Face directories of safetensors weights, read lazily as numpy arrays."""
 
+import dataclasses
 import functools
 import json
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors.numpy import save_file
 from negjax.checks import shown
 from negjax.storage.file_parts import Allocate, FilePart
 from negjax.storage.given_files import first_bytes, read_json, refuse_pointer
-from negjax.weights.tensors import Form, LazyTensor
+from negjax.weights.tensors import Block, Form, LazyTensor
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -102,12 +103,19 @@ def _read_file(path: Path) -> dict[str, LazyTensor]:
             )
         where = FilePart(path, start + first, end - first)
         shape = tuple(entry["shape"])
-        tensors[name] = LazyTensor(
-            shape,
-            functools.partial(_values, where, dtype, shape),
-            Form(shape, np.dtype(READABLE[dtype]).name),
-        )
+        tensors[name] = _tensor(where, np.dtype(READABLE[dtype]), shape)
     return tensors
+
+
+def _tensor(where: FilePart, dtype: np.dtype, shape: tuple[int, ...]) -> LazyTensor:
+    def of(where: FilePart, shape: tuple[int, ...]) -> LazyTensor:
+        stored = functools.partial(_values, where, dtype, shape)
+        return LazyTensor(shape, stored, Form(shape, dtype.name))
+
+    def block(wanted: Block) -> LazyTensor:
+        return of(where.of_array(shape, dtype.itemsize, wanted.index), wanted.shape)
+
+    return dataclasses.replace(of(where, shape), block=block)
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
@@ -119,6 +127,8 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
     return entries, 8 + size
 
 
-def _values(where: FilePart, dtype: str, shape: tuple[int, ...], allocate: Allocate) -> np.ndarray:
-    result: np.ndarray = where.read(allocate).view(READABLE[dtype]).reshape(shape)
+def _values(
+    where: FilePart, dtype: np.dtype, shape: tuple[int, ...], allocate: Allocate
+) -> np.ndarray:
+    result: np.ndarray = where.read(allocate).view(dtype).reshape(shape)
     return result
