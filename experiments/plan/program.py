@@ -170,9 +170,8 @@ def _numbers(chip: Chip | None) -> tuple[str, str]:
     with messages.of_flag(dtype):
         if dtype.value == "float64":
             raise ValueError("plans are of float32 and bfloat16 weights")
-    with messages.of_flag(precision):
-        hardware = precisions.hardware_here() if chip is None else chip.hardware
-        return dtype.value, precisions.chosen_rung(precision.value, hardware, dtype.value)
+    hardware = precisions.hardware_here() if chip is None else chip.hardware
+    return dtype.value, precisions.chosen_rung(precision.value, hardware, dtype.value)
 
 
 def _rates(chip: Chip | None, share: ModelConfig, rung: str, settings: Settings) -> Rates:

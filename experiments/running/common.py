@@ -218,8 +218,11 @@ def of_model() -> Iterator[None]:
 
 def load_model() -> LanguageModel:
     """The model, as the flags say."""
-    with messages.of_flag(PRECISION):
-        precisions.rung_named(PRECISION.value)
+    rung = precisions.rung_named(PRECISION.value)
+    if rung != precisions.AUTO:
+        # Here and not in `load`: below, errors are of the model.
+        accelerators.check_started()
+        precisions.chosen_rung(rung, precisions.hardware_here(), DTYPE.value)
     with of_model():
         lm = negjax.load(
             _MODEL.value,
