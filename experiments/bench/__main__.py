@@ -2,6 +2,7 @@
 
     python -m experiments.bench                       # needs the extra `torch`
     NEGJAX_MCEVAL8K=DIRECTORY python -m experiments.bench --cases=agnews_500,agnews_8000
+    python -m experiments.bench --cases=precisions    # of every --precision that the device has
 
 Time: 20 minutes on 2 cores with the embedded model, in float32; needs 12 GB for what the serial
 baseline takes. Expected: the figures under "to reach".

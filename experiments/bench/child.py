@@ -97,7 +97,7 @@ def _negjax(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
     from negjax.skills.features.feature_streams import FeatureStream, scores_of
 
     negjax.configure_process()
-    lm = negjax.load(folder / "model")
+    lm = negjax.load(folder / "model", precision="float32")
     mask, target_ids = arrays["mask"], arrays["targets"][..., None]
     blank = tuple("" for _ in mask)
     probes = negjax.Probes(

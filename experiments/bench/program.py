@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 import negjax
+from experiments.bench import precisions as bench_precisions
 from experiments.bench import study as bench_study
 from experiments.bench import table as bench_table
 from experiments.bench.cases import BASELINES, CASES, Case, case_arrays
@@ -29,7 +30,8 @@ _CASES = flags.DEFINE_list(
     "cases",
     [case.name for case in CASES],
     f"Cases to measure. Only when named: {', '.join(study.name for study in STUDIES)}, which need "
-    "MCEval8K (NEGJAX_MCEVAL8K names its directory) and half an hour.",
+    "MCEval8K (NEGJAX_MCEVAL8K names its directory) and half an hour, and "
+    f"{bench_precisions.NAME}, a plain product and a sweep at every --precision of the device.",
 )
 _REPEATS = flags.DEFINE_integer(
     "repeats",
@@ -54,7 +56,8 @@ def main() -> int:
     # A case's processes share an accelerator, whose memory JAX would take beforehand.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     common.refuse_unread("bench", UNREAD, "whose work is fixed")
-    named = flag_lists.names(_CASES, [case.name for case in (*CASES, *STUDIES)])
+    known = [*(case.name for case in (*CASES, *STUDIES)), bench_precisions.NAME]
+    named = flag_lists.names(_CASES, known)
     page = pages.page_file("bench")
     cases = [case for case in CASES if case.name in named]
     if any(set(BASELINES) & set(case.tools) for case in cases):
@@ -71,11 +74,23 @@ def main() -> int:
         report["studies"][study.name] = found
         lines.append(bench_study.line(study, found))
         _save(output, report)
+    if bench_precisions.NAME in named:
+        measured = bench_precisions.measure(_float32(), CASES[0], _REPEATS.value)
+        report["precisions"] = [dataclasses.asdict(row) for row in measured]
+        lines += [""] * bool(lines) + bench_precisions.table_lines(measured)
+        _save(output, report)
     terminal.say("\n".join(lines))
     if page is not None:
         pages.write_part(page, "bench", "\n".join(lines))
     terminal.say(f"\nall figures: {output / 'bench.json'}")
     return 0
+
+
+def _float32() -> LanguageModel:
+    """The model whose work is measured."""
+    return negjax.load(
+        common.model_name(), precision="float32", assume_harmless=common.assumed_harmless()
+    )
 
 
 def device() -> str:
@@ -113,7 +128,7 @@ def _without_baselines() -> str:
 
 def _compare(cases: list[Case], output: Path, report: dict[str, Any]) -> list[str]:
     """Measures cases with all their tools; adds figures to the report, returns the table."""
-    lm = negjax.load(common.model_name(), assume_harmless=common.assumed_harmless())
+    lm = _float32()
     if any(set(BASELINES) & set(case.tools) for case in cases):
         _need_llama(lm)
     with tempfile.TemporaryDirectory() as temporary:

@@ -9,6 +9,8 @@ import difflib
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from negjax.process.precisions import Hardware
+
 A100 = "NVIDIA A100 Tensor Core GPU datasheet, SXM 80 GB"
 H100 = "NVIDIA H100 Tensor Core GPU datasheet, SXM; tensor cores: half of the figure with sparsity"
 H200 = "NVIDIA H200 Tensor Core GPU datasheet, SXM; tensor cores: half of the figure with sparsity"
@@ -40,6 +42,8 @@ class Chip:
 
     name: str
     kind: Literal["gpu", "tpu"]
+    capability: str | None
+    """Compute capability of a GPU."""
     bfloat16: Figure
     """Floating-point operations of matrix products in bfloat16."""
     tf32: Figure | None
@@ -55,45 +59,59 @@ class Chip:
     interconnect: Figure
     """Bytes to other devices."""
 
-    def product_rate(self, precision: str) -> tuple[float, str]:
+    @property
+    def hardware(self) -> Hardware:
+        """What its products depend on."""
+        return Hardware(self.kind, self.name, self.capability)
+
+    def product_rate(self, rung: str) -> tuple[float, str]:
         """Floating-point operations a second of float32 products, and what they are made of.
 
         Args:
-            precision: of `jax.default_matmul_precision`.
-
-        Raises:
-            ValueError: a precision whose products have no published rate.
+            rung: of `negjax.process.precisions`, one that the chip has.
         """
-        if precision not in PASSES:
-            raise ValueError(
-                f"expected one of {', '.join(PASSES)}: for others no rate of {self.name} is "
-                "published"
-            )
-        passes = PASSES[precision]
-        if self.float32 is None or self.tf32 is None:
-            return self.bfloat16.value / passes, f"bfloat16, {passes} passes a float32 product"
-        if passes == PASSES["highest"]:
+        passes = PASSES[rung]
+        each = f"{passes} passes a float32 product" if passes > 1 else "one pass a float32 product"
+        if rung == "float32" and self.float32 is not None:
             return self.float32.value, "float32 outside the tensor cores"
-        return self.tf32.value, "TF32 on the tensor cores"
+        if rung.startswith("tf32") and self.tf32 is not None:
+            return self.tf32.value / passes, f"TF32, {each}"
+        return self.bfloat16.value / passes, f"bfloat16, {each}"
 
 
 PASSES: Mapping[str, int] = {
-    **{"highest": 6, "float32": 6, "high": 3, "tensorfloat32": 3, "bfloat16_3x": 3},
-    **{"default": 1, "fastest": 1, "bfloat16": 1},
+    "float32": 6,
+    "x6": 6,
+    "tf32_x3": 3,
+    "x3": 3,
+    "tf32": 1,
+    "bfloat16": 1,
 }
-"""Passes in bfloat16 that a TPU makes of a float32 product (XLA's three levels of precision)."""
+"""Passes through the matrix units that a float32 product takes; float32 on a TPU, whose units
+multiply bfloat16 alone. A GPU computes float32 outside its tensor cores."""
 
 
-def _gpu(name: str, source: str, rates: tuple[float, float, float], **more: Figure) -> Chip:
+def _gpu(
+    name: str, capability: str, source: str, rates: tuple[float, float, float], **more: Figure
+) -> Chip:
     """Rates in TFLOP/s: bfloat16, TF32, float32."""
     bfloat16, tf32, float32 = (Figure(rate * 1e12, source) for rate in rates)
-    return Chip(name=name, kind="gpu", bfloat16=bfloat16, tf32=tf32, float32=float32, **more)
+    return Chip(
+        name=name,
+        kind="gpu",
+        capability=capability,
+        bfloat16=bfloat16,
+        tf32=tf32,
+        float32=float32,
+        **more,
+    )
 
 
 def _tpu(name: str, source: str, rate: float, memory: float, **more: Figure) -> Chip:
     return Chip(
         name=name,
         kind="tpu",
+        capability=None,
         bfloat16=Figure(rate * 1e12, source),
         tf32=None,
         float32=None,
@@ -107,6 +125,7 @@ CHIPS: Mapping[str, Chip] = {
     for chip in (
         _gpu(
             "a100",
+            "8.0",
             A100,
             (312, 156, 19.5),
             memory=Figure(80e9, A100),
@@ -116,6 +135,7 @@ CHIPS: Mapping[str, Chip] = {
         ),
         _gpu(
             "h100",
+            "9.0",
             H100,
             (989.5, 494.5, 67),
             memory=Figure(80e9, H100),
@@ -125,6 +145,7 @@ CHIPS: Mapping[str, Chip] = {
         ),
         _gpu(
             "h200",
+            "9.0",
             H200,
             (989.5, 494.5, 67),
             memory=Figure(141e9, H200),
@@ -134,6 +155,7 @@ CHIPS: Mapping[str, Chip] = {
         ),
         _gpu(
             "b200",
+            "10.0",
             B200,
             (2250, 1100, 80),
             memory=Figure(180e9, B200_MEMORY),

@@ -53,11 +53,11 @@ class Rates(Protocol):
 class Published:
     """Rates of a chip's documents."""
 
-    def __init__(self, chip: Chip, precision: str) -> None:
-        """For products of one of JAX's precisions."""
+    def __init__(self, chip: Chip, rung: str) -> None:
+        """For products of a rung of `negjax.process.precisions` that the chip has."""
         self.chip = chip
         self.name = chip.name
-        self.rate = chip.product_rate(precision)
+        self.rate = chip.product_rate(rung)
         self.memory_bytes = chip.memory.value
         self.host_link = chip.host_link.value
         self.interconnect = chip.interconnect.value

@@ -17,8 +17,8 @@ from experiments.running.settings import define, setting
 from negjax.model import meshes
 from negjax.model.config import ModelConfig
 from negjax.model.meshes import MeshShape
+from negjax.process import precisions
 from negjax.storage.whole_files import finite_json, write_json
-from negjax.weights import loading
 
 UNREAD = ("site", "seed", "overwrite")
 """Flags of all experiments that decide nothing here: no numbers are drawn, none are computed."""
@@ -98,12 +98,14 @@ def make_plan(settings: Settings) -> Plan:
             raise ValueError(f"this machine is one device; name a chip with --{FLAGS['chip'].name}")
     with common.of_model():
         config = models.read_config(common.model_name(), common.assumed_harmless())
-    dtype, precision = _numbers()
+    dtype, rung = _numbers(chip)
+    # Shapes and operations are the same at every precision, and not every one compiles here.
+    compiled_at = precisions.RUNGS["float32" if chip else rung]
     _check(settings, config)
     with messages.of_flag(common.MESH):
         share = models.share_of(config, mesh)
-    lm = models.without_weights(common.model_name(), share, dtype, precision)
-    rates = _rates(chip, share, precision, settings)
+    lm = models.without_weights(common.model_name(), share, dtype, compiled_at)
+    rates = _rates(chip, share, rung, settings)
     layer_bytes = models.bytes_of(lm.params["blocks"])
     parameter_bytes = models.bytes_of(lm.params)
     streamed = _streamed(parameter_bytes, rates)
@@ -113,12 +115,12 @@ def make_plan(settings: Settings) -> Plan:
     held = parameter_bytes - layer_bytes + 2 * each if streamed else parameter_bytes
     estimates = [estimator.estimate(work) for work in _works(settings, lm, config, mesh, chip)]
     rate, kind = rates.product_rate()
-    whole = models.without_weights("", config, dtype, precision)
+    whole = models.without_weights("", config, dtype, compiled_at)
     return Plan(
         model=common.model_name(),
         parameters=whole.parameter_count,
         dtype=dtype,
-        precision=precision,
+        precision=precisions.RUNGS[rung],
         device=rates.name,
         mesh=mesh,
         chip=chip,
@@ -162,23 +164,21 @@ def _check(settings: Settings, config: ModelConfig) -> None:
             )
 
 
-def _numbers() -> tuple[str, str]:
-    """Types of weights and precision of products, as the flags say."""
+def _numbers(chip: Chip | None) -> tuple[str, str]:
+    """Types of weights and the rung of products, as the flags say."""
     dtype, precision = common.DTYPE, common.PRECISION
     with messages.of_flag(dtype):
         if dtype.value == "float64":
             raise ValueError("plans are of float32 and bfloat16 weights")
-    with messages.of_flag(precision):
-        loading.check_precision(precision.value)
-    return dtype.value, precision.value
+    hardware = precisions.hardware_here() if chip is None else chip.hardware
+    return dtype.value, precisions.chosen_rung(precision.value, hardware, dtype.value)
 
 
-def _rates(chip: Chip | None, share: ModelConfig, precision: str, settings: Settings) -> Rates:
+def _rates(chip: Chip | None, share: ModelConfig, rung: str, settings: Settings) -> Rates:
     if chip is None:
         rows = ROWS * settings.prompt_tokens
-        return Here(precision, rows, share.width, share.neurons)
-    with messages.of_flag(common.PRECISION):
-        return Published(chip, precision)
+        return Here(precisions.RUNGS[rung], rows, share.width, share.neurons)
+    return Published(chip, rung)
 
 
 def _works(

@@ -126,7 +126,11 @@ def validate() -> list[Compared]:
 
 
 def _compare(case: Case) -> Iterable[Compared]:
-    lm = negjax.load(case.name) if case.config is None else random_model(case.name, case.config)
+    lm = (
+        negjax.load(case.name, precision="float32")
+        if case.config is None
+        else random_model(case.name, case.config)
+    )
     config, budget = lm.config, DEFAULT_BUDGET_BYTES
     many, single = (models.probes_of(config, count, TOKENS) for count in (PROMPTS, 1))
     # Alike in length, not in what they say.

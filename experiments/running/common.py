@@ -18,7 +18,7 @@ import negjax
 from experiments.running import caches, command_line, messages, program_cache, streams, terminal
 from negjax.execution import batching, running
 from negjax.model.language_model import LanguageModel
-from negjax.process import accelerators
+from negjax.process import accelerators, precisions
 from negjax.storage import store
 from negjax.weights import loading, residence
 from negjax.weights.families.settings import UnknownSettingsError, WrongAssumptionError
@@ -41,8 +41,9 @@ DTYPE = flags.DEFINE_enum(
 )
 PRECISION = flags.DEFINE_string(
     "precision",
-    "highest",
-    "jax.default_matmul_precision of every computation; highest is full float32 on accelerators.",
+    precisions.AUTO,
+    f"Of matrix products, from the most exact on: {', '.join(precisions.RUNGS)}, if the device has "
+    "it (docs/precision.md); auto, the fastest whose error in ΔP is at most twice float32's.",
 )
 WEIGHTS = flags.DEFINE_enum(
     "weights",
@@ -217,8 +218,11 @@ def of_model() -> Iterator[None]:
 
 def load_model() -> LanguageModel:
     """The model, as the flags say."""
-    with messages.of_flag(PRECISION):
-        loading.check_precision(PRECISION.value)
+    rung = precisions.rung_named(PRECISION.value)
+    if rung != precisions.AUTO:
+        # Here and not in `load`: below, errors are of the model.
+        accelerators.check_started()
+        precisions.chosen_rung(rung, precisions.hardware_here(), DTYPE.value)
     with of_model():
         lm = negjax.load(
             _MODEL.value,

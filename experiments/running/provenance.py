@@ -40,6 +40,7 @@ def about_program(
             "parameters": lm.parameter_count,
             "dtype": lm.dtype.name,
             "precision": lm.precision,
+            "requested_precision": lm.requested_precision,
             "assume_harmless": [*lm.assumed_harmless],
         },
         "site": common.site(lm),

@@ -38,7 +38,9 @@ class LanguageModel:
     fingerprint: str
     """SHA-256 over the weights as converted: names, shapes, dtypes, bytes."""
     precision: str = "highest"
-    """`jax.default_matmul_precision` of every computation with this model."""
+    """`jax.default_matmul_precision` of every computation with this model: what runs."""
+    requested_precision: str = "float32"
+    """What `load` was asked for: a rung of `negjax.process.precisions`, or `auto`."""
     mesh: jax.sharding.Mesh | None = None
     """Devices that the parameters are divided among (`negjax.model.meshes`); None: one device."""
     assumed_harmless: tuple[str, ...] = ()

@@ -13,12 +13,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from negjax import checks
-from negjax.errors import Argument, ArgumentError
 from negjax.model import meshes
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
 from negjax.model.streamed import Streamed
-from negjax.process import accelerators, configuration
+from negjax.process import accelerators, configuration, precisions
 from negjax.process.quiet import transformers
 from negjax.storage import given_files
 from negjax.weights import hub, residence
@@ -46,7 +45,7 @@ def load(
     source: str | Path,
     *,
     dtype: str = "float32",
-    precision: str = "highest",
+    precision: str = "auto",
     weights: str = "auto",
     mesh: str | None = None,
     assume_harmless: Sequence[str] = (),
@@ -63,7 +62,10 @@ def load(
             `families.SHORT_NAMES`. What exists on disk is
             preferred.
         dtype: of the weights: float32, bfloat16 or float64.
-        precision: `jax.default_matmul_precision` of every computation with the model.
+        precision: of matrix products: `float32`; `x6`, six products of bfloat16 parts; `tf32_x3`,
+            three of TF32 parts; `x3`, three of bfloat16 parts; `tf32`; `bfloat16`; `auto`, the
+            fastest of the device whose error in ΔP is at most twice float32's. Refused where the
+            device does not have it.
         weights: where layers' matrices are: `resident`, in memory; `streamed`, in their files until
             a layer is computed, so that a model may be larger than memory: every call then reads
             them once or twice; `auto`, resident where they fit, beside what a computation takes.
@@ -80,12 +82,13 @@ def load(
             computes exactly; the message names what.
     """
     weight_dtype = _weight_dtype(dtype)
-    check_precision(precision)
+    requested = precisions.rung_named(precision)
     shape = None if mesh is None else meshes.read_mesh(checks.text(mesh, "mesh"))
     residence.check_place(weights, shape)
     assumed = _setting_names(assume_harmless)
     configuration.say_if_unconfigured()
     accelerators.check_started()
+    rung = precisions.chosen_rung(precision, precisions.hardware_here(), dtype)
     path = sources.on_disk(source)
     if path is None:
         stored = _open_named(str(source), assumed)
@@ -113,7 +116,8 @@ def load(
         params=params,
         tokenizer=stored.tokenizer,
         fingerprint=fingerprint(params),
-        precision=precision,
+        precision=precisions.RUNGS[rung],
+        requested_precision=requested,
         mesh=devices,
         assumed_harmless=assumed,
     )
@@ -241,21 +245,3 @@ def _setting_names(names: Sequence[str]) -> tuple[str, ...]:
     expected = "a list of names of settings, such as ['transformers_weights']"
     listed = checks.listed(names, "assume_harmless", expected)
     return tuple(sorted({checks.text(name, "assume_harmless") for name in listed}))
-
-
-def check_precision(precision: str) -> None:
-    """Refuses what JAX does not know as a precision of matrix products.
-
-    Raises:
-        ValueError: naming the argument.
-    """
-    checks.text(precision, "precision")
-    try:
-        with jax.default_matmul_precision(precision):
-            pass
-    except ValueError as error:
-        raise ArgumentError(
-            Argument("precision"),
-            f" {precision!r}: expected highest, high, default or another name that "
-            "jax.default_matmul_precision takes",
-        ) from error

@@ -11,6 +11,7 @@ from experiments.plan import chips, models
 from experiments.pretrain_bert.corpus import read_text
 from negjax import mceval8k, skills
 from negjax.model import meshes
+from negjax.process.precisions import chosen_rung, hardware_here
 from negjax.storage.file_parts import FilePart
 from tests.support.block_shapes import GATED, tiny
 from tests.support.mistakes import (
@@ -138,8 +139,14 @@ CASES: dict[str, Provoke] = {
     "…: ends at byte …, its header says that weights go …": lambda folder: FilePart(
         text_file(folder, "short"), 0, 100
     ).read(),
-    "precision …: expected highest, high, default or …": lambda _: negjax.load(
+    "precision is …, expected one of auto, float32, …": lambda _: negjax.load(
         "gpt2", precision="most"
+    ),
+    "precision=…: this device … does not compute …; pass …": lambda _: negjax.load(
+        "facts-bert", precision="x3"
+    ),
+    "precision=… with dtype=…: products of float64 numbers …": lambda _: chosen_rung(
+        "x3", hardware_here(), "float64"
     ),
     "JAX cannot start: …; …": no_device,
     "prompts is …, expected a list of texts (one is [prompt])": lambda _: encode("w3"),

@@ -63,7 +63,7 @@ def library() -> dict[str, Call]:
             {
                 "source": "nowhere",
                 "dtype": "float32",
-                "precision": "highest",
+                "precision": "float32",
                 "weights": "auto",
                 "mesh": "data:1",
                 "assume_harmless": ["quirk"],

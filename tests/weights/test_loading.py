@@ -78,7 +78,7 @@ def test_what_is_saved_is_loaded_equal(tmp_path: Path, dtype: str) -> None:
     assert again.config == lm.config
     assert_equal(again.params, lm.params)
     assert again.fingerprint == lm.fingerprint
-    assert again.precision == "float32"
+    assert (again.precision, again.requested_precision) == ("highest", "float32")
     assert again.name == str(tmp_path / "new" / "folder")
     assert again.tokenizer(" ".join(WORDS)).input_ids == list(range(len(WORDS)))
 
@@ -117,7 +117,7 @@ def test_nothing_is_dropped_at_export(tmp_path: Path) -> None:
 def test_arguments_are_checked() -> None:
     with pytest.raises(ValueError, match="dtype is 'float16', expected one of float32, bfloat16"):
         load("gpt2", dtype="float16")
-    with pytest.raises(ValueError, match="precision 'most'"):
+    with pytest.raises(ValueError, match="precision is 'most', expected one of auto"):
         load("gpt2", precision="most")
 
 

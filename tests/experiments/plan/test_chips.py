@@ -4,6 +4,7 @@ import pytest
 
 from experiments.plan import chips
 from experiments.plan.chips import CHIPS, Figure
+from negjax.process import precisions
 
 
 @pytest.mark.parametrize("name", CHIPS)
@@ -42,12 +43,25 @@ def test_a_name_like_no_other() -> None:
 
 
 def test_rates_of_float32_products() -> None:
-    """Outside the tensor cores at `highest`, TF32 below; on TPUs six passes, three or one."""
+    """Outside the tensor cores, or so many passes through them; of TPUs all are passes."""
     h100, v5e = CHIPS["h100"], CHIPS["v5e"]
-    assert h100.product_rate("highest")[0] == 67e12
-    assert h100.product_rate("default")[0] == h100.product_rate("tensorfloat32")[0] == 494.5e12
-    assert v5e.product_rate("highest") == (197e12 / 6, "bfloat16, 6 passes a float32 product")
-    assert v5e.product_rate("high")[0] == 197e12 / 3
-    assert v5e.product_rate("default")[0] == 197e12
-    with pytest.raises(ValueError, match=r"expected one of highest.*no rate of h100 is published"):
-        h100.product_rate("F16_F16_F32")
+    assert h100.product_rate("float32") == (67e12, "float32 outside the tensor cores")
+    assert h100.product_rate("x6") == (989.5e12 / 6, "bfloat16, 6 passes a float32 product")
+    assert h100.product_rate("tf32_x3")[0] == 494.5e12 / 3
+    assert h100.product_rate("x3")[0] == 989.5e12 / 3
+    assert h100.product_rate("tf32") == (494.5e12, "TF32, one pass a float32 product")
+    assert h100.product_rate("bfloat16")[0] == 989.5e12
+    assert v5e.product_rate("float32") == v5e.product_rate("x6")
+    assert v5e.product_rate("float32") == (197e12 / 6, "bfloat16, 6 passes a float32 product")
+    assert v5e.product_rate("x3")[0] == 197e12 / 3
+    assert v5e.product_rate("bfloat16")[0] == 197e12
+
+
+def test_every_chip_has_a_rate_for_what_it_computes() -> None:
+    for chip in CHIPS.values():
+        rungs = precisions.rungs_of(chip.hardware)
+        assert ("tf32" in rungs) == (chip.kind == "gpu")
+        rates = {rung: chip.product_rate(rung)[0] for rung in rungs}
+        # What auto takes: of the rungs that are exact enough, the fastest.
+        assert rates[precisions.fastest_rung(chip.hardware)] == max(rates["float32"], rates["x6"])
+        assert rates["x6"] < rates["x3"] < rates["bfloat16"]

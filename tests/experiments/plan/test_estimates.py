@@ -14,7 +14,7 @@ from negjax.measurements.gradients import gradient_program
 from negjax.model.meshes import MeshShape
 from tests.support.block_shapes import GATED, tiny
 
-H100 = Published(chips.CHIPS["h100"], "highest")
+H100 = Published(chips.CHIPS["h100"], "float32")
 LM = models.without_weights("tiny", GATED, "float32", "highest")
 BUDGET = 2**30
 

@@ -12,6 +12,7 @@ from absl import flags
 from experiments.plan import chips, here, program, validation
 from experiments.plan.counting import Count, Product
 from experiments.plan.report import amount, duration
+from negjax.process.notices import Notice
 from negjax.weights.saving import save_pretrained
 from tests.support.block_shapes import GATED, tiny
 from tests.support.tiny_runs import parse
@@ -42,7 +43,8 @@ def plan(config: Path, output: Path, *more: str) -> dict[str, Any]:
 def test_a_plan(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- mine: start -->\n<!-- mine: stop -->\nafter\n")
-    found = plan(config, tmp_path / "run", "--chip=h100", "--part=mine", f"--page={page}")
+    with pytest.warns(Notice, match=r"six products .* on this h100 \(precision x6\)"):
+        found = plan(config, tmp_path / "run", "--chip=h100", "--part=mine", f"--page={page}")
     assert found["parameters"] == tiny("gated").parameter_count
     assert found["parameter_bytes"] == found["held_bytes"] == 4 * found["parameters"]
     names = [row["name"] for row in found["estimates"]]
@@ -57,7 +59,9 @@ def test_a_plan(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     largest = max(row["program_bytes"] for row in found["estimates"])
     assert found["peak_bytes"] == found["held_bytes"] + largest and found["fits"]
     printed = capsys.readouterr().out
-    assert "67.0 TFLOP/s (float32 outside the tensor cores; precision highest)" in printed
+    assert (
+        "165 TFLOP/s (bfloat16, 6 passes a float32 product; precision BF16_BF16_F32_X6)" in printed
+    )
     assert f"all figures: {tmp_path / 'run' / 'plan.json'}" in printed
     text = page.read_text()
     assert text.startswith("before\n<!-- mine: start -->") and text.endswith("after\n")
@@ -84,7 +88,7 @@ def test_that_a_mesh_is_derived_is_said(
 
 
 def test_streamed_weights(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ("--chip=h100", "--dtype=bfloat16")
+    options = ("--chip=h100", "--dtype=bfloat16", "--precision=float32")
     resident = plan(config, tmp_path / "a", *options)
     found = plan(config, tmp_path / "b", *options, "--weights=streamed")
     # Two of three layers' buffers stay.
@@ -182,8 +186,9 @@ def test_validation(
         (["--few_shot_tokens=33"], "--few_shot_tokens=33: the model's context is 32 tokens"),
         (["--shared_tokens=19"], "--shared_tokens=19: .*expected at most 18"),
         (["--dtype=float64"], "--dtype=float64: plans are of float32 and bfloat16 weights"),
-        (["--precision=exact"], "--precision=exact: .*expected highest"),
-        (["--chip=h100", "--precision=F16_F16_F32"], "--precision=F16_F16_F32: expected one of"),
+        (["--precision=exact"], "precision is 'exact', expected one of auto, float32"),
+        (["--precision=x3"], r"precision=.x3.: .* \(cpu\) does not compute three products"),
+        (["--chip=v5e", "--precision=tf32"], "precision=.tf32.: .*v5e.* does not compute one prod"),
         (["--seed=1"], "--seed=1 has no effect on plan, which computes nothing of the model"),
         (["--site=up"], "--site=up has no effect on plan"),
         (["--overwrite"], "--overwrite=True has no effect on plan"),
@@ -236,5 +241,5 @@ def test_a_plan_that_does_not_fit_says_so(
 ) -> None:
     small = dataclasses.replace(chips.CHIPS["h100"], memory=chips.Figure(1000.0, "made up"))
     monkeypatch.setattr(chips, "CHIPS", {"small": small})
-    assert not plan(config, tmp_path, "--chip=small")["fits"]
+    assert not plan(config, tmp_path, "--chip=small", "--precision=float32")["fits"]
     assert "of 1.00 kB: does not fit" in capsys.readouterr().out

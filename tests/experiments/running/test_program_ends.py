@@ -94,6 +94,36 @@ def test_unknown_settings_of_a_model_are_ignored_by_a_flag_and_recorded(
     assert "Assumed harmless" not in plainly
 
 
+def test_a_precision_is_refused_by_its_flag_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], restored_flags: None
+) -> None:
+    save_pretrained(tiny("gated"), tmp_path / "model")
+
+    def load(*flags: str) -> LanguageModel:
+        parse(f"--model={tmp_path / 'model'}", *flags)
+        return common.load_model()
+
+    for given, message in {
+        "high": "--precision is 'high', expected one of auto, float32, x6, tf32_x3, x3, tf32, bf",
+        "x3": r"--precision=x3: this device \(cpu\) does not compute .*; pass --precision=float32",
+        "bfloat16": r"--precision=bfloat16: this device \(cpu\) does not compute one product in bf",
+    }.items():
+
+        def program(_: Sequence[str], given: str = given) -> int:
+            load(f"--precision={given}")
+            return 0
+
+        assert ended(program) == 2
+        assert re.match(f"error: {message}", capsys.readouterr().err)
+    for given, requested in ((), "auto"), (("--precision=float32",), "float32"):
+        lm = load(*given)
+        # What decides the numbers: a run goes on, however the same products were asked for.
+        assert common.model_settings(lm)["precision"] == "highest"
+        with store.open_run(tmp_path / requested, {}, {}, attributes={}) as folder:
+            model = provenance.about_program(lm, folder, complete=True, loading=1.0)["model"]
+        assert (model["precision"], model["requested_precision"]) == ("highest", requested)
+
+
 def test_an_interruption_outside_the_measurements_loses_nothing_and_says_so(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
