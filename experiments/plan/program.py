@@ -19,6 +19,7 @@ from negjax.model.config import ModelConfig
 from negjax.model.meshes import MeshShape
 from negjax.process import precisions
 from negjax.storage.whole_files import finite_json, write_json
+from negjax.weights import residence
 
 UNREAD = ("site", "seed", "overwrite")
 """Flags of all experiments that decide nothing here: no numbers are drawn, none are computed."""
@@ -93,7 +94,8 @@ def make_plan(settings: Settings) -> Plan:
     with messages.of_flag(FLAGS["chip"]):
         chip = chips.named(settings.chip)
     with messages.of_flag(common.MESH):
-        mesh = meshes.read_mesh(common.MESH.value) if common.MESH.value else MeshShape()
+        given = common.MESH.value not in (None, residence.AUTO)
+        mesh = meshes.read_mesh(common.MESH.value) if given else MeshShape()
         if chip is None and mesh.devices > 1:
             raise ValueError(f"this machine is one device; name a chip with --{FLAGS['chip'].name}")
     with common.of_model():

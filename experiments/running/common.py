@@ -54,9 +54,9 @@ WEIGHTS = flags.DEFINE_enum(
 )
 MESH = flags.DEFINE_string(
     "mesh",
-    None,
+    residence.AUTO,
     "Devices that compute together, as data:2,model:4: among `data` prompts are divided, among "
-    "`model` heads, neurons and the vocabulary. Default: one device.",
+    "`model` heads, neurons and the vocabulary; auto: all accelerators; data:1: one device.",
 )
 _ASSUME_HARMLESS = flags.DEFINE_list(
     "assume_harmless",

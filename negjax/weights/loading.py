@@ -47,7 +47,7 @@ def load(
     dtype: str = "float32",
     precision: str = "auto",
     weights: str = "auto",
-    mesh: str | None = None,
+    mesh: str | None = "auto",
     assume_harmless: Sequence[str] = (),
 ) -> LanguageModel:
     """A language model: parameters, tokenizer, and where they came from.
@@ -70,7 +70,9 @@ def load(
             a layer is computed, so that a model may be larger than memory: every call then reads
             them once or twice; `auto`, resident where they fit, beside what a computation takes.
         mesh: devices that compute together, as `data:2,model:4`: prompts are divided among those of
-            `data`, heads, neurons and the vocabulary among those of `model`. None: one device.
+            `data`, heads, neurons and the vocabulary among those of `model`.
+            `auto`: all accelerators of this process, of which as few as can hold the weights share
+            them; on a processor one device. None: one device.
         assume_harmless: settings of config.json that negjax does not know, and refuses otherwise,
             which you know to change nothing that the model computes; of one inside an object,
             `outer.inner`. The model remembers them (`assumed_harmless`).
@@ -83,8 +85,7 @@ def load(
     """
     weight_dtype = _weight_dtype(dtype)
     requested = precisions.rung_named(precision)
-    shape = None if mesh is None else meshes.read_mesh(checks.text(mesh, "mesh"))
-    residence.check_place(weights, shape)
+    residence.check_place(weights, mesh)
     assumed = _setting_names(assume_harmless)
     configuration.say_if_unconfigured()
     accelerators.check_started()
@@ -97,6 +98,7 @@ def load(
     else:
         stored = _open_gguf(path, assumed)
     config = stored.config
+    shape = residence.chosen_mesh(mesh, weights, config, weight_dtype, str(source))
     devices = None if shape is None else meshes.make_mesh(shape, config)
     alone = devices is None
     streamed = alone and residence.is_streamed(weights, config, weight_dtype, str(source))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from negjax import checks
 from negjax.errors import Argument, ArgumentError
+from negjax.model import meshes
 from negjax.model.config import ModelConfig
 from negjax.model.meshes import MeshShape
 from negjax.process.memory import DEFAULT_BUDGET_BYTES
@@ -16,21 +17,65 @@ from negjax.process.notices import say
 from negjax.weights.conversion import parameter_shapes
 
 PLACES = ("auto", "resident", "streamed")
+AUTO = "auto"
 
 
-def check_place(weights: str, mesh: MeshShape | None) -> None:
+def check_place(weights: str, mesh: str | None) -> None:
     """Refuses another word than these, and what does not go with several devices.
 
     Raises:
         ValueError: naming the argument.
     """
     checks.one_of(weights, "weights", PLACES)
-    if mesh is not None and weights == "streamed":
+    if mesh in (None, AUTO):
+        return
+    shape = meshes.read_mesh(checks.text(mesh, "mesh"))
+    if weights == "streamed":
         raise ArgumentError(
             Argument("weights", weights),
-            f" with mesh={str(mesh)!r}: several devices hold weights together and do not stream "
+            f" with mesh={str(shape)!r}: several devices hold weights together and do not stream "
             "them; leave one of the two out",
         )
+
+
+def chosen_mesh(
+    mesh: str | None, weights: str, config: ModelConfig, dtype: jnp.dtype, name: str
+) -> MeshShape | None:
+    """Devices that are to compute together, None: one; said in one line where it was left open.
+
+    Args:
+        mesh: as `meshes.read_mesh` takes it; `auto`: all accelerators of this process; None.
+        weights: `auto`, `resident` or `streamed`.
+        name: of the model, for what is said.
+    """
+    if mesh != AUTO:
+        return None if mesh is None else meshes.read_mesh(mesh)
+    devices = jax.local_device_count()
+    if jax.default_backend() == "cpu" or weights == "streamed" or devices == 1:
+        return None
+    shape = fitting_mesh(config, held_bytes(config, dtype), devices, device_bytes())
+    if shape is not None:
+        say(f"{name}: {devices} devices compute together, mesh={str(shape)!r}; mesh=None takes one")
+    return shape
+
+
+def fitting_mesh(
+    config: ModelConfig, needed: int, devices: int, there: int | None
+) -> MeshShape | None:
+    """All devices: as few as can hold the weights share them, the groups share the prompts.
+
+    Args:
+        needed: bytes of all weights.
+        there: bytes of each device; None: unknown, one then holds all.
+
+    Returns:
+        None where the weights do not fit however they are divided.
+    """
+    for model in range(1, devices + 1):
+        even = not (devices % model or config.heads % model or config.expert_neurons % model)
+        if even and (there is None or needed / model + DEFAULT_BUDGET_BYTES <= there):
+            return MeshShape(devices // model, model)
+    return None
 
 
 def is_streamed(weights: str, config: ModelConfig, dtype: jnp.dtype, name: str) -> bool:

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 import negjax
 from negjax.model.meshes import MeshShape, check_divides, make_mesh, read_mesh
+from negjax.weights.residence import chosen_mesh, fitting_mesh
 from tests.support.block_shapes import GATED, tiny
 from tests.support.places import ROOT
 
@@ -72,6 +74,30 @@ def test_a_mesh_takes_all_devices_of_other_processes_or_none(
         ValueError, match=r"there are 1 of this process and 8 of all; expected 1 or"
     ):
         make_mesh(MeshShape(2, 2), GATED)
+
+
+@pytest.mark.parametrize(
+    ("needed", "there", "mesh"),
+    [
+        (8_000, None, MeshShape(8, 1)),
+        (8_000, 10_200, MeshShape(8, 1)),
+        (8_000, 10_000, MeshShape(4, 2)),
+        (8_000, 4_200, MeshShape(2, 4)),
+        # Four heads are not divided among eight.
+        (8_000, 4_000, None),
+    ],
+)
+def test_as_few_devices_as_can_hold_the_weights_share_them(
+    needed: int, there: int | None, mesh: MeshShape | None
+) -> None:
+    """In units of a MiB; a computation takes 2,048 of them."""
+    assert fitting_mesh(GATED, needed << 20, 8, there and there << 20) == mesh
+
+
+def test_on_a_processor_one_device_is_taken_unless_told() -> None:
+    arguments = "auto", GATED, jnp.dtype("float32"), "tiny"
+    assert chosen_mesh("auto", *arguments) is chosen_mesh(None, *arguments) is None
+    assert chosen_mesh("data:1", *arguments) == MeshShape()
 
 
 @pytest.mark.slow
