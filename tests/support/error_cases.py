@@ -261,6 +261,12 @@ CASES: dict[str, Provoke] = {
     ),
     "…: the table has no rows": lambda folder: table(folder, "prompt,answer\n"),
     "…: row …: … is blank": lambda folder: table(folder, "prompt,answer\na, \n"),
+    "…: holds …, which is no table; expected a list of …": lambda folder: table(
+        folder, "[1]", "facts.json"
+    ),
+    "…: row …: … is …, expected text…": lambda folder: table(
+        folder, '{"prompt": 3, "answer": "a"}', "facts.jsonl"
+    ),
     "…: line … is not JSON: …": lambda folder: table(folder, "{", "facts.jsonl"),
     "limit=…: … has … rows; pass 1 to …": lambda folder: table(
         folder, "prompt,answer\na,b\n", limit=9
