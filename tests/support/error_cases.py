@@ -204,6 +204,15 @@ CASES: dict[str, Provoke] = {
         lm(), probes(), "gradient"
     ),
     "target is …, and each prompt has …; pass target=0 … …": lambda _: sweep(target=None),
+    "gradients are of … targets a prompt; pass target from …": lambda _: negjax.top_neurons(
+        negjax.neurgrad(lm(), probes()), 1
+    ),
+    "gradients are [B, K, L, F] = …, lm and probes are …; …": lambda _: negjax.top_neurons(
+        negjax.neurgrad(lm(), probes()), 1, lm(), probes().select([0]), target=0
+    ),
+    "tokens and NEG take the model and the probes …": lambda _: negjax.top_neurons(
+        negjax.neurgrad(lm(), probes()), 1, target=0, with_neg=True
+    ),
     "shifts is …, expected a number or an array of numbers": lambda _: sweep(shifts=["1"]),
     "shifts is …, expected a list of finite numbers …": lambda _: sweep(shifts=[[1.0]]),
     "shifts holds …: expected finite numbers": lambda _: sweep(shifts=[np.nan]),
