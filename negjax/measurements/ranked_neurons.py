@@ -25,7 +25,7 @@ from negjax.measurements.empirical_gradients import neg
 from negjax.measurements.gradients import NeurGrad
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
-from negjax.records import readable
+from negjax.records import PerPrompt, chosen_prompts, readable
 from negjax.replay.suffixes import block_at, stacked_blocks, take_read
 from negjax.replay.targets import Output
 
@@ -37,7 +37,7 @@ Texts = tuple[tuple[tuple[str, ...], ...], ...]
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TopNeurons:
+class TopNeurons(PerPrompt):
     """The k neurons of each of B prompts that move the target's output most, largest first."""
 
     site: Site
@@ -60,9 +60,12 @@ class TopNeurons:
     demoted: Texts | None = None
     """Those whose logits they lower most."""
 
-    def __len__(self) -> int:
-        """B."""
-        return len(self.neurons)
+    def __getitem__(self, which: int | slice) -> "TopNeurons":
+        """As of the other results, with the tokens."""
+        at = chosen_prompts(which, len(self))
+        texts = {"promoted": self.promoted, "demoted": self.demoted}
+        chosen = {name: own and tuple(own[b] for b in at) for name, own in texts.items()}
+        return dataclasses.replace(super().__getitem__(which), **chosen)  # type: ignore[arg-type]
 
     def to_arrow(self) -> pa.Table:
         """A row a neuron: prompt, rank, layer, index, and what was measured."""

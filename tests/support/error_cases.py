@@ -204,6 +204,7 @@ CASES: dict[str, Provoke] = {
         lm(), probes(), "gradient"
     ),
     "target is …, and each prompt has …; pass target=0 … …": lambda _: sweep(target=None),
+    "prompts are selected by a whole number or a slice, …": lambda _: probes()[cast(Any, [0])],
     "gradients are of … targets a prompt; pass target from …": lambda _: negjax.top_neurons(
         negjax.neurgrad(lm(), probes()), 1
     ),
