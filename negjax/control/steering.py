@@ -24,10 +24,10 @@ from negjax.execution.row_plans import STEPS
 from negjax.execution.running import Run, run_batches
 from negjax.inputs.encoding import encode
 from negjax.inputs.probes import Probes, TargetMode, check_asked
-from negjax.inputs.prompt_forms import Prompt, Target
+from negjax.inputs.prompt_forms import Prompt, Target, asked_prompt, asked_target
 from negjax.measurements.joint_interventions import joint
 from negjax.model.config import Site
-from negjax.model.language_model import LanguageModel
+from negjax.model.language_model import LanguageModel, check_model
 from negjax.records import readable
 
 TOLERANCE = 1e-3
@@ -133,6 +133,10 @@ def steer(
             site, neurons or layers, negative turns, unrelated prompts that are not encoded; by
             name.
     """
+    check_model(lm)
+    # By the names that they have here; `encode` has them in lists.
+    asked_prompt(lm, prompt, "prompt")
+    asked_target(lm, target, "target")
     return steer_probes(
         lm,
         encode(lm, [prompt], [target], target_mode=target_mode),

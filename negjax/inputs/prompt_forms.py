@@ -49,10 +49,15 @@ def asked_prompts(lm: LanguageModel, prompts: object) -> list[Asked]:
             does not embed, or a chat that the model's template does not render; by name.
     """
     members = checks.listed(prompts, "prompts", "a list of prompts (one is [prompt])")
-    return [_asked(lm, member, f"prompts[{number}]") for number, member in enumerate(members)]
+    return [asked_prompt(lm, member, f"prompts[{number}]") for number, member in enumerate(members)]
 
 
-def _asked(lm: LanguageModel, value: object, name: str) -> Asked:
+def asked_prompt(lm: LanguageModel, value: object, name: str) -> Asked:
+    """One prompt of any form.
+
+    Raises:
+        ArgumentError: as `asked_prompts`, by this name.
+    """
     if isinstance(value, str | bytes | bytearray):
         return Asked("text", _marked(lm, checks.text(value, name)))
     if isinstance(value, Mapping) or checks.is_whole(value):
@@ -82,10 +87,15 @@ def asked_targets(lm: LanguageModel, targets: object) -> list[tuple[Target, ...]
     """
     expected = "a list of texts, of token ids, or of lists of these: one of one prompt is [target]"
     rows = checks.listed(targets, "targets", expected)
-    return [_target_row(lm, row, f"targets[{number}]") for number, row in enumerate(rows)]
+    return [asked_target(lm, row, f"targets[{number}]") for number, row in enumerate(rows)]
 
 
-def _target_row(lm: LanguageModel, row: object, name: str) -> tuple[Target, ...]:
+def asked_target(lm: LanguageModel, row: object, name: str) -> tuple[Target, ...]:
+    """One prompt's targets, of which one may stand alone.
+
+    Raises:
+        ArgumentError: as `asked_targets`, by this name.
+    """
     if isinstance(row, str | bytes | bytearray):
         return (checks.text(row, name),)
     members = checks.listed(row, name, TARGET)

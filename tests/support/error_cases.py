@@ -149,6 +149,9 @@ CASES: dict[str, Provoke] = {
     "JAX cannot start: …; …": no_device,
     "prompts is …, expected a list of prompts (one is [prompt])": lambda _: encode("w3"),
     "prompts[…] is …, expected text, token ids or chat messages": lambda _: encode([[]]),
+    "prompt is …, expected text, token ids or chat messages": lambda _: negjax.steer(
+        lm(), cast(Any, ["w3"]), "w4", 0.5
+    ),
     "prompts[…] is …, expected text, …; one prompt is [prompt]": lambda _: encode([3, 5]),
     "prompts[…] holds token id …, expected 0 to …: …": lambda _: encode([[3, -1]]),
     "prompts[…] is token ids that its text, …, is not …": lambda _: negjax.encode(
