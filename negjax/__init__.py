@@ -19,11 +19,13 @@ from negjax.inputs.encoding import encode
 from negjax.inputs.neurons import NeuronSets, all_neurons, neuron_sets, random_neurons
 from negjax.inputs.probes import Probes
 from negjax.inputs.tables import Facts, read_facts
+from negjax.measurements.answers import Answers, logits, plain_answers
 from negjax.measurements.chebyshev import Response, response
 from negjax.measurements.empirical_gradients import EmpiricalGradient, neg
 from negjax.measurements.gradients import NeurGrad, gradient_batches, neurgrad
 from negjax.measurements.joint_interventions import Joint, joint
 from negjax.measurements.linearity import LinearFit, linear_fit, paper_grid
+from negjax.measurements.ranked_neurons import TopNeurons, top_neurons
 from negjax.measurements.second_order import Curvature, curvature, linear_range
 from negjax.measurements.sweeps import Sweep, sweep
 from negjax.measurements.token_effects import effects
@@ -36,6 +38,7 @@ from negjax.weights.saving import save_pretrained
 __version__ = "0.1.0"
 
 __all__ = [
+    "Answers",
     "Curvature",
     "Edited",
     "EmpiricalGradient",
@@ -50,6 +53,7 @@ __all__ = [
     "Response",
     "Steered",
     "Sweep",
+    "TopNeurons",
     "Turned",
     "activations",
     "all_neurons",
@@ -66,11 +70,13 @@ __all__ = [
     "linear_fit",
     "linear_range",
     "load",
+    "logits",
     "mceval8k",
     "neg",
     "neurgrad",
     "neuron_sets",
     "paper_grid",
+    "plain_answers",
     "random_neurons",
     "read_facts",
     "response",
@@ -79,4 +85,5 @@ __all__ = [
     "steer",
     "suppress",
     "sweep",
+    "top_neurons",
 ]

@@ -17,9 +17,11 @@ import numbers
 import sys
 from collections.abc import Iterable, Mapping, Sequence, Set, Sized
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Self, TypeVar, get_args
 
 import numpy as np
+
+from negjax.checks import is_whole, shown
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -36,6 +38,61 @@ def readable(record: _Class) -> _Class:
     """A class decorator: gives a dataclass or a NamedTuple a `repr` of at most three lines."""
     record.__repr__ = _repr  # type: ignore[assignment]
     return record
+
+
+class PerPrompt:
+    """Results of B prompts: `len` is B, and an index or a slice selects prompts."""
+
+    def __len__(self) -> int:
+        """B."""
+        return len(next(iter(self._by_prompt().values())))
+
+    def __getitem__(self, which: int | slice) -> Self:
+        """The results of one prompt, whose axis stays with B = 1, or of a slice of them.
+
+        Raises:
+            IndexError: there is no such prompt.
+            TypeError: neither a whole number nor a slice.
+        """
+        at = chosen_prompts(which, len(self))
+        selected: Any = {name: values[at] for name, values in self._by_prompt().items()}
+        result: Self = dataclasses.replace(self, **selected)  # type: ignore[type-var]
+        return result
+
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
+        """Refused: numpy would take what has a length and an index for nested lists, without end.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f"a {type(self).__name__} is no array; its fields are")
+
+    def _by_prompt(self) -> dict[str, np.ndarray]:
+        """Arrays whose first axis is B, by the annotation of their field."""
+        axes = _annotated_axes(type(self))
+        values = {name: getattr(self, name) for name in axes if axes[name][:1] == ["B"]}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def chosen_prompts(which: object, count: int) -> list[int]:
+    """Numbers of the prompts that an index or a slice selects of `count`, one or more.
+
+    Raises:
+        IndexError: none.
+        TypeError: neither a whole number nor a slice.
+    """
+    if isinstance(which, slice):
+        if found := list(range(count)[which]):
+            return found
+        raise IndexError(f"{which} selects none of the {count} prompts")
+    if not is_whole(which):
+        raise TypeError(
+            f"prompts are selected by a whole number or a slice, not by {shown(which)}; a list of "
+            "numbers goes through Probes.select before anything is measured"
+        )
+    if not -count <= which < count:
+        raise IndexError(f"prompt {which}: there are {count}, numbered from 0")
+    return [int(which) % count]
 
 
 def cut(text: str, most: int = TEXT) -> str:
@@ -160,6 +217,14 @@ def _axes(record: type) -> dict[str, list[str]]:
             letters, closed, _ = text.removeprefix("[").partition("]")
             if text.startswith("[") and closed:
                 found[name] = [letter.strip() for letter in letters.split(",") if letter.strip()]
+        found |= _annotated_axes(kind, inherited=False)
+    return found
+
+
+def _annotated_axes(record: type, *, inherited: bool = True) -> dict[str, list[str]]:
+    """Letters of the axes that annotations name."""
+    found: dict[str, list[str]] = {}
+    for kind in reversed(record.__mro__) if inherited else (record,):
         for name, hint in inspect.get_annotations(kind).items():
             # An array, or one that may be left out.
             for part in (hint, *get_args(hint)):

@@ -117,7 +117,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         swept,
         answers.plain_answers(lm, probes),
         writes.write_norms(lm, first),
-        negjax.neurgrad(lm, probes),
+        *(found := negjax.neurgrad(lm, probes), negjax.top_neurons(found, 3, target=0)),
         negjax.linear_fit(swept),
         negjax.response(lm, first, neurons[0], radius=1.0, nodes=4),
         negjax.curvature(lm, first, neurons[0]),

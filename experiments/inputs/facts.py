@@ -23,8 +23,8 @@ class Settings:
 
     probes: str | None = setting(
         None,
-        "Table of prompts and answers: .csv, .parquet, .feather, .arrow or .jsonl; or facts-bert, "
-        "what that model was trained on. Default: the shipped facts.",
+        "Table of prompts and answers: .csv, .tsv, .parquet, .feather, .arrow, .json or .jsonl; or "
+        "facts-bert, what that model was trained on. Default: the shipped facts.",
     )
     prompts: int | None = setting(
         None,
@@ -34,10 +34,10 @@ class Settings:
     )
     prompt_column: str = setting(
         "prompt",
-        "Column of the prompts. A masked LM reads prompts with one [MASK]: `masked` in the shipped "
-        "facts.",
+        "Column of the prompts: texts, or lists of token ids or chat messages. A masked LM reads "
+        "prompts with one [MASK]: `masked` in the shipped facts.",
     )
-    answer_column: str = setting("answer", "Column of the answers.")
+    answer_column: str = setting("answer", "Column of the answers: texts, or lists of token ids.")
     target_mode: TargetMode = setting(
         "single",
         "single: an answer is one token; first: its first token counts; all: the joint probability "
@@ -159,7 +159,8 @@ def _usable(
             encode(lm, [prompt], [answer], target_mode=settings.target_mode)
         except ValueError as error:
             # `encode` counts the prompts it is given: one. Readers look for the table's row.
-            reason = str(error).replace("prompt 0", f"row {table.rows[number]}", 1)
+            row = f"row {table.rows[number]}"
+            reason = str(error).replace("prompts[0]", row, 1).replace("prompt 0", row, 1)
             if not settings.skip_unusable:
                 raise ValueError(f"{table.source}: {reason}") from error
             skipped.append((number, reason))

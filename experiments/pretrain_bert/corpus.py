@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from negjax import checks
-from negjax.inputs.encoding import MASK_MARK
+from negjax.inputs.prompt_forms import MASK_MARK
 from negjax.mceval8k.catalogue import HUB_ID
 from negjax.mceval8k.files import ROOT_VARIABLE
 from negjax.records import readable

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from negjax.checks import text, whole_number
+from negjax.checks import whole_number
 from negjax.control import search
 from negjax.control.arguments import allowed_shifts, check_probability
 from negjax.control.odds import replays_of, to_log_odds, to_probability
@@ -24,9 +24,10 @@ from negjax.execution.row_plans import STEPS
 from negjax.execution.running import Run, run_batches
 from negjax.inputs.encoding import encode
 from negjax.inputs.probes import Probes, TargetMode, check_asked
+from negjax.inputs.prompt_forms import Prompt, Target, asked_prompt, asked_target
 from negjax.measurements.joint_interventions import joint
 from negjax.model.config import Site
-from negjax.model.language_model import LanguageModel
+from negjax.model.language_model import LanguageModel, check_model
 from negjax.records import readable
 
 TOLERANCE = 1e-3
@@ -94,8 +95,8 @@ class Steered(SmallestShift):
 
 def steer(
     lm: LanguageModel,
-    prompt: str,
-    target: str,
+    prompt: Prompt,
+    target: Target,
     probability: float,
     *,
     site: str | None = None,
@@ -113,7 +114,8 @@ def steer(
     long as that makes the shift shorter (`negjax.control.search`).
 
     Args:
-        prompt: one text; for a masked LM with one `[MASK]`.
+        prompt: one text, list of token ids or list of chat messages, and target: one text or list
+            of token ids, as in `encode`; a masked LM's prompt has one `[MASK]`.
         probability: wanted P(target), between 0 and 1.
         site: `act`, `up` or `product`; None is the model's default.
         neurons: [N, 2], (layer, index) of those that may be shifted; a set: a neuron named twice
@@ -131,10 +133,13 @@ def steer(
             site, neurons or layers, negative turns, unrelated prompts that are not encoded; by
             name.
     """
-    asked = [text(prompt, "prompt")], [text(target, "target")]
+    check_model(lm)
+    # By the names that they have here; `encode` has them in lists.
+    asked_prompt(lm, prompt, "prompt")
+    asked_target(lm, target, "target")
     return steer_probes(
         lm,
-        encode(lm, *asked, target_mode=target_mode),
+        encode(lm, [prompt], [target], target_mode=target_mode),
         probability,
         site=site,
         neurons=neurons,

@@ -8,25 +8,24 @@ import numpy as np
 from negjax import checks
 from negjax.errors import Argument, ArgumentError
 from negjax.inputs.probes import Probes, TargetMode
-from negjax.inputs.token_ids import (
-    PromptTokens,
-    check_known,
-    framed_tokens,
-    plain_tokens,
-    prompt_tokens,
+from negjax.inputs.prompt_forms import (
+    MASK_MARK,
+    Asked,
+    Prompt,
+    Target,
+    asked_prompts,
+    asked_targets,
+    decoded,
 )
+from negjax.inputs.token_ids import PromptTokens, check_known, plain_tokens
 from negjax.model.language_model import LanguageModel, check_model
 from negjax.process.notices import say
-from negjax.process.quiet import transformers
-
-MASK_MARK = "[MASK]"
-"""How prompts for a masked LM write the mask, whatever the tokenizer's own mask token is."""
 
 
 def encode(
     lm: LanguageModel,
-    prompts: Sequence[str],
-    targets: Sequence[str | Sequence[str]],
+    prompts: Sequence[Prompt],
+    targets: Sequence[Target | Sequence[Target]],
     *,
     target_mode: TargetMode = "single",
     separator: str | None = None,
@@ -38,27 +37,37 @@ def encode(
     place of `[MASK]`.
 
     Args:
-        prompts: B texts; for a masked LM each holds exactly one `[MASK]`.
-        targets: one string, or K strings, per prompt; K is the same for all.
+        prompts: B of them, each a text, a list of token ids, or a list of chat messages
+            (`{"role": "user", "content": "…"}`), which the model's own chat template renders with
+            its generation prompt. Token ids and rendered chats are read as they stand: no BOS is
+            put in front. For a masked LM each holds exactly one `[MASK]`.
+        targets: one target, or K, per prompt; K is the same for all. A target is a text or a list
+            of token ids, which are taken as they are.
         target_mode: `single`: a target must be one token. `first`: its first token counts. `all`:
             the joint probability of all its tokens. `alone`: one token, tokenised without context,
             as the original implementation did (for comparison).
-        separator: text between prompt and target. Default: a space, or nothing where the prompt
-            ends, or the target begins, with white space.
+        separator: text between prompt and target. Default: of a chat, what its template puts
+            before an answer, if that is white space or nothing; otherwise a space, or nothing
+            where the prompt ends, or the target begins, with white space.
+
+    Returns:
+        Probes whose `prompts` and `targets` are texts: what was given, rendered or decoded.
 
     Raises:
         ValueError: naming the row: an empty prompt or target, a target of several tokens, no
-            `[MASK]` or several, a prompt longer than the context, an unknown token.
+            `[MASK]` or several, a prompt longer than the context, an unknown token, token ids that
+            the model does not embed, a chat that the template does not render, or that the model
+            has no template for.
     """
     lm = check_model(lm)
     checks.one_of(target_mode, "target_mode", get_args(TargetMode))
-    prompts, many = checks.texts(prompts, "prompts"), _target_rows(targets)
+    asked, many = asked_prompts(lm, prompts), asked_targets(lm, targets)
     if separator is not None:
         checks.text(separator, "separator")
-    if len(prompts) == 0:
+    if not asked:
         raise ValueError("no prompts: expected at least one")
-    if len(prompts) != len(many):
-        raise ValueError(f"{len(prompts)} prompts but {len(many)} targets: expected one each")
+    if len(asked) != len(many):
+        raise ValueError(f"{len(asked)} prompts but {len(many)} targets: expected one each")
     if target_mode == "all" and not lm.config.causal:
         raise ArgumentError(
             'target_mode "all" needs a causal LM, since one [MASK] holds one token; pass ',
@@ -69,7 +78,7 @@ def encode(
         raise ValueError(f"targets a prompt: {sorted(counts)}; expected the same number, 1 or more")
     rows = [
         _encode_row(lm, number, prompt, row, target_mode, separator)
-        for number, (prompt, row) in enumerate(zip(prompts, many, strict=True))
+        for number, (prompt, row) in enumerate(zip(asked, many, strict=True))
     ]
     _say_frames([row.prompt for row in rows])
     length = max(len(row.prompt.ids) for row in rows)
@@ -84,8 +93,8 @@ def encode(
         for k, ids in enumerate(row.targets):
             target_ids[b, k, : len(ids)], target_mask[b, k, : len(ids)] = ids, True
     return Probes(
-        prompts=prompts,
-        targets=many,
+        prompts=tuple(prompt.text for prompt in asked),
+        targets=tuple(tuple(_as_text(lm, target) for target in row) for row in many),
         tokens=tokens,
         mask=mask,
         read=np.asarray([row.read for row in rows], np.int32),
@@ -93,18 +102,6 @@ def encode(
         target_mask=target_mask,
         target_mode=target_mode,
         mask_id=None if lm.config.causal else lm.tokenizer.mask_token_id,
-    )
-
-
-def _target_rows(targets: object) -> tuple[tuple[str, ...], ...]:
-    """Each prompt's targets, of which one may stand alone."""
-    expected = "a list of texts, or of lists of texts: one of one prompt is [target]"
-    rows = checks.listed(targets, "targets", expected)
-    return tuple(
-        (checks.text(row, f"targets[{number}]"),)
-        if isinstance(row, str | bytes) or not hasattr(row, "__iter__")
-        else checks.texts(row, f"targets[{number}]")
-        for number, row in enumerate(rows)
     )
 
 
@@ -119,32 +116,35 @@ class _Row(NamedTuple):
 def _encode_row(
     lm: LanguageModel,
     number: int,
-    prompt: str,
-    targets: tuple[str, ...],
+    prompt: Asked,
+    targets: tuple[Target, ...],
     mode: TargetMode,
     separator: str | None,
 ) -> _Row:
-    if not prompt.strip():
-        raise ValueError(f"prompt {number} is empty: {prompt!r}; expected text")
-    tokenizer = lm.tokenizer
-    if not lm.config.causal:
-        prompt = _with_mask_token(tokenizer, number, prompt)
-    tokens = prompt_tokens(lm, f"prompt {number} ({prompt!r})", prompt)
+    if prompt.ids is None and not prompt.text.strip():
+        raise ValueError(f"prompt {number} is empty: {prompt.text!r}; expected text")
+    tokens = _prompt_tokens(lm, number, prompt)
+    read = len(tokens.ids) - 1 if lm.config.causal else _only_mask(lm, number, prompt, tokens.ids)
     found = []
     for target in targets:
-        if not target.strip():
+        shown = _as_text(lm, target)
+        what = f"target {shown!r} of prompt {number}"
+        if not isinstance(target, str):
+            ids = list(target)
+        elif not target.strip():
             raise ValueError(f"target {target!r} of prompt {number} is empty; expected text")
-        what = f"target {target!r} of prompt {number}"
-        if mode == "alone":
+        elif mode == "alone":
             ids = plain_tokens(lm, what, target)
-        elif lm.config.causal:
-            ids = _following(lm, number, prompt, tokens.ids, target, separator)
         else:
-            ids = _filling(lm, number, prompt, tokens.ids, target)
+            _check_rereads(lm, number, prompt)
+            if lm.config.causal:
+                ids = _following(lm, number, prompt, tokens.ids, target, separator)
+            else:
+                ids = _filling(lm, number, prompt, tokens.ids, target)
         if not ids:
             raise ValueError(f"{what} has no token of its own there; expected text that adds one")
         if len(ids) > 1 and mode in ("single", "alone"):
-            pieces = [tokenizer.decode([i]) for i in ids]
+            pieces = [lm.tokenizer.decode([i]) for i in ids]
             raise ArgumentError(
                 f"{what} is {len(ids)} tokens {pieces}; pass ",
                 Argument("target_mode", "first", "all"),
@@ -157,23 +157,64 @@ def _encode_row(
             f"prompt {number} is {used} tokens with its target, the model's context holds "
             f"{lm.config.context_length}; shorten it"
         )
-    read = len(tokens.ids) - 1 if lm.config.causal else tokens.ids.index(tokenizer.mask_token_id)
     return _Row(tokens, read, found)
+
+
+def _as_text(lm: LanguageModel, target: Target) -> str:
+    return target if isinstance(target, str) else decoded(lm, list(target))
+
+
+def _prompt_tokens(lm: LanguageModel, number: int, prompt: Asked) -> PromptTokens:
+    if prompt.ids is not None:
+        return PromptTokens(ids=prompt.ids, spans=[])
+    what = f"prompt {number} ({prompt.text!r})"
+    tokens = prompt.tokens_of(lm, what, prompt.text)
+    check_known(lm, what, prompt.text, tokens.ids, tokens.spans)
+    return tokens
+
+
+def _only_mask(lm: LanguageModel, number: int, prompt: Asked, ids: list[int]) -> int:
+    """Where a masked LM's prompt has its one mask."""
+    mask = lm.tokenizer.mask_token_id
+    if mask is None:
+        raise ValueError("the tokenizer has no mask token, but the model is a masked LM")
+    count = ids.count(mask)
+    if count != 1:
+        raise ValueError(
+            f"prompt {number} has {count} times {MASK_MARK}: {prompt.text!r}; a masked LM reads "
+            "exactly one"
+        )
+    return ids.index(mask)
+
+
+def _check_rereads(lm: LanguageModel, number: int, prompt: Asked) -> None:
+    """Refuses ids whose text is other ids when it is read again: what would follow it there?"""
+    if prompt.ids is None:
+        return
+    again = prompt.tokens_of(lm, f"prompts[{number}]", prompt.text).ids
+    if again != prompt.ids:
+        raise ArgumentError(
+            Argument(f"prompts[{number}]"),
+            f" is token ids that its text, {prompt.text!r}, is not tokenised as, so that no text "
+            "follows them; pass its targets as token ids, too, or the prompt as text",
+        )
 
 
 def _following(
     lm: LanguageModel,
     row: int,
-    prompt: str,
+    prompt: Asked,
     tokens: list[int],
     target: str,
     separator: str | None,
 ) -> list[int]:
     if separator is None:
-        separator = "" if prompt[-1].isspace() or target[0].isspace() else " "
+        usual = "" if prompt.text[-1].isspace() else " "
+        gap = usual if prompt.separator is None else prompt.separator
+        separator = "" if target[0].isspace() else gap
     what = f"target {target!r} of prompt {row}"
-    text = prompt + separator + target
-    joined, spans, *_ = framed_tokens(lm, what, text)
+    text = prompt.text + separator + target
+    joined, spans, *_ = prompt.tokens_of(lm, what, text)
     if joined[: len(tokens)] != tokens or len(joined) == len(tokens):
         raise ValueError(
             f"prompt {row} does not keep its last tokens when {separator + target!r} follows: "
@@ -184,11 +225,13 @@ def _following(
     return joined[len(tokens) :]
 
 
-def _filling(lm: LanguageModel, row: int, prompt: str, tokens: list[int], target: str) -> list[int]:
+def _filling(
+    lm: LanguageModel, row: int, prompt: Asked, tokens: list[int], target: str
+) -> list[int]:
     what = f"target {target!r} of prompt {row}"
-    before, _, following = prompt.partition(str(lm.tokenizer.mask_token))
+    before, _, following = prompt.text.partition(str(lm.tokenizer.mask_token))
     text = before + target + following
-    filled, spans, *_ = framed_tokens(lm, what, text)
+    filled, spans, *_ = prompt.tokens_of(lm, what, text)
     at = tokens.index(lm.tokenizer.mask_token_id)
     start, stop = len(before), len(before) + len(target)
     covering = (at + i for i, (a, b) in enumerate(spans[at:]) if a < stop and b > start)
@@ -199,18 +242,6 @@ def _filling(lm: LanguageModel, row: int, prompt: str, tokens: list[int], target
         raise ValueError(f"{what} merges with the words beside [MASK]; set [MASK] apart by blanks")
     check_known(lm, what, text, filled, spans)
     return filled[at:end]
-
-
-def _with_mask_token(tokenizer: transformers.PreTrainedTokenizerBase, row: int, prompt: str) -> str:
-    if tokenizer.mask_token is None:
-        raise ValueError("the tokenizer has no mask token, but the model is a masked LM")
-    prompt = prompt.replace(MASK_MARK, str(tokenizer.mask_token))
-    count = prompt.count(str(tokenizer.mask_token))
-    if count != 1:
-        raise ValueError(
-            f"prompt {row} has {count} times {MASK_MARK}: {prompt!r}; a masked LM reads exactly one"
-        )
-    return prompt
 
 
 def _say_frames(rows: Sequence[PromptTokens]) -> None:

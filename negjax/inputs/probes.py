@@ -12,14 +12,14 @@ from numpy.typing import ArrayLike
 from negjax.checks import as_array, integers, is_whole, shown, truths, whole_number
 from negjax.inputs.token_ids import check_ids
 from negjax.model.language_model import check_model
-from negjax.records import readable
+from negjax.records import PerPrompt, chosen_prompts, readable
 
 TargetMode = Literal["single", "first", "all", "alone"]
 
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Probes:
+class Probes(PerPrompt):
     """Encoded prompts with K targets each. Padding may stand on either side."""
 
     prompts: tuple[str, ...]
@@ -50,6 +50,15 @@ class Probes:
 
     def __len__(self) -> int:
         return len(self.prompts)
+
+    def __getitem__(self, which: int | slice) -> "Probes":
+        """One prompt, or a slice of them.
+
+        Raises:
+            IndexError: there is no such prompt.
+            TypeError: neither a whole number nor a slice.
+        """
+        return self.select(chosen_prompts(which, len(self)))
 
     @property
     def target_count(self) -> int:

@@ -1,26 +1,20 @@
-"""Tables of prompts and answers: the shipped facts, or a CSV, Parquet, Feather or JSON file."""
+"""Tables of prompts and answers: the shipped facts, or a file of the user's."""
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from pyarrow import csv, parquet
 
 from negjax import checks
-from negjax.errors import Argument, ArgumentError
+from negjax.inputs.prompt_forms import PROMPT, TARGET
+from negjax.inputs.table_files import SUFFIXES, read_columns, suffix_of
 from negjax.records import readable
 from negjax.storage import given_files
-
-MOST_BLOCK = 2**31 - 1
-"""Bytes that pyarrow reads of a CSV file at once."""
-
-# (bytes of a file, names of the wanted columns, source) -> those columns, checked.
-_Columns = Callable[[bytes, Sequence[str], str], list[list[str]]]
 
 
 @readable
@@ -28,10 +22,10 @@ _Columns = Callable[[bytes, Sequence[str], str], list[list[str]]]
 class Facts:
     """Prompts with the one answer each is to be continued by, and where they came from."""
 
-    prompts: tuple[str, ...]
-    """As in the file, surrounding whitespace included."""
-    answers: tuple[str, ...]
-    """One of each prompt."""
+    prompts: tuple[Any, ...]
+    """As in the file, texts with surrounding white space; lists of it as token ids or messages."""
+    answers: tuple[Any, ...]
+    """One of each prompt: text, or token ids."""
     rows: tuple[int, ...]
     """Row of each in the file, header not counted, from 0."""
     source: str
@@ -53,11 +47,14 @@ def read_facts(
     Every row is checked, those that `limit` leaves out too.
 
     Args:
-        path: a .csv, .parquet, .feather, .arrow or .jsonl file; None for the table shipped with
-            negjax (whose `masked` column, as `prompt_column`, holds the prompts of masked models);
-            "facts-bert" for facts that the shipped model of that name was trained on.
-        prompt_column: name of the column of prompts.
-        answer_column: name of the column of answers.
+        path: a .csv, .tsv, .parquet, .feather, .arrow, .ipc, .json, .jsonl or .ndjson file, as
+            pandas and polars write them, CSV with any character between columns; None for the
+            table shipped with negjax (whose `masked` column, as `prompt_column`, holds the prompts
+            of masked models); "facts-bert" for facts that the shipped model of that name was
+            trained on.
+        prompt_column: name of the column of prompts: texts, or lists of token ids or of chat
+            messages (`encode`). A column of texts that are all JSON lists of these is read so.
+        answer_column: name of the column of answers: texts, or lists of token ids.
         limit: how many rows to keep, all by default: the first ones, or random ones with a `seed`.
         seed: draws the rows that `limit` keeps; they stay in the order of the file.
 
@@ -67,15 +64,19 @@ def read_facts(
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the suffix is unknown; the file is empty, damaged or not UTF-8; a column is
-            missing, or there are several of its name; a prompt or an answer is null, not a string,
-            or blank; `limit` is not between 1 and the number of rows.
+            missing, or there are several of its name; a prompt or an answer is null, of another
+            type, or blank; `limit` is not between 1 and the number of rows.
     """
-    wanted = (
-        checks.text(prompt_column, "prompt_column"),
-        checks.text(answer_column, "answer_column"),
-    )
+    wanted = {
+        "prompt_column": checks.text(prompt_column, "prompt_column"),
+        "answer_column": checks.text(answer_column, "answer_column"),
+    }
     data, suffix, source = _read_bytes(path)
-    prompts, answers = _COLUMNS[suffix](data, wanted, source)
+    columns = read_columns(data, suffix, wanted, source)
+    prompts, answers = (
+        _checked(_without_json(values), name, source, chats=chats)
+        for values, name, chats in zip(columns, wanted.values(), (True, False), strict=True)
+    )
     rows = _choose_rows(len(prompts), limit, seed, source)
     return Facts(
         prompts=tuple(prompts[row] for row in rows),
@@ -91,14 +92,12 @@ def _read_bytes(path: str | Path | None) -> tuple[bytes, str, str]:
         return _shipped("facts.csv"), ".csv", "negjax facts"
     if isinstance(path, str) and path == "facts-bert":
         return _shipped("facts_bert/facts.csv"), ".csv", "facts-bert facts"
-    file = given_files.check_file(path, "path", f"a {', '.join(_COLUMNS)} file, or facts-bert")
-    data, suffix = file.read_bytes(), file.suffix.lower()
-    if suffix not in _COLUMNS:
-        # Caches keep files under names without a suffix: the content decides where it can.
-        suffix = next((own for magic, own in _MAGIC.items() if data.startswith(magic)), suffix)
-    if suffix not in _COLUMNS:
+    file = given_files.check_file(path, "path", f"a {', '.join(SUFFIXES)} file, or facts-bert")
+    data = file.read_bytes()
+    suffix = suffix_of(file, data)
+    if suffix not in SUFFIXES:
         raise ValueError(
-            f"path {str(path)!r}: unknown suffix {suffix!r}; known: {', '.join(_COLUMNS)}"
+            f"path {str(path)!r}: unknown suffix {suffix!r}; known: {', '.join(SUFFIXES)}"
         )
     return data, suffix, file.name
 
@@ -122,105 +121,49 @@ def _choose_rows(total: int, limit: int | None, seed: int | None, source: str) -
     return tuple(sorted(drawn.tolist()))
 
 
-def _csv_table(data: bytes, source: str) -> pa.Table:
-    given_files.decoded(data, source)
-    # One block, whatever its size: pyarrow reads no row that is longer than a block. Without
-    # threads its errors give row numbers.
-    block = min(len(data) + 1, MOST_BLOCK)
-    read = csv.ReadOptions(use_threads=False, block_size=block)
-    parse = csv.ParseOptions(newlines_in_values=True)
-    names = csv.open_csv(pa.BufferReader(data), read_options=read, parse_options=parse).schema.names
-    # Left to itself, pyarrow guesses types, and an answer "1990" or "true" would not stay a string.
-    convert = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
-    return csv.read_csv(pa.BufferReader(data), read, parse, convert)
-
-
-def _parquet_table(data: bytes, source: str) -> pa.Table:
-    return parquet.read_table(pa.BufferReader(data))
-
-
-def _arrow_table(data: bytes, source: str) -> pa.Table:
-    # ".arrow" is in use for both layouts; only the file layout (= Feather) starts with this magic.
-    layout = pa.ipc.open_file if data.startswith(b"ARROW1") else pa.ipc.open_stream
-    return layout(pa.BufferReader(data)).read_all()
-
-
-def _table_columns(read: Callable[[bytes, str], pa.Table]) -> _Columns:
-    def columns(data: bytes, wanted: Sequence[str], source: str) -> list[list[str]]:
-        if not data:
-            raise ValueError(f"{source}: the file is empty")
-        given_files.refuse_pointer(data, source)
+def _without_json(values: list[object]) -> list[object]:
+    """A column of texts that are JSON lists of token ids or messages, as these lists."""
+    if not all(isinstance(value, str) and value.lstrip().startswith("[") for value in values):
+        return values
+    lists: list[object] = []
+    for value in values:
         try:
-            table = read(data, source)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{source}: not readable: {error}") from error
-        _check_names(table.column_names, table.num_rows, wanted, source)
-        return [_table_texts(table.column(name), name, source) for name in wanted]
-
-    return columns
+            lists.append(json.loads(str(value)))
+        except (json.JSONDecodeError, RecursionError):
+            return values
+    return lists if all(_are_ids(found) or _are_messages(found) for found in lists) else values
 
 
-def _table_texts(column: pa.ChunkedArray, name: str, source: str) -> list[str]:
-    try:
-        # In one chunk, so that the index in the error is the row.
-        column.combine_chunks().validate(full=True)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{source}: column {name!r}: {error}") from error
-    return _check_texts(column.to_pylist(), name, source)
+def _are_ids(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(checks.is_whole, value))
 
 
-def _json_columns(data: bytes, wanted: Sequence[str], source: str) -> list[list[str]]:
-    records: list[dict[str, object]] = []
-    for number, line in enumerate(given_files.decoded(data, source).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"{source}: line {number} is not JSON: {error}") from error
-        if not isinstance(record, dict):
-            raise ValueError(f"{source}: line {number} is not a JSON object: {line.strip()[:60]}")
-        records.append(record)
-    names = list(dict.fromkeys(name for record in records for name in record))
-    _check_names(names, len(records), wanted, source)
-    return [_check_texts([row.get(name) for row in records], name, source) for name in wanted]
+def _are_messages(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(m, dict) for m in value)
 
 
-def _check_names(names: Sequence[str], rows: int, wanted: Sequence[str], source: str) -> None:
-    if rows == 0:
-        raise ValueError(f"{source}: the table has no rows")
-    for name in wanted:
-        count = names.count(name)
-        if count != 1:
-            found = "no column" if count == 0 else f"{count} columns"
-            raise ArgumentError(
-                f"{source}: {found} {name!r}; columns: {', '.join(names)}; name yours with ",
-                Argument("prompt_column"),
-                " and ",
-                Argument("answer_column"),
-            )
+def _checked(values: Sequence[object], name: str, source: str, *, chats: bool) -> list[Any]:
+    """Texts, token ids and, for prompts, messages.
 
-
-def _check_texts(values: Sequence[object], name: str, source: str) -> list[str]:
-    texts = []
+    Raises:
+        ValueError: naming the row of anything else.
+    """
+    found: list[Any] = []
     for row, value in enumerate(values):
-        if not isinstance(value, str):
-            found = "null" if value is None else f"{type(value).__name__} {value!r}, not a string"
-            raise ValueError(f"{source}: row {row}: {name} is {found}")
-        if not value.strip():
-            raise ValueError(f"{source}: row {row}: {name} is blank")
-        checks.text(value, f"{source}: row {row}: {name}")
-        texts.append(value)
-    return texts
-
-
-_MAGIC = {b"PAR1": ".parquet", b"ARROW1": ".arrow"}
-"""What files of some suffixes begin with."""
-
-_COLUMNS: dict[str, _Columns] = {  # by suffix
-    ".csv": _table_columns(_csv_table),
-    ".parquet": _table_columns(_parquet_table),
-    ".feather": _table_columns(_arrow_table),
-    ".arrow": _table_columns(_arrow_table),
-    ".jsonl": _json_columns,
-}
+        where = f"{source}: row {row}: {name}"
+        if isinstance(value, str):
+            if not value.strip():
+                raise ValueError(f"{where} is blank")
+            found.append(checks.text(value, where))
+        elif isinstance(value, list) and _are_ids(value):
+            found.append(tuple(value))
+        elif chats and isinstance(value, list) and _are_messages(value):
+            # In Parquet a field that one message has is null in the others.
+            found.append(tuple({k: v for k, v in m.items() if v is not None} for m in value))
+        elif value is None:
+            raise ValueError(f"{where} is null")
+        else:
+            expected = PROMPT if chats else TARGET
+            given = checks.shown(value)
+            raise ValueError(f"{where} is {type(value).__name__} {given}, expected {expected}")
+    return found

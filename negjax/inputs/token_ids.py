@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from negjax import checks
+from negjax.errors import Argument, ArgumentError
 from negjax.model.language_model import LanguageModel
 
 
@@ -18,21 +19,6 @@ class PromptTokens(NamedTuple):
     ended: str | None = None
     """Special tokens that the tokenizer would put after a prompt that is to be continued: they are
     left out."""
-
-
-def prompt_tokens(lm: LanguageModel, what: str, text: str) -> PromptTokens:
-    """Tokens of a prompt, framed once and known.
-
-    Args:
-        what: the prompt, for errors.
-
-    Raises:
-        ValueError: the text holds what the vocabulary does not know, or a token that the model has
-            no embedding for.
-    """
-    found = framed_tokens(lm, what, text)
-    check_known(lm, what, text, found.ids, found.spans)
-    return found
 
 
 def framed_tokens(lm: LanguageModel, what: str, text: str) -> PromptTokens:
@@ -67,15 +53,25 @@ def framed_tokens(lm: LanguageModel, what: str, text: str) -> PromptTokens:
     )
 
 
+def bare_tokens(lm: LanguageModel, what: str, text: str) -> PromptTokens:
+    """Tokens of a text alone, without anything around it; they may be unknown.
+
+    Raises:
+        ValueError: as `framed_tokens`.
+    """
+    encoding = _encoding(lm, what, text, special=False)
+    return PromptTokens(ids=encoding.ids, spans=encoding.offsets)
+
+
 def plain_tokens(lm: LanguageModel, what: str, text: str) -> list[int]:
     """Tokens of a text alone, without anything around it.
 
     Raises:
         ValueError: as `prompt_tokens`.
     """
-    encoding = _encoding(lm, what, text, special=False)
-    check_known(lm, what, text, encoding.ids, encoding.offsets)
-    return list(encoding.ids)
+    found = bare_tokens(lm, what, text)
+    check_known(lm, what, text, found.ids, found.spans)
+    return list(found.ids)
 
 
 def check_known(
@@ -136,6 +132,21 @@ def check_ids(lm: LanguageModel, what: str, ids: Iterable[int]) -> None:
                 f"{what} holds token id {index}{named}, and the model embeds ids 0 to {size - 1}: "
                 "the tokenizer has tokens that the weights were not resized for; use the weights "
                 "that belong to it, or leave that token out"
+            )
+
+
+def check_given_ids(lm: LanguageModel, name: str, ids: Iterable[int]) -> None:
+    """Refuses ids, given as such, that the model has no embedding for.
+
+    Raises:
+        ArgumentError: naming the argument and the id.
+    """
+    size = lm.config.vocab_size
+    for index in ids:
+        if not 0 <= index < size:
+            raise ArgumentError(
+                Argument(name),
+                f" holds token id {index}, expected 0 to {size - 1}: those that {lm.name} embeds",
             )
 
 

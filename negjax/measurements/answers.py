@@ -55,6 +55,40 @@ def plain_answers(
     return Answers(*in_order(lm, len(probes), batches, ["P of a target", None]))
 
 
+def logits(
+    lm: LanguageModel, probes: Probes, *, budget_bytes: int = DEFAULT_BUDGET_BYTES
+) -> Float[np.ndarray, "B V"]:
+    """Logits of every token at the read position: what the model says there, without any shift.
+
+    Raises:
+        ValueError: probes that are not encoded; a budget that holds not even one prompt; logits
+            that are not finite.
+    """
+    check_asked(lm, probes)
+    sizes = sizes_of(lm, probes, targets=1)
+    each = sizes.prefix_bytes + sizes.active_row_bytes
+    most = min(len(probes), max(1, pass_tokens() // sizes.length))
+    plan = plan_prompts(probes, sizes, each, most, budget_bytes)
+
+    def kernel(run: Run) -> np.ndarray:
+        last = run(unperturbed_pass, run.split).resid
+        return np.asarray(run(_logits, run.split, last))
+
+    batches = run_batches(lm, probes, plan, kernel, target=0, budget_bytes=budget_bytes)
+    result: np.ndarray = in_order(lm, len(probes), batches, ["a logit"])
+    return result
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _logits(
+    graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], split: Split, resid: jax.Array
+) -> jax.Array:
+    """[P, V], of last residuals [P, 1, S, D]."""
+    model = nnx.merge(graphdef, params)
+    result: jax.Array = model.logits(take_read(resid[:, 0], split.suffix))
+    return result
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _answers(
     graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], split: Split, resid: jax.Array

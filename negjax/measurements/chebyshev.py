@@ -31,7 +31,7 @@ from negjax.inputs.probes import Probes, check_asked
 from negjax.measurements.rounding import Changes, measured_changes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
-from negjax.records import readable
+from negjax.records import PerPrompt, readable
 from negjax.replay.targets import Output
 
 # The error is read off how the last coefficients decay.
@@ -44,7 +44,7 @@ SLOWEST_RATE = 0.95
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Response:
+class Response(PerPrompt):
     """An output as a function of the shift of each of N neurons of B prompts."""
 
     site: Site

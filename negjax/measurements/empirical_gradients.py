@@ -20,13 +20,13 @@ from negjax.measurements.quadrature import Rule, radau_rule
 from negjax.measurements.rounding import measured_changes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
-from negjax.records import readable
+from negjax.records import PerPrompt, readable
 from negjax.replay.targets import Output
 
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EmpiricalGradient:
+class EmpiricalGradient(PerPrompt):
     """NEG of N neurons of B prompts over the grid ±step, …, ±radius."""
 
     site: Site

@@ -31,7 +31,7 @@ from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
 from negjax.model.transformer import linearise
-from negjax.records import readable
+from negjax.records import PerPrompt, readable
 from negjax.replay.shifted_suffixes import pull_back
 from negjax.replay.suffixes import CommonHead, experts_at_read, run, take_scored
 from negjax.replay.targets import Output, target_derivatives
@@ -43,7 +43,7 @@ FEW_STEPS, FEW_TOKENS, ACCELERATOR_FEW_TOKENS = 2, 1536, 8192
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NeurGrad:
+class NeurGrad(PerPrompt):
     """Gradients of K targets' outputs with respect to every neuron, at the read position."""
 
     site: Site

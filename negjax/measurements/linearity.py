@@ -11,7 +11,7 @@ from negjax.checks import one_of, real_number, shift_list, shown
 from negjax.errors import Argument, ArgumentError
 from negjax.measurements.chebyshev import Response
 from negjax.measurements.sweeps import Sweep
-from negjax.records import readable
+from negjax.records import PerPrompt, readable
 from negjax.replay.targets import Output
 
 MOST_STEPS = 1_000_000
@@ -20,7 +20,7 @@ MOST_STEPS = 1_000_000
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LinearFit:
+class LinearFit(PerPrompt):
     """Lines through (x, Δoutput), x ≠ 0, of N neurons of B prompts."""
 
     slope: Float[np.ndarray, "B N"]

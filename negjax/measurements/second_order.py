@@ -19,7 +19,7 @@ from negjax.inputs.neurons import check_neurons
 from negjax.inputs.probes import Probes, check_asked, check_target
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
-from negjax.records import readable
+from negjax.records import PerPrompt, readable
 from negjax.replay.readout import Scores
 from negjax.replay.rows import Rows, sweep_rows
 from negjax.replay.suffixes import Pass
@@ -28,7 +28,7 @@ from negjax.replay.targets import Output
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Curvature:
+class Curvature(PerPrompt):
     """First and second derivative of an output along each of N neurons of B prompts.
 
     With respect to the activation. Under the `signed` convention the first is to be multiplied by

@@ -4,10 +4,11 @@ import numpy as np
 from jaxtyping import Float
 
 from negjax.execution.interventions import select_output
+from negjax.records import PerPrompt
 from negjax.replay.targets import Output
 
 
-class ShiftedOutputs:
+class ShiftedOutputs(PerPrompt):
     """Outputs of B prompts under interventions; the first of the further axes counts the
     interventions that have a baseline of their own."""
 

@@ -137,7 +137,10 @@ def test_unusable_prompts_are_left_out_and_named(folder: Path, tmp_path: Path) -
         (["--step=3", "--range=2"], r"step is 3 and radius 2: expected 0 < step"),
         (["--range=inf"], r"--range=inf: expected a finite number"),
         (["--prompts=13"], r"--prompts=13: facts.csv has 12; pass 1 to 12, or 0 for all"),
-        (["--prompt_column=text"], r"facts.csv: no column 'text'"),
+        (
+            ["--prompt_column=prompts"],
+            r"no column 'prompts'; columns: .*; name yours with --prompt_column=prompt$",
+        ),
         (["--probes=none.csv"], r"--probes=none.csv: path 'none.csv': no such file"),
         (["--site=act"], r"site 'act'"),
         (["--answer_column=masked"], r"none of the 12 prompts of facts.csv can be asked"),

@@ -126,10 +126,10 @@ LONG = " ".join(["w3"] * 33)
     [
         (["w3", ""], ["w4", "w4"], {}, r"prompt 1 is empty: ''; expected text"),
         ([" \n"], ["w4"], {}, r"prompt 0 is empty: ' \\n'"),
-        ([None], ["w4"], {}, r"^prompts\[0\] is None, expected text"),
+        ([None], ["w4"], {}, r"^prompts\[0\] is None, expected text, token ids or chat messages$"),
         (["w3", "w3"], ["w4", " "], {}, r"target ' ' of prompt 1 is empty"),
         (["w3"], [["w4", ""]], {}, r"target '' of prompt 0 is empty"),
-        (["w3"], [[None]], {}, r"^targets\[0\]\[0\] is None, expected text"),
+        (["w3"], [[None]], {}, r"^targets\[0\]\[0\] is None, expected text or token ids$"),
         (
             ["w3"],
             ["w4 w5"],
@@ -150,8 +150,13 @@ LONG = " ".join(["w3"] * 33)
         ([], [], {}, r"no prompts: expected at least one"),
         (["w3", "w5"], ["w4", ["w4", "w6"]], {}, r"targets a prompt: \[1, 2\]; expected the same"),
         (["w3"], [[]], {}, r"targets a prompt: \[0\]; expected the same number, 1 or more"),
-        ("w3", ["w4"], {}, r"^prompts is 'w3', expected a list of texts \(one is \[prompt\]\)"),
-        (["w3"], "w4", {}, r"^targets is 'w4', expected a list of texts, or of lists of texts"),
+        ("w3", ["w4"], {}, r"^prompts is 'w3', expected a list of prompts \(one is \[prompt\]\)"),
+        (
+            ["w3"],
+            "w4",
+            {},
+            r"^targets is 'w4', expected a list of texts, of token ids, or of lists of these: ",
+        ),
         (["w3"], ["w4"], {"target_mode": "last"}, r"target_mode is 'last', expected one of"),
     ],
 )

@@ -131,7 +131,7 @@ def test_limit_out_of_range_is_refused(limit: int) -> None:
 
 
 def test_unknown_suffix_and_missing_file(tmp_path: Path) -> None:
-    known = r"unknown suffix '\.txt'; known: \.csv, \.parquet, \.feather, \.arrow, \.jsonl"
+    known = r"unknown suffix '\.txt'; known: \.csv, \.tsv, \.parquet, .*, \.json, \.jsonl, \.ndjson"
     (tmp_path / "facts.txt").write_text("prompt,answer\na,b\n")
     with pytest.raises(ValueError, match=known):
         read_facts(tmp_path / "facts.txt")
@@ -167,7 +167,7 @@ def test_unknown_suffix_and_missing_file(tmp_path: Path) -> None:
         (
             "a.jsonl",
             b'{"prompt": "a", "answer": 3}',
-            "a.jsonl: row 0: answer is int 3, not a string",
+            "a.jsonl: row 0: answer is int 3, expected text or token ids",
         ),
         ("a.jsonl", b'\n["a", "b"]', 'a.jsonl: line 2 is not a JSON object: ["a", "b"]'),
         ("a.jsonl", b'{"prompt"', "a.jsonl: line 1 is not JSON: Expecting ':'"),
@@ -189,8 +189,11 @@ def test_bad_files_are_refused(tmp_path: Path, name: str, data: bytes, message: 
     ("answers", "message"),
     [
         (["a", "b", None, "d"], "a.parquet: row 2: answer is null"),
-        ([1, 2, 3, 4], "a.parquet: row 0: answer is int 1, not a string"),
-        ([b"a", b"b", b"c", b"d"], "a.parquet: row 0: answer is bytes b'a', not a string"),
+        ([1, 2, 3, 4], "a.parquet: row 0: answer is int 1, expected text or token ids"),
+        (
+            [b"a", b"b", b"c", b"d"],
+            "a.parquet: row 0: answer is bytes b'a', expected text or token ids",
+        ),
         (["a", "b", "c", "\u00a0"], "a.parquet: row 3: answer is blank"),
     ],
 )

@@ -21,6 +21,7 @@ from tests.support.mistakes import (
     Provoke,
     benchmark,
     bert,
+    chat,
     config_with,
     damaged,
     damaged_benchmark,
@@ -31,6 +32,7 @@ from tests.support.mistakes import (
     failing_disk,
     flag,
     gguf_part,
+    halves,
     in_use,
     lm,
     marked_flags,
@@ -105,6 +107,9 @@ CASES: dict[str, Provoke] = {
     "…: not a tokenizer that the tokenizers package can …": lambda folder: damaged(
         folder, "tokenizer.json", b"{}"
     ),
+    "…: chat_template is …, expected a template, …": lambda folder: damaged(
+        folder, "tokenizer_config.json", b'{"chat_template": 3}'
+    ),
     "…: reading it takes the package sentencepiece, …": sentencepiece,
     "…: truncated, or not a GGUF file (…); …": lambda folder: negjax.load(
         text_file(folder, "model.gguf")
@@ -149,10 +154,24 @@ CASES: dict[str, Provoke] = {
         "x3", hardware_here(), "float64"
     ),
     "JAX cannot start: …; …": no_device,
-    "prompts is …, expected a list of texts (one is [prompt])": lambda _: encode("w3"),
-    "prompts[…] is …, expected text": lambda _: encode([None]),
-    "targets[…] is …, expected text…": lambda _: encode(["w3"], [1990]),
-    "targets is …, expected a list of texts, …": lambda _: encode(["w3"], "w4"),
+    "prompts is …, expected a list of prompts (one is [prompt])": lambda _: encode("w3"),
+    "prompts[…] is …, expected text, token ids or chat messages": lambda _: encode([[]]),
+    "prompt is …, expected text, token ids or chat messages": lambda _: negjax.steer(
+        lm(), cast(Any, ["w3"]), "w4", 0.5
+    ),
+    "prompts[…] is …, expected text, …; one prompt is [prompt]": lambda _: encode([3, 5]),
+    "prompts[…] holds token id …, expected 0 to …: …": lambda _: encode([[3, -1]]),
+    "prompts[…] is token ids that its text, …, is not …": lambda _: negjax.encode(
+        halves(), [[2, 3]], ["w4"]
+    ),
+    "prompts[…][…] is …, expected a message: …": lambda _: encode([[{"role": "user"}, "w3"][::-1]]),
+    'prompts[…][…]["content"] is …, expected text': lambda _: encode([[{"role": "user"}]]),
+    "prompts[…] is a chat, and … has no chat template; …": lambda _: chat("", "w3"),
+    "prompts[…]: the chat template of … does not render …": lambda _: chat(
+        "{{ raise_exception('roles') }}", "w3"
+    ),
+    "targets[…] is …, expected text or token ids": lambda _: encode(["w3"], [1990]),
+    "targets is …, expected a list of texts, of token ids, …": lambda _: encode(["w3"], "w4"),
     "no prompts: expected at least one": lambda _: encode([], []),
     "… prompts but … targets: expected one each": lambda _: encode(["w3", "w5"], ["w4"]),
     "targets a prompt: …; expected the same number, 1 or more": lambda _: encode(
@@ -195,6 +214,16 @@ CASES: dict[str, Provoke] = {
         lm(), probes(), "gradient"
     ),
     "target is …, and each prompt has …; pass target=0 … …": lambda _: sweep(target=None),
+    "prompts are selected by a whole number or a slice, …": lambda _: probes()[cast(Any, [0])],
+    "gradients are of … targets a prompt; pass target from …": lambda _: negjax.top_neurons(
+        negjax.neurgrad(lm(), probes()), 1
+    ),
+    "gradients are [B, K, L, F] = …, lm and probes are …; …": lambda _: negjax.top_neurons(
+        negjax.neurgrad(lm(), probes()), 1, lm(), probes().select([0]), target=0
+    ),
+    "tokens and NEG take the model and the probes …": lambda _: negjax.top_neurons(
+        negjax.neurgrad(lm(), probes()), 1, target=0, with_neg=True
+    ),
     "shifts is …, expected a number or an array of numbers": lambda _: sweep(shifts=["1"]),
     "shifts is …, expected a list of finite numbers …": lambda _: sweep(shifts=[[1.0]]),
     "shifts holds …: expected finite numbers": lambda _: sweep(shifts=[np.nan]),
@@ -227,7 +256,6 @@ CASES: dict[str, Provoke] = {
     "probability is …, expected a number between 0 and 1, …": lambda _: negjax.steer(
         lm(), "w3", "w4", 1.0, unrelated=probes()
     ),
-    "prompt is …, expected text": lambda _: negjax.steer(lm(), cast(Any, ["w3"]), "w4", 0.5),
     "scores are …, expected floats or int8, [B, K, L, F]": lambda _: skills.Polar(k=1).fit(
         SCORES[0], GOLD
     ),
@@ -253,6 +281,12 @@ CASES: dict[str, Provoke] = {
     ),
     "…: the table has no rows": lambda folder: table(folder, "prompt,answer\n"),
     "…: row …: … is blank": lambda folder: table(folder, "prompt,answer\na, \n"),
+    "…: holds …, which is no table; expected a list of …": lambda folder: table(
+        folder, "[1]", "facts.json"
+    ),
+    "…: row …: … is …, expected text…": lambda folder: table(
+        folder, '{"prompt": 3, "answer": "a"}', "facts.jsonl"
+    ),
     "…: line … is not JSON: …": lambda folder: table(folder, "{", "facts.jsonl"),
     "limit=…: … has … rows; pass 1 to …": lambda folder: table(
         folder, "prompt,answer\na,b\n", limit=9

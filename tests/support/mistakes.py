@@ -75,6 +75,25 @@ def with_vocabulary(change: Callable[[Tokenizer], object]) -> LanguageModel:
     return dataclasses.replace(lm(), tokenizer=tokenizer)
 
 
+def chat(template: str, content: str) -> negjax.Probes:
+    """Asks one user's message of a model with this chat template."""
+    model = with_vocabulary(lambda _: None)
+    model.tokenizer.chat_template = template
+    return negjax.encode(model, [[{"role": "user", "content": content}]], ["w4"])
+
+
+def halves() -> LanguageModel:
+    """A model whose tokenizer joins what two of its tokens say."""
+
+    def join(tokenizer: Tokenizer) -> None:
+        tokenizer.add_tokens(["w2 w3"])
+
+    model = with_vocabulary(join)
+    return dataclasses.replace(
+        model, config=dataclasses.replace(model.config, vocab_size=model.config.vocab_size + 1)
+    )
+
+
 def dropped() -> object:
     """Asks for a character that no token covers."""
 

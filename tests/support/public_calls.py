@@ -87,6 +87,21 @@ def library() -> dict[str, Call]:
         "neurgrad": Call(
             negjax.neurgrad, {**base, "site": None, "output": "logit", **budget}, sites
         ),
+        "logits": Call(negjax.logits, {**base, **budget}),
+        "plain_answers": Call(negjax.plain_answers, {**base, **budget}),
+        "top_neurons": Call(
+            negjax.top_neurons,
+            {
+                "gradients": negjax.neurgrad(model, asked),
+                "k": 1,
+                **base,
+                "target": None,
+                "with_neg": False,
+                "tokens": 5,
+                **budget,
+            },
+            {"target": NONE, "with_neg": TRUTH},
+        ),
         "gradient_batches": Call(
             negjax.gradient_batches,
             {

@@ -261,21 +261,6 @@ def test_special_tokens_have_their_names(tmp_path: Path) -> None:
     assert named.mask_token_id == named.convert_tokens_to_ids("<mask>")
 
 
-@pytest.mark.parametrize("place", ["settings", "list", "file"])
-def test_the_chat_template_is_kept(place: str, tmp_path: Path) -> None:
-    template = "{% for message in messages %}<{{ message['content'] }}>{% endfor %}"
-    settings: dict[str, object] = {}
-    if place == "settings":
-        settings = {"chat_template": template}
-    elif place == "list":
-        settings = {"chat_template": [{"name": "default", "template": template}]}
-    directory = write(tmp_path, _digits(), settings)
-    if place == "file":
-        (directory / "chat_template.jinja").write_text(template)
-    found = read_tokenizer(directory).chat_template
-    assert found == ({"default": template} if place == "list" else template)
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [

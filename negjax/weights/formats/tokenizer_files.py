@@ -17,16 +17,18 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from negjax.checks import shown
 from negjax.process.notices import say
 from negjax.process.quiet import muted, transformers
 from negjax.storage import given_files
 from negjax.weights.formats.sources import check_tokenizer_files
 
-FILE, SETTINGS, SPECIAL, TEMPLATE = (
+FILE, SETTINGS, SPECIAL, TEMPLATE, PROCESSOR_TEMPLATE = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "chat_template.jinja",
+    "chat_template.json",
 )
 SENTENCEPIECE = "tokenizer.model"
 SLOW_FILES = (SENTENCEPIECE, "vocab.json", "vocab.txt")
@@ -160,13 +162,27 @@ def _unknown(model: Mapping[str, Any]) -> str | None:
 
 
 def _chat_template(directory: Path, settings: Mapping[str, Any]) -> str | dict[str, str] | None:
+    """The template, or several by name: of its own file, the settings, or a processor's file."""
     if (directory / TEMPLATE).is_file():
-        template = directory / TEMPLATE
-        return given_files.decoded(template.read_bytes(), template)
-    found = settings.get("chat_template")
-    if isinstance(found, list):
-        return {entry["name"]: entry["template"] for entry in found}
-    return found
+        origin = directory / TEMPLATE
+        return given_files.decoded(origin.read_bytes(), origin)
+    origin, found = directory / SETTINGS, settings.get("chat_template")
+    if found is None:
+        origin = directory / PROCESSOR_TEMPLATE
+        found = _read_if_there(origin).get("chat_template")
+    if found is None or isinstance(found, str):
+        return found
+    named: dict[str, str] = {}
+    for entry in found if isinstance(found, list) else [found]:
+        match entry:
+            case {"name": str(name), "template": str(template)} if isinstance(found, list):
+                named[name] = template
+            case _:
+                raise ValueError(
+                    f"{origin}: chat_template is {shown(found)}, expected a template, or a list of "
+                    "names and templates; fetch or write the file again"
+                )
+    return named
 
 
 def _from_slow_files(
