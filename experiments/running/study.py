@@ -6,6 +6,7 @@ tables and summary.json are written before anything is drawn, and the program en
 that says how it went.
 """
 
+import abc
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -88,16 +89,29 @@ class Study:
     """Of the report; default: `report.md` of the study's package."""
 
 
+class Divisible(abc.ABC):
+    """How a study measures that several processes may measure together."""
+
+    @abc.abstractmethod
+    def __call__(self, folder: RunFolder) -> Finished:
+        """Measures all that is not finished yet, in one process."""
+
+    @abc.abstractmethod
+    def parts(self, folder: RunFolder) -> int:
+        """How many there are to divide, finished or not."""
+
+    @abc.abstractmethod
+    def together(self, folder: RunFolder, hosts: Hosts) -> Finished:
+        """Measures this process's share; process 0 then waits for the others and has all."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """How a study measures whose work is a list of groups: one after the other, each saved."""
+    """Measures groups of work one after the other, each saved when it is finished."""
 
     work: Callable[[RunFolder], Sequence[Work]]
     unit: str
     """Of progress."""
-    divisible: bool
-    """Whether several processes may measure them: none needs what another has saved, and each
-    fills whole chunks of the arrays."""
 
     def __call__(self, folder: RunFolder) -> Finished:
         """Measures all that is not finished yet."""
@@ -108,8 +122,16 @@ class Groups:
         finished = [item for item in every if item.name in folder.finished]
         return Finished(work=finished, complete=complete, interrupted=not complete)
 
+
+class DivisibleGroups(Groups, Divisible):
+    """Groups of which none needs what another has saved, and each fills whole chunks of arrays."""
+
+    def parts(self, folder: RunFolder) -> int:
+        """Groups that take time."""
+        return sum(item.units > 0 for item in self.work(folder))
+
     def together(self, folder: RunFolder, hosts: Hosts) -> Finished:
-        """Measures this process's share; process 0 then waits for the others and has all."""
+        """Every so many-th group that was not finished when the folder was opened."""
         every = self.work(folder)
         todo = [item for item in every if item.name not in folder.finished]
         if not common.measure_all(folder, todo[hosts.index :: hosts.count], self.unit):
@@ -127,9 +149,9 @@ def measured(
 
     Args:
         unit: of progress.
-        divisible: whether several processes may measure them (`Groups.divisible`).
+        divisible: whether several processes may measure them (`DivisibleGroups`).
     """
-    return Groups(work=work, unit=unit, divisible=divisible)
+    return (DivisibleGroups if divisible else Groups)(work=work, unit=unit)
 
 
 def run(prepare: Callable[[], Study]) -> int:
@@ -175,9 +197,9 @@ def _run(study: Study, hosts: Hosts) -> int:
 def _measured(study: Study, folder: RunFolder, hosts: Hosts) -> Finished:
     if hosts.alone:
         return study.measure(folder)
-    if not isinstance(study.measure, Groups) or not study.measure.divisible:
-        raise ValueError(f"--coordinator: {study.name} is measured by one process; leave it out")
-    many_hosts.refuse_idle(hosts, sum(item.units > 0 for item in study.measure.work(folder)))
+    if not isinstance(study.measure, Divisible):
+        raise ValueError(f"--coordinator: one process alone measures {study.name}; leave it out")
+    many_hosts.refuse_idle(hosts, study.measure.parts(folder))
     return study.measure.together(folder, hosts)
 
 
