@@ -23,7 +23,7 @@ def part(process: int) -> str:
     return f"progress.{process}.json"
 
 
-def files(path: Path) -> list[Path]:
+def progress_files(path: Path) -> list[Path]:
     """The files of a folder that are there, of the run and of processes."""
     return [*path.glob(PROGRESS), *_parts(path)]
 

@@ -284,7 +284,7 @@ def _prepare(
         (path / SETTINGS).replace(path / DISCARDED)
     _refuse_strangers(path)
     outputs = OUTPUTS if (path / DISCARDED).exists() else ()
-    for file in progress.files(path):
+    for file in progress.progress_files(path):
         file.unlink()
     for name in (ARRAYS, *outputs, DISCARDED):
         _remove(path / name)

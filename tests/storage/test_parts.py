@@ -37,7 +37,7 @@ def test_each_process_records_its_own_and_the_first_gathers(tmp_path: Path) -> N
         first.gather()
         assert {*first.finished} == {"item 0", "item 1", "item 2"}
         assert all(first.check(f"item {i}", (slice(i, i + 1),)) for i in range(3))
-        assert progress.files(tmp_path) == [tmp_path / progress.PROGRESS]
+        assert progress.progress_files(tmp_path) == [tmp_path / progress.PROGRESS]
         save(first, 3)
     with opened(tmp_path) as again:
         assert len(again.finished) == 4
@@ -52,7 +52,7 @@ def test_what_a_job_left_is_gathered_by_the_next_run(tmp_path: Path) -> None:
             save(other, 3)
     with opened(tmp_path) as again:
         assert {*again.finished} == {"item 0", "item 3"}
-    assert progress.files(tmp_path) == [tmp_path / progress.PROGRESS]
+    assert progress.progress_files(tmp_path) == [tmp_path / progress.PROGRESS]
 
 
 def test_a_discarded_run_leaves_no_parts(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_discarded_run_leaves_no_parts(tmp_path: Path) -> None:
         save(first, 0)
     with store.open_run(tmp_path, {"a": 2}, SPECS, attributes={}, overwrite=True) as other:
         assert not other.finished
-    assert progress.files(tmp_path) == [tmp_path / progress.PROGRESS]
+    assert progress.progress_files(tmp_path) == [tmp_path / progress.PROGRESS]
 
 
 @pytest.mark.parametrize(("job", "what"), [(None, "is not there"), ("old", "belongs to another")])

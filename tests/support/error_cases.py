@@ -12,6 +12,7 @@ from experiments.pretrain_bert.corpus import read_text
 from negjax import mceval8k, skills
 from negjax.model import meshes
 from negjax.storage.file_parts import FilePart
+from tests.support import host_mistakes
 from tests.support.block_shapes import GATED, tiny
 from tests.support.mistakes import (
     GOLD,
@@ -285,4 +286,6 @@ CASES: dict[str, Provoke] = {
     "no directory, no config.json, … and none of …": lambda _: models.read_config("llama-9", []),
     "--flagfile …: no such file; expected a file of flags, …": flag("--flagfile=nowhere.flags"),
     "--flagfile=…: UTF-16 or UTF-32 text; save the file …": marked_flags,
+    "… is …, which lies on no disk of this machine: …": lambda _: negjax.load("gs://bucket/model"),
+    **host_mistakes.CASES,
 }

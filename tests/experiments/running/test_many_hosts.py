@@ -121,7 +121,7 @@ def test_a_study_of_one_process_is_refused(tmp_path: Path) -> None:
 
 def parts(output: Path) -> int:
     """How many processes have saved something."""
-    return len([file for file in progress.files(output) if file.name != progress.PROGRESS])
+    return len([file for file in progress.progress_files(output) if file.name != progress.PROGRESS])
 
 
 def killed(folder: Path, output: Path, count: int, number: int) -> list[Ended]:
@@ -148,7 +148,7 @@ def test_a_lost_process_is_named_and_the_run_continued_by_fewer(
         )
         assert lost is not None, found[index].err
         assert found[index].status == 1
-    kept = [progress.read(file)["seconds"] for file in progress.files(tmp_path / "run")]
+    kept = [progress.read(file)["seconds"] for file in progress.progress_files(tmp_path / "run")]
     assert sum(map(len, kept)) >= 4
     continued = together(folder, tmp_path / "run", 3, "linearity", *MANY)
     assert [process.status for process in continued] == [0, 0, 0], continued
