@@ -222,15 +222,17 @@ def join(
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=60,
         )
-    except ValueError as error:
+    except jax.errors.JaxRuntimeError as error:
+        said = str(error).partition("\n")[0]
+        raise OSError(f"process 0 cannot listen at {where}: {said}; pass another port") from error
+    except (ValueError, RuntimeError) as error:
+        if numbers is not None:
+            raise
         raise ArgumentError(
             f"no job was found in the environment ({error}); pass ",
             *(Argument("coordinator", "HOST:PORT"), ", ", Argument("processes"), " and "),
             Argument("process"),
         ) from error
-    except jax.errors.JaxRuntimeError as error:
-        said = str(error).partition("\n")[0]
-        raise OSError(f"process 0 cannot listen at {where}: {said}; pass another port") from error
     finally:
         timer.cancel()
     state = distributed.global_state

@@ -1,14 +1,16 @@
 """Processes of one job: what contradicts itself is refused, and a lost process is named."""
 
+import random
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
 from negjax.errors import ArgumentError
 from negjax.process import hosts
-from tests.support.jobs import Ended, begun, ends, free_address
+from tests.support.jobs import Ended, begun, detected, ends, free_address
 
 CHILD = [sys.executable, "-m", "tests.support.hosts_child"]
 HERE = socket.gethostname()
@@ -63,6 +65,38 @@ def test_processes_hear_what_one_tells_and_leave_together() -> None:
     assert [process.status for process in found] == [0, 0], found
     said = [process.out for process in found]
     assert said == [f"Hosts(process {index} of 2) from 1\n" for index in range(2)]
+
+
+def slurm(number: int, index: int) -> dict[str, str]:
+    """What SLURM tells a task, of one of two on a node."""
+    return {
+        "SLURM_JOB_ID": str(number),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_STEP_NUM_NODES": "1",
+        "SLURM_NTASKS": "2",
+        "SLURM_PROCID": str(index),
+        "SLURM_LOCALID": str(index),
+    }
+
+
+def open_mpi(number: int, index: int) -> dict[str, str]:
+    """What Open MPI 4 tells a rank."""
+    return {
+        "OMPI_MCA_orte_hnp_uri": f"{number}.0;tcp://127.0.0.1:34911",
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "OMPI_COMM_WORLD_RANK": str(index),
+        "OMPI_COMM_WORLD_LOCAL_RANK": str(index),
+    }
+
+
+@pytest.mark.parametrize("environment", [slurm, open_mpi])
+def test_jobs_are_found_in_the_environment(
+    environment: Callable[[int, int], dict[str, str]],
+) -> None:
+    number = random.Random(time.time()).randrange(2**16, 2**20)
+    found = ends(detected([*CHILD, "leave"], [environment(number, index) for index in range(2)]))
+    assert [process.status for process in found] == [0, 0], found
+    assert found[1].out == "Hosts(process 1 of 2) from 1\n"
 
 
 def test_a_process_that_fails_ends_the_others_by_name() -> None:

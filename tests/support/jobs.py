@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tests.support.places import ROOT
 
@@ -30,18 +30,26 @@ def free_address() -> str:
 
 def begun(program: Sequence[str], count: int) -> list[subprocess.Popen[str]]:
     """The processes of a job, which is told its address and numbers by flags."""
-    address = free_address()
-    return [
-        subprocess.Popen(
-            [*program, f"--coordinator={address}", f"--processes={count}", f"--process={index}"],
-            cwd=ROOT,
-            env=os.environ | {"JAX_PLATFORMS": "cpu"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(count)
-    ]
+    job = [f"--coordinator={free_address()}", f"--processes={count}"]
+    return [_process([*program, *job, f"--process={index}"], {}) for index in range(count)]
+
+
+def detected(
+    program: Sequence[str], environments: Sequence[Mapping[str, str]]
+) -> list[subprocess.Popen[str]]:
+    """The processes of a job that finds address and numbers in their environments."""
+    return [_process([*program, "--coordinator=auto"], some) for some in environments]
+
+
+def _process(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        arguments,
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def ends(processes: Sequence[subprocess.Popen[str]]) -> list[Ended]:
