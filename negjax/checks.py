@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sized
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -263,7 +264,8 @@ def path(value: object, name: str) -> Path:
     """A path with the user's home folder in place of `~`.
 
     Raises:
-        ArgumentError: it is no string and no path, or empty, or holds a character that no path has.
+        ArgumentError: it is no string and no path, or empty, or holds a character that no path has,
+            or is the address of something that is on no disk of this machine.
     """
     if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
         raise ArgumentError(
@@ -278,6 +280,12 @@ def path(value: object, name: str) -> Path:
         ) from None
     if not given or "\0" in given:
         raise ArgumentError(Argument(name), f" is {shown(value)}, expected a path")
+    # pathlib writes one of the two slashes.
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", given):
+        raise ArgumentError(
+            *(Argument(name), f" is {shown(value)}, which lies on no disk of this machine: copy "),
+            "it into a folder, or mount it as one, and pass that",
+        )
     try:
         return Path(given).expanduser()
     except RuntimeError as error:

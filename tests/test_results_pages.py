@@ -39,7 +39,7 @@ def test_a_page_begins_with_the_part_of_its_study(name: str) -> None:
 
 
 def test_every_mark_of_the_documents_is_closed_and_holds_something() -> None:
-    marked = 0
+    marked: list[str] = []
     for page in (ROOT / "docs").rglob("*.md"):
         pieces = re.split(MARK, page.read_text(encoding="utf-8"))
         # Text, name, kind, text, name, kind, …, text.
@@ -47,10 +47,10 @@ def test_every_mark_of_the_documents_is_closed_and_holds_something() -> None:
         assert kinds == ["start", "stop"] * (len(kinds) // 2), page
         assert names[::2] == names[1::2], page
         assert all(text.strip() for text in held[::2]), page
-        marked += len(names) // 2
-    # Of the pages of results, the bench, the benchmark's leaks, NEG's rules, four plans, four of
-    # streaming and loading, and two of precision.
-    assert marked == len(WRITTEN) + 3 + 4 + 4 + 2
+        marked += names[::2]
+    # A command finds its part by its name.
+    assert len(set(marked)) == len(marked)
+    assert {*WRITTEN, "bench", "mceval8k_leaks", "quadrature", "loading"} <= {*marked}
 
 
 @pytest.mark.parametrize("name", WRITTEN)

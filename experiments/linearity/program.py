@@ -69,7 +69,9 @@ def prepare() -> Study:
         },
         arrays=_specs(neurons.shape[0], neurons.shape[1], group, sampling, measures),
         attributes={"site": inputs.site, **sampling.attributes},
-        measure=measured(lambda _: _work(inputs, sampling, measures, neurons, group), "neuron"),
+        measure=measured(
+            lambda _: _work(inputs, sampling, measures, neurons, group), "neuron", divisible=True
+        ),
         results=findings,
     )
 

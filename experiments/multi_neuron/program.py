@@ -81,7 +81,7 @@ def prepare() -> Study:
             "choices": settings.choices,
             "variants": list(VARIANTS),
         },
-        measure=measured(lambda _: _work(inputs, settings, rule), "row"),
+        measure=measured(lambda _: _work(inputs, settings, rule), "row", divisible=True),
         results=results,
     )
 

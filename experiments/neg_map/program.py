@@ -65,7 +65,9 @@ def prepare() -> Study:
         settings={**facts.input_settings(inputs), **recorded(settings), **recorded(rule)},
         arrays=_specs(prompts, config.layers, config.neurons, len(rule.shifts)),
         attributes={"site": inputs.site, "convention": facts.convention(), "output": "probability"},
-        measure=measured(lambda _: _work(inputs, groups, settings.every, rule), "neuron"),
+        measure=measured(
+            lambda _: _work(inputs, groups, settings.every, rule), "neuron", divisible=True
+        ),
         results=findings,
     )
 

@@ -6,6 +6,7 @@ tables and summary.json are written before anything is drawn, and the program en
 that says how it went.
 """
 
+import abc
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +19,9 @@ from experiments.reporting import page_parts, templates
 from experiments.reporting.report import Document, Section
 from experiments.reporting.tables import Table, terminal_lines
 from experiments.reporting.templates import Contents
-from experiments.running import common, documents, pages, terminal
+from experiments.running import common, documents, many_hosts, pages, profiles, terminal
 from experiments.running.common import Work
+from negjax.process.hosts import Hosts
 from negjax.storage import store
 from negjax.storage.store import ArraySpec, RunFolder
 
@@ -87,22 +89,69 @@ class Study:
     """Of the report; default: `report.md` of the study's package."""
 
 
-def measured(work: Callable[[RunFolder], Sequence[Work]], unit: str) -> Callable[..., Finished]:
-    """Measures groups of work, one after the other, each saved when it is finished.
+class Divisible(abc.ABC):
+    """How a study measures that several processes may measure together."""
 
-    Args:
-        unit: of progress.
-    """
+    @abc.abstractmethod
+    def __call__(self, folder: RunFolder) -> Finished:
+        """Measures all that is not finished yet, in one process."""
 
-    def measure(folder: RunFolder) -> Finished:
-        every = work(folder)
-        complete = common.measure_all(folder, every, unit)
+    @abc.abstractmethod
+    def parts(self, folder: RunFolder) -> int:
+        """How many there are to divide, finished or not."""
+
+    @abc.abstractmethod
+    def together(self, folder: RunFolder, hosts: Hosts) -> Finished:
+        """Measures this process's share; process 0 then waits for the others and has all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """Measures groups of work one after the other, each saved when it is finished."""
+
+    work: Callable[[RunFolder], Sequence[Work]]
+    unit: str
+    """Of progress."""
+
+    def __call__(self, folder: RunFolder) -> Finished:
+        """Measures all that is not finished yet."""
+        every = self.work(folder)
+        complete = common.measure_all(folder, every, self.unit)
         if not complete:
             common.say_interrupted(folder, every)
         finished = [item for item in every if item.name in folder.finished]
         return Finished(work=finished, complete=complete, interrupted=not complete)
 
-    return measure
+
+class DivisibleGroups(Groups, Divisible):
+    """Groups of which none needs what another has saved, and each fills whole chunks of arrays."""
+
+    def parts(self, folder: RunFolder) -> int:
+        """Groups that take time."""
+        return sum(item.units > 0 for item in self.work(folder))
+
+    def together(self, folder: RunFolder, hosts: Hosts) -> Finished:
+        """Every so many-th group that was not finished when the folder was opened."""
+        every = self.work(folder)
+        todo = [item for item in every if item.name not in folder.finished]
+        if not common.measure_all(folder, todo[hosts.index :: hosts.count], self.unit):
+            raise KeyboardInterrupt
+        hosts.gather("measured")
+        if hosts.index == 0:
+            folder.gather()
+        return Finished(work=[item for item in every if item.name in folder.finished])
+
+
+def measured(
+    work: Callable[[RunFolder], Sequence[Work]], unit: str, *, divisible: bool = False
+) -> Groups:
+    """Measures groups of work, one after the other, each saved when it is finished.
+
+    Args:
+        unit: of progress.
+        divisible: whether several processes may measure them (`DivisibleGroups`).
+    """
+    return (DivisibleGroups if divisible else Groups)(work=work, unit=unit)
 
 
 def run(prepare: Callable[[], Study]) -> int:
@@ -115,11 +164,19 @@ def run(prepare: Callable[[], Study]) -> int:
         ValueError: input is at fault; the folder holds a run with other settings.
         OSError: the disk is full or failed; what was written before is kept.
     """
-    study = prepare()
+    with many_hosts.joined() as hosts:
+        return _run(prepare(), hosts)
+
+
+def _run(study: Study, hosts: Hosts) -> int:
     page = pages.page_file(study.name)
     settings = {"experiment": study.name, **study.settings}
-    with common.open_folder(study.name, settings, study.arrays, study.attributes) as folder:
-        finished = study.measure(folder)
+    with many_hosts.opened(hosts, study.name, settings, study.arrays, study.attributes) as folder:
+        with profiles.traced(hosts):
+            finished = _measured(study, folder, hosts)
+        if hosts.index != 0:
+            hosts.hear("finished")
+            return finished.status
         results = study.results(folder, finished)
         if results is None:
             return finished.status
@@ -127,12 +184,23 @@ def run(prepare: Callable[[], Study]) -> int:
         report = results.report(results.summary)
         document = _document(study, report, results.summary, finished)
         drawn = documents.write_report(folder, document, finite)
+        if not hosts.alone:
+            hosts.tell("finished", "")
     files = [f"report: {folder.path / store.REPORT}"]
     if page is not None and finished.complete:
         documents.write_page(page, study.name, document, drawn)
         files.append(f"page: {page}")
     terminal.say("\n".join([*printed(report), "", *files]))
     return finished.status
+
+
+def _measured(study: Study, folder: RunFolder, hosts: Hosts) -> Finished:
+    if hosts.alone:
+        return study.measure(folder)
+    if not isinstance(study.measure, Divisible):
+        raise ValueError(f"--coordinator: one process alone measures {study.name}; leave it out")
+    many_hosts.refuse_idle(hosts, study.measure.parts(folder))
+    return study.measure.together(folder, hosts)
 
 
 def main(prepare: Callable[[], Study]) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 from tqdm import tqdm
 
 from experiments.running import common, terminal
-from experiments.running.study import Finished
+from experiments.running.study import Divisible, Finished
 from experiments.skill_studies.inputs import Progress
 from negjax.model.language_model import LanguageModel
+from negjax.process.hosts import Hosts
 from negjax.storage import run_settings, store
 from negjax.storage.store import RunFolder
 from negjax.storage.whole_files import read_json
@@ -166,6 +167,53 @@ def measure_all(folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job]) -> Fi
         complete=not failed and not interrupted,
         interrupted=interrupted,
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tasks:
+    """Measures the tasks of a study one after the other."""
+
+    lm: LanguageModel
+    jobs: Sequence[Job]
+
+    def __call__(self, folder: RunFolder) -> Finished:
+        """Measures all that are not finished yet."""
+        refuse_other_prompts(folder, self.jobs)
+        return measure_all(folder, self.lm, self.jobs)
+
+
+class DivisibleTasks(Tasks, Divisible):
+    """Tasks of which none depends on another: several processes measure some of them each."""
+
+    def parts(self, folder: RunFolder) -> int:
+        """Tasks, finished or not."""
+        del folder
+        return len(self.jobs)
+
+    def together(self, folder: RunFolder, hosts: Hosts) -> Finished:
+        """Every so many-th task that was not finished when the folder was opened."""
+        refuse_other_prompts(folder, self.jobs)
+        todo = [job for job in self.jobs if _read(folder, job) is None]
+        # What is damaged is measured again: not before all have seen that it is.
+        hosts.gather("read")
+        share = measure_all(folder, self.lm, todo[hosts.index :: hosts.count])
+        if share.interrupted:
+            raise KeyboardInterrupt
+        failed = {done.task: done.failure for done in share.work if done.failure is not None}
+        hosts.tell(f"failed/{hosts.index}", json.dumps(failed))
+        hosts.gather("measured")
+        if hosts.index == 0:
+            folder.gather()
+        for other in range(hosts.count):
+            failed |= json.loads(hosts.hear(f"failed/{other}"))
+        found = [Outcome(task=job.task, result=_read(folder, job)) for job in self.jobs]
+        return Finished(
+            work=[
+                *(outcome for outcome in found if outcome.result is not None),
+                *(Outcome(task=task, failure=reason) for task, reason in failed.items()),
+            ],
+            complete=not failed,
+        )
 
 
 def _measure(folder: RunFolder, lm: LanguageModel, job: Job, progress: Progress) -> TaskResult:

@@ -57,9 +57,9 @@ def of_tasks(
     lm = common.load_model()
     loading = time.perf_counter() - start
 
-    def measure(folder: RunFolder) -> Finished:
-        skills_jobs.refuse_other_prompts(folder, every)
-        return skills_jobs.measure_all(folder, lm, every)
+    # Pairs of tasks read the features of both, which one process at a time writes.
+    paired = any(job.others for job in every)
+    of_jobs = skills_jobs.Tasks if paired else skills_jobs.DivisibleTasks
 
     def results(folder: RunFolder, finished: Finished) -> Findings | None:
         measured = {o.task: o.result for o in finished.work if o.result is not None}
@@ -94,7 +94,7 @@ def of_tasks(
             **skills_inputs.FLAGS.read().recorded,
             **settings,
         },
-        measure=measure,
+        measure=of_jobs(lm=lm, jobs=every),
         results=results,
     )
 

@@ -22,18 +22,20 @@ from pyarrow import parquet
 from negjax import checks
 from negjax.errors import Argument, ArgumentError
 from negjax.records import cut, readable
+from negjax.storage import progress
 from negjax.storage.locks import LOCK, lock_folder
 from negjax.storage.run_settings import SETTINGS, check_same, recorded
 from negjax.storage.whole_files import (
     explained,
-    read_json,
     remove_partial,
     write_bytes,
     write_json,
     write_whole,
 )
 
-PROGRESS, ARRAYS = "progress.json", "measurements.zarr"
+ARRAYS = "measurements.zarr"
+JOB = ".job"
+"""Which job of several processes measures into the folder."""
 DISCARDED = "settings.discarded.json"
 """A discarded run's settings, until all that it made is removed."""
 SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES, TABLES = (
@@ -87,11 +89,14 @@ class ArraySpec:
 class RunFolder:
     """A folder opened for one run, by one process. Use `open_run`; close it, or use `with`."""
 
-    def __init__(self, path: Path, lock: BinaryIO, arrays: zarr.Group, progress: dict[str, Any]):
+    def __init__(self, path: Path, lock: BinaryIO, arrays: zarr.Group, before: progress.Progress):
         self.path = path
         self._lock, self._arrays = lock, arrays
-        self._groups: dict[str, float] = progress["seconds"]
-        self._digests: dict[str, dict[str, str]] = progress["sha256"]
+        self._progress = path / progress.PROGRESS
+        self._kept(before)
+
+    def _kept(self, found: progress.Progress) -> None:
+        self._groups, self._digests = dict(found["seconds"]), dict(found["sha256"])
 
     def __repr__(self) -> str:
         state = ", closed" * self._lock.closed
@@ -142,8 +147,19 @@ class RunFolder:
                 array[_place(at, name)] = value
                 found[name] = _digest(np.asarray(value, array.dtype))
             groups, digests = self._groups | {group: seconds}, self._digests | {group: found}
-            write_json(self.path / PROGRESS, {"seconds": groups, "sha256": digests})
+            write_json(self._progress, {"seconds": groups, "sha256": digests})
         self._groups, self._digests = groups, digests
+
+    def divide(self, process: int) -> None:
+        """Records from here on in a file of this process: others measure other groups' chunks."""
+        self._progress = self.path / progress.part(process)
+
+    def gather(self) -> None:
+        """Counts as finished what any process has saved, and records that in one file."""
+        with explained(self.path, "what several processes saved could not be recorded"):
+            self._kept(progress.gathered(self.path))
+            self._progress = self.path / progress.PROGRESS
+            (self.path / JOB).unlink(missing_ok=True)
 
     def check(self, group: str, at: Places) -> bool:
         """Whether a group is finished and all that it saved can be read back as it was.
@@ -221,7 +237,7 @@ def open_run(
     try:
         with explained(path, "the run could not be started"):
             arrays = _prepare(path, settings, specs, attributes, overwrite)
-        return RunFolder(path, lock, arrays, _progress(path))
+        return RunFolder(path, lock, arrays, progress.gathered(path))
     except BaseException:
         # Somebody's folder that is refused stays as it was.
         if fresh and not (path / SETTINGS).exists():
@@ -244,7 +260,7 @@ def open_finished(path: str | Path, settings: Mapping[str, Any]) -> RunFolder | 
     try:
         check_same(path, recorded(settings))
         arrays = zarr.open_group(path / ARRAYS, mode="r", zarr_format=3)
-        return RunFolder(path, lock, arrays, _progress(path))
+        return RunFolder(path, lock, arrays, progress.read(path / progress.PROGRESS))
     except BaseException:
         lock.close()
         raise
@@ -268,7 +284,9 @@ def _prepare(
         (path / SETTINGS).replace(path / DISCARDED)
     _refuse_strangers(path)
     outputs = OUTPUTS if (path / DISCARDED).exists() else ()
-    for name in (PROGRESS, ARRAYS, *outputs, DISCARDED):
+    for file in progress.progress_files(path):
+        file.unlink()
+    for name in (ARRAYS, *outputs, DISCARDED):
         _remove(path / name)
     remove_partial(path, ARRAYS)
     arrays = zarr.open_group(path / ARRAYS, mode="w", zarr_format=3, attributes=dict(attributes))
@@ -282,7 +300,7 @@ def _prepare(
             dimension_names=spec.axes,
             attributes={"meaning": spec.meaning},
         )
-    write_json(path / PROGRESS, {"seconds": {}, "sha256": {}})
+    write_json(path / progress.PROGRESS, {"seconds": {}, "sha256": {}})
     write_json(path / SETTINGS, asked)
     return arrays
 
@@ -301,7 +319,7 @@ def _refuse_strangers(path: Path) -> None:
     """
     if (path / DISCARDED).exists():
         return
-    known = {PROGRESS, ARRAYS, LOCK}
+    known = {progress.PROGRESS, ARRAYS, LOCK, JOB}
     strangers = sorted(
         file.name
         for file in path.iterdir()
@@ -313,16 +331,6 @@ def _refuse_strangers(path: Path) -> None:
             Argument("folder"),
             ", or an empty one",
         )
-
-
-def _progress(path: Path) -> dict[str, Any]:
-    """Finished groups' seconds, and the digests of what they saved."""
-    found = {"sha256": {}, **read_json(path / PROGRESS)}
-    if not all(isinstance(found.get(name), dict) for name in ("seconds", "sha256")):
-        raise ArgumentError(
-            f"{path / PROGRESS} is damaged; pass ", Argument("overwrite", True), " to measure anew"
-        )
-    return found
 
 
 def _place(at: Places, name: str) -> At:

@@ -21,7 +21,7 @@ from negjax.skills.features import features as features_module
 from negjax.skills.features.feature_files import RULES, layout, read_features
 from negjax.skills.features.feature_streams import Kind, activation_windows, chosen_scores
 from negjax.skills.features.features import extract
-from negjax.storage import run_settings, store
+from negjax.storage import progress, run_settings, store
 from tests.support.block_shapes import VOCABULARY, precision, tiny
 from tests.support.few_shot import content, task_prompts
 
@@ -188,7 +188,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_damaged_chunk_is_computed_again(tmp_path, finished, array, damage):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     probes, gold = task_prompts(9)
-    (path,) = (file.parent for file in tmp_path.rglob(store.PROGRESS))
+    (path,) = (file.parent for file in tmp_path.rglob(progress.PROGRESS))
     before = content(path)
     file = path / store.ARRAYS / array / "c/1/0"
     data = bytearray(file.read_bytes())

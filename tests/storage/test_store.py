@@ -13,7 +13,7 @@ import zarr
 from pyarrow import parquet
 from zarr.core.metadata import ArrayV3Metadata
 
-from negjax.storage import run_settings, store, whole_files
+from negjax.storage import progress, run_settings, store, whole_files
 from negjax.storage.store import ArraySpec, RunFolder
 
 SPECS = {
@@ -155,7 +155,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("name", [run_settings.SETTINGS, store.PROGRESS])
+@pytest.mark.parametrize("name", [run_settings.SETTINGS, progress.PROGRESS])
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
 def test_damaged_records_are_named(tmp_path: Path, name: str, content: str) -> None:
     with opened(tmp_path) as folder:

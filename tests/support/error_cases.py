@@ -13,6 +13,7 @@ from negjax import mceval8k, skills
 from negjax.model import meshes
 from negjax.process.precisions import chosen_rung, hardware_here
 from negjax.storage.file_parts import FilePart
+from tests.support import host_mistakes
 from tests.support.block_shapes import GATED, tiny
 from tests.support.mistakes import (
     GOLD,
@@ -326,4 +327,6 @@ CASES: dict[str, Provoke] = {
     "no directory, no config.json, … and none of …": lambda _: models.read_config("llama-9", []),
     "--flagfile …: no such file; expected a file of flags, …": flag("--flagfile=nowhere.flags"),
     "--flagfile=…: UTF-16 or UTF-32 text; save the file …": marked_flags,
+    "… is …, which lies on no disk of this machine: …": lambda _: negjax.load("gs://bucket/model"),
+    **host_mistakes.CASES,
 }

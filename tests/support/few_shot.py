@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from negjax.inputs.probes import Probes
-from negjax.storage import store
+from negjax.storage import progress
 
 OWN = ((4, 8, 8, 2, 21), (9,), (12, 13, 9, 9, 20, 3, 7), (8, 5))
 HEAD = (3, 5, 7, 11, 2, 19, 6, 14, 9, 4, 17)
@@ -58,6 +58,6 @@ def content(path: Path) -> dict[str, bytes]:
         for file in sorted(path.rglob("*"))
         if file.is_file()
     }
-    progress = json.loads(found[store.PROGRESS])
-    found[store.PROGRESS] = json.dumps(progress["sha256"], sort_keys=True).encode()
+    recorded = json.loads(found[progress.PROGRESS])
+    found[progress.PROGRESS] = json.dumps(recorded["sha256"], sort_keys=True).encode()
     return found

@@ -18,7 +18,7 @@ from experiments.running import command_line
 from negjax import mceval8k
 from negjax.model.language_model import LanguageModel
 from negjax.process import accelerators
-from negjax.storage import store, whole_files
+from negjax.storage import progress, store, whole_files
 from negjax.weights.saving import save_pretrained
 from tests.support.block_shapes import tiny, tiny_probes
 from tests.support.made_up_mceval8k import write_task
@@ -172,7 +172,7 @@ def strangers(folder: Path) -> None:
 
 def damaged_run(folder: Path) -> None:
     run_folder(folder, {}).close()
-    (folder / "run" / store.PROGRESS).write_text("{")
+    (folder / "run" / progress.PROGRESS).write_text("{")
     run_folder(folder, {})
 
 

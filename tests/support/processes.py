@@ -12,7 +12,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from experiments.running import common
-from negjax.storage import store
+from negjax.storage import progress
 from tests.support.places import ROOT
 
 
@@ -41,8 +41,8 @@ def started(program: Sequence[str], output: Path, groups: int) -> subprocess.Pop
     )
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline and process.poll() is None:
-        progress = output / store.PROGRESS
-        if progress.exists() and len(json.loads(progress.read_text())["seconds"]) >= groups:
+        file = output / progress.PROGRESS
+        if file.exists() and len(json.loads(file.read_text())["seconds"]) >= groups:
             break
         time.sleep(0.005)
     return process

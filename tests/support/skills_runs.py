@@ -44,23 +44,25 @@ def write_inputs(path: Path) -> Path:
     return path
 
 
+def arguments(inputs: Path, output: Path, *more: str) -> list[str]:
+    """Flags of a run."""
+    return [
+        f"--model={inputs / 'model'}",
+        f"--root={inputs / 'benchmark'}",
+        f"--tasks={','.join(TASKS)}",
+        f"--features={inputs / 'features'}",
+        f"--output={output}",
+        f"--train={TRAIN}",
+        f"--valid={VALID}",
+        f"--test={TEST}",
+        "--trees=3",
+        *more,
+    ]
+
+
 def parse(inputs: Path, output: Path, *more: str) -> None:
     """Takes flags as a command line does."""
-    flags.FLAGS(
-        [
-            "skills",
-            f"--model={inputs / 'model'}",
-            f"--root={inputs / 'benchmark'}",
-            f"--tasks={','.join(TASKS)}",
-            f"--features={inputs / 'features'}",
-            f"--output={output}",
-            f"--train={TRAIN}",
-            f"--valid={VALID}",
-            f"--test={TEST}",
-            "--trees=3",
-            *more,
-        ]
-    )
+    flags.FLAGS(["skills", *arguments(inputs, output, *more)])
 
 
 def shown(report: ModuleType, results: Results) -> tuple[Mapping[str, Any], Document]:

@@ -25,7 +25,7 @@ from experiments.reporting.escaping import for_terminal
 from experiments.reporting.figures import Picture
 from experiments.reporting.report import Failure, html_page
 from experiments.running import study
-from negjax.storage import store
+from negjax.storage import progress, store
 from tests.support.hostile_text import ALL_OF_THEM, HOSTILE, unseen
 from tests.support.made_up_facts import NAMES, facts
 from tests.support.pages import Page
@@ -144,7 +144,7 @@ def test_a_killed_run_continues_to_the_same_losses(text: Path, whole: Path, tmp_
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    finished = json.loads((tmp_path / store.PROGRESS).read_text())["seconds"]
+    finished = json.loads((tmp_path / progress.PROGRESS).read_text())["seconds"]
     assert 2 <= len(finished) < 6
     parse(*arguments(text, tmp_path))
     assert study.run(pretrain_bert.prepare) == 0

@@ -31,6 +31,8 @@ MODULES = [
     "experiments.running.common",
     "experiments.inputs.curves",
     "experiments.running.pages",
+    "experiments.running.many_hosts",
+    "experiments.running.profiles",
     "experiments.inputs.facts",
     "experiments.inputs.probe_flags",
     "experiments.skill_studies.inputs",

@@ -14,7 +14,7 @@ import pytest
 import negjax
 from experiments.linearity import program as linearity
 from experiments.running import study
-from negjax.storage import store
+from negjax.storage import progress, store
 from tests.support.block_shapes import tiny
 from tests.support.places import ROOT
 from tests.support.processes import command, started
@@ -82,7 +82,7 @@ def test_a_killed_run_is_continued(folder: Path, tmp_path: Path) -> None:
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    finished = json.loads((tmp_path / "killed" / store.PROGRESS).read_text())["seconds"]
+    finished = json.loads((tmp_path / "killed" / progress.PROGRESS).read_text())["seconds"]
     assert 3 <= len(finished) < 13
     assert not (tmp_path / "killed" / store.SUMMARY).exists()
     more = ("--prompts=12", "--neurons=30", "--group=1")

@@ -1,0 +1,141 @@
+"""Several processes that measure one run together: flags, the split of the work, the ends.
+
+Groups of prompts are divided among the processes; what a group holds does not depend on who
+measures it, nor on how many there are. Process 0 opens the folder, gathers what all have saved, and
+writes summary and report.
+"""
+
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+import jax
+from absl import flags
+
+from experiments.reporting.escaping import for_terminal
+from experiments.running import common, messages, terminal
+from negjax.errors import Argument, ArgumentError
+from negjax.model import meshes
+from negjax.process import hosts as host_processes
+from negjax.process.hosts import Hosts
+from negjax.storage import parts, store
+from negjax.storage.store import RunFolder
+from negjax.weights import residence
+
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator",
+    None,
+    "Several processes measure together: host:port at which process 0 is to be reached, or `auto`, "
+    "as JAX finds it in the environment (SLURM, Open MPI, TPU pods). Default: this process alone.",
+)
+_PROCESSES = flags.DEFINE_integer(
+    "processes", None, "How many processes measure together, with --coordinator.", lower_bound=1
+)
+_PROCESS = flags.DEFINE_integer(
+    "process", None, "Number of this one among --processes, from 0.", lower_bound=0
+)
+_JOIN_SECONDS = flags.DEFINE_float(
+    "join_seconds", 50.0, "Seconds until all processes must have met.", lower_bound=1
+)
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[Hosts]:
+    """This process among those of its job, as the flags say; errors end the others too.
+
+    Raises:
+        ValueError: flags that contradict each other.
+        OSError: the coordinator does not answer.
+    """
+    if _COORDINATOR.value is None:
+        for flag in (_PROCESSES, _PROCESS):
+            if flag.value is not None:
+                raise ValueError(
+                    f"--{flag.name}={flag.value} needs --coordinator=HOST:PORT, where process 0 is"
+                )
+        yield host_processes.alone()
+        return
+    hosts = host_processes.join(
+        _COORDINATOR.value,
+        _PROCESSES.value,
+        _PROCESS.value,
+        lost=_end,
+        seconds=_JOIN_SECONDS.value,
+    )
+    terminal.note(f"{hosts.described(hosts.index)} began; {hosts.described(0)} writes the report")
+    try:
+        refuse_shared_mesh()
+        yield hosts
+    except KeyboardInterrupt:
+        hosts.fail("interrupted", 130)
+        raise
+    except BaseException as error:
+        told = messages.told(error) or type(error).__name__
+        hosts.fail(told, messages.status(error))
+        raise
+    hosts.leave()
+
+
+def refuse_shared_mesh() -> None:
+    """Refuses a mesh of devices of other processes, who measure other groups meanwhile.
+
+    Raises:
+        ArgumentError: naming it.
+    """
+    if common.MESH.value in (None, residence.AUTO):
+        return
+    wanted, own = meshes.read_mesh(common.MESH.value).devices, jax.local_device_count()
+    if wanted > own:
+        raise ArgumentError(
+            Argument("mesh", common.MESH.value),
+            f" has {wanted} devices, and each process measures on its own, which are {own}; leave "
+            "it out, or pass a smaller one",
+        )
+
+
+def refuse_idle(hosts: Hosts, groups: int) -> None:
+    """Refuses more processes than there are groups to divide.
+
+    Raises:
+        ArgumentError: some would have nothing to do.
+    """
+    if hosts.count > groups:
+        raise ArgumentError(
+            *(Argument("processes", hosts.count), f": {groups} groups of prompts are to be "),
+            *("measured; pass ", Argument("processes", groups), " or less, more "),
+            *(Argument("prompts"), ", or a smaller ", Argument("group")),
+        )
+
+
+@contextlib.contextmanager
+def opened(
+    hosts: Hosts,
+    experiment: str,
+    settings: Mapping[str, Any],
+    specs: Mapping[str, store.ArraySpec],
+    attributes: Mapping[str, Any],
+) -> Iterator[RunFolder]:
+    """The run's folder, which process 0 begins or goes on with, divided among the processes."""
+    if hosts.index == 0:
+        with common.open_folder(experiment, settings, specs, attributes) as folder:
+            if not hosts.alone:
+                job = secrets.token_hex(8)
+                parts.announce(folder, job)
+                hosts.tell("job", job)
+            yield folder
+        return
+    job = hosts.hear("job")
+    with parts.open_part(common.output_folder(experiment), settings, hosts.index, job) as folder:
+        yield folder
+
+
+def _end(text: str) -> NoReturn:
+    """Ends this process because another one ended, whatever it is computing."""
+    line = for_terminal(" ".join(text.split()), terminal.LONGEST_LINE)
+    rest = "what was measured is saved, and the same command goes on from there"
+    # Not through the progress bar: who holds its lock may be what will not end.
+    os.write(sys.stderr.fileno(), f"\nerror: {line}; {rest}\n".encode())
+    os._exit(messages.ENVIRONMENT)

@@ -1,0 +1,215 @@
+"""Several processes that measure one run: equal to one process, lost by name, continued."""
+
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments.linearity import program as linearity
+from experiments.neg_map import program as neg_map
+from experiments.running import many_hosts, study
+from experiments.skills import program as skills
+from negjax.process.hosts import Hosts
+from negjax.storage import progress, store
+from tests.support import skills_runs
+from tests.support.block_shapes import tiny
+from tests.support.jobs import Ended, begun, ends, free_address, wait_for
+from tests.support.processes import command, ended
+from tests.support.tiny_runs import arguments, parse, summary, write_inputs
+
+pytestmark = pytest.mark.usefixtures("restored_flags", "undrawn")
+
+FEW = ("--prompts=4", "--neurons=3", "--group=1", "--range=2")
+MANY = ("--prompts=12", "--neurons=40", "--group=1")
+ALL_COME = "--join_seconds=250"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model and a table, as a user has them."""
+    return write_inputs(tmp_path_factory.mktemp("inputs"), gated=tiny("gated"))
+
+
+def together(folder: Path, output: Path, count: int, name: str, *more: str) -> list[Ended]:
+    return ends(begun([*command(name, *arguments(folder, output, *more)), ALL_COME], count))
+
+
+def measured(output: Path) -> dict[str, bytes]:
+    """Files of what was measured, and of the tables that show it."""
+    files = [*(output / store.ARRAYS).rglob("*"), *output.glob("*.parquet")]
+    return {str(file.relative_to(output)): file.read_bytes() for file in files if file.is_file()}
+
+
+def test_two_processes_write_what_one_writes(folder: Path, tmp_path: Path) -> None:
+    first, second = together(folder, tmp_path / "two", 2, "linearity", *FEW)
+    assert (first.status, second.status) == (0, 0), (first.err, second.err)
+    assert first.out.endswith(f"report: {tmp_path / 'two' / store.REPORT}\n")
+    assert second.out == ""
+    assert "process 1 of 2 (" in second.err
+    parse(*arguments(folder, tmp_path / "one", *FEW))
+    assert study.run(linearity.prepare) == 0
+    one, two = measured(tmp_path / "one"), measured(tmp_path / "two")
+    assert one.keys() == two.keys()
+    assert [name for name, data in one.items() if two[name] != data] == []
+    about = summary(tmp_path / "two")
+    assert (about["complete"], about["prompts_measured"]) == (True, 4)
+    assert {*about["seconds"]["measure"]} == {*summary(tmp_path / "one")["seconds"]["measure"]}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--processes=2"], "--processes=2 needs --coordinator=HOST:PORT, where process 0 is"),
+        (["--process=1"], "--process=1 needs --coordinator=HOST:PORT"),
+        (
+            ["--coordinator=auto", "--processes=2"],
+            "--processes=2 contradicts --coordinator=auto, which finds the numbers in the",
+        ),
+        (
+            ["--coordinator=here:9", "--processes=2", "--process=2"],
+            "--process=2 and --processes=2: expected a number from 0 to 1",
+        ),
+        (["--coordinator=here"], "--coordinator is 'here', expected host:port, or 'auto'"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(
+    folder: Path, tmp_path: Path, more: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parse(*arguments(folder, tmp_path / "run", *more))
+    assert ended(lambda _: study.run(linearity.prepare)) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_coordinator_that_does_not_answer_is_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = free_address()
+    job = (f"--coordinator={address}", "--processes=2", "--process=1", "--join_seconds=1")
+    parse(*arguments(folder, tmp_path / "run", *job))
+    assert ended(lambda _: study.run(linearity.prepare)) == 1
+    assert capsys.readouterr().err.startswith(f"error: the coordinator {address} does not answer")
+
+
+def three() -> Hosts:
+    return Hosts(0, 3, "here:9", lambda text: None)
+
+
+def test_more_processes_than_groups_are_refused() -> None:
+    many_hosts.refuse_idle(three(), 3)
+    with pytest.raises(ValueError, match=r"processes=3: 2 groups of prompts are to be measured; p"):
+        many_hosts.refuse_idle(three(), 2)
+
+
+def test_a_mesh_of_other_processes_devices_is_refused() -> None:
+    for mesh in ("auto", "data:1"):
+        parse(f"--mesh={mesh}")
+        many_hosts.refuse_shared_mesh()
+    parse("--mesh=data:9999")
+    with pytest.raises(ValueError, match=r"mesh=data:9999 has 9999 devices, and each process me"):
+        many_hosts.refuse_shared_mesh()
+
+
+def test_a_study_of_one_process_is_refused(tmp_path: Path) -> None:
+    alone = study.Study(
+        name="alone",
+        settings={},
+        measure=study.measured(lambda _: [], "item"),
+        results=lambda *_: None,
+    )
+    refused = pytest.raises(ValueError, match="--coordinator: one process alone measures alone; l")
+    with store.open_run(tmp_path, {}, {}, attributes={}) as run, refused:
+        study._measured(alone, run, three())
+
+
+def parts(output: Path) -> int:
+    """How many processes have saved something."""
+    return len([file for file in progress.progress_files(output) if file.name != progress.PROGRESS])
+
+
+def killed(folder: Path, output: Path, count: int, number: int) -> list[Ended]:
+    """A job of which one process is killed when all have saved something."""
+    program = [*command("linearity", *arguments(folder, output, *MANY)), ALL_COME]
+    processes = begun(program, count)
+    wait_for(lambda: parts(output) == count)
+    processes[number].kill()
+    start = time.monotonic()
+    found = ends(processes)
+    assert time.monotonic() - start < 60
+    assert found[number].status == -signal.SIGKILL
+    return found
+
+
+@pytest.mark.slow
+def test_a_lost_process_is_named_and_the_run_continued_by_fewer(
+    folder: Path, tmp_path: Path
+) -> None:
+    found = killed(folder, tmp_path / "run", 4, 2)
+    for index in (0, 1, 3):
+        lost = re.search(
+            r"error: process 2 of 4 \(.+\) was lost: .* goes on from", found[index].err
+        )
+        assert lost is not None, found[index].err
+        assert found[index].status == 1
+    kept = [progress.read(file)["seconds"] for file in progress.progress_files(tmp_path / "run")]
+    assert sum(map(len, kept)) >= 4
+    continued = together(folder, tmp_path / "run", 3, "linearity", *MANY)
+    assert [process.status for process in continued] == [0, 0, 0], continued
+    assert "groups were measured before and are kept" in continued[0].err
+    parse(*arguments(folder, tmp_path / "one", *MANY))
+    assert study.run(linearity.prepare) == 0
+    assert measured(tmp_path / "run") == measured(tmp_path / "one")
+    seconds = summary(tmp_path / "run")["seconds"]["measure"]
+    assert all(seconds[name] == took for some in kept for name, took in some.items())
+
+
+@pytest.mark.slow
+def test_a_disk_that_fails_one_process_ends_all_by_name(folder: Path, tmp_path: Path) -> None:
+    run = command("linearity", *arguments(folder, tmp_path / "run", *MANY))
+    # Files of process 1 hold nothing, as on a full disk.
+    full = 'if [[ "$*" = *--process=1* ]]; then ulimit -f 0; fi; exec "$@"'
+    first, second = ends(begun(["bash", "-c", full, "job", *run, ALL_COME], 2))
+    assert (first.status, second.status) == (1, 1)
+    said = (
+        r"prompts \d+ to \d+ could not be saved: File too large\. What was finished before is kept"
+    )
+    assert re.search(rf"error: .*{said}", second.err), second.err
+    assert re.search(rf"error: process 1 of 2 \(.+\) ended: .*{said}.* goes on from", first.err)
+    parse(*arguments(folder, tmp_path / "run", *MANY))
+    assert study.run(linearity.prepare) == 0
+
+
+@pytest.mark.slow
+def test_without_the_first_process_the_others_end_by_name(folder: Path, tmp_path: Path) -> None:
+    found = killed(folder, tmp_path / "run", 2, 0)
+    assert found[1].status == 1
+    assert re.search(r"error: .*process 0 of 2 \(.+\), which the others .*ended", found[1].err)
+    # One process goes on with what two have left.
+    parse(*arguments(folder, tmp_path / "run", *MANY))
+    assert study.run(linearity.prepare) == 0
+    assert summary(tmp_path / "run")["prompts_measured"] == 12
+
+
+@pytest.mark.slow
+def test_maps_are_divided_too(folder: Path, tmp_path: Path) -> None:
+    some = ("--prompts=2", "--neg_radius=1")
+    maps = together(folder, tmp_path / "maps", 2, "neg_map", *some)
+    assert [process.status for process in maps] == [0, 0], maps
+    parse(*arguments(folder, tmp_path / "map", *some))
+    assert study.run(neg_map.prepare) == 0
+    assert measured(tmp_path / "maps") == measured(tmp_path / "map")
+
+
+@pytest.mark.slow
+def test_tasks_of_skills_are_divided(tmp_path: Path) -> None:
+    inputs = skills_runs.write_inputs(tmp_path)
+    few = ("--splits=disjoint", "--fitted=majority,polar", "--compilation_cache=none")
+    given = skills_runs.arguments(inputs, tmp_path / "two", *few)
+    found = ends(begun([*command("skills", *given), ALL_COME], 2))
+    assert [process.status for process in found] == [0, 0], found
+    skills_runs.parse(inputs, tmp_path / "one", *few, f"--features={tmp_path / 'others'}")
+    assert study.run(skills.prepare) == 0
+    assert skills_runs.rows_of(tmp_path / "two") == skills_runs.rows_of(tmp_path / "one")
+    assert summary(tmp_path / "two")["tasks"] == [*skills_runs.TASKS]

@@ -1,0 +1,59 @@
+"""What provokes the errors of several processes, by the pattern in `docs/errors.md`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import jax
+
+from experiments.running import many_hosts
+from negjax.process import hosts
+from negjax.storage import parts
+from tests.support.jobs import free_address
+from tests.support.mistakes import Provoke, run_folder
+
+
+def _ignored(text: str) -> None:
+    del text
+
+
+def _join(*arguments: Any, **options: Any) -> Provoke:
+    return lambda _: hosts.join(*arguments, lost=_ignored, **options)
+
+
+def _where_jax(error: Exception, *arguments: Any) -> Provoke:
+    """Joins where JAX, which can begin only once in a process, ends in an error."""
+
+    def provoke(_: Path) -> object:
+        with mock.patch.object(jax.distributed, "initialize", side_effect=error):
+            return hosts.join(*arguments, lost=_ignored)
+
+    return provoke
+
+
+def _unshared(folder: Path) -> object:
+    with run_folder(folder, {}) as run:
+        parts.announce(run, "a job")
+        return parts.open_part(run.path, {}, 1, "another", seconds=0.1)
+
+
+def _idle(_: Path) -> None:
+    many_hosts.refuse_idle(hosts.Hosts(0, 3, "here:9", _ignored), 2)
+
+
+CASES: dict[str, Callable[[Path], object]] = {
+    "coordinator is …, expected host:port, or 'auto'": _join("here", 2, 0),
+    "coordinator=… needs processes and process: how many …": _join("here:9", 2),
+    "…=… contradicts coordinator=…, which finds …": _join("auto", 2),
+    "process=… and processes=…: expected a number from 0 …": _join("here:9", 2, 2),
+    "no job was found in the environment (…); pass …": _where_jax(
+        ValueError("coordinator_address should be defined."), "auto"
+    ),
+    "the coordinator … does not answer (…) within …": _join(free_address(), 2, 1, seconds=0.1),
+    "process 0 cannot listen at …; pass another port": _where_jax(
+        jax.errors.JaxRuntimeError("UNKNOWN: Failed to start RPC server"), "here:9", 2, 0
+    ),
+    "processes=…: … groups of prompts are to be measured; …": _idle,
+    "… on … belongs to another job: all processes need …": _unshared,
+}
