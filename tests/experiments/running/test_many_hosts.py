@@ -108,7 +108,7 @@ def test_a_mesh_of_other_processes_devices_is_refused() -> None:
         parse(f"--mesh={mesh}")
         many_hosts.refuse_shared_mesh()
     parse("--mesh=data:9999")
-    with pytest.raises(ValueError, match=r"mesh=data:9999 has 9999 devices, and each process me"):
+    with pytest.raises(ValueError, match=r'mesh="data:9999" has 9999 devices, and each process'):
         many_hosts.refuse_shared_mesh()
 
 
