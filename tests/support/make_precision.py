@@ -1,7 +1,8 @@
 """Measures the rungs of precision: `python -m tests.support.make_precision`.
 
 A processor computes each rung as accelerators do (`tests.support.emulated_products`), and every
-answer is compared with float64's. Writes the tables of docs/precision.md; 15 minutes on two cores.
+answer is compared with float64's. Writes the tables of docs/precision.md; half an hour on two busy
+cores.
 """
 
 import dataclasses

@@ -13,7 +13,7 @@ import negjax
 from experiments.bench import precisions, program
 from experiments.bench.cases import CASES, Case
 from negjax.model.language_model import LanguageModel
-from negjax.process.precisions import RUNGS, Hardware
+from negjax.process.precisions import Hardware
 from tests.support.block_shapes import GATED, tiny_of
 
 LM = tiny_of(dataclasses.replace(GATED, vocab_size=24))
@@ -37,7 +37,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_rung_of_a_device_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The names of a TPU's, which a processor takes for float32."""
+    """Of a TPU, by names of JAX's that a processor takes for float32 in every version."""
+    names = {"float32": "highest", "x6": "high", "x3": "default", "bfloat16": "bfloat16"}
+    monkeypatch.setattr(precisions.precisions, "RUNGS", names)
     monkeypatch.setattr(
         precisions.precisions, "hardware_here", lambda: Hardware("tpu", "TPU v5 lite")
     )
@@ -50,9 +52,8 @@ def test_every_rung_of_a_device_is_measured(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(negjax, "sweep", watched)
     found = precisions.measure(LM, CASES[0], 1)
-    rungs = ["float32", "x6", "x3", "bfloat16"]
-    assert [row.rung for row in found] == rungs
-    assert seen == [RUNGS[rung] for rung in rungs] * 2
+    assert [row.rung for row in found] == [*names]
+    assert seen == [*names.values()] * 2
     assert found[0].difference == 0 and all(row.difference < 1e-6 for row in found)
     slow = dataclasses.replace(found[1], shifts=found[0].shifts / 4, operations=67e12)
     lines = precisions.table_lines([found[0], slow])

@@ -115,8 +115,8 @@ def test_a_precision_is_refused_by_its_flag_and_recorded(
 
         assert ended(program) == 2
         assert re.match(f"error: {message}", capsys.readouterr().err)
-    for options, requested in (list[str](), "auto"), (["--precision=float32"], "float32"):
-        lm = load(*options)
+    for requested in ("auto", "float32"):
+        lm = load(f"--precision={requested}")
         # What decides the numbers: a run goes on, however the same products were asked for.
         assert common.model_settings(lm)["precision"] == "highest"
         with store.open_run(tmp_path / requested, {}, {}, attributes={}) as folder:
