@@ -6,8 +6,10 @@ writes summary and report.
 """
 
 import contextlib
+import functools
 import os
 import secrets
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
@@ -58,25 +60,30 @@ def joined() -> Iterator[Hosts]:
                 )
         yield host_processes.alone()
         return
+    word = _LastWord()
     hosts = host_processes.join(
         _COORDINATOR.value,
         _PROCESSES.value,
         _PROCESS.value,
-        lost=_end,
+        lost=functools.partial(_end, word),
         seconds=_JOIN_SECONDS.value,
     )
+    word.prepare(hosts)
     terminal.note(f"{hosts.described(hosts.index)} began; {hosts.described(0)} writes the report")
     try:
         refuse_shared_mesh()
         yield hosts
     except KeyboardInterrupt:
         hosts.fail("interrupted", 130)
+        word.leave_out()
         raise
     except BaseException as error:
         told = messages.told(error) or type(error).__name__
         hosts.fail(told, messages.status(error))
+        word.leave_out()
         raise
     hosts.leave()
+    word.leave_out()
 
 
 def refuse_shared_mesh() -> None:
@@ -132,10 +139,40 @@ def opened(
         yield folder
 
 
-def _end(text: str) -> NoReturn:
+class _LastWord:
+    """What is said of this process when it cannot say it itself: when it is killed, or JAX ends it
+    from C++. A shell says it when the pipe from this process closes without a line."""
+
+    def __init__(self) -> None:
+        self._shell: subprocess.Popen[bytes] | None = None
+
+    def prepare(self, hosts: Hosts) -> None:
+        """Starts the shell."""
+        cause = "it was killed" if hosts.index == 0 else f"it was killed, or {hosts.without_first}"
+        text = f"{hosts.described(hosts.index)} ended without a word: {cause}"
+        say = 'read -r line || printf "%s\\n" "$1" >&2'
+        self._shell = subprocess.Popen(
+            ["/bin/sh", "-c", say, "sh", _line(text)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            # An interruption of the program is none of the shell.
+            start_new_session=True,
+        )
+
+    def leave_out(self) -> None:
+        """Ends the shell: this process has said all, or has nothing to say."""
+        if self._shell is not None:
+            self._shell.communicate(b"\n")
+
+
+def _end(word: _LastWord, text: str) -> NoReturn:
     """Ends this process because another one ended, whatever it is computing."""
-    line = for_terminal(" ".join(text.split()), terminal.LONGEST_LINE)
-    rest = "what was measured is saved, and the same command goes on from there"
     # Not through the progress bar: who holds its lock may be what will not end.
-    os.write(sys.stderr.fileno(), f"\nerror: {line}; {rest}\n".encode())
+    os.write(sys.stderr.fileno(), f"\n{_line(text)}\n".encode())
+    word.leave_out()
     os._exit(messages.ENVIRONMENT)
+
+
+def _line(text: str) -> str:
+    line = for_terminal(" ".join(text.split()), terminal.LONGEST_LINE)
+    return f"error: {line}; what was measured is saved, and the same command goes on from there"

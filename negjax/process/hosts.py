@@ -5,15 +5,14 @@ its store of keys and values. Nothing here computes across processes: each uses 
 
 JAX itself ends the processes of a job when one is lost, by a message that names none. So each says
 every second that it is alive, process 0 looks who is silent, and all are told whom they lost. What
-is left to JAX is the end of process 0, whose store ends with it: JAX aborts the others at once.
+is left to JAX is the end of process 0, whose store ends with it: JAX ends the others at once, from
+C++, before Python hears of it.
 """
 
 import atexit
 import contextlib
-import ctypes
 import itertools
 import os
-import signal
 import socket
 import sys
 import threading
@@ -32,9 +31,12 @@ from negjax.errors import Argument, ArgumentError
 DETECTED = "auto"
 """In place of the coordinator's address: JAX finds the job in the environment."""
 
-BEAT_SECONDS, SILENT_SECONDS, HEARTBEAT_SECONDS = 1, 25, 40
-"""Between two signs of life; without one, until a process counts as lost; JAX's own, longer, for
-what is lost together with process 0. All well within a minute."""
+BEAT_SECONDS, SILENT_SECONDS, HEARTBEAT_SECONDS = 1, 20, 56
+"""Between two signs of life; without one, until a process counts as lost; JAX's own, for what is
+lost together with process 0. JAX hears of a process every half of its time only, and may miss it
+after the other half: that is to be more than ours, and the whole less than a minute."""
+
+POLL_SECONDS = 0.2
 
 _STOPPED = "negjax/stopped"
 
@@ -60,6 +62,14 @@ class Hosts:
     def alone(self) -> bool:
         """Whether there is no other process."""
         return self.count == 1
+
+    @property
+    def without_first(self) -> str:
+        """What has happened where process 0, and its store, is gone."""
+        return (
+            f"{self.described(0)}, which the others connect to at {self._coordinator}, ended or "
+            "cannot be reached"
+        )
 
     def tell(self, key: str, value: str) -> None:
         """Tells all processes something, once."""
@@ -115,11 +125,6 @@ class Hosts:
         self.tell(f"name/{self.index}", self.names[0])
         self.names = tuple(self.hear(f"name/{other}") for other in range(self.count))
         self._watcher.start()
-        if self.index != 0:
-            text = f"aborted; unless the lines above name another cause, {self._without_store()}"
-            # Held here: without a reference Python would free what the system is to call.
-            self._handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda _: self._lost(text))
-            ctypes.CDLL(None).signal(signal.SIGABRT, self._handler)
 
     def _end_watch(self) -> None:
         self._leaving.set()
@@ -130,7 +135,7 @@ class Hosts:
         try:
             reason = self._first_loss()
         except jax.errors.JaxRuntimeError:
-            reason = self._without_store()
+            reason = self.without_first
         if reason is not None:
             self._lost(reason)
 
@@ -160,12 +165,6 @@ class Hosts:
             if len(_client().key_value_dir_get("negjax/heard/")) >= self.count - 1:
                 break
             time.sleep(0.1)
-
-    def _without_store(self) -> str:
-        return (
-            f"{self.described(0)}, which the others connect to at {self._coordinator}, ended or "
-            "cannot be reached"
-        )
 
     def _silent(self, last_signs: dict[str, tuple[str, float]]) -> int | None:
         """A process that has given no sign of life for long, if there is one."""
@@ -291,12 +290,16 @@ def _reach(coordinator: str, seconds: float) -> None:
 
 def _asked(key: str, seconds: float) -> str | None:
     """What a process has told; None: nothing within that time."""
-    try:
-        return str(_client().blocking_key_value_get(key, round(1000 * seconds)))
-    except jax.errors.JaxRuntimeError as error:
-        if "DEADLINE_EXCEEDED" in str(error):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return str(_client().key_value_try_get(key))
+        except jax.errors.JaxRuntimeError as error:
+            if "NOT_FOUND" not in str(error):
+                raise
+        if time.monotonic() > deadline:
             return None
-        raise
+        time.sleep(POLL_SECONDS)
 
 
 def _client() -> Any:
@@ -304,6 +307,8 @@ def _client() -> Any:
 
 
 def _end(status: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    # Whoever read them may have gone.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(status)

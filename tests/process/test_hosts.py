@@ -60,13 +60,6 @@ def job(mode: str, count: int) -> list[Ended]:
     return ends(begun([*CHILD, mode], count))
 
 
-def test_processes_hear_what_one_tells_and_leave_together() -> None:
-    found = job("leave", 2)
-    assert [process.status for process in found] == [0, 0], found
-    said = [process.out for process in found]
-    assert said == [f"Hosts(process {index} of 2) from 1\n" for index in range(2)]
-
-
 def slurm(number: int, index: int) -> dict[str, str]:
     """What SLURM tells a task, of one of two on a node."""
     return {
@@ -96,7 +89,8 @@ def test_jobs_are_found_in_the_environment(
     number = random.Random(time.time()).randrange(2**16, 2**20)
     found = ends(detected([*CHILD, "leave"], [environment(number, index) for index in range(2)]))
     assert [process.status for process in found] == [0, 0], found
-    assert found[1].out == "Hosts(process 1 of 2) from 1\n"
+    said = [process.out for process in found]
+    assert said == [f"Hosts(process {index} of 2) from 1\n" for index in range(2)]
 
 
 def test_a_process_that_fails_ends_the_others_by_name() -> None:
@@ -108,13 +102,14 @@ def test_a_process_that_fails_ends_the_others_by_name() -> None:
     assert time.monotonic() - start < 60
 
 
-def test_the_first_process_takes_the_others_along_by_name() -> None:
+def test_the_first_process_takes_the_others_along() -> None:
     failed = job("fail first", 2)
     assert [process.status for process in failed] == [3, 7], failed
     assert f"lost: process 0 of 2 ({HERE}) ended: no more ink\n" in failed[1].err
-    killed = job("kill first", 2)
-    assert [process.status for process in killed] == [-9, 7], killed
-    assert f"process 0 of 2 ({HERE}), which the others connect to at 127.0.0.1" in killed[1].err
+    first, second = job("kill first", 2)
+    # JAX ends it: by an exit or an abort, which depends on its version.
+    assert first.status == -9
+    assert second.status in (1, 7, -6), second
 
 
 def test_processes_that_do_not_all_come_are_named() -> None:
