@@ -74,7 +74,8 @@ def rung_named(precision: object) -> str:
     Raises:
         ArgumentError: another name, which the ladder is told with.
     """
-    rung = next((rung for rung, algorithm in RUNGS.items() if algorithm == precision), precision)
+    name = checks.text(precision, "precision")
+    rung = next((rung for rung, algorithm in RUNGS.items() if algorithm == name), name)
     return checks.one_of(rung, "precision", (AUTO, *RUNGS))
 
 

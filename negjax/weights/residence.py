@@ -27,9 +27,9 @@ def check_place(weights: str, mesh: str | None) -> None:
         ValueError: naming the argument.
     """
     checks.one_of(weights, "weights", PLACES)
-    if mesh in (None, AUTO):
+    if mesh is None or checks.text(mesh, "mesh") == AUTO:
         return
-    shape = meshes.read_mesh(checks.text(mesh, "mesh"))
+    shape = meshes.read_mesh(mesh)
     if weights == "streamed":
         raise ArgumentError(
             Argument("weights", weights),
