@@ -14,6 +14,11 @@ a noisy machine treats them alike, and measure the rate of a plain matrix produc
 All get the same weights and the same tokens, and their answers are compared. The cases `agnews_500`
 and `agnews_8000`, measured when they are named, are studies of skill neurons, 25 minutes more.
 
+    python -m experiments.bench --scaling             # how cost grows, on random models
+
+The last takes half an hour and 6 GB, with --scaling_points=2 a few minutes. Expected: exponents of
+about 1 for time by all sizes, at most 1 for memory, about 0 for time to compile.
+
 With a GPU the baselines run on CUDA, memory is the GPU's, and the goals, which are for 2 cores, are
 left out.
 """

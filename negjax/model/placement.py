@@ -56,11 +56,11 @@ class Placement(NamedTuple):
         return jnp.abs(self.positions[:, rows, None] - self.positions[:, None, :seen])
 
     def prefix_distance(self, rows: jax.Array) -> jax.Array:
-        """[P, n, T], from those tokens back to the ones of their prefix."""
+        """[P, n, T], distances in the text between those tokens and the ones of their prefix."""
         assert self.prefix_mask is not None
         first = 0 if self.head_mask is None else self.head_mask.sum(dtype=self.positions.dtype)
         before = first + jnp.arange(self.prefix_mask.shape[1])
-        return self.positions[:, rows, None] - before
+        return jnp.abs(self.positions[:, rows, None] - before)
 
     def head_distance(self, rows: jax.Array) -> jax.Array:
         """[P, n, T], from those tokens back to the ones of the common head."""

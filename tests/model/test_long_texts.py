@@ -86,11 +86,11 @@ def test_loops_over_blocks_are_a_softmax(
         rules = Rules(
             causal=causal, window=None if window is None else jnp.asarray(window), cap=None
         )
-        given = (prefix, head) if before else (None, None)
+        first, second = (prefix, head) if before else (None, None)
         real = where.mask[:, None, :, None, None, None]
 
         def looped(query: Any, own: Any) -> jax.Array:
-            return jnp.where(real, mix(query, own, where, *given, rules), 0)
+            return jnp.where(real, mix(query, own, where, first, second, rules), 0)
 
         def expected(query: Any, own: Any) -> jax.Array:
             found = dense(query, own, where, prefix, head, causal, window or 10**6)
