@@ -109,7 +109,7 @@ def _scale() -> int:
         points = scaling.measure(scaling.AXES, _SCALING_POINTS.value)
     finally:
         jax.config.update("jax_compilation_cache_dir", cache)
-    picture = scaling_report.scaling(scaling_report.growths(points))
+    picture = scaling_report.growth_panels(scaling_report.growths(points))
     write_bytes(output / "scaling.svg", picture.svg)
     write_bytes(output / "scaling.png", picture.png)
     figures = {

@@ -117,7 +117,7 @@ def lines(points: Sequence[Point]) -> list[str]:
 
 
 @drawing(height=4.2)
-def scaling(figure: Figure, found: Sequence[Growth]) -> None:
+def growth_panels(figure: Figure, found: Sequence[Growth]) -> None:
     """Costs over sizes, both logarithmic: a panel an axis."""
     rows = -(-len(found) // COLUMNS)
     panels = figure.subplots(rows, min(COLUMNS, len(found)), squeeze=False).ravel()

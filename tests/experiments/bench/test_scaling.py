@@ -48,7 +48,7 @@ def test_tables_and_figure() -> None:
     text = "\n".join(scaling_report.lines(points))
     assert "| tokens | NeurGrad | 512 to 2,048 | 1.00 ± 0.00 | — | 0.00 |" in text
     assert "| tokens | 2,048 | 4 | 0.00 | — |" in text
-    picture = scaling_report.scaling(scaling_report.growths(points))
+    picture = scaling_report.growth_panels(scaling_report.growths(points))
     assert b"<svg" in picture.svg and picture.png.startswith(b"\x89PNG")
 
 
