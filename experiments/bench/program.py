@@ -49,7 +49,7 @@ _SCALING_POINTS = flags.DEFINE_integer(
     "scaling_points",
     5,
     "Sizes of each kind that --scaling measures, from the smallest on: 5 is all of them, up to "
-    "8,192 tokens and a billion parameters (6 GB of memory).",
+    "8,192 tokens and a billion parameters (4.4 GB of weights).",
     lower_bound=2,
 )
 # Of all experiments, but not of this one: it measures fixed work in float32.
