@@ -15,6 +15,11 @@ a noisy machine treats them alike, and measure the rate of a plain matrix produc
 All get the same weights and the same tokens, and their answers are compared. The cases `agnews_500`
 and `agnews_8000`, measured when they are named, are studies of skill neurons, 25 minutes more.
 
+    python -m experiments.bench --scaling             # how cost grows, on random models
+
+The last has not been timed whole: --scaling_points=3 took more than 7 minutes of a busy machine.
+The weights of its largest model take 4.4 GB. Nothing is known beforehand of its exponents.
+
 With a GPU the baselines run on CUDA, memory is the GPU's, and the goals, which are for 2 cores, are
 left out.
 """

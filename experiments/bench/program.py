@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 import negjax
 from experiments.bench import precisions as bench_precisions
+from experiments.bench import scaling, scaling_report
 from experiments.bench import study as bench_study
 from experiments.bench import table as bench_table
 from experiments.bench.cases import BASELINES, CASES, Case, case_arrays
@@ -23,7 +24,7 @@ from experiments.bench.study import STUDIES
 from experiments.bench.table import Runs
 from experiments.running import common, flag_lists, pages, provenance, terminal
 from negjax.model.language_model import LanguageModel
-from negjax.storage.whole_files import finite_json, write_json
+from negjax.storage.whole_files import finite_json, write_bytes, write_json
 from negjax.weights import saving as export
 
 _CASES = flags.DEFINE_list(
@@ -40,8 +41,22 @@ _REPEATS = flags.DEFINE_integer(
     "counts.",
     lower_bound=1,
 )
+_SCALING = flags.DEFINE_boolean(
+    "scaling",
+    False,
+    "Instead: measure how negjax's cost grows with prompts, tokens, labels, layers, parameters, "
+    "neurons and shifts, on random models.",
+)
+_SCALING_POINTS = flags.DEFINE_integer(
+    "scaling_points",
+    5,
+    "Sizes of each kind that --scaling measures, from the smallest on: 5 is all of them, up to "
+    "8,192 tokens and a billion parameters (4.4 GB of weights).",
+    lower_bound=2,
+)
 # Of all experiments, but not of this one: it measures fixed work in float32.
 UNREAD = ("dtype", "weights", "mesh", "precision", "site", "budget_mib", "seed", "overwrite")
+UNREAD_BY_SCALING = ("cases", "repeats", "model", "assume_harmless")
 # That a case's measurements take at least.
 SECONDS = 30.0
 
@@ -56,6 +71,9 @@ def main() -> int:
     # A case's processes share an accelerator, whose memory JAX would take beforehand.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     common.refuse_unread("bench", UNREAD, "whose work is fixed")
+    if _SCALING.value:
+        return _scale()
+    common.refuse_unread("bench", ("scaling_points",), "which measures no growth without --scaling")
     known = [*(case.name for case in (*CASES, *STUDIES)), bench_precisions.NAME]
     named = flag_lists.names(_CASES, known)
     page = pages.page_file("bench")
@@ -91,6 +109,36 @@ def _float32() -> LanguageModel:
     return negjax.load(
         common.model_name(), precision="float32", assume_harmless=common.assumed_harmless()
     )
+
+
+def _scale() -> int:
+    """Measures how cost grows, prints tables, writes them and a figure."""
+    common.refuse_unread("bench --scaling", UNREAD_BY_SCALING, "whose models are its own")
+    page = pages.page_file("scaling")
+    output = common.output_folder("bench")
+    output.mkdir(parents=True, exist_ok=True)
+    cache = jax.config.jax_compilation_cache_dir
+    # Programs of an earlier run would be read, not compiled.
+    jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        points = scaling.measure(scaling.AXES, _SCALING_POINTS.value)
+    finally:
+        jax.config.update("jax_compilation_cache_dir", cache)
+    picture = scaling_report.growth_panels(scaling_report.growths(points))
+    write_bytes(output / "scaling.svg", picture.svg)
+    write_bytes(output / "scaling.png", picture.png)
+    figures = {
+        "points": [dataclasses.asdict(point) for point in points],
+        "environment": provenance.environment(),
+        "flags": provenance.flag_values(),
+    }
+    write_json(output / "scaling.json", finite_json(figures))
+    text = "\n".join(scaling_report.lines(points))
+    terminal.say(text)
+    if page is not None:
+        pages.write_part(page, "scaling", text)
+    terminal.say(f"\nall figures: {output / 'scaling.json'}, drawn: {output / 'scaling.svg'}")
+    return 0
 
 
 def device() -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from negjax.inputs.probes import Probes
+from negjax.model import attention
 from negjax.model.config import ModelConfig
 from negjax.model.experts import BLOCK_ROWS
 from negjax.model.packing import Packing, packed_rows
@@ -163,6 +164,17 @@ def _positions(mask: np.ndarray) -> np.ndarray:
     return result
 
 
+def scored_together(queries: int) -> int:
+    """Of a prompt's queries, those whose scores exist at once.
+
+    Blocks of a short text are made together, so that they are cut short where causal, but all are
+    there. A long text's follow each other, each with its scores, their mask and their weights.
+    """
+    if queries <= attention.QUERY_BLOCK * attention.MOST_BANDS:
+        return queries
+    return 3 * attention.QUERY_BLOCK
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sizes:
     """Bytes that a computation takes, per prompt and per row, for shapes as encoded.
@@ -194,11 +206,11 @@ class Sizes:
         c, k = self.config, self.targets
         s, seen = self.suffix, self._seen
         neurons = (3 if c.gated else 2) * c.neurons
-        attention = 4 * c.heads * c.head_width
-        scores = c.heads * seen
+        projected = 4 * c.heads * c.head_width
+        scores = scored_together(s) * c.heads * seen
         # One layer's intermediates, and K times the cotangents of its larger half.
-        layer = s * (neurons + 4 * c.width + attention + scores)
-        layer += s * k * (4 * c.width + max(neurons, attention + 2 * scores))
+        layer = s * (neurons + 4 * c.width + projected) + scores
+        layer += k * (4 * s * c.width + max(s * neurons, s * projected + 2 * scores))
         # One pass over the vocabulary serves all targets.
         answers = 2 * (s if c.causal else 1) * c.vocab_size
         gradients = 2 * k * c.layers * c.neurons
@@ -213,7 +225,8 @@ class Sizes:
         """One prompt's replay differentiated as a whole: residuals of all layers, K gradients."""
         c = self.config
         seen = self.head + self.length + self.suffix
-        saved = c.layers * self.suffix * (6 * c.neurons + 10 * c.width + 2 * c.heads * seen)
+        saved = self.suffix * (6 * c.neurons + 10 * c.width)
+        saved = c.layers * (saved + 2 * scored_together(self.suffix) * c.heads * seen)
         gradients = self.targets * c.layers * c.neurons * 2
         head = 3 * (1 + self.targets) * c.vocab_size
         return self.itemsize * (saved + gradients + head)
@@ -265,9 +278,7 @@ class Sizes:
         c, t = self.config, self.length + self.suffix if self.config.causal else self.suffix
         inner = t * (4 * c.width + 4 * c.heads * c.head_width)
         inner += self._networks(t, BLOCK_ROWS)
-        # Of a prompt's own scores, blocks of queries are made together, so that they are cut short
-        # where causal, but all are there at once.
-        inner += c.heads * t * (t + 2 * self.head)
+        inner += scored_together(t) * c.heads * (t + 2 * self.head)
         # The last layer's part is put to the others' in one more copy.
         return max(inner, self._kept) if c.causal else inner
 
@@ -275,9 +286,10 @@ class Sizes:
     def _row(self) -> int:
         """Entries of one row in a layer."""
         c = self.config
-        inner = 4 * c.width + 4 * c.heads * c.head_width + 3 * c.heads * self._seen
+        inner = self.suffix * (4 * c.width + 4 * c.heads * c.head_width)
+        inner += 3 * scored_together(self.suffix) * c.heads * self._seen
         # Rows of a prompt pass the same experts, and so fill blocks.
-        return self.suffix * inner + self._networks(self.suffix, 1)
+        return inner + self._networks(self.suffix, 1)
 
     def _networks(self, tokens: int, filled: int) -> int:
         """Entries of what the feed-forward networks of a layer make of so many tokens.

@@ -7,6 +7,8 @@ Where all prompts begin with the same tokens, a common head, its keys and values
 rows of all prompts attend to them in one product, which is merged with the rest.
 """
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -21,6 +23,9 @@ from negjax.model.turning import Turning
 
 # Queries attended at once: of a long text, scores of this many against all keys stay in cache.
 QUERY_BLOCK = 64
+# Parts into which a long text's queries fall, each with the keys that its last query may see. More
+# multiply less that is masked afterwards (8 an eighth more than need be), and make longer programs.
+MOST_BANDS = 8
 
 
 class KeysValues(NamedTuple):
@@ -171,36 +176,72 @@ def mix(
     # Heads outermost, once for all: products over heads then need no further copies.
     query = query.transpose(0, 3, 1, 2, 4, 5)
     keys, values = (x.transpose(0, 3, 1, 2, 4) for x in own)
-    far = None
-    if prefix is not None and where.prefix_mask is not None:
-        far = where.prefix_mask[:, None]
-        if rules.window is not None:
-            far = far & (where.prefix_distance() < rules.window)
-    blocks = []
-    for start in range(0, length, QUERY_BLOCK):
-        stop = min(start + QUERY_BLOCK, length)
-        # What no query of the block may see is not even multiplied.
-        seen = stop if rules.causal else length
-        allowed = where.near(start, stop, seen, rules.causal)
-        if rules.window is not None:
-            allowed = allowed & (where.near_distance(start, stop, seen) < rules.window)
+    band = QUERY_BLOCK * -(-length // (QUERY_BLOCK * MOST_BANDS))
+    parts = []
+    for first in range(0, length, band):
+        last = min(first + band, length)
+        # What no query of the band may see is not even multiplied.
+        seen = last if rules.causal else length
         near = KeysValues(keys[:, :, :, :seen], values[:, :, :, :seen])
-        # Without a window all queries see the same of the prefix.
-        before = far if far is None or far.shape[1] == 1 else far[:, start:stop]
-        blocks.append(_mix_block(query[:, :, :, start:stop], near, allowed, prefix, before, rules))
-    sums = blocks[0]
-    if len(blocks) > 1:
-        sums = WeightedSums(*(jnp.concatenate(x, axis=3) for x in zip(*blocks, strict=True)))
-    if head is not None and where.head_mask is not None:
-        allowed = where.head_mask[None, None]
-        if rules.window is not None:
-            allowed = allowed & (where.head_distance() < rules.window)
-        sums = _over_both(sums, _mix_head(query, head, allowed, rules))
-    mixed = sums.mixed / sums.total
+        block = functools.partial(
+            _mix_block, own=near, where=where, prefix=prefix, head=head, rules=rules
+        )
+        whole = (last - first) // QUERY_BLOCK
+        looped = first + whole * QUERY_BLOCK if whole > 1 else first
+        if looped > first:
+            parts.append(_mix_blocks(block, query[:, :, :, first:looped], first))
+        if last > looped:
+            parts.append(block(query[:, :, :, looped:last], looped))
+    mixed = parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=3)
     return mixed.transpose(0, 2, 3, 1, 4, 5)
 
 
+def _mix_blocks(
+    block: Callable[[jax.Array, jax.Array], jax.Array], query: jax.Array, first: int
+) -> jax.Array:
+    """`block` of query [P, G, R, S, J, C], block by block in a loop, so that neither the program
+    nor what it holds of scores grows with S: a derivative makes each block's again."""
+    p, g, r, s, j, c = query.shape
+    each = jnp.moveaxis(query.reshape(p, g, r, -1, QUERY_BLOCK, j, c), 3, 0)
+    starts = first + jnp.arange(len(each)) * QUERY_BLOCK
+    # What a loop computes again is never merged with what it computed before.
+    again = jax.checkpoint(block, prevent_cse=False)
+    mixed = jax.lax.map(lambda part: again(*part), (each, starts))
+    return jnp.moveaxis(mixed, 0, 3).reshape(p, g, r, s, j, c)
+
+
 def _mix_block(
+    query: jax.Array,
+    start: int | jax.Array,
+    *,
+    own: KeysValues,
+    where: Placement,
+    prefix: KeysValues | None,
+    head: KeysValues | None,
+    rules: Rules,
+) -> jax.Array:
+    """`mix` of the queries [P, G, R, S, J, C] from `start` on, over own keys [P, G, R, U, C]."""
+    rows = start + jnp.arange(query.shape[3])
+    allowed = where.near(rows, own.keys.shape[3], rules.causal)
+    far = common = None
+    if prefix is not None and where.prefix_mask is not None:
+        # Without a window all queries see the same of the prefix.
+        far = where.prefix_mask[:, None]
+    if head is not None and where.head_mask is not None:
+        common = where.head_mask[None, None]
+    if rules.window is not None:
+        allowed = allowed & (where.near_distance(rows, own.keys.shape[3]) < rules.window)
+        if far is not None:
+            far = far & (where.prefix_distance(rows) < rules.window)
+        if common is not None:
+            common = common & (where.head_distance(rows) < rules.window)
+    sums = _mix_own(query, own, allowed, prefix, far, rules)
+    if head is not None and common is not None:
+        sums = _over_both(sums, _mix_head(query, head, common, rules))
+    return sums.mixed / sums.total
+
+
+def _mix_own(
     query: jax.Array,
     own: KeysValues,
     allowed: jax.Array,
@@ -208,7 +249,7 @@ def _mix_block(
     before: jax.Array | None,
     rules: Rules,
 ) -> WeightedSums:
-    """`mix` of queries [P, G, R, S, J, C] over own keys [P, G, R, U, C], `allowed` [P, S, U], and a
+    """Of queries [P, G, R, S, J, C] over own keys [P, G, R, U, C], `allowed` [P, S, U], and a
     prefix, `before` [P, S or 1, T]."""
     # Own scores: every row has keys of its own, a batch of small products.
     near = soft_capped(jnp.einsum("pgrsjc,pgruc->pgrsju", query, own.keys), rules.cap)
@@ -230,7 +271,7 @@ def _mix_block(
 
 
 def _mix_head(query: jax.Array, head: KeysValues, allowed: jax.Array, rules: Rules) -> WeightedSums:
-    """`_mix_block` of queries [P, G, R, S, J, C] over a common head alone, `allowed` [P, S, T]."""
+    """Of queries [P, G, R, S, J, C] over a common head alone, `allowed` [P, S, T]."""
     # No prompt has keys of its own here: all their queries are rows of one product a head.
     p, g, r, s, j, c = query.shape
     score = jnp.einsum("gnc,gtc->gnt", query.swapaxes(0, 1).reshape(g, -1, c), head.keys)

@@ -45,27 +45,24 @@ class Placement(NamedTuple):
         turns = self.positions[:, None]
         return turns if self.packing is None else self.packing.pack(turns)
 
-    def near(self, start: int, stop: int, seen: int, causal: bool) -> jax.Array:
-        """[P, stop − start, seen], which of the row's own first tokens its tokens see."""
-        shape = (self.mask.shape[0], stop - start, seen)
+    def near(self, rows: jax.Array, seen: int, causal: bool) -> jax.Array:
+        """[P, n, seen], which of a row's own first tokens its tokens number `rows` [n] see."""
+        shape = (self.mask.shape[0], len(rows), seen)
         allowed = jnp.broadcast_to(self.mask[:, None, :seen], shape)
-        if causal:
-            allowed = allowed & (jnp.arange(seen) <= jnp.arange(start, stop)[:, None])
-        return allowed
+        return allowed & (jnp.arange(seen) <= rows[:, None]) if causal else allowed
 
-    def near_distance(self, start: int, stop: int, seen: int) -> jax.Array:
-        """[P, stop − start, seen], distances in the text between tokens of a row."""
-        apart = self.positions[:, start:stop, None] - self.positions[:, None, :seen]
-        return jnp.abs(apart)
+    def near_distance(self, rows: jax.Array, seen: int) -> jax.Array:
+        """[P, n, seen], distances in the text between those tokens and a row's own first ones."""
+        return jnp.abs(self.positions[:, rows, None] - self.positions[:, None, :seen])
 
-    def prefix_distance(self) -> jax.Array:
-        """[P, S, T], from the row's tokens back to those of its prefix."""
+    def prefix_distance(self, rows: jax.Array) -> jax.Array:
+        """[P, n, T], distances in the text between those tokens and the ones of their prefix."""
         assert self.prefix_mask is not None
         first = 0 if self.head_mask is None else self.head_mask.sum(dtype=self.positions.dtype)
         before = first + jnp.arange(self.prefix_mask.shape[1])
-        return self.positions[:, :, None] - before
+        return jnp.abs(self.positions[:, rows, None] - before)
 
-    def head_distance(self) -> jax.Array:
-        """[P, S, T], from the row's tokens back to those of the common head."""
+    def head_distance(self, rows: jax.Array) -> jax.Array:
+        """[P, n, T], from those tokens back to the ones of the common head."""
         assert self.head_mask is not None
-        return self.positions[:, :, None] - jnp.arange(self.head_mask.shape[0])
+        return self.positions[:, rows, None] - jnp.arange(self.head_mask.shape[0])

@@ -74,8 +74,8 @@ def rung_named(precision: object) -> str:
     Raises:
         ArgumentError: another name, which the ladder is told with.
     """
-    name = checks.text(precision, "precision")
-    rung = next((rung for rung, algorithm in RUNGS.items() if algorithm == name), name)
+    rungs = {algorithm: rung for rung, algorithm in RUNGS.items()}
+    rung = rungs.get(precision, precision) if isinstance(precision, str) else precision
     return checks.one_of(rung, "precision", (AUTO, *RUNGS))
 
 

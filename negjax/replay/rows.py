@@ -124,6 +124,41 @@ def prefix_seen(
     return keys_values
 
 
+def read_alone(
+    block: Block,
+    resid: Float[jax.Array, "P R S D"],
+    at_read: Float[jax.Array, "P R 1 D"],
+    suffix: Suffix,
+    where: Placement,
+) -> Float[jax.Array, "P R 1 D"]:
+    """What leaves a block at the read position, whose token sees all others of its row.
+
+    Of the others keys and values are made and nothing else.
+
+    Args:
+        resid: entering the block.
+        at_read: the same at the read position.
+    """
+    prompts, rows, length, _ = resid.shape
+
+    def each(x: jax.Array) -> jax.Array:
+        """Of a prompt [P, ...], for each of its rows."""
+        return jnp.repeat(x, rows, axis=0)
+
+    # Each row is a prompt of its own, whose other tokens are what lies before the one that is read.
+    own = block.keys_values(resid, where)
+    others = KeysValues(*(x.reshape(-1, *x.shape[2:]).swapaxes(1, 2) for x in own))
+    other = suffix.mask & (jnp.arange(length) != suffix.read[:, None])
+    place = Placement(
+        positions=each(take_read(suffix.positions, suffix)[:, None]),
+        mask=jnp.ones((prompts * rows, 1), bool),
+        prefix_mask=each(other),
+        layer=where.layer,
+    )
+    after = block(at_read.reshape(prompts * rows, 1, 1, -1), place, others)
+    return after.reshape(at_read.shape)
+
+
 def sweep_rows(
     model: Transformer,
     prefix: Prefix | None,
@@ -166,10 +201,24 @@ def sweep_rows(
         inside = (rows.layer < layer).sum(1).max()
         return over_chunks(inside, chunk, chunk * suffix.tokens.size, run_chunk, resid)
 
-    lowest = rows.layer.min()
-    resid = jax.lax.fori_loop(lowest + 1, layers, run_layer, resid)
-
+    # A masked LM is read at one token alone, which of its last layer is all that need be run.
+    alone_last = suffix.tokens.shape[1] > targets.shape[2] == 1 and trace.routes is None
+    whole = layers - 1 if alone_last else layers
+    resid = jax.lax.fori_loop(rows.layer.min() + 1, whole, run_layer, resid)
     scored = take_scored(resid, suffix, targets.shape[2])
+    if alone_last:
+        block = block_at(graphdef, params, whole)
+
+        def read_chunk(size: int, i: jax.Array, scored: jax.Array) -> jax.Array:
+            take = jax.lax.dynamic_slice_in_dim
+            before, kept = (take(x, i * size, size, axis=1) for x in (resid, scored))
+            after = read_alone(block, before, kept, suffix, where.at(whole))
+            entered = take(rows.layer, i * size, size, axis=1) < whole
+            after = jnp.where(entered[:, :, None, None], after, kept)
+            return jax.lax.dynamic_update_slice_in_dim(scored, after, i * size, axis=1)
+
+        inside = (rows.layer < whole).sum(1).max()
+        scored = over_chunks(inside, chunk, chunk * suffix.tokens.size, read_chunk, scored)
     prompts, count, scored_tokens, _ = scored.shape
     alone = prompts == scored_tokens == 1 and worthwhile(model, count, scored.dtype)
     if alone and unperturbed is not None and not spread:
