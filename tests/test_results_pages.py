@@ -48,8 +48,8 @@ def test_every_mark_of_the_documents_is_closed_and_holds_something() -> None:
         assert names[::2] == names[1::2], page
         assert all(text.strip() for text in held[::2]), page
         marked += len(names) // 2
-    # Of the pages of results, the bench, the benchmark's leaks, NEG's rules, four plans, and four of
-    # streaming and loading.
+    # Of the pages of results, the bench, the benchmark's leaks, NEG's rules, four plans, and four
+    # of streaming and loading.
     assert marked == len(WRITTEN) + 3 + 4 + 4
 
 
