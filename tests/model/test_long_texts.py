@@ -158,5 +158,6 @@ def test_gradients_of_long_texts_grow_with_their_tokens(causal: bool) -> None:
         sizes.append(sum(1 for _ in equations(traced.jaxpr.jaxpr)))
     # All scores would be 16 times as much of 2,048 tokens as of 512.
     assert memory[2] < 2.1 * memory[1] and memory[2] < 5 * memory[0], memory
-    # The last band may or may not end with a part of a block, whence what differs.
-    assert max(sizes) < 1.2 * min(sizes), sizes
+    # Blocks of up to 512 tokens are written out, those of longer texts are a loop, which older JAX
+    # says with a quarter more. The last band may or may not end with a part of a block.
+    assert max(sizes[1:]) < 1.2 * min(sizes[1:]) and sizes[1] < 1.5 * sizes[0], sizes
