@@ -32,6 +32,7 @@ from negjax.measurements.token_effects import effects
 from negjax.model.language_model import LanguageModel
 from negjax.process.configuration import configure_process
 from negjax.process.notices import Notice
+from negjax.storage.record_files import read, save
 from negjax.weights.loading import load
 from negjax.weights.saving import save_pretrained
 
@@ -78,8 +79,10 @@ __all__ = [
     "paper_grid",
     "plain_answers",
     "random_neurons",
+    "read",
     "read_facts",
     "response",
+    "save",
     "save_pretrained",
     "skills",
     "steer",

@@ -20,6 +20,7 @@ from tests.support.mistakes import (
     POINTER,
     SCORES,
     Provoke,
+    arrays_file,
     benchmark,
     bert,
     chat,
@@ -274,6 +275,15 @@ CASES: dict[str, Provoke] = {
     ),
     "path …: no such directory; expected one of extract's": lambda _: skills.read_features(
         "nowhere"
+    ),
+    "…: holds no record; expected a file that …": lambda folder: negjax.read(
+        arrays_file(folder, {})
+    ),
+    "…: holds a record that this version of negjax does …": lambda folder: negjax.read(
+        arrays_file(folder, {"negjax_record": '{"array": "gone"}'})
+    ),
+    "… is …, which a file of records does not hold; …": lambda folder: negjax.save(
+        folder / "file", object()
     ),
     "path …: no such file; expected …": lambda _: negjax.read_facts("~/nowhere.csv"),
     "path …: unknown suffix …; known: .csv, …": lambda folder: table(folder, "a", "facts.txt"),

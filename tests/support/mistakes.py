@@ -198,6 +198,12 @@ def no_device(_: Path) -> None:
         jax.devices = before
 
 
+def arrays_file(folder: Path, metadata: dict[str, str]) -> Path:
+    """A safetensors file of no model."""
+    save_file({"a": np.zeros(1)}, folder / "arrays", metadata=metadata)
+    return folder / "arrays"
+
+
 def benchmark(folder: Path, **more: Any) -> mceval8k.Task:
     write_task(folder, "ner")
     return mceval8k.load("ner", folder, **more)

@@ -18,6 +18,12 @@ SEED = these("huge")
 TRUTH = these("True")
 
 
+def saved(name: str, value: Any) -> bool:
+    """Whether a file of records holds an odd value."""
+    no_parts = ("bytes", "imaginary", "set", "object", "function", "class", "complex array")
+    return name not in (*no_parts, "array of text", "array of objects")
+
+
 @dataclasses.dataclass(frozen=True)
 class Call:
     """A function, arguments that it takes, and the odd values that some of them take, too."""
@@ -57,6 +63,12 @@ def library() -> dict[str, Call]:
         ),
         "neuron_sets": Call(negjax.neuron_sets, {"config": model.config, "sets": [(NEURONS, 1.0)]}),
         "configure_process": Call(negjax.configure_process, {}, {}),
+        "save": Call(
+            negjax.save,
+            {"path": "saved", "record": [1.5]},
+            {"path": these("text", "number as text"), "record": saved},
+        ),
+        "read": Call(negjax.read, {"path": "nowhere"}),
         "activations": Call(negjax.activations, {**base, "site": None, **budget}, sites),
         "load": Call(
             negjax.load,

@@ -224,7 +224,7 @@ def stored(folder: Path) -> dict[str, Call]:
             found.codes, {"kind": "neurgrad", "count": 3}, {"kind": NONE, "count": NONE}
         ),
         "Features.activations": Call(found.activations, {"count": 3}, {"count": NONE}),
-        "save": Call(
+        "PolarProbe.save": Call(
             probe.save,
             {"path": folder / "probe.safetensors"},
             {"path": these("text", "number as text")},
