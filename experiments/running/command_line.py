@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments.running import messages
+from experiments.running import help_text, messages
 from negjax.storage import given_files
 
 BOM = "\ufeff"
@@ -15,11 +15,15 @@ BOM_IN_LATIN_1 = "ï»¿"
 
 
 def parse(argv: Sequence[str]) -> list[str]:
-    """What is left of a command line when the flags are taken; ends the program where they are bad.
+    """What is left of a command line when the flags are taken; ends the program where they are bad,
+    or where help is asked for.
 
     Args:
         argv: the program's name, then its arguments.
     """
+    if help_text.is_asked(argv[1:]):
+        print("\n".join(help_text.lines()))
+        sys.exit(0)
     try:
         left = flags.FLAGS([argv[0], *expanded(argv[1:])])
         _check_numbers()

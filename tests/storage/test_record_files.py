@@ -125,9 +125,7 @@ def test_files_that_hold_no_record_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="file: truncated, or not a safetensors file"):
         negjax.read(path)
     save_file({"a": np.zeros(2)}, path)
-    with pytest.raises(
-        ValueError, match=r"file: holds no record; expected a file that negjax"
-    ):
+    with pytest.raises(ValueError, match=r"file: holds no record; expected a file that negjax"):
         negjax.read(path)
     data = negjax.save(path, [np.zeros(1000)]).read_bytes()
     path.write_bytes(data[:-1])

@@ -146,12 +146,13 @@ def test_a_note_is_one_line_whatever_stands_in_it(capsys: pytest.CaptureFixture[
     assert not unseen(line) and len(line) <= terminal.LONGEST_LINE
 
 
-def test_help_is_shown_where_nothing_but_ascii_is() -> None:
+@pytest.mark.parametrize(("flag", "status"), [("--help", 0), ("--helpfull", 1)])
+def test_help_is_shown_where_nothing_but_ascii_is(flag: str, status: int) -> None:
     found = subprocess.run(
-        [sys.executable, "-m", "experiments.linearity", "--helpfull"],
+        [sys.executable, "-m", "experiments.linearity", flag],
         cwd=ROOT,
         env={**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONPATH": str(ROOT)},
         capture_output=True,
     )
-    assert (found.returncode, found.stderr) == (1, b"")
+    assert (found.returncode, found.stderr) == (status, b"")
     assert rb"signed: shift x moves a to a + x*s(a)" in b" ".join(found.stdout.split())
