@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from experiments.bench.scaling import Point
 from experiments.reporting.figures import BLUE, GREEN, ORANGE, drawing
@@ -133,4 +134,7 @@ def growth_panels(figure: Figure, found: Sequence[Growth]) -> None:
                 panel.loglog(np.asarray(sizes)[shown], values[shown], "o-", color=color, label=name)
         panel.set_title(f"time ∝ {growth.axis}^{growth.by(_seconds).value:.2f}")
         panel.set_xlabel(f"{growth.axis}, {WORKS[growth.work]}")
+        # What was measured, and nothing between: labels of a part of a decade overlap.
+        panel.set_xticks(sizes, [EngFormatter(places=0, sep="")(size) for size in sizes])
+        panel.set_xticks([], minor=True)
     panels[0].legend()
