@@ -93,22 +93,13 @@ def _negjax(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
         jax.config.update("jax_compilation_cache_dir", _CACHE.value)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     import negjax
+    from experiments.bench.blank_probes import blank_probes
     from negjax import skills
     from negjax.skills.features.feature_streams import FeatureStream, scores_of
 
     negjax.configure_process()
     lm = negjax.load(folder / "model", precision="float32")
-    mask, target_ids = arrays["mask"], arrays["targets"][..., None]
-    blank = tuple("" for _ in mask)
-    probes = negjax.Probes(
-        prompts=blank,
-        targets=tuple(("",) * case.targets for _ in mask),
-        tokens=arrays["tokens"],
-        mask=mask,
-        read=mask.sum(1) - 1,
-        target_ids=target_ids,
-        target_mask=np.ones_like(target_ids, bool),
-    )
+    probes = blank_probes(arrays["tokens"], arrays["mask"], arrays["targets"])
     neurons, shifts = arrays["neurons"], arrays["shifts"]
 
     sets = None
@@ -121,7 +112,7 @@ def _negjax(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
         return {"computed": found.computed, "probability": found.probability}
 
     def features() -> dict[str, np.ndarray]:
-        b, k = target_ids.shape[:2]
+        b, k = arrays["targets"].shape
         gold = np.arange(b) % k
         neurons = lm.config.layers * lm.config.neurons
         probability = np.empty((b, k), np.float32)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import negjax
+from experiments.bench.blank_probes import blank_probes
 from experiments.bench.cases import Case, case_arrays
 from experiments.reporting.tables import Column, Table, markdown_lines
 from negjax.model.language_model import LanguageModel
@@ -46,7 +47,7 @@ def measure(lm: LanguageModel, case: Case, repeats: int) -> list[Measured]:
         repeats: rounds, of which the fastest counts.
     """
     arrays = case_arrays(lm, case)
-    probes = _probes(arrays)
+    probes = blank_probes(arrays["tokens"], arrays["mask"], arrays["targets"])
     neurons, shifts = arrays["neurons"], arrays["shifts"]
     m, n, k = PRODUCT
     left, right = jnp.full((m, k), 0.5), jnp.full((k, n), 0.5)
@@ -92,20 +93,6 @@ def table_lines(measured: list[Measured]) -> list[str]:
         Column("ΔP less float32's", lambda row: f"{row.difference:.1e}"),
     )
     return markdown_lines(Table(columns=columns, rows=measured))
-
-
-def _probes(arrays: dict[str, np.ndarray]) -> negjax.Probes:
-    """The case's prompts, whose texts do not matter."""
-    mask, target_ids = arrays["mask"], arrays["targets"][..., None]
-    return negjax.Probes(
-        prompts=("",) * len(mask),
-        targets=(("",),) * len(mask),
-        tokens=arrays["tokens"],
-        mask=mask,
-        read=mask.sum(1) - 1,
-        target_ids=target_ids,
-        target_mask=np.ones_like(target_ids, bool),
-    )
 
 
 def _seconds(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -12,6 +12,7 @@ from flax import nnx
 from tqdm import tqdm
 
 import negjax
+from experiments.bench.blank_probes import blank_probes
 from negjax.execution.batching import split_probes
 from negjax.execution.running import needed_bytes
 from negjax.measurements.gradients import gradient_program
@@ -173,13 +174,5 @@ def _probes(sizes: Sizes) -> negjax.Probes:
     shape = (sizes.prompts, sizes.tokens)
     tokens = np.random.default_rng(0).integers(0, VOCABULARY, shape).astype(np.int32)
     tokens[:, 0] = np.arange(sizes.prompts)
-    ids = np.broadcast_to(np.arange(sizes.labels)[:, None], (sizes.prompts, sizes.labels, 1))
-    return negjax.Probes(
-        prompts=("",) * sizes.prompts,
-        targets=(("",) * sizes.labels,) * sizes.prompts,
-        tokens=tokens,
-        mask=np.ones(shape, bool),
-        read=np.full(sizes.prompts, sizes.tokens - 1),
-        target_ids=ids,
-        target_mask=np.ones_like(ids, bool),
-    )
+    targets = np.broadcast_to(np.arange(sizes.labels), (sizes.prompts, sizes.labels))
+    return blank_probes(tokens, np.ones(shape, bool), targets)

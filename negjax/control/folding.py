@@ -16,6 +16,7 @@ from flax import nnx
 from negjax.control.odds import target_log_odds
 from negjax.execution.batching import Split, split_probes
 from negjax.execution.plans import plan_prompts, sizes_of
+from negjax.execution.running import run_program
 from negjax.inputs.probes import Probes
 from negjax.model.config import ModelConfig, Site
 from negjax.model.language_model import LanguageModel
@@ -118,27 +119,22 @@ class FoldedForwards:
 
     def along(self, base: np.ndarray, direction: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """[1, R] at base + step · direction, of base and direction [1, L, F], steps [1, R]."""
-        dtype, lm = self.lm.compute_dtype, self.lm
-        arrays = [np.asarray(a[0], dtype) for a in (base, direction, steps)]
-        with lm.numerics():
-            found = [_along(lm.graphdef, lm.params, split, *arrays) for split in self.batches]
+        arrays = [jnp.asarray(a[0], self.lm.compute_dtype) for a in (base, direction, steps)]
+        found = [run_program(self.lm, _along, split, *arrays) for split in self.batches]
         result: np.ndarray = np.concatenate([to_host(odds) for odds in found], axis=1).mean(1)[None]
         return result
 
     def slope(self, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[1] and gradient [1, L, F] at shifts [1, L, F]."""
-        lm, moved = self.lm, np.asarray(shift[0], self.lm.compute_dtype)
-        with lm.numerics():
-            found = [_slope(lm.graphdef, lm.params, split, moved) for split in self.batches]
+        moved = jnp.asarray(shift[0], self.lm.compute_dtype)
+        found = [run_program(self.lm, _slope, split, moved) for split in self.batches]
         odds = np.concatenate([to_host(own) for own, _ in found])
         gradient = np.sum([to_host(g).astype(np.float64) for _, g in found], axis=0) / len(odds)
         return odds.mean(keepdims=True), gradient[None]
 
     def each_slope(self) -> np.ndarray:
         """[B, L, F], gradients of every prompt's log-odds without a shift."""
-        lm = self.lm
-        with lm.numerics():
-            found = [_each_slope(lm.graphdef, lm.params, split) for split in self.batches]
+        found = [run_program(self.lm, _each_slope, split) for split in self.batches]
         return np.concatenate([to_host(gradient) for gradient in found])[np.argsort(self.order)]
 
 

@@ -23,7 +23,7 @@ from negjax.execution.finite import check_finite
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import fitting, plan_prompts, sizes_at, sizes_of
 from negjax.execution.row_plans import STEPS
-from negjax.execution.running import Run, in_order, run_batches
+from negjax.execution.running import Run, in_order, run_batches, run_program
 from negjax.inputs.probes import Probes, check_asked
 from negjax.inputs.token_ids import check_ids
 from negjax.measurements.answers import plain_answers
@@ -245,8 +245,7 @@ def _scored(
     mask[len(rows) :, 0] = True
     positions = np.broadcast_to(np.arange(length, dtype=np.int32), tokens.shape)
     suffix = Suffix(*map(jnp.asarray, (tokens, positions, mask, np.zeros(p, np.int32))))
-    with lm.numerics():
-        found = _token_scores(lm.graphdef, lm.params, suffix, jnp.asarray(at), jnp.asarray(wanted))
+    found = run_program(lm, _token_scores, suffix, jnp.asarray(at), jnp.asarray(wanted))
     scores = to_host(found).astype(np.float64)
     return np.concatenate([scores[i, : len(own)] for i, own in enumerate(places)])
 

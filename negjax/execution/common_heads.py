@@ -18,6 +18,7 @@ from jaxtyping import Int
 
 from negjax.checks import shown
 from negjax.execution.batching import bucket
+from negjax.execution.running import run_program
 from negjax.inputs.probes import Probes
 from negjax.model.language_model import LanguageModel
 from negjax.replay.suffixes import CommonHead, run_head
@@ -77,11 +78,10 @@ def run_common_head(lm: LanguageModel, tokens: Int[np.ndarray, " T"]) -> CommonH
         return None
     padded = np.zeros(padded_head(len(tokens)), np.int32)
     padded[: len(tokens)] = tokens
-    with lm.numerics():
-        result: CommonHead | None = _run_head(
-            lm.graphdef, lm.params, padded, np.arange(len(padded)) < len(tokens)
-        )
-        return result
+    result: CommonHead | None = run_program(
+        lm, _run_head, padded, np.arange(len(padded)) < len(tokens)
+    )
+    return result
 
 
 @functools.partial(jax.jit, static_argnums=0)

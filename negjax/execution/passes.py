@@ -11,7 +11,7 @@ from jaxtyping import Float
 from negjax.execution import batching
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.plans import plan_prompts, sizes_of
-from negjax.execution.running import Run, in_order, run_batches
+from negjax.execution.running import Run, in_order, run_batches, run_program
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
@@ -28,9 +28,8 @@ def pass_tokens() -> int:
 
 def run_split(lm: LanguageModel, split: Split) -> Pass:
     """Prefix keys and values, suffix states and last residuals of split probes."""
-    with lm.numerics():
-        result: Pass = unperturbed_pass(lm.graphdef, lm.params, split)
-        return result
+    result: Pass = run_program(lm, unperturbed_pass, split)
+    return result
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -66,6 +66,12 @@ def say_smaller() -> None:
     )
 
 
+def run_program(lm: LanguageModel, program: Program, *arguments: Any) -> Any:
+    """What a program says of a model and the arguments, at the model's precision."""
+    with lm.numerics():
+        return program(lm.graphdef, lm.params, *meshes.given(arguments, lm.mesh))
+
+
 def needed_bytes(lm: LanguageModel, program: Program, *arguments: Any) -> int:
     """What the compiler says that a program takes besides the weights: temporaries, arguments and
     results; 0 where it says nothing.
@@ -104,9 +110,7 @@ class Run:
             needed = needed_bytes(self.lm, program, *arguments)
             if self._too_much(needed, self.batch.cut_from):
                 raise TooLarge(needed)
-        with self.lm.numerics():
-            arguments = meshes.given(arguments, self.lm.mesh)
-            return program(self.lm.graphdef, self.lm.params, *arguments)
+        return run_program(self.lm, program, *arguments)
 
     def largest_fitting(
         self, program: Program, sizes: Iterable[Size], arguments: Callable[[Size], Sequence[Any]]

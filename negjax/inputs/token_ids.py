@@ -67,7 +67,8 @@ def plain_tokens(lm: LanguageModel, what: str, text: str) -> list[int]:
     """Tokens of a text alone, without anything around it.
 
     Raises:
-        ValueError: as `prompt_tokens`.
+        ValueError: the text holds what the vocabulary does not know, or a token that the model has
+            no embedding for.
     """
     found = bare_tokens(lm, what, text)
     check_known(lm, what, text, found.ids, found.spans)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import one_by_one
-from negjax.execution.running import Run, in_order, run_batches
+from negjax.execution.running import Run, in_order, run_batches, run_program
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
@@ -56,8 +56,7 @@ def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> W
     check_asked(lm, probes)
     c = lm.config
     chosen = c.site(site)
-    with lm.numerics():
-        rows = to_host(_row_norms(lm.graphdef, lm.params))
+    rows = to_host(run_program(lm, _row_norms))
 
     def kernel(run: Run) -> tuple[np.ndarray, ...]:
         trace = run(unperturbed_pass, run.split).trace

@@ -70,9 +70,7 @@ def read(path: str | os.PathLike[str]) -> Any:
     where = check_file(path, "path", "a file that negjax.save wrote")
     refuse_pointer(first_bytes(where), where)
     try:
-        with safe_open(where, framework="numpy") as file:
-            about = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        about, arrays = read_arrays(where)
     except SafetensorError as error:
         raise ValueError(
             f"{where}: truncated, or not a safetensors file ({error}); write it again"
@@ -86,6 +84,17 @@ def read(path: str | os.PathLike[str]) -> Any:
             f"{where}: holds a record that this version of negjax does not have ({error}); read it "
             "with the version that wrote it"
         ) from error
+
+
+def read_arrays(file: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Metadata and arrays of a safetensors file.
+
+    Raises:
+        SafetensorError: it is none, or cut off.
+    """
+    with safe_open(file, framework="numpy") as held:
+        names = held.keys()
+        return held.metadata() or {}, {name: held.get_tensor(name) for name in names}
 
 
 def _encoded(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:

@@ -194,7 +194,7 @@ def _read_parts(
         return rule.convert(tensor.read(room), config)
     block = None if cut is None else rule.block(cut, config)
     if cut is not None and block is not None:
-        return rule.convert_block(tensor.part(block).read(room), cut, config)
+        return rule.convert(tensor.part(block).read(room), config, cut)
     whole = rule.convert(tensor.read(room), config)
     return [value[part.index[-value.ndim :]] for value, part in zip(whole, parts, strict=True)]
 

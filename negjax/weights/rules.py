@@ -5,6 +5,7 @@ import itertools
 import math
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from einops import rearrange
@@ -139,24 +140,25 @@ class Rule:
             found.append((start * each, stop * each))
         return Block(tuple(found))
 
-    def convert_block(
-        self, tensor: Array, ranges: Mapping[str, tuple[int, int]], config: ModelConfig
+    def convert(
+        self,
+        tensor: Array,
+        config: ModelConfig,
+        ranges: Mapping[str, tuple[int, int]] = MappingProxyType({}),
     ) -> list[Array]:
-        """Parts of its targets' values, from what `block` says of a source tensor."""
-        assert isinstance(self.pattern, str)
-        cut = {axis: stop - start for axis, (start, stop) in ranges.items()}
-        whole = self.sizes(self.pattern, config)
-        sizes = {axis: cut.get(axis, size) for axis, size in whole.items()}
-        values = rearrange(tensor, self.pattern, **sizes)
-        return [values] if isinstance(self.target, str) else list(values)
+        """Values of its targets (a layer's, where it is per layer).
 
-    def convert(self, tensor: Array, config: ModelConfig) -> list[Array]:
-        """Values of its targets (a layer's, where it is per layer)."""
+        Args:
+            tensor: a source tensor, or what `block` says of one.
+            ranges: of the axes that are cut, as `cut` has them.
+        """
+        lengths = {axis: stop - start for axis, (start, stop) in ranges.items()}
         ends = itertools.accumulate((shape[0] for shape in self.part_shapes(config)), initial=0)
-        values = [
-            rearrange(tensor[start:end], pattern, **self.sizes(pattern, config))
-            for (start, end), pattern in zip(itertools.pairwise(ends), self._patterns, strict=True)
-        ]
+        values = []
+        for (start, end), pattern in zip(itertools.pairwise(ends), self._patterns, strict=True):
+            whole = self.sizes(pattern, config)
+            sizes = {axis: lengths.get(axis, size) for axis, size in whole.items()}
+            values.append(rearrange(tensor[start:end], pattern, **sizes))
         stacked = isinstance(self.pattern, str) and not isinstance(self.target, str)
         return list(values[0]) if stacked else values
 

@@ -212,7 +212,7 @@ def test_parts_of_parameters_are_made_of_parts_of_tensors(case: str) -> None:
             if cut is None or block is None:
                 continue
             blocks += block.shape != tensor.shape
-            found = rule.convert_block(tensor[block.index], cut, config)
+            found = rule.convert(tensor[block.index], config, cut)
             for value, whole in zip(found, rule.convert(tensor, config), strict=True):
                 np.testing.assert_array_equal(value, part(whole))
     assert blocks

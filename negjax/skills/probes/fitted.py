@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save
 
 from negjax import checks
@@ -21,6 +21,7 @@ from negjax.records import readable
 from negjax.skills.checks import check_codes, check_scores
 from negjax.skills.probes.codes import decode_scores
 from negjax.storage.given_files import check_file
+from negjax.storage.record_files import read_arrays
 from negjax.storage.whole_files import write_bytes
 
 FORMAT = 1
@@ -103,12 +104,10 @@ def read_fields(path: str | Path) -> tuple[str, dict[str, Any]]:
     """
     file = check_file(path, "path", "a probe that save wrote")
     try:
-        with safe_open(file, framework="numpy") as held:
-            text = (held.metadata() or {}).get(HEADER)
-            arrays = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118 (no mapping)
+        about, arrays = read_arrays(file)
     except SafetensorError as error:
         raise ValueError(f"{path}: damaged, or not a saved probe: {error}") from error
-    header = _header(text)
+    header = _header(about.get(HEADER))
     if header.get("format") != FORMAT:
         raise ValueError(
             f"{path}: format {shown(header.get('format'))}, expected {FORMAT}: not a probe that "
