@@ -93,7 +93,7 @@ def _negjax(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
         jax.config.update("jax_compilation_cache_dir", _CACHE.value)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     import negjax
-    from experiments.bench.blank_probes import blank_probes
+    from experiments.bench.probes import blank_probes
     from negjax import skills
     from negjax.skills.features.feature_streams import FeatureStream, scores_of
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import negjax
-from experiments.bench.blank_probes import blank_probes
+from experiments.bench.probes import blank_probes
 from experiments.bench.cases import Case, case_arrays
 from experiments.reporting.tables import Column, Table, markdown_lines
 from negjax.model.language_model import LanguageModel

@@ -12,7 +12,7 @@ from flax import nnx
 from tqdm import tqdm
 
 import negjax
-from experiments.bench.blank_probes import blank_probes
+from experiments.bench.probes import blank_probes
 from negjax.execution.batching import split_probes
 from negjax.execution.running import needed_bytes
 from negjax.measurements.gradients import gradient_program

@@ -186,7 +186,8 @@ def test_a_disk_that_fails_one_process_ends_all_by_name(folder: Path, tmp_path: 
 @pytest.mark.slow
 def test_without_the_first_process_the_others_end_by_name(folder: Path, tmp_path: Path) -> None:
     found = killed(folder, tmp_path / "run", 2, 0)
-    assert found[1].status in (1, -signal.SIGABRT)
+    # JAX ends it from C++, by an exit, an abort or, on the way out, a crash.
+    assert found[1].status in (1, -signal.SIGABRT, -signal.SIGSEGV)
     named = re.search(r"error: .*process 0 of 2 \(.+\), which the others .*ended", found[1].err)
     assert named is not None, found[1].err
     # One process goes on with what two have left.
