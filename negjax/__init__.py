@@ -17,6 +17,7 @@ from negjax.estimators import estimate
 from negjax.execution.passes import activations
 from negjax.inputs.encoding import encode
 from negjax.inputs.neurons import NeuronSets, all_neurons, neuron_sets, random_neurons
+from negjax.inputs.positions import TokenPositions, tokens_of
 from negjax.inputs.probes import Probes
 from negjax.inputs.tables import Facts, read_facts
 from negjax.measurements.answers import Answers, logits, plain_answers
@@ -54,6 +55,7 @@ __all__ = [
     "Response",
     "Steered",
     "Sweep",
+    "TokenPositions",
     "TopNeurons",
     "Turned",
     "activations",
@@ -88,5 +90,6 @@ __all__ = [
     "steer",
     "suppress",
     "sweep",
+    "tokens_of",
     "top_neurons",
 ]

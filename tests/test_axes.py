@@ -62,6 +62,7 @@ def test_arrays_inside_a_named_tuple_share_the_letters():
         positions=jnp.zeros((2, 4), int),
         mask=jnp.ones((2, 4), bool),
         read=jnp.zeros(2, int),
+        at=jnp.zeros((2, 1), int),
     )
     assert run(take_read)(jnp.zeros((2, 4, 5)), suffix).shape == (2, 5)
     for wrong in (suffix._replace(read=jnp.zeros(3, int)), suffix._replace(mask=suffix.tokens)):

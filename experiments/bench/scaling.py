@@ -15,7 +15,7 @@ import negjax
 from experiments.bench.probes import blank_probes
 from negjax.execution.batching import split_probes
 from negjax.execution.running import needed_bytes
-from negjax.measurements.gradients import gradient_program
+from negjax.measurements.gradient_runs import gradient_program
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
 from negjax.model.transformer import Transformer

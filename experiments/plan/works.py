@@ -16,10 +16,10 @@ from experiments.plan.models import probes_of
 from negjax import mceval8k
 from negjax.execution import batching, row_plans
 from negjax.execution.common_heads import HeadGroup, padded_head
-from negjax.execution.interventions import SWEEP
 from negjax.execution.passes import ACCELERATOR_PASS_TOKENS, unperturbed_pass
+from negjax.execution.row_kernels import SWEEP
 from negjax.execution.running import Program
-from negjax.measurements.gradients import (
+from negjax.measurements.gradient_runs import (
     ACCELERATOR_FEW_TOKENS,
     FEW_STEPS,
     gradient_plan,
@@ -218,7 +218,7 @@ def sweep(
 def _rows(layer: Any) -> Rows:
     """Rows of which the layers [P, R] are known, and nothing else."""
     neuron: Any = jax.ShapeDtypeStruct(layer.shape, np.int32)
-    delta: Any = jax.ShapeDtypeStruct(layer.shape, np.float32)
+    delta: Any = jax.ShapeDtypeStruct((*layer.shape, 1), np.float32)
     return Rows(layer=layer, neuron=neuron, delta=delta)
 
 

@@ -158,6 +158,7 @@ def masked_loss(config: ModelConfig, params: Parameters, batch: Batch) -> jax.Ar
         positions=positions,
         mask=jnp.asarray(batch.mask),
         read=jnp.zeros(rows, jnp.int32),
+        at=jnp.zeros((rows, 1), jnp.int32),
     )
     resid = run(model, None, None, suffix).resid[:, 0]
     logits = model.logits(jnp.take_along_axis(resid, batch.at[..., None], axis=1))

@@ -163,6 +163,7 @@ def whole_text(split: Split) -> Split:
         positions=jnp.concatenate([before, suffix.positions], axis=1),
         mask=jnp.concatenate([split.prefix_mask, suffix.mask], axis=1),
         read=suffix.read + length,
+        at=suffix.at + length,
     )
     return split._replace(prefix_tokens=None, prefix_mask=None, suffix=whole)
 

@@ -21,9 +21,9 @@ from negjax.execution.running import Run
 from negjax.inputs.probes import Probes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
-from negjax.model.layers import MASKED_SCORE
 from negjax.model.meshes import to_host
 from negjax.model.transformer import Transformer
+from negjax.replay.outputs import log_odds
 from negjax.replay.shifted_suffixes import replay_suffix
 from negjax.replay.suffixes import Prefix, take_scored
 
@@ -49,16 +49,7 @@ def target_log_odds(
         resid: [P, R, M, D], residuals at the scored positions.
         targets: [P, 1, M], token ids; real: [P, 1, M], False for padding.
     """
-    logits = model.logits(resid)
-    index = targets[:, 0][:, None, :, None]
-    picked = jnp.take_along_axis(logits, index, axis=-1)[..., 0]
-    others = jnp.where(jnp.arange(logits.shape[-1]) == index, MASKED_SCORE, logits)
-    each = picked - jax.nn.logsumexp(others, axis=-1)
-    if each.shape[-1] == 1:
-        return each[..., 0]
-    # log P = -log(1 + exp(-λ)) of each token; the joint one is their sum.
-    joint = jnp.where(real, -jax.nn.softplus(-each), 0).sum(-1)
-    return joint - jnp.log(-jnp.expm1(joint))
+    return log_odds(model.logits(resid), targets, real)[..., 0]
 
 
 @dataclasses.dataclass(frozen=True)

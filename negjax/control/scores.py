@@ -244,7 +244,8 @@ def _scored(
         at[i, : len(places[i])], wanted[i, : len(places[i])] = places[i], targets[i]
     mask[len(rows) :, 0] = True
     positions = np.broadcast_to(np.arange(length, dtype=np.int32), tokens.shape)
-    suffix = Suffix(*map(jnp.asarray, (tokens, positions, mask, np.zeros(p, np.int32))))
+    first = np.zeros(p, np.int32)
+    suffix = Suffix(*map(jnp.asarray, (tokens, positions, mask, first, first[:, None])))
     found = run_program(lm, _token_scores, suffix, jnp.asarray(at), jnp.asarray(wanted))
     scores = to_host(found).astype(np.float64)
     return np.concatenate([scores[i, : len(own)] for i, own in enumerate(places)])

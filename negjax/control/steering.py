@@ -23,6 +23,7 @@ from negjax.execution.plans import Planned, plan_prompts, sizes_of
 from negjax.execution.row_plans import STEPS
 from negjax.execution.running import Run, run_batches
 from negjax.inputs.encoding import encode
+from negjax.inputs.positions import Positions, placed
 from negjax.inputs.probes import Probes, TargetMode, check_asked
 from negjax.inputs.prompt_forms import Prompt, Target, asked_prompt, asked_target
 from negjax.measurements.joint_interventions import joint
@@ -50,7 +51,8 @@ class SmallestShift:
     wanted: float
     """The probability asked for."""
     shift: np.ndarray
-    """[L, F], added to the activations: at the read position, or in an edit at every position."""
+    """[L, F], added to the activations: at the read position, at others that were asked for, or in
+    an edit at every position."""
     reached: bool
     """Whether the log-odds are within `TOLERANCE` of the wanted ones. False is no proof that it
     cannot be done: the search, a local one, did not get there."""
@@ -102,6 +104,7 @@ def steer(
     site: str | None = None,
     neurons: np.ndarray | None = None,
     layers: Sequence[int] | None = None,
+    positions: Positions = None,
     turns: int = TURNS,
     unrelated: Probes | None = None,
     target_mode: TargetMode = "single",
@@ -121,6 +124,9 @@ def steer(
         neurons: [N, 2], (layer, index) of those that may be shifted; a set: a neuron named twice
             counts once. Default: all.
         layers: instead, the layers whose neurons may be shifted.
+        positions: of the neurons, among the prompt's own tokens: None (where it is read), an index
+            from either end, a slice, "all", or `tokens_of(probes, text)`. At several, all have the
+            same shift. Unrelated prompts are shifted where they are read.
         turns: most directions tried to make the shift shorter; 0 keeps the first that is found,
             along the gradient at 0 where that leads to the probability.
         unrelated: prompts to apply the shift to; their targets play no part. Default: shipped
@@ -144,6 +150,7 @@ def steer(
         site=site,
         neurons=neurons,
         layers=layers,
+        positions=positions,
         turns=turns,
         unrelated=unrelated,
         budget_bytes=budget_bytes,
@@ -158,6 +165,7 @@ def steer_probes(
     site: str | None = None,
     neurons: np.ndarray | None = None,
     layers: Sequence[int] | None = None,
+    positions: Positions = None,
     turns: int = TURNS,
     unrelated: Probes | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
@@ -180,6 +188,7 @@ def steer_probes(
     project = allowed_shifts(c, neurons, layers)
     others = unrelated_facts(lm, probes) if unrelated is None else unrelated
     check_asked(lm, others, "unrelated")
+    probes = placed(probes, positions)
     results = {}
 
     def searched(run: Run) -> search.Found:

@@ -10,14 +10,13 @@ from flax import nnx
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.interventions import (
-    SWEEP,
-    Kernel,
     Shifted,
     measure_rows,
     select_output,
     with_baselines,
 )
 from negjax.execution.passes import activations
+from negjax.execution.row_kernels import SWEEP, Kernel
 from negjax.execution.row_plans import Cost
 from negjax.inputs.neurons import all_neurons
 from negjax.inputs.probes import Probes

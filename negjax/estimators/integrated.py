@@ -184,9 +184,9 @@ def _layer_gradients(
 def _attributed(model: Transformer, passed: Pass, gradient: jax.Array) -> jax.Array:
     """Activation times gradient [P, K, L, F], of gradients [K, P, L, D] at FFN outputs."""
     down = model.blocks.ffn.down.kernel.get_value()
-    at_read = passed.trace.at_read
-    product = at_read["product" if "product" in at_read else "act"]
-    product = product * at_read["share"] if "share" in at_read else product
+    inner = {name: x[:, :, 0] for name, x in passed.trace.at_positions.items()}
+    product = inner["product" if "product" in inner else "act"]
+    product = product * inner["share"] if "share" in inner else product
 
     def of_layer(layer: jax.Array) -> jax.Array:
         own = entry_of(down, layer).astype(gradient.dtype)

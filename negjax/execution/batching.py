@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int
 
+from negjax.inputs.positions import NONE, first_index, neuron_index, read_index
 from negjax.inputs.probes import Probes
 from negjax.model import attention
 from negjax.model.config import ModelConfig
@@ -28,10 +29,17 @@ DEFAULT_BUDGET_BYTES = memory.DEFAULT_BUDGET_BYTES
 PACKED_TOKENS, PACKED_SHARE = 32, 0.9
 STEPS = 8
 """Length buckets an octave, where nothing else is said."""
+KEPT_TOKENS = 32
+"""Of a suffix, up to which a pass keeps its products for the way back: more of them take more
+memory than multiplying again takes time."""
+
+
+# Past the end of every text, and far from where an int32 ends.
+NOWHERE = 2**30
 
 
 class Split(NamedTuple):
-    """Probes split at their read position: the arguments of a prefix pass and a replay."""
+    """Probes split before their neurons' positions: the arguments of a prefix pass and a replay."""
 
     prefix_tokens: Int[jax.Array, "P T"] | None
     """Right-padded; None for a masked LM."""
@@ -105,10 +113,10 @@ def split_probes(
     chosen = slice(None) if target is None else slice(target, target + 1)
     targets, real = probes.target_ids[index, chosen], probes.target_mask[index, chosen]
     rows = [probes.tokens[b, probes.mask[b]] for b in index]
-    read = [int(probes.mask[b, : probes.read[b]].sum()) for b in index]
+    read, at, first = (x[index] for x in (read_index(probes), *_neurons(probes)))
     if not config.causal:
         tokens, mask = _padded(rows, bucket(max(map(len, rows)), steps=steps))
-        suffix = _on_device(tokens, _positions(mask), mask, np.asarray(read, np.int32))
+        suffix = _on_device(tokens, _positions(mask), mask, read, at)
         packing = _packing(mask) if pack else None
         return Split(
             prefix_tokens=None,
@@ -119,20 +127,25 @@ def split_probes(
             packing=packing,
         )
     prefix_tokens, prefix_mask = _padded(
-        [r[head:n] for r, n in zip(rows, read, strict=True)],
-        bucket(max(read) - head, steps=steps),
+        [r[head:n] for r, n in zip(rows, first.tolist(), strict=True)],
+        bucket(int(first.max()) - head, steps=steps),
     )
     followers = targets.shape[2] - 1
     if followers and targets.shape[1] != 1:
         raise ValueError(
             f"{targets.shape[1]} several-token targets need a suffix each; choose one with target="
         )
-    last = np.asarray([r[n] for r, n in zip(rows, read, strict=True)])[:, None]
-    # Teacher forcing: the read position, then every target token but the last.
-    tokens = np.concatenate([last, targets[:, 0, :followers]], 1).astype(np.int32)
-    mask = np.concatenate([np.ones_like(last, bool), real[:, 0, 1:][:, :followers]], 1)
-    positions = np.asarray(read, np.int32)[:, None] + np.arange(1 + followers, dtype=np.int32)
-    suffix = _on_device(tokens, positions, mask, np.zeros(len(index), np.int32))
+    # Teacher forcing: up to the read position, then every target token but the last.
+    after = [t[r] for t, r in zip(targets[:, 0, :followers], real[:, 0, 1:], strict=True)]
+    own = [
+        np.concatenate([row[start : n + 1], more])
+        for row, start, n, more in zip(rows, first, read, after, strict=True)
+    ]
+    tokens, mask = _padded(own, suffix_length(int((read - first).max()) + 1, 1 + followers, steps))
+    positions = first[:, None] + np.arange(tokens.shape[1], dtype=np.int32)
+    # Where padding stands does not matter, but it is to stand inside the context.
+    positions = np.minimum(positions, (first + mask.sum(1) - 1)[:, None]).astype(np.int32)
+    suffix = _on_device(tokens, positions, mask, read - first, at - first[:, None])
     packing = _packing(np.concatenate([prefix_mask, mask], 1)) if pack else None
     prefix = jnp.asarray(prefix_tokens), jnp.asarray(prefix_mask)
     return Split(*prefix, suffix, jnp.asarray(targets), jnp.asarray(real), packing)
@@ -145,10 +158,30 @@ def _packing(mask: np.ndarray) -> Packing | None:
     return packed_rows(mask, size) if pays else None
 
 
+def suffix_length(span: int, target_tokens: int, steps: int) -> int:
+    """Tokens of a causal model's suffix, with its padding.
+
+    Args:
+        span: most tokens from a prompt's first position to its read position.
+        target_tokens: M.
+    """
+    length = span + target_tokens - 1
+    return length if span == 1 else bucket(length, steps=steps)
+
+
+def _neurons(probes: Probes) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the neurons that are meant [B, Q], past all tokens where a prompt has fewer; and
+    the first of them [B]."""
+    index = neuron_index(probes)
+    return np.where(index == NONE, NOWHERE, index), first_index(probes)
+
+
 def _on_device(
-    tokens: np.ndarray, positions: np.ndarray, mask: np.ndarray, read: np.ndarray
+    tokens: np.ndarray, positions: np.ndarray, mask: np.ndarray, read: np.ndarray, at: np.ndarray
 ) -> Suffix:
-    return Suffix(*map(jnp.asarray, (tokens, positions, mask, read)))
+    # No token of a suffix has that index.
+    at = np.minimum(at, tokens.shape[1])
+    return Suffix(*map(jnp.asarray, (tokens, positions, mask, read, at)))
 
 
 def _padded(rows: list[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -194,6 +227,8 @@ class Sizes:
     itemsize: int = 4
     head: int = 0
     """Tokens of a common head, whose own keys and values are not counted."""
+    positions: int = 1
+    """Q."""
 
     @property
     def prefix_bytes(self) -> int:
@@ -213,11 +248,12 @@ class Sizes:
         layer += k * (4 * s * c.width + max(s * neurons, s * projected + 2 * scores))
         # One pass over the vocabulary serves all targets.
         answers = 2 * (s if c.causal else 1) * c.vocab_size
-        gradients = 2 * k * c.layers * c.neurons
+        gradients = 2 * k * c.layers * c.neurons * self.positions
         # What a causal pass keeps of its products.
         products = (2 if c.gated else 1) * c.neurons + c.width
         products += (c.heads + 2 * c.kv_heads) * c.head_width
-        kept = self._kept + (c.layers * s * products if c.causal else 0)
+        keeps = c.causal and s <= KEPT_TOKENS
+        kept = self._kept + (c.layers * s * products if keeps else 0)
         return self.itemsize * (kept + max(self._pass, layer, answers) + gradients)
 
     @property
@@ -269,7 +305,7 @@ class Sizes:
         keys_values = 2 * self.length * c.kv_heads * c.head_width if c.causal else 0
         # Of experts, with which weight a neuron counts, too.
         vectors = (3 if c.gated else 1) + (1 if c.experts else 0)
-        trace = 3 * self.suffix * c.width + vectors * c.neurons
+        trace = 3 * self.suffix * c.width + vectors * c.neurons * self.positions
         return c.layers * (keys_values + trace)
 
     @property

@@ -19,6 +19,7 @@ from jaxtyping import Int
 from negjax.checks import shown
 from negjax.execution.batching import bucket
 from negjax.execution.running import run_program
+from negjax.inputs.positions import first_index
 from negjax.inputs.probes import Probes
 from negjax.model.language_model import LanguageModel
 from negjax.replay.suffixes import CommonHead, run_head
@@ -41,8 +42,8 @@ class HeadGroup(NamedTuple):
 
 
 def common_head(probes: Probes) -> int:
-    """How many first tokens all probes have in common, before each one's read position."""
-    rows = [_before_reading(probes, b) for b in range(len(probes))]
+    """How many first tokens all probes have in common, before each one's neurons."""
+    rows = _before_neurons(probes)
     return min(_shared(rows[0], row) for row in rows)
 
 
@@ -56,7 +57,7 @@ def head_groups(lm: LanguageModel, probes: Probes) -> list[HeadGroup]:
     b = len(probes)
     if not lm.config.causal:
         return [HeadGroup(np.arange(b), 0)]
-    rows = [_before_reading(probes, row) for row in range(b)]
+    rows = _before_neurons(probes)
     order = np.asarray(sorted(range(b), key=lambda row: rows[row].tolist()))
     shared = [_shared(rows[one], rows[two]) for one, two in itertools.pairwise(order)]
     found = [HeadGroup(np.sort(order[a:z]), head) for a, z, head in _best_runs(shared)]
@@ -93,7 +94,8 @@ def _run_head(
 
 def head_tokens(probes: Probes, group: HeadGroup) -> Int[np.ndarray, " T"]:
     """Token ids of a group's head."""
-    return _before_reading(probes, int(group.members[0]))[: group.head]
+    (own,) = _before_neurons(probes.select(group.members[:1]))
+    return own[: group.head]
 
 
 def run_groups(
@@ -125,10 +127,10 @@ def _checked_pairs(
         yield pair
 
 
-def _before_reading(probes: Probes, row: int) -> np.ndarray:
-    read = int(probes.read[row])
-    result: np.ndarray = probes.tokens[row, :read][probes.mask[row, :read]]
-    return result
+def _before_neurons(probes: Probes) -> list[np.ndarray]:
+    """Of each prompt, the tokens before the first that its suffix has."""
+    first = first_index(probes).tolist()
+    return [probes.tokens[row, probes.mask[row]][:n] for row, n in enumerate(first)]
 
 
 def _shared(one: np.ndarray, two: np.ndarray) -> int:

@@ -1,6 +1,5 @@
 """Exact interventions: the target's probability while neurons' activations are shifted."""
 
-import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, get_args
@@ -8,21 +7,20 @@ from typing import Any, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Bool, Float, Int
 
 from negjax.checks import flag, one_of
 from negjax.errors import Argument, ArgumentError
+from negjax.execution.asked_outputs import DIFFERENCE, asked_target, base_output, whole_output
 from negjax.execution.batching import (
     DEFAULT_BUDGET_BYTES,
-    Split,
 )
 from negjax.execution.conventions import Convention, check_convention, sign
 from negjax.execution.finite import check_finite
 from negjax.execution.passes import unperturbed_pass
-from negjax.execution.row_plans import STEPS, Cost, RowPlan, plan_rows
+from negjax.execution.row_kernels import SPREAD, SWEEP, Kernel, valued
+from negjax.execution.row_plans import STEPS, RowPlan, plan_rows
 from negjax.execution.running import (
-    Program,
     Run,
     in_order,
     out_of_memory,
@@ -30,13 +28,14 @@ from negjax.execution.running import (
     say_smaller,
     side_by_side,
 )
-from negjax.inputs.probes import Probes, check_asked, check_target
+from negjax.inputs.probes import Probes, check_asked
 from negjax.model.config import ModelConfig, Site
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
-from negjax.replay.readout import Scores, Spread
-from negjax.replay.rows import Rows, sweep_rows
-from negjax.replay.suffixes import Pass, experts_at_read, take_read
+from negjax.replay.outputs import AnyOutput
+from negjax.replay.readout import Spread
+from negjax.replay.rows import Rows
+from negjax.replay.suffixes import Pass, experts_at
 from negjax.replay.targets import Output, output_of
 
 
@@ -53,12 +52,21 @@ class Shifted(NamedTuple):
     """x of the convention."""
 
 
+class _Deltas(NamedTuple):
+    """`Rows` in NumPy, in any order."""
+
+    layer: Int[np.ndarray, "P R"]
+    neuron: Int[np.ndarray, "P R"]
+    delta: Float[np.ndarray, "P R Q"]
+
+
 class AtRead(NamedTuple):
-    """Neurons of R rows of each of B prompts at the read position, unperturbed."""
+    """Neurons of R rows of each of B prompts, unperturbed."""
 
     activation: Float[np.ndarray, "B R"]
+    """At the neuron's position; of several, at the last."""
     routed: Bool[np.ndarray, "B R"] | None
-    """Whether the token passes the neuron's expert; None in models without experts."""
+    """Whether a token there passes the neuron's expert; None in models without experts."""
 
 
 class Measured(NamedTuple):
@@ -67,6 +75,8 @@ class Measured(NamedTuple):
     at_read: AtRead
     log_probability: Float[np.ndarray, "B R"]
     logit: Float[np.ndarray, "B R"]
+    value: Float[np.ndarray, "B R"]
+    """Of the output that was asked for."""
     spread: Spread[np.ndarray] | None
     """Where it was asked for."""
 
@@ -78,44 +88,65 @@ def intervene(
     convention: Convention,
     site: str | None,
     *,
+    output: AnyOutput = "probability",
     target: int | None = None,
     spread: bool = False,
     reroute: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> Measured:
-    """Measures the target's output under each row's intervention, and the spread if asked.
+    """Measures the target's outputs under each row's intervention, and the spread if asked.
 
     Args:
+        output: that is measured beside the target's log-probability and logit.
         reroute: above a shift, routers choose experts again.
 
     Raises:
         ValueError: bad convention, site or target; a budget that holds not even one prompt.
     """
+    number, own = asked_target(probes, output, target), whole_output(output)
+    spread = spread or output == "kl"
+    kernel = SPREAD if spread else SWEEP
+    kernel = kernel if own is None else valued(own, spread=spread)
     at_read, found = measure_rows(
         lm,
         probes,
         rows,
         convention,
         site,
-        SPREAD if spread else SWEEP,
-        target=check_target(probes, target),
+        kernel,
+        target=number,
         reroute=reroute,
         budget_bytes=budget_bytes,
     )
+    scores, value = (found, None) if own is None else found
+    log_probability, logit = scores.log_probability, scores.logit
     return Measured(
         at_read=at_read,
-        log_probability=found.log_probability[..., 0],
-        logit=found.logit[..., 0],
-        spread=found.spread,
+        log_probability=log_probability[..., 0],
+        logit=logit[..., 0],
+        value=_value(output, log_probability, logit, scores.spread, value),
+        spread=scores.spread,
     )
 
 
-class Kernel(NamedTuple):
-    """A measurement of rows."""
-
-    measure: Program
-    """Of (graphdef, params, split, passed, rows, site, chunk): a pytree of [P, R, …]."""
-    cost: Cost = Cost()
+def _value(
+    output: AnyOutput,
+    log_probability: np.ndarray,
+    logit: np.ndarray,
+    spread: Spread[np.ndarray] | None,
+    value: np.ndarray | None,
+) -> np.ndarray:
+    """[B, R], of what was measured: scores [B, R, K]."""
+    if value is not None:
+        return value[..., 0]
+    if output == DIFFERENCE:
+        return np.asarray(logit[..., 0] - logit[..., 1])
+    if output == "kl":
+        assert spread is not None
+        return spread.kl
+    base = base_output(output)
+    assert base is not None
+    return output_of(base, log_probability[..., 0], logit[..., 0])
 
 
 def measure_rows(
@@ -151,18 +182,23 @@ def measure_rows(
         passed = run(unperturbed_pass, run.split)
         some = Shifted(*(np.asarray(field[padded]) for field in rows))
         layer, prompt = np.minimum(some.layer, lm.config.layers - 1), np.arange(len(padded))
-        activation = to_host(passed.trace.at_read[chosen])[layer, prompt[:, None], some.neuron]
-        chosen_experts = experts_at_read(passed.trace, run.split.suffix)
+        inner = to_host(passed.trace.at_positions[chosen])
+        # Where a prompt has fewer positions than others, nothing is shifted.
+        there = (to_host(run.split.suffix.at) < run.split.suffix.tokens.shape[1])[:, None]
+        each = inner[layer, prompt[:, None], :, some.neuron]  # [P, R, Q]
+        chosen_experts = experts_at(passed.trace, run.split.suffix)
         routed = None
         if chosen_experts is not None:
             own = to_host(chosen_experts)[prompt[:, None], layer]
-            routed = (own == (some.neuron // lm.config.expert_neurons)[..., None]).any(-1)
-        factor = sign(activation) if convention == "signed" else 1
-        deltas = some._replace(shift=some.shift * factor)
+            experts = (some.neuron // lm.config.expert_neurons)[..., None, None]
+            routed = ((own == experts).any(-1) & there).any(-1)
+        factor = sign(each) if convention == "signed" else np.ones_like(each)
+        delta = some.shift[..., None] * np.where(there, factor, 0)
+        deltas = _Deltas(some.layer, some.neuron, delta)
         if reroute:
             passed = passed.rerouted()
         found = _run_rows(run, passed, deltas, chosen, kernel, plan)
-        return AtRead(activation, routed), found
+        return AtRead(each[..., -1], routed), found
 
     batches = run_batches(
         lm,
@@ -197,21 +233,26 @@ def _check_measured(lm: LanguageModel, rows: Shifted, found: Any) -> None:
 
 
 def _run_rows(
-    run: Run, passed: Pass, deltas: Shifted, site: Site, kernel: Kernel, plan: RowPlan
+    run: Run, passed: Pass, deltas: _Deltas, site: Site, kernel: Kernel, plan: RowPlan
 ) -> Any:
-    """A kernel's results [P, R, …] of rows in any order, `plan.buffer` of each prompt a call.
-
-    `deltas` are shifts of the additive convention.
-    """
+    """A kernel's results [P, R, …] of rows in any order, `plan.buffer` of each prompt a call."""
     order = np.argsort(deltas.layer, axis=1, kind="stable")
 
     def arguments(plan: RowPlan, start: int = 0) -> tuple[Any, ...]:
         some = order[:, start : start + plan.buffer]
-        fields = [np.take_along_axis(field, some, axis=1) for field in deltas]
         fill = ((0, 0), (0, plan.buffer - some.shape[1]))
-        padding = (run.lm.config.layers, 0, 0)
-        padded = [np.pad(f, fill, constant_values=v) for f, v in zip(fields, padding, strict=True)]
-        return run.split, passed, Rows(*map(jnp.asarray, padded)), site, plan.chunk
+
+        def padded(field: np.ndarray, value: int = 0) -> jax.Array:
+            return jnp.asarray(
+                np.pad(np.take_along_axis(field, some, axis=1), fill, constant_values=value)
+            )
+
+        rows = Rows(
+            layer=padded(deltas.layer, run.lm.config.layers),
+            neuron=padded(deltas.neuron),
+            delta=jnp.stack(list(map(padded, np.moveaxis(deltas.delta, -1, 0))), axis=-1),
+        )
+        return run.split, passed, rows, site, plan.chunk
 
     def parts(plan: RowPlan) -> list[Any]:
         found = []
@@ -237,42 +278,6 @@ def _in_smaller_parts(parts: Callable[[RowPlan], list[Any]], plan: RowPlan) -> l
                 raise
             say_smaller()
             plan = smaller
-
-
-def _sweep(
-    graphdef: nnx.GraphDef[Any],
-    params: nnx.State[Any, Any],
-    split: Split,
-    passed: Pass,
-    rows: Rows,
-    site: Site,
-    chunk: int,
-    *,
-    spread: bool,
-) -> Scores[jax.Array]:
-    return sweep_rows(
-        nnx.merge(graphdef, params),
-        passed.prefix,
-        split.suffix,
-        passed.trace,
-        rows,
-        split.targets,
-        split.real,
-        site=site,
-        chunk=chunk,
-        unperturbed=take_read(passed.resid[:, 0], split.suffix),
-        spread=spread,
-    )
-
-
-def _jitted_sweep(*, spread: bool) -> Program:
-    return jax.jit(functools.partial(_sweep, spread=spread), static_argnums=(0, 5, 6))
-
-
-SWEEP = Kernel(_jitted_sweep(spread=False), Cost(sweep=True))
-"""`Scores` of every row."""
-SPREAD = Kernel(_jitted_sweep(spread=True), Cost(sweep=True))
-"""The same, with the spread."""
 
 
 def select_output(

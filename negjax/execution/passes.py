@@ -63,7 +63,8 @@ def activations(
 
     def kernel(run: Run) -> np.ndarray:
         passed = run(unperturbed_pass, run.split)
-        return to_host(passed.trace.at_read[chosen]).swapaxes(0, 1)
+        # Of several positions, the last.
+        return to_host(passed.trace.at_positions[chosen][:, :, -1]).swapaxes(0, 1)
 
     # Whichever target: what follows the read position does not change it.
     batches = run_batches(lm, probes, plan, kernel, target=0, budget_bytes=budget_bytes)

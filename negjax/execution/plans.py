@@ -8,7 +8,15 @@ from jaxtyping import Int, Shaped
 
 from negjax.checks import whole_number
 from negjax.errors import Argument, ArgumentError
-from negjax.execution.batching import STEPS, Sizes, bucket, bucket_count, largest_bucket
+from negjax.execution.batching import (
+    STEPS,
+    Sizes,
+    bucket,
+    bucket_count,
+    largest_bucket,
+    suffix_length,
+)
+from negjax.inputs.positions import first_index, span_and_count
 from negjax.inputs.probes import Probes
 from negjax.model.language_model import LanguageModel
 
@@ -78,6 +86,9 @@ def sizes_at(
     target_tokens: int = 1,
     whole: bool = False,
     head: int = 0,
+    span: int = 1,
+    positions: int = 1,
+    steps: int = STEPS,
 ) -> Sizes:
     """Bytes for prompts of `length` tokens of their own.
 
@@ -85,8 +96,13 @@ def sizes_at(
         target_tokens: M, of a target; those of a joint one are part of a causal model's suffix.
         whole: every token of a prompt is in the suffix, as in a masked LM.
         head: tokens of a common head.
+        span: tokens from the first of the neurons' positions to the read position.
+        positions: Q.
+        steps: length buckets an octave, of a suffix.
     """
-    suffix = target_tokens if lm.config.causal and not whole else length
+    suffix = length
+    if lm.config.causal and not whole:
+        suffix = suffix_length(span, target_tokens, steps)
     itemsize = np.dtype(lm.compute_dtype).itemsize
     return Sizes(
         config=lm.config,
@@ -95,6 +111,7 @@ def sizes_at(
         suffix=suffix,
         itemsize=itemsize,
         head=head,
+        positions=positions,
     )
 
 
@@ -117,8 +134,20 @@ def sizes_of(
     """
     tokens = 1 if alone else probes.target_ids.shape[2]
     longest = int(probes.mask.sum(1).max()) + (tokens - 1 if whole else 0)
+    if lm.config.causal and not whole:
+        longest = int(first_index(probes).max()) + 1
     length = bucket(longest, steps=steps)
-    return sizes_at(lm, length, targets=targets, target_tokens=tokens, whole=whole)
+    span, positions = span_and_count(probes)
+    return sizes_at(
+        lm,
+        length,
+        targets=targets,
+        target_tokens=tokens,
+        whole=whole,
+        span=span,
+        positions=positions,
+        steps=steps,
+    )
 
 
 def fitting(budget_bytes: int, each_bytes: int, most: int, what: str) -> int:

@@ -84,12 +84,14 @@ def encode(
     length = max(len(row.prompt.ids) for row in rows)
     tokens = np.zeros((len(rows), length), np.int32)
     mask = np.zeros((len(rows), length), bool)
+    spans = np.zeros((len(rows), length, 2), np.int32)
     longest = max(len(ids) for row in rows for ids in row.targets)
     target_ids = np.zeros((len(rows), counts.pop(), longest), np.int32)
     target_mask = np.zeros(target_ids.shape, bool)
     for b, row in enumerate(rows):
         real = len(row.prompt.ids)
         tokens[b, :real], mask[b, :real] = row.prompt.ids, True
+        spans[b, : len(row.prompt.spans)] = np.reshape(row.prompt.spans, (-1, 2))
         for k, ids in enumerate(row.targets):
             target_ids[b, k, : len(ids)], target_mask[b, k, : len(ids)] = ids, True
     return Probes(
@@ -101,6 +103,7 @@ def encode(
         target_ids=target_ids,
         target_mask=target_mask,
         target_mode=target_mode,
+        spans=spans,
         mask_id=None if lm.config.causal else lm.tokenizer.mask_token_id,
     )
 
@@ -166,7 +169,9 @@ def _as_text(lm: LanguageModel, target: Target) -> str:
 
 def _prompt_tokens(lm: LanguageModel, number: int, prompt: Asked) -> PromptTokens:
     if prompt.ids is not None:
-        return PromptTokens(ids=prompt.ids, spans=[])
+        read_again = prompt.tokens_of(lm, f"prompts[{number}]", prompt.text)
+        known = read_again.ids == prompt.ids
+        return PromptTokens(ids=prompt.ids, spans=read_again.spans if known else [])
     what = f"prompt {number} ({prompt.text!r})"
     tokens = prompt.tokens_of(lm, what, prompt.text)
     check_known(lm, what, prompt.text, tokens.ids, tokens.spans)

@@ -36,11 +36,15 @@ class Probes(PerPrompt):
     target_mask: Bool[np.ndarray, "B K M"]
     """True where a target token is real."""
     target_mode: TargetMode = "single"
+    spans: Int[np.ndarray, "B T 2"] | None = None
+    """Characters of `prompts` that each token covers, first and one past the last; (0, 0): none, as
+    of a BOS, of padding, and of prompts given as token ids that their text is not tokenised as."""
     mask_id: int | None = None
     """Token that a masked LM's prompts are read at; None: they are a causal LM's."""
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "read", "target_ids"):
+        numbers = ("tokens", "read", "target_ids")
+        for name in numbers if self.spans is None else (*numbers, "spans"):
             object.__setattr__(self, name, _token_numbers(getattr(self, name), name))
         for name in ("mask", "target_mask"):
             object.__setattr__(self, name, truths(getattr(self, name), name))
@@ -87,6 +91,7 @@ class Probes(PerPrompt):
             read=self.read[at],
             target_ids=self.target_ids[at],
             target_mask=self.target_mask[at],
+            spans=None if self.spans is None else self.spans[at],
         )
 
     def select_target(self, number: int) -> "Probes":
@@ -127,6 +132,7 @@ def _check_shapes(probes: Probes) -> None:
         ("read", (b,)),
         ("target_ids", (b, max(k, 1), max(m, 1))),
         ("target_mask", probes.target_ids.shape),
+        *([] if probes.spans is None else [("spans", (*probes.tokens.shape, 2))]),
     ):
         if getattr(probes, name).shape != shape:
             raise ValueError(

@@ -8,7 +8,7 @@ estimate is too large gets 2m more replays and none is wasted.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -17,22 +17,23 @@ from numpy.typing import ArrayLike
 
 from negjax.checks import (
     finite_in,
-    one_of,
     real_number,
     real_numbers,
     shifts_within,
     whole_number,
 )
+from negjax.execution.asked_outputs import check_output, output_name
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention
 from negjax.execution.interventions import Shifted, grid_rows
 from negjax.inputs.neurons import check_neurons
+from negjax.inputs.positions import Positions, placed, shown_positions
 from negjax.inputs.probes import Probes, check_asked
 from negjax.measurements.rounding import Changes, measured_changes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.records import PerPrompt, readable
-from negjax.replay.targets import Output
+from negjax.replay.outputs import AnyOutput
 
 # The error is read off how the last coefficients decay.
 LEAST_NODES = 4
@@ -49,7 +50,8 @@ class Response(PerPrompt):
 
     site: Site
     convention: Convention
-    output: Output
+    output: str
+    """Its name."""
     neurons: Int[np.ndarray, "B N 2"]
     """(layer, index)."""
     radius: float
@@ -69,6 +71,10 @@ class Response(PerPrompt):
     routed: Bool[np.ndarray, "B N"] | None = None
     """Whether the token passes the neuron's expert; where it does not, the activation is 0 and the
     response flat. None in models without experts."""
+    positions: Int[np.ndarray, "B Q"] | None = None
+    """Of the neurons among the prompt's own tokens, -1 where it has fewer; at several, a neuron was
+    shifted at all of them together, and `activation` is that at the last. None: the read
+    position."""
 
     def __call__(self, shifts: ArrayLike) -> Float[np.ndarray, "B N X"]:
         """Output at shifts [X].
@@ -123,7 +129,8 @@ def response(
     convention: Convention = "signed",
     site: str | None = None,
     *,
-    output: Output = "probability",
+    positions: Positions = None,
+    output: AnyOutput = "probability",
     target: int | None = None,
     tolerance: float = 1e-2,
     max_nodes: int | None = None,
@@ -135,6 +142,10 @@ def response(
     Args:
         neurons: [N, 2] or [B, N, 2], (layer, index).
         nodes: replays a neuron to begin with, at least 4.
+        positions: of the neurons, among a prompt's own tokens: None (where it is read), an index
+            from either end, one a prompt, a slice, "all", or `tokens_of(probes, text)`. At several
+            a neuron is shifted at all of them together, along each one's own s(a) if `signed`.
+        output: of what, as in `sweep`.
         tolerance: a neuron whose estimated error is larger than this share of its output's range,
             and whose last coefficients stand out from the rounding noise, gets three times the
             nodes, up to `max_nodes`.
@@ -155,8 +166,9 @@ def response(
         max_nodes = whole_number(max_nodes, "max_nodes", 1, MOST_NODES)
     tolerance = real_number(tolerance, "tolerance", least=0)
     seed = whole_number(seed, "seed", 0)
-    one_of(output, "output", get_args(Output))
+    check_output(lm, probes, output)
     neurons = check_neurons(lm.config, neurons, len(probes))
+    probes = placed(probes, positions)
 
     def measure(some: Probes, rows: Shifted, seed: int | None = None) -> Changes:
         return measured_changes(
@@ -205,7 +217,7 @@ def response(
     return Response(
         site=lm.config.site(site),
         convention=convention,
-        output=output,
+        output=output_name(output),
         neurons=neurons,
         radius=float(radius),
         activation=of_neurons(at_read.activation),
@@ -215,6 +227,7 @@ def response(
         nodes=used,
         error=error,
         noise=noise,
+        positions=shown_positions(probes),
     )
 
 

@@ -1,27 +1,28 @@
 """NEG of many neurons: the slope over a grid of shifts, from one or two pairs of them."""
 
 import dataclasses
-from typing import get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
-from negjax.checks import finite_in, one_of, shifts_within, whole_number
+from negjax.checks import finite_in, shifts_within, whole_number
 from negjax.errors import Argument, ArgumentError
+from negjax.execution.asked_outputs import asked_target, check_output, output_name
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
-from negjax.execution.conventions import Convention, check_convention, sign
+from negjax.execution.conventions import Convention, check_convention
 from negjax.execution.interventions import grid_rows
 from negjax.inputs.neurons import check_neurons
-from negjax.inputs.probes import Probes, check_asked, check_target
-from negjax.measurements.gradients import gradient_batches
+from negjax.inputs.positions import Positions, placed, shown_positions
+from negjax.inputs.probes import Probes, check_asked
+from negjax.measurements.gradient_runs import derivatives_along
 from negjax.measurements.linearity import fit_changes, paper_grid
 from negjax.measurements.quadrature import Rule, radau_rule
 from negjax.measurements.rounding import measured_changes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.records import PerPrompt, readable
-from negjax.replay.targets import Output
+from negjax.replay.outputs import AnyOutput
 
 
 @readable
@@ -31,7 +32,8 @@ class EmpiricalGradient(PerPrompt):
 
     site: Site
     convention: Convention
-    output: Output
+    output: str
+    """Its name."""
     neurons: Int[np.ndarray, "B N 2"]
     """(layer, index)."""
     radius: float
@@ -56,6 +58,10 @@ class EmpiricalGradient(PerPrompt):
     routed: Bool[np.ndarray, "B N"] | None = None
     """Whether the token passes the neuron's expert; where it does not, all is 0. None in models
     without experts."""
+    positions: Int[np.ndarray, "B Q"] | None = None
+    """Of the neurons among the prompt's own tokens, -1 where it has fewer; at several, a neuron was
+    shifted at all of them together, and `activation` is that at the last. None: the read
+    position."""
 
     @property
     def polarity(self) -> Float[np.ndarray, "B N"]:
@@ -104,7 +110,8 @@ def neg(
     site: str | None = None,
     *,
     pairs: int = 1,
-    output: Output = "probability",
+    positions: Positions = None,
+    output: AnyOutput = "probability",
     target: int | None = None,
     seed: int = 0,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
@@ -119,6 +126,10 @@ def neg(
         neurons: [N, 2] or [B, N, 2], (layer, index).
         radius, step: of the grid, in units of the activation.
         pairs: of shifts, no more than the grid has.
+        positions: of the neurons, among a prompt's own tokens: None (where it is read), an index
+            from either end, one a prompt, a slice, "all", or `tokens_of(probes, text)`. At several
+            a neuron is shifted at all of them together, along each one's own s(a) if `signed`.
+        output: as in `sweep`, but `kl`, which has no slope at no shift.
         seed: of the neurons that probe the rounding noise.
 
     Returns:
@@ -129,12 +140,13 @@ def neg(
     """
     check_asked(lm, probes)
     check_convention(convention)
-    one_of(output, "output", get_args(Output))
+    check_output(lm, probes, output, slope=True)
     rule = _rule(radius, step, pairs)
     finite_in(radius, "radius", lm.compute_dtype)
     seed = whole_number(seed, "seed", 0)
     neurons = check_neurons(lm.config, neurons, len(probes))
-    number, chosen = check_target(probes, target), lm.config.site(site)
+    probes = placed(probes, positions)
+    number, chosen = asked_target(probes, output, target), lm.config.site(site)
     shifts = rule.shifts
     b, n, _ = neurons.shape
     main = grid_rows(neurons, np.broadcast_to(shifts, (b, n, shifts.size)))
@@ -155,22 +167,22 @@ def neg(
         return values.reshape(b, n, -1)
 
     activation = of_neurons(at_read.activation)[..., 0]
-    derivative = np.empty((b, n))
-    # What is known of all neurons stays on the device; only those asked for leave it.
-    for index, _, _, computed in gradient_batches(
-        lm, probes.select_target(number), chosen, output=output, budget_bytes=budget_bytes
-    ):
-        layer, neuron = np.moveaxis(neurons[index], -1, 0)
-        derivative[index] = computed[np.arange(len(index))[:, None], 0, layer, neuron]
-    if convention == "signed":
-        derivative *= sign(activation)
+    derivative = derivatives_along(
+        lm,
+        probes if number is None else probes.select_target(number),
+        neurons,
+        convention,
+        chosen,
+        output=output,
+        budget_bytes=budget_bytes,
+    )
     changes = of_neurons(change)
     odd, _ = _parts(changes, rule.shift)
     slope = rule.slope(odd, derivative)
     return EmpiricalGradient(
         site=chosen,
         convention=convention,
-        output=output,
+        output=output_name(output),
         neurons=neurons,
         radius=float(radius),
         step=float(step),
@@ -182,6 +194,7 @@ def neg(
         slope=slope,
         error=np.abs(odd @ rule.without - slope),
         noise=noise,
+        positions=shown_positions(probes),
         routed=None if at_read.routed is None else of_neurons(at_read.routed)[..., 0],
     )
 

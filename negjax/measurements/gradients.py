@@ -1,65 +1,72 @@
 """Derivatives by every neuron, CG and NeurGrad, by vjp."""
 
 import dataclasses
-import functools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, get_args
+from collections.abc import Iterable, Iterator
+from typing import get_args
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Bool, Float, Int
 
 from negjax.checks import flag, one_of, whole_number
-from negjax.execution import batching
-from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.execution.common_heads import HeadGroup, padded_head, run_groups
+from negjax.errors import Argument, ArgumentError
+from negjax.execution.asked_outputs import TARGET_OUTPUTS, check_output, output_name
+from negjax.execution.batching import DEFAULT_BUDGET_BYTES
+from negjax.execution.common_heads import HeadGroup, run_groups
 from negjax.execution.conventions import sign
-from negjax.execution.finite import check_finite
-from negjax.execution.passes import pass_tokens
-from negjax.execution.plans import (
-    Planned,
-    fitting,
-    prompt_batches,
-    sizes_at,
-    uniform_batches,
+from negjax.inputs.positions import (
+    NONE,
+    Positions,
+    neuron_index,
+    placed,
+    shown_positions,
+    span_and_count,
+    tokens_apart,
 )
-from negjax.execution.running import Run, run_batches, side_by_side
 from negjax.inputs.probes import Probes, check_asked
+from negjax.measurements.gradient_runs import Over, device_batches
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
-from negjax.model.transformer import linearise
 from negjax.records import PerPrompt, readable
-from negjax.replay.shifted_suffixes import pull_back
-from negjax.replay.suffixes import CommonHead, experts_at_read, run, take_scored
-from negjax.replay.targets import Output, target_derivatives
-
-# Where few programs are wanted: length buckets an octave, and tokens of a batch. More would fill
-# matrix units no better, and the last batch of a length would be padding for the most part.
-FEW_STEPS, FEW_TOKENS, ACCELERATOR_FEW_TOKENS = 2, 1536, 8192
+from negjax.replay.outputs import AnyOutput
+from negjax.replay.suffixes import CommonHead
 
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NeurGrad(PerPrompt):
-    """Gradients of K targets' outputs with respect to every neuron, at the read position."""
+    """Gradients of O outputs (one of each of K targets, or one) with respect to every neuron.
+
+    They are at one position, or at each of Q.
+
+    The axis Q is there where `positions` was a span, "all" or `tokens_of`.
+    """
 
     site: Site
-    output: Output
+    output: str
+    """Its name."""
     probability: Float[np.ndarray, "B K"]
-    activation: Float[np.ndarray, "B L F"]
-    """At `site`."""
-    computed: Float[np.ndarray, "B K L F"]
-    """CG = ∂output/∂a."""
-    routed: Bool[np.ndarray, "B L F"] | None = None
+    activation: Float[np.ndarray, "B *Q L F"]
+    """At `site`; 0 where a prompt has fewer positions."""
+    computed: Float[np.ndarray, "B O *Q L F"]
+    """CG = ∂output/∂a; likewise."""
+    routed: Bool[np.ndarray, "B *Q L F"] | None = None
     """Whether the token passes the neuron's expert; where it does not, activation and gradient are
     0. None in models without experts."""
+    positions: Int[np.ndarray, "B P"] | None = None
+    """Of the neurons among the prompt's own tokens (P: Q or 1), -1 where it has fewer; None: at the
+    read position."""
+    over: Over | None = None
+    """What was kept of several positions' gradients; activations are then their mean."""
+    signed: Float[np.ndarray, "B O L F"] | None = None
+    """NeurGrad over positions, of which each has its own sign; None where there is one sign."""
 
     @property
-    def neurgrad(self) -> Float[np.ndarray, "B K L F"]:
+    def neurgrad(self) -> Float[np.ndarray, "B O *Q L F"]:
         """CG · s(a), with s(a) = +1 if a > 0 else -1."""
+        if self.signed is not None:
+            return self.signed
         result: np.ndarray = self.computed * sign(self.activation)[:, None]
         return result
 
@@ -69,7 +76,9 @@ def neurgrad(
     probes: Probes,
     site: str | None = None,
     *,
-    output: Output = "probability",
+    positions: Positions = None,
+    over: Over | None = None,
+    output: AnyOutput = "probability",
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> NeurGrad:
     """CG and NeurGrad of every neuron for all targets: one forward, K backward passes of S tokens.
@@ -78,7 +87,15 @@ def neurgrad(
 
     Args:
         site: `act`, `up` or `product`; None is the model's default.
-        output: what is differentiated.
+        positions: of the neurons, among a prompt's own tokens: None (where it is read), an index
+            from either end, one a prompt, a slice, "all", or `tokens_of(probes, text)`. S reaches
+            from the first of them to the read position.
+        over: what is kept of several positions, of which no more is held at a time than a layer's:
+            `sum` (the derivative by a shift at all of them together), `mean`, or `largest` (the one
+            of largest size). Default: all are, along an axis Q.
+        output: what is differentiated: of each target `probability`, `log_probability`, `logit` or
+            `log_odds`; or one number in all: `logit_difference` of two targets, `entropy`, or a
+            function of log-probabilities [V] (keep one, as each new one is compiled anew).
         budget_bytes: memory for one batch, besides the weights and the result.
 
     Returns:
@@ -89,36 +106,80 @@ def neurgrad(
             prompt, a gradient that overflows.
     """
     check_asked(lm, probes)
-    one_of(output, "output", get_args(Output))
+    check_output(lm, probes, output, slope=True)
     whole_number(budget_bytes, "budget_bytes", 1)
     c = lm.config
     chosen = c.site(site)
+    probes = placed(probes, positions)
     b, k = len(probes), probes.target_count
+    outputs = k if output in TARGET_OUTPUTS else 1
+    if over is not None:
+        one_of(over, "over", get_args(Over))
+        if not tokens_apart(probes):
+            raise ArgumentError(
+                *(Argument("over", over), " is of several positions; pass "),
+                Argument("positions", "all"),
+            )
+    count = span_and_count(probes)[1] if over is None else 1
     dtype = np.dtype(lm.compute_dtype)
-    result = NeurGrad(
-        site=chosen,
-        output=output,
-        probability=np.empty((b, k), dtype),
-        activation=np.empty((b, c.layers, c.neurons), dtype),
-        computed=np.empty((b, k, c.layers, c.neurons), dtype),
-        routed=np.zeros((b, c.layers, c.neurons), bool) if c.experts else None,
-    )
-    for index, found in _gradient_batches(
+    shape = (count, c.layers, c.neurons)
+    probability = np.empty((b, k), dtype)
+    activation, computed = np.empty((b, *shape), dtype), np.empty((b, outputs, *shape), dtype)
+    signed = None if over is None else np.empty_like(computed)
+    routed = np.zeros((b, *shape), bool) if c.experts else None
+    for index, found in device_batches(
         lm,
         probes,
         run_groups(lm, probes, None),
         site=chosen,
         output=output,
+        over=over,
         budget_bytes=budget_bytes,
     ):
-        result.probability[index] = to_host(found.probability)
-        result.activation[index] = to_host(found.activation)
-        result.computed[index] = to_host(found.gradient)
-        if result.routed is not None and found.experts is not None:
-            experts = result.routed.reshape(b, c.layers, c.experts, -1)
-            at = np.asarray(index)[:, None, None], np.arange(c.layers)[:, None]
-            experts[*at, to_host(found.experts)] = True
-    return result
+        probability[index] = to_host(found.probability)
+        activation[index] = to_host(found.activation)
+        computed[index] = to_host(found.gradient)
+        if signed is not None and found.signed is not None:
+            signed[index] = to_host(found.signed)
+        if routed is not None and found.experts is not None:
+            _mark(routed, neuron_index(probes), index, to_host(found.experts), c.expert_neurons)
+    at = shown_positions(probes)
+    if at is not None and over is None:
+        none = at == NONE
+        activation[none] = 0
+        computed[np.broadcast_to(none[:, None], (b, outputs, count))] = 0
+        if routed is not None:
+            routed[none] = False
+    if over is not None or not tokens_apart(probes):
+        activation, computed = activation[:, 0], computed[:, :, 0]
+        routed = None if routed is None else routed[:, 0]
+    return NeurGrad(
+        site=chosen,
+        output=output_name(output),
+        probability=probability,
+        activation=activation,
+        computed=computed,
+        routed=routed,
+        positions=at,
+        over=over,
+        signed=None if signed is None else signed[:, :, 0],
+    )
+
+
+def _mark(
+    routed: Bool[np.ndarray, "B Q L F"],
+    at: Int[np.ndarray, "B P"],
+    index: Int[np.ndarray, " n"],
+    experts: Int[np.ndarray, "n P L k"],
+    each: int,
+) -> None:
+    """Marks the neurons, `each` an expert, that tokens pass at P positions; Q is P, or 1."""
+    _, count, layers, _ = routed.shape
+    for number in range(at.shape[1]):
+        there = at[index, number] != NONE
+        rows, chosen = index[there], experts[there, number]
+        by_expert = routed[:, min(number, count - 1)].reshape(len(routed), layers, -1, each)
+        by_expert[rows[:, None, None], np.arange(layers)[:, None], chosen] = True
 
 
 def gradient_batches(
@@ -126,7 +187,7 @@ def gradient_batches(
     probes: Probes,
     site: str | None = None,
     *,
-    output: Output = "probability",
+    output: AnyOutput = "probability",
     linearised: bool = False,
     groups: Iterable[tuple[HeadGroup, CommonHead | None]] | None = None,
     few_shapes: bool = False,
@@ -136,7 +197,7 @@ def gradient_batches(
         Int[np.ndarray, " n"],
         Float[jax.Array, "b K"],
         Float[jax.Array, "b L F"],
-        Float[jax.Array, "b K L F"],
+        Float[jax.Array, "b O L F"],
     ]
 ]:
     """The streaming form of `neurgrad`: batches on the device, in an order of their own.
@@ -155,13 +216,13 @@ def gradient_batches(
         ValueError: as `neurgrad`.
     """
     check_asked(lm, probes)
-    one_of(output, "output", get_args(Output))
+    check_output(lm, probes, output, slope=True)
     flag(linearised, "linearised")
     flag(few_shapes, "few_shapes")
     whole_number(budget_bytes, "budget_bytes", 1)
     chosen = lm.config.site(site)
     pairs = run_groups(lm, probes, groups)
-    batches = _gradient_batches(
+    batches = device_batches(
         lm,
         probes,
         pairs,
@@ -171,155 +232,7 @@ def gradient_batches(
         few_shapes=few_shapes,
         budget_bytes=budget_bytes,
     )
-    return ((index, *found[:3]) for index, found in batches)
-
-
-class Found(NamedTuple):
-    """What is found of P prompts."""
-
-    probability: Float[jax.Array, "P K"]
-    activation: Float[jax.Array, "P L F"]
-    gradient: Float[jax.Array, "P K L F"]
-    experts: Int[jax.Array, "P L k"] | None
-    """That the read position's token passes; None in models without."""
-
-
-def _gradient_batches(
-    lm: LanguageModel,
-    probes: Probes,
-    groups: Iterator[tuple[HeadGroup, CommonHead | None]],
-    *,
-    site: Site,
-    output: Output,
-    linearised: bool = False,
-    few_shapes: bool = False,
-    budget_bytes: int,
-) -> Iterator[tuple[np.ndarray, Found]]:
-    for group, head in groups:
-
-        def kernel(run: Run, head: CommonHead | None = head) -> Found:
-            found: Found = run(gradient_program, run.split, site, output, linearised, head)
-            return found
-
-        for batch, found in run_batches(
-            lm,
-            probes,
-            gradient_plan(lm, probes, group, budget_bytes, few_shapes=few_shapes),
-            kernel,
-            join=_of_all_targets,
-            steps=FEW_STEPS if few_shapes else batching.STEPS,
-            head=group.head,
-            pack=not few_shapes,
-            budget_bytes=budget_bytes,
-        ):
-            count = len(batch.members)
-            check_finite(lm, f"gradient of {output}", _soundness(found)[:count], batch.members)
-            yield batch.members, found if few_shapes else _first(found, count)
-
-
-def _first(found: Found, count: int) -> Found:
-    """Of so many of the prompts."""
-    result: Found = jax.tree.map(lambda leaf: leaf[:count], found)
-    return result
-
-
-def _of_all_targets(parts: Sequence[Found]) -> Found:
-    """What was found for groups of targets, each with its own K, as one."""
-    (probability, gradient) = side_by_side([(part.probability, part.gradient) for part in parts])
-    return parts[0]._replace(probability=probability, gradient=gradient)
-
-
-@jax.jit
-def _soundness(found: Found) -> jax.Array:
-    """[P], 0, or NaN where a prompt's results are not finite."""
-    sound = [jnp.isfinite(x).all(tuple(range(1, x.ndim))) for x in found[:3]]
-    return jnp.where(jnp.stack(sound).all(0), 0.0, jnp.nan)
-
-
-def gradient_plan(
-    lm: LanguageModel,
-    probes: Probes,
-    group: HeadGroup,
-    budget_bytes: int,
-    *,
-    few_shapes: bool = False,
-    tokens: int | None = None,
-) -> list[Planned]:
-    """Batches of a group's probes that fit the budget.
-
-    Args:
-        few_shapes: of a length, all batches have the same number of rows.
-        tokens: of a batch at most; None: what suits the kind of device that computes.
-    """
-    some = probes.select(group.members)
-    steps = FEW_STEPS if few_shapes else batching.STEPS
-    few = batching.tokens_at_once(FEW_TOKENS, ACCELERATOR_FEW_TOKENS)
-    most_tokens = tokens or (few if few_shapes else pass_tokens())
-
-    def each(length: int) -> tuple[int, int]:
-        """Tokens and bytes of a prompt with so many tokens of its own."""
-        k, m = probes.target_ids.shape[1:]
-        own, head = batching.bucket(length, steps=steps), padded_head(group.head)
-        return own, sizes_at(lm, own, targets=k, target_tokens=m, head=head).pull_back_bytes
-
-    def largest(length: int) -> int:
-        own, size = each(length)
-        most = fitting(
-            budget_bytes, size, max(1, most_tokens // own), f"one prompt of {own} tokens"
-        )
-        # A batch is filled up to a bucket: of a size in between, a part would only be padding.
-        return batching.largest_bucket(most)
-
-    lengths = some.mask.sum(1) - group.head
-    if few_shapes:
-        batches = uniform_batches(some, largest, group.head)
-    else:
-        together = prompt_batches(some, largest(int(lengths.max())), group.head)
-        batches = [(index, batching.bucket_count(len(index))) for index in together]
-    return [
-        Planned(
-            members=group.members[index],
-            rows=rows,
-            estimate=rows * each(int(lengths[index].max()))[1],
-        )
-        for index, rows in batches
-    ]
-
-
-@functools.partial(jax.jit, static_argnums=(0, 3, 4, 5))
-def gradient_program(
-    graphdef: nnx.GraphDef[Any],
-    params: nnx.State[Any, Any],
-    split: Split,
-    site: Site,
-    output: Output,
-    linearised: bool,
-    head: CommonHead | None,
-) -> Found:
-    """The program behind `neurgrad`, of a batch and, where there is one, its common head."""
-    model = nnx.merge(graphdef, params)
-    before = split.prefix_tokens, split.prefix_mask
-    # A masked LM's suffix is its whole prompt: products of all tokens would be too much to keep.
-    keep = split.prefix_tokens is not None
-    passed = run(model, *before, split.suffix, head, split.packing, keep_products=keep)
-    if linearised:
-        model = linearise(graphdef, params)
-
-    def read(resid: jax.Array) -> jax.Array:
-        result: jax.Array = model.head.features(
-            take_scored(resid, split.suffix, split.targets.shape[2])
-        )
-        return result
-
-    features, pull = jax.vjp(read, passed.resid)
-    log_probability, slopes = target_derivatives(model, features, split.targets, split.real, output)
-    # Prompts do not interact: one cotangent a target serves all prompts at once.
-    (cotangents,) = jax.vmap(pull)(slopes)
-    gradient_lkpf = pull_back(model, passed, split.suffix, cotangents, site, head)
-    activation = passed.trace.at_read[site].swapaxes(0, 1)
-    return Found(
-        probability=jnp.exp(log_probability[:, 0]),
-        activation=activation,
-        gradient=gradient_lkpf.transpose(2, 1, 0, 3),
-        experts=experts_at_read(passed.trace, split.suffix),
+    return (
+        (index, found.probability, found.activation[:, 0], found.gradient[:, :, 0])
+        for index, found in batches
     )

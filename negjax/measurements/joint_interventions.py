@@ -7,37 +7,31 @@ activations are set to values instead, whatever the layers below did to them.
 """
 
 import dataclasses
-import functools
-from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Float, Int
 
-from negjax.checks import finite_in, flag
-from negjax.execution import batching
-from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split, smaller_buckets
+from negjax.checks import flag
+from negjax.execution.asked_outputs import (
+    asked_target,
+    base_output,
+    check_output,
+    output_name,
+    whole_output,
+)
+from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention, check_convention
 from negjax.execution.interventions import check_reroute
-from negjax.execution.passes import unperturbed_pass
-from negjax.execution.plans import Planned, fitting, longest_first, sizes_of
-from negjax.execution.row_plans import STEPS, chunk_tokens
-from negjax.execution.running import Run, in_order, run_batches
-from negjax.inputs.neurons import NeuronSets, dense_sets
-from negjax.inputs.probes import Probes, check_asked, check_target
+from negjax.inputs.neurons import NeuronSets
+from negjax.inputs.positions import Positions, placed, shown_positions
+from negjax.inputs.probes import Probes, check_asked
+from negjax.measurements.set_replays import Both, How, Measured, checked_sets, measured_sets
 from negjax.measurements.shifted_outputs import ShiftedOutputs
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
-from negjax.model.meshes import to_host
 from negjax.records import readable
-from negjax.replay.joint_rows import Entries, replay_sets
-from negjax.replay.readout import Spread
-from negjax.replay.suffixes import Pass
-
-How = Literal["signed", "additive", "clamp"]
+from negjax.replay.outputs import AnyOutput
+from negjax.replay.targets import output_of
 
 
 @readable
@@ -51,13 +45,19 @@ class Joint(ShiftedOutputs):
 
     site: Site
     convention: Convention
+    output: str
+    """Name of what was asked for."""
     clamp: bool
     """True: activations were set to the sets' values, and the convention means nothing."""
     sets: NeuronSets
+    value: Float[np.ndarray, "B R"]
+    """Of the output that was asked for."""
+    baseline_value: Float[np.ndarray, "B R"]
+    """Without a shift, computed beside the set's row."""
     log_probability: Float[np.ndarray, "B R"]
+    """Of the target; of a difference of two, of the first; so is `logit`."""
     logit: Float[np.ndarray, "B R"]
     baseline_log_probability: Float[np.ndarray, "B R"]
-    """Without a shift, computed beside the set's row."""
     baseline_logit: Float[np.ndarray, "B R"]
     kl: Float[np.ndarray, "B R"] | None = None
     """KL(P₀‖P) in nats of the unperturbed distribution P₀ from the shifted P: what the
@@ -71,6 +71,9 @@ class Joint(ShiftedOutputs):
     baseline_top_token: Int[np.ndarray, " B"] | None = None
     reroute: bool = False
     """Whether routers chose again under the shifts."""
+    positions: Int[np.ndarray, "B Q"] | None = None
+    """Of the neurons among the prompt's own tokens, -1 where it has fewer; at several, sets were
+    shifted at all of them together. None: the read position."""
 
 
 def joint(
@@ -81,6 +84,8 @@ def joint(
     site: str | None = None,
     *,
     clamp: bool = False,
+    positions: Positions = None,
+    output: AnyOutput = "probability",
     target: int | None = None,
     spread: bool = False,
     reroute: bool = False,
@@ -93,9 +98,13 @@ def joint(
         convention: `signed`: a → a + x·s(a), with s of the unperturbed activation; `additive`:
             a → a + x. In both, a is what the activation has become because of shifts below.
         site: `act`, `up` or `product`; None is the model's default.
-        clamp: the values are what the activations are set to at the read position, whatever the
-            layers below did; the convention plays no part. A neuron that a set names more than
-            once counts once, and must have the same value each time.
+        clamp: the values are what the activations are set to, whatever the layers below did; the
+            convention plays no part. A neuron that a set names more than once counts once, and must
+            have the same value each time.
+        positions: of the neurons, among a prompt's own tokens: None (where it is read), an index
+            from either end, one a prompt, a slice, "all", or `tokens_of(probes, text)`. At several
+            a set is shifted, or clamped, at all of them together.
+        output: what `values` and `change` are of, as in `sweep`.
         target: which of the K targets; may be left out if there is one.
         spread: also measure KL, entropy and top token of the next token's distribution.
         reroute: in layers above a set's lowest neuron, routers choose experts again under the
@@ -112,204 +121,71 @@ def joint(
             prompt or two rows.
     """
     check_asked(lm, probes)
+    check_output(lm, probes, output)
     check_convention(convention)
     flag(clamp, "clamp")
     flag(spread, "spread")
     check_reroute(lm.config, reroute)
-    target, chosen = check_target(probes, target), lm.config.site(site)
-    sets = _checked(lm, sets, clamp)
+    probes = placed(probes, positions)
+    number, chosen = asked_target(probes, output, target), lm.config.site(site)
+    sets = checked_sets(lm, sets, clamp)
     how: How = "clamp" if clamp else convention
-    plan = _plan(lm, probes, len(sets), budget_bytes)
-    values = sets.levels if clamp else sets.values
-    calls = functools.cache(lambda most: _calls(sets, values, most))
+    with_spread = spread or output == "kl"
 
-    def replay(run: Run) -> list[np.ndarray]:
-        """Of every output, with the shifts and without, [P, 2, R]."""
-        passed = run(unperturbed_pass, run.split)
-        passed = passed.rerouted() if reroute else passed
+    def measured(number: int) -> Measured:
+        return measured_sets(
+            lm,
+            probes,
+            sets,
+            how,
+            chosen,
+            target=number,
+            spread=with_spread,
+            reroute=reroute,
+            output=whole_output(output),
+            budget_bytes=budget_bytes,
+        )
 
-        def arguments(call: _Call) -> tuple[Any, ...]:
-            entries = call.entries, call.lowest, call.rows
-            return run.split, passed, *entries, chosen, how, spread
-
-        def largest(most: int) -> _Call:
-            return max(calls(most), key=lambda call: call.rows)
-
-        most = run.largest_fitting(_replay, plan.smaller(), lambda most: arguments(largest(most)))
-        found: list[np.ndarray] = []
-        for call in calls(most):
-            leaves = [to_host(leaf) for leaf in jax.tree.leaves(run(_replay, *arguments(call)))]
-            shape = (len(leaves[0]), 2, len(sets))
-            found = found or [np.empty(shape, leaf.dtype) for leaf in leaves]
-            for field, leaf in zip(found, leaves, strict=True):
-                # Row 0 of every call is the prompt without a shift.
-                field[:, 0, call.sets] = leaf[:, 1 : 1 + len(call.sets)]
-                field[:, 1, call.sets] = leaf[:, :1]
-        return found
-
-    batches = run_batches(
-        lm, probes, plan.batches, replay, target=target, steps=STEPS, budget_bytes=budget_bytes
-    )
-    what = "an output under a set of shifts"
-    found = in_order(lm, len(probes), batches, [what] * 5)
-    found = [field.swapaxes(0, 1) for field in found]
-    (log_probability, before), (logit, logit_before), *more = found
-    measured = Joint(
+    if number is None:
+        found, other = measured(0), measured(1)
+        both = Both(*(mine - its for mine, its in zip(found.logit, other.logit, strict=True)))
+    else:
+        found = measured(number)
+        both = _value(output, found)
+    result = Joint(
         site=chosen,
         convention=convention,
         clamp=clamp,
         reroute=reroute,
+        positions=shown_positions(probes),
         sets=sets,
-        log_probability=log_probability,
-        logit=logit,
-        baseline_log_probability=before,
-        baseline_logit=logit_before,
+        output=output_name(output),
+        value=both.after,
+        baseline_value=both.before,
+        log_probability=found.log_probability.after,
+        logit=found.logit.after,
+        baseline_log_probability=found.log_probability.before,
+        baseline_logit=found.logit.before,
     )
-    if not spread:
-        return measured
-    (kl, _), (entropy, entropy_before), (top_token, top_before) = more
+    if not spread or found.kl is None or found.entropy is None or found.top_token is None:
+        return result
     return dataclasses.replace(
-        measured,
-        kl=kl,
-        entropy=entropy,
-        top_token=top_token,
-        baseline_entropy=entropy_before[:, 0],
-        baseline_top_token=top_before[:, 0],
+        result,
+        kl=found.kl.after,
+        entropy=found.entropy.after,
+        top_token=found.top_token.after,
+        baseline_entropy=found.entropy.before[:, 0],
+        baseline_top_token=found.top_token.before[:, 0],
     )
 
 
-class _Call(NamedTuple):
-    """Sets that are replayed at once, after a row without any."""
-
-    sets: np.ndarray
-    """Their numbers."""
-    entries: Entries
-    lowest: np.int32
-    rows: int
-    """1 and the sets, and some that only fill up."""
-
-
-def _checked(lm: LanguageModel, sets: NeuronSets | np.ndarray, clamp: bool) -> NeuronSets:
-    if not isinstance(sets, NeuronSets | np.ndarray):
-        raise ValueError(
-            f"sets are a {type(sets).__name__}, expected an array of shifts [R, L, F] or "
-            "neuron_sets(lm.config, [(neurons, shift), …])"
-        )
-    if not isinstance(sets, NeuronSets):
-        if clamp:
-            raise ValueError(
-                "sets: an array [R, L, F] names shifts; to clamp, pass neuron_sets(...)"
-            )
-        try:
-            sets = dense_sets(lm.config, sets)
-        except ValueError as error:
-            raise ValueError(f"sets: {error}") from None
-    shape = (lm.config.layers, lm.config.neurons)
-    if sets.model_shape != shape:
-        raise ValueError(
-            f"the sets are of a model with {sets.model_shape[0]} layers of "
-            f"{sets.model_shape[1]} neurons, {lm.name} has {shape[0]} of {shape[1]}; make them "
-            "with its config"
-        )
-    finite_in(sets.values, "sets", lm.compute_dtype)
-    several = np.argwhere(np.isnan(sets.levels))
-    if clamp and len(several):
-        row, column = several[0]
-        layer, index = sets.neurons[row, column]
-        raise ValueError(
-            f"set {row} names neuron (layer {layer}, index {index}) with different values, and an "
-            "activation is clamped to one; name it once"
-        )
-    return sets
-
-
-class _Plan(NamedTuple):
-    batches: list[Planned]
-    most: int
-    """Rows of a prompt in one call, at least 2."""
-
-    def smaller(self) -> Iterator[int]:
-        """Rows of a prompt, and fewer of them."""
-        return (rows for rows in smaller_buckets(self.most) if rows > 1)
-
-
-def _plan(lm: LanguageModel, probes: Probes, sets: int, budget_bytes: int) -> _Plan:
-    sizes = sizes_of(lm, probes, steps=STEPS)
-    wanted = batching.bucket_count(sets + 1)
-    tokens = chunk_tokens()
-    together = min(len(probes), max(1, tokens // (wanted * sizes.suffix)))
-    # Half for the prefixes, a quarter for the rows, a quarter for their shifts.
-    group = fitting(
-        budget_bytes, 2 * sizes.prefix_bytes, together, f"one prompt of {sizes.length} tokens"
-    )
-    two_rows = 2 * 4 * sizes.active_row_bytes
-    group = batching.largest_bucket(fitting(budget_bytes, two_rows, group, "two rows"))
-    pairs = fitting(budget_bytes, two_rows * group, tokens, "two rows")
-    shifts = 2 * 4 * 3 * sizes.itemsize * lm.config.layers * lm.config.neurons
-    pairs = fitting(budget_bytes, shifts, pairs, "the shifts of two rows")
-    most = min(2 * pairs, max(2, tokens // (group * sizes.suffix)), wanted)
-    most = batching.largest_bucket(most)
-    order = longest_first(probes)
-    groups = [order[i : i + group] for i in range(0, len(order), group)]
-    filled = [batching.bucket_count(len(some)) for some in groups]
-    taken = sizes.prefix_bytes + most * sizes.active_row_bytes
-    batches = [
-        Planned(members=some, rows=n, estimate=n * taken + most * shifts // 8)
-        for some, n in zip(groups, filled, strict=True)
-    ]
-    return _Plan(batches, most)
-
-
-def _calls(sets: NeuronSets, values: np.ndarray, most: int) -> list[_Call]:
-    """The sets, with values [R, n], by their lowest layer: those of high layers skip the others."""
-    layers = sets.model_shape[0]
-    order = np.argsort(sets.neurons[..., 0].min(1, initial=layers), kind="stable")
-    calls = []
-    for start in range(0, len(order), most - 1):
-        some = order[start : start + most - 1]
-        neurons = sets.neurons[some]
-        row, column = np.nonzero(sets.used[some])
-        layer, index = neurons[row, column].T
-        entries = (layer, row + 1, index, values[some][row, column])
-        fill = batching.bucket(len(row), steps=2) - len(row)
-        padded = [
-            np.pad(field, (0, fill), constant_values=value)
-            for field, value in zip(entries, (layers, 0, 0, 0), strict=True)
-        ]
-        layer_of, row_of, index_of = (jnp.asarray(field, jnp.int32) for field in padded[:3])
-        lowest = min(int(layer.min(initial=layers)), layers - 1)
-        rows = batching.bucket_count(len(some) + 1)
-        held = Entries(layer=layer_of, row=row_of, neuron=index_of, value=jnp.asarray(padded[3]))
-        calls.append(_Call(sets=some, entries=held, lowest=np.int32(lowest), rows=rows))
-    return calls
-
-
-@functools.partial(jax.jit, static_argnums=(0, 6, 7, 8, 9))
-def _replay(
-    graphdef: nnx.GraphDef[Any],
-    params: nnx.State[Any, Any],
-    split: Split,
-    passed: Pass,
-    entries: Entries,
-    lowest: jax.Array,
-    rows: int,
-    site: Site,
-    how: How,
-    spread: bool,
-) -> tuple[jax.Array, jax.Array, Spread[jax.Array] | None]:
-    scores = replay_sets(
-        nnx.merge(graphdef, params),
-        passed.prefix,
-        split.suffix,
-        passed.trace,
-        entries,
-        lowest,
-        split.targets,
-        split.real,
-        rows=rows,
-        site=site,
-        signed=how == "signed",
-        clamp=how == "clamp",
-        spread=spread,
-    )
-    return scores.log_probability[..., 0], scores.logit[..., 0], scores.spread
+def _value(output: AnyOutput, found: Measured) -> Both:
+    if found.value is not None:
+        return found.value
+    if output == "kl":
+        assert found.kl is not None
+        return found.kl
+    base = base_output(output)
+    assert base is not None
+    pairs = zip(found.log_probability, found.logit, strict=True)
+    return Both(*(output_of(base, *pair) for pair in pairs))

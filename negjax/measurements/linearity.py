@@ -1,7 +1,7 @@
 """NEG and linearity: the zero-intercept least-squares line through an output's changes."""
 
 import dataclasses
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 
 from negjax.checks import one_of, real_number, shift_list, shown
 from negjax.errors import Argument, ArgumentError
+from negjax.execution.asked_outputs import NAMED
 from negjax.measurements.chebyshev import Response
 from negjax.measurements.sweeps import Sweep
 from negjax.records import PerPrompt, readable
-from negjax.replay.targets import Output
 
 MOST_STEPS = 1_000_000
 """Of a grid, to either side of 0."""
@@ -44,7 +44,7 @@ def linear_fit(
     shifts: ArrayLike | None = None,
     *,
     within: float | None = None,
-    output: Output | None = None,
+    output: str | None = None,
 ) -> LinearFit:
     """NEG (slope) and Pearson r of a sweep, or of a response on a grid of shifts.
 
@@ -52,7 +52,7 @@ def linear_fit(
         measured: what `sweep` or `response` returned.
         shifts: grid [X] on which a response is read; a sweep has its own.
         within: only shifts with |x| ≤ within.
-        output: of a sweep, what is fitted (default: probability); a response has its own.
+        output: of a sweep, what is fitted; default: what it was asked for. A response has its own.
 
     Returns:
         slope and pearson, computed in float64.
@@ -65,13 +65,13 @@ def linear_fit(
     if within is not None:
         within = real_number(within, "within", above=0)
     if output is not None:
-        one_of(output, "output", get_args(Output))
+        one_of(output, "output", (*NAMED, measured.output))
     if isinstance(measured, Sweep):
         if shifts is not None:
             raise ValueError("a sweep has its own shifts; pass within= to use some of them")
         grid = measured.shifts.astype(np.float64)
         keep = _kept(grid, within)
-        changes = measured.change(output or "probability")[..., keep]
+        changes = measured.change(output)[..., keep]
     else:
         if shifts is None:
             raise ValueError(

@@ -5,7 +5,7 @@ import functools
 import html
 import importlib.util
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 
 from negjax.checks import flag, instance, whole_number
 from negjax.errors import Argument, ArgumentError
+from negjax.execution.asked_outputs import TARGET_OUTPUTS
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import one_by_one
@@ -26,8 +27,8 @@ from negjax.measurements.gradients import NeurGrad
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.records import PerPrompt, chosen_prompts, readable
+from negjax.replay.outputs import AnyOutput
 from negjax.replay.suffixes import block_at, stacked_blocks, take_read
-from negjax.replay.targets import Output
 
 MOST_ROWS = 100
 """Of a table that a notebook shows."""
@@ -41,7 +42,7 @@ class TopNeurons(PerPrompt):
     """The k neurons of each of B prompts that move the target's output most, largest first."""
 
     site: Site
-    output: Output
+    output: str
     target: int
     """Number of the target."""
     neurons: Int[np.ndarray, "B k 2"]
@@ -145,6 +146,11 @@ def top_neurons(
             a model or probes that the gradients are not of; by name.
     """
     gradients = instance(gradients, "gradients", NeurGrad, "what negjax.neurgrad returns")
+    if gradients.positions is not None:
+        raise ArgumentError(
+            *(Argument("gradients"), " are of other positions than where prompts are read; pass "),
+            "those that are of these",
+        )
     b, count, layers, width = gradients.computed.shape
     k = whole_number(k, "k", 1, layers * width)
     if target is None and count > 1:
@@ -178,7 +184,8 @@ def top_neurons(
             Argument("probes"),
         )
     check_asked(lm, probes)
-    own = (len(probes), probes.target_count, lm.config.layers, lm.config.neurons)
+    outputs = probes.target_count if gradients.output in TARGET_OUTPUTS else 1
+    own = (len(probes), outputs, lm.config.layers, lm.config.neurons)
     if own != gradients.computed.shape:
         raise ValueError(
             f"gradients are [B, K, L, F] = {list(gradients.computed.shape)}, lm and probes are "
@@ -192,7 +199,7 @@ def top_neurons(
             probes,
             found.neurons,
             site=found.site,
-            output=found.output,
+            output=cast(AnyOutput, found.output),
             target=target,
             budget_bytes=budget_bytes,
         )
@@ -218,7 +225,8 @@ def _written_tokens(
         (neurons,) = top.neurons[run.batch.members]
         layer, index = neurons.T
         # At `up` a unit of the activation writes act(gate) times the row, which may be negative.
-        gain = passed.trace.at_read["gate"][layer, 0, index] if top.site == "up" else None
+        gate = passed.trace.at_positions.get("gate")
+        gain = gate[layer, 0, 0, index] if gate is not None and top.site == "up" else None
         signs = np.ones(len(neurons)) if gain is None else np.where(np.asarray(gain) < 0, -1, 1)
         at_read: Callable[[jax.Array], jax.Array] = jax.vmap(
             lambda x: take_read(x, run.split.suffix)

@@ -11,13 +11,12 @@ from negjax.execution.interventions import (
     Shifted,
     grid_rows,
     intervene,
-    select_output,
     with_baselines,
 )
 from negjax.execution.passes import activations
 from negjax.inputs.probes import Probes
 from negjax.model.language_model import LanguageModel
-from negjax.replay.targets import Output
+from negjax.replay.outputs import AnyOutput
 
 # Neurons whose tiny shifts measure the rounding noise of a prompt, spread evenly over the layers.
 NOISE_NEURONS = 6
@@ -48,7 +47,7 @@ def measured_changes(
     convention: Convention,
     site: str | None,
     *,
-    output: Output,
+    output: AnyOutput,
     target: int | None,
     seed: int | None = None,
     budget_bytes: int,
@@ -71,10 +70,11 @@ def measured_changes(
         with_baselines(rows, layers),
         convention,
         site,
+        output=output,
         target=target,
         budget_bytes=budget_bytes,
     )
-    values = select_output(output, found.log_probability, found.logit).astype(np.float64)
+    values = found.value.astype(np.float64)
     before = np.take_along_axis(values[:, -layers:], np.minimum(rows.layer, layers - 1), axis=1)
     change = values[:, :-layers] - before
     routed = found.at_read.routed

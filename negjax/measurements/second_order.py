@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any, get_args
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,19 +11,28 @@ from flax import nnx
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
-from negjax.checks import one_of, real_number, real_numbers
+from negjax.checks import real_number, real_numbers
+from negjax.execution.asked_outputs import (
+    DIFFERENCE,
+    asked_target,
+    check_output,
+    output_name,
+    whole_output,
+)
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
-from negjax.execution.interventions import Kernel, grid_rows, measure_rows
+from negjax.execution.interventions import grid_rows, measure_rows
+from negjax.execution.row_kernels import Kernel, with_last
 from negjax.execution.row_plans import Cost
 from negjax.inputs.neurons import check_neurons
-from negjax.inputs.probes import Probes, check_asked, check_target
+from negjax.inputs.probes import Probes, check_asked
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.records import PerPrompt, readable
-from negjax.replay.readout import Scores
-from negjax.replay.rows import Rows, sweep_rows
+from negjax.replay.outputs import AnyOutput, WholeOutput, read_values
+from negjax.replay.rows import Rows, rise, sweep_rows
 from negjax.replay.suffixes import Pass
-from negjax.replay.targets import Output
+
+Array = TypeVar("Array")
 
 
 @readable
@@ -36,7 +45,8 @@ class Curvature(PerPrompt):
     """
 
     site: Site
-    output: Output
+    output: str
+    """Its name."""
     neurons: Int[np.ndarray, "B N 2"]
     """(layer, index)."""
     activation: Float[np.ndarray, "B N"]
@@ -56,7 +66,7 @@ def curvature(
     neurons: ArrayLike,
     site: str | None = None,
     *,
-    output: Output = "probability",
+    output: AnyOutput = "probability",
     target: int | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> Curvature:
@@ -74,9 +84,9 @@ def curvature(
         ValueError: bad neurons, site, output or target, by name.
     """
     check_asked(lm, probes)
-    target = check_target(probes, target)
+    check_output(lm, probes, output, slope=True)
+    number, own = asked_target(probes, output, target), whole_output(output)
     neurons = check_neurons(lm.config, neurons, len(probes))
-    one_of(output, "output", get_args(Output))
     at_read, found = measure_rows(
         lm,
         probes,
@@ -84,14 +94,14 @@ def curvature(
         "additive",
         site,
         # Value, two tangents and the tangent of a tangent.
-        Kernel(_second_order, Cost(waiting=4, active=4)),
-        target=target,
+        Kernel(with_last(_second_order, own), Cost(waiting=4, active=4)),
+        target=number,
         budget_bytes=budget_bytes,
     )
     first, second = _derivatives(output, *found)
     return Curvature(
         site=lm.config.site(site),
-        output=output,
+        output=output_name(output),
         neurons=neurons,
         activation=at_read.activation,
         routed=at_read.routed,
@@ -100,7 +110,14 @@ def curvature(
     )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 5, 6))
+class _Outputs(NamedTuple, Generic[Array]):
+    """Of rows: log-probability and logit of targets, or in both places another output."""
+
+    log_probability: Float[Array, "P R O"]
+    logit: Float[Array, "P R O"]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 5, 6, 7))
 def _second_order(
     graphdef: nnx.GraphDef[Any],
     params: nnx.State[Any, Any],
@@ -109,23 +126,23 @@ def _second_order(
     rows: Rows,
     site: Site,
     chunk: int,
-) -> tuple[Scores[jax.Array], Scores[jax.Array], Scores[jax.Array]]:
-    """Scores [P, R, 1], their first and their second derivatives by each row's shift."""
+    output: WholeOutput | None,
+) -> tuple[_Outputs[jax.Array], _Outputs[jax.Array], _Outputs[jax.Array]]:
+    """Outputs of rows, their first and their second derivatives by each row's shift."""
     model = nnx.merge(graphdef, params)
 
-    def scores(step: jax.Array) -> Scores[jax.Array]:
+    def scores(step: jax.Array) -> _Outputs[jax.Array]:
         # Rows do not interact: one step moves all of them at once.
-        return sweep_rows(
-            model,
-            passed.prefix,
-            split.suffix,
-            passed.trace,
-            rows._replace(delta=rows.delta + step),
-            split.targets,
-            split.real,
-            site=site,
-            chunk=chunk,
-        )
+        moved = rows._replace(delta=rows.delta + step)
+        ways = model, passed.prefix, split.suffix, passed.trace, moved
+        asked = split.targets, split.real
+        if output is None:
+            found = sweep_rows(*ways, *asked, site=site, chunk=chunk)
+            return _Outputs(found.log_probability, found.logit)
+        resid = rise(*ways, split.targets.shape[2], site=site, chunk=chunk)
+        chunks = rows.layer.shape[1] // chunk
+        value = read_values(model, resid, *asked, chunks, chunk, output)
+        return _Outputs(value, value)
 
     zero, one = jnp.zeros((), rows.delta.dtype), jnp.ones((), rows.delta.dtype)
     along = functools.partial(jax.jvp, scores, tangents=(one,))
@@ -134,13 +151,16 @@ def _second_order(
 
 
 def _derivatives(
-    output: Output,
-    values: Scores[np.ndarray],
-    first: Scores[np.ndarray],
-    second: Scores[np.ndarray],
+    output: AnyOutput,
+    values: _Outputs[np.ndarray],
+    first: _Outputs[np.ndarray],
+    second: _Outputs[np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
     """First and second derivative [B, N]: of P = exp(q), P' = P q' and P'' = P (q'' + q'²)."""
-    if output == "logit":
+    if output == DIFFERENCE:
+        ways = (x.logit[..., 0] - x.logit[..., 1] for x in (first, second))
+        return np.asarray(next(ways)), np.asarray(next(ways))
+    if output not in ("probability", "log_probability"):
         return np.asarray(first.logit[..., 0]), np.asarray(second.logit[..., 0])
     q, slope, bend = (
         np.asarray(scores.log_probability[..., 0]) for scores in (values, first, second)

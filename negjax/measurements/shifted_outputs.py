@@ -1,17 +1,24 @@
 """What sweeps and joint interventions have in common: outputs with and without a shift."""
 
+from typing import get_args
+
 import numpy as np
 from jaxtyping import Float
 
-from negjax.execution.interventions import select_output
+from negjax.checks import one_of
+from negjax.errors import Argument, ArgumentError
+from negjax.execution.asked_outputs import NAMED
 from negjax.records import PerPrompt
-from negjax.replay.targets import Output
+from negjax.replay.targets import Output, output_of
 
 
 class ShiftedOutputs(PerPrompt):
     """Outputs of B prompts under interventions; the first of the further axes counts the
     interventions that have a baseline of their own."""
 
+    output: str
+    value: Float[np.ndarray, " B *rest"]
+    baseline_value: Float[np.ndarray, "B R"]
     log_probability: Float[np.ndarray, " B *rest"]
     logit: Float[np.ndarray, " B *rest"]
     baseline_log_probability: Float[np.ndarray, "B R"]
@@ -29,19 +36,43 @@ class ShiftedOutputs(PerPrompt):
         result: np.ndarray = np.exp(self.baseline_log_probability[:, 0])
         return result
 
-    def values(self, output: Output = "probability") -> Float[np.ndarray, " B *rest"]:
-        """One of the outputs with the shift."""
-        return select_output(output, self.log_probability, self.logit)
+    def values(self, output: str | None = None) -> Float[np.ndarray, " B *rest"]:
+        """An output with the shift: the one that was asked for, or the target's probability,
+        log-probability or logit.
 
-    def change(self, output: Output = "probability") -> Float[np.ndarray, " B *rest"]:
-        """Output with the shift minus output without.
+        Raises:
+            ArgumentError: another one, which was not measured.
+        """
+        return self._both(output)[0]
+
+    def change(self, output: str | None = None) -> Float[np.ndarray, " B *rest"]:
+        """Output with the shift minus output without, as `values` has it.
 
         The baseline entered the network at the same layer and in the same batch as the shifted
         rows, so rounding that they share cancels.
+
+        Raises:
+            ArgumentError: as `values`.
         """
-        before = select_output(output, self.baseline_log_probability, self.baseline_logit)
-        after = self.values(output)
+        after, before = self._both(output)
         result: np.ndarray = after - before.reshape(
             before.shape + (1,) * (after.ndim - before.ndim)
         )
         return result
+
+    def _both(self, output: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """With the shift and without."""
+        if output is None or output == self.output:
+            return self.value, self.baseline_value
+        names: tuple[Output, ...] = get_args(Output)
+        for name in names:
+            if output == name:
+                return (
+                    output_of(name, self.log_probability, self.logit),
+                    output_of(name, self.baseline_log_probability, self.baseline_logit),
+                )
+        one_of(output, "output", NAMED)
+        raise ArgumentError(
+            *(Argument("output", output), f" was not measured, but {self.output!r}; pass it to "),
+            "sweep or joint",
+        )

@@ -7,15 +7,18 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from negjax.checks import flag, shift_list
+from negjax.execution.asked_outputs import check_output, output_name
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention
 from negjax.execution.interventions import check_reroute, grid_rows, intervene, with_baselines
 from negjax.inputs.neurons import check_neurons
+from negjax.inputs.positions import Positions, placed, shown_positions
 from negjax.inputs.probes import Probes, check_asked
 from negjax.measurements.shifted_outputs import ShiftedOutputs
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.records import readable
+from negjax.replay.outputs import AnyOutput
 
 
 @readable
@@ -29,16 +32,22 @@ class Sweep(ShiftedOutputs):
 
     site: Site
     convention: Convention
+    output: str
+    """Name of what was asked for."""
     neurons: Int[np.ndarray, "B N 2"]
     """(layer, index)."""
     shifts: Float[np.ndarray, " X"]
     """In units of the activation."""
     activation: Float[np.ndarray, "B N"]
     """Unperturbed."""
+    value: Float[np.ndarray, "B N X"]
+    """Of the output that was asked for."""
+    baseline_value: Float[np.ndarray, "B N"]
+    """Without a shift, computed as the shifted rows of the neuron's layer are."""
     log_probability: Float[np.ndarray, "B N X"]
+    """Of the target; of a difference of two, of the first; so is `logit`."""
     logit: Float[np.ndarray, "B N X"]
     baseline_log_probability: Float[np.ndarray, "B N"]
-    """Without a shift, computed as the shifted rows of the neuron's layer are."""
     baseline_logit: Float[np.ndarray, "B N"]
     kl: Float[np.ndarray, "B N X"] | None = None
     """KL(P₀‖P) in nats of the unperturbed distribution P₀ from the shifted P: what the
@@ -55,6 +64,10 @@ class Sweep(ShiftedOutputs):
     shift changes nothing. None in models without experts."""
     reroute: bool = False
     """Whether routers above chose again under the shift."""
+    positions: Int[np.ndarray, "B Q"] | None = None
+    """Of the neurons among the prompt's own tokens, -1 where it has fewer; at several, a neuron was
+    shifted at all of them together, and `activation` is that at the last. None: the read
+    position."""
 
 
 def sweep(
@@ -65,6 +78,8 @@ def sweep(
     convention: Convention = "signed",
     site: str | None = None,
     *,
+    positions: Positions = None,
+    output: AnyOutput = "probability",
     target: int | None = None,
     spread: bool = False,
     reroute: bool = False,
@@ -78,6 +93,13 @@ def sweep(
         convention: `signed`: a → a + x·s(a), x > 0 strengthens what the neuron does; `additive`:
             a → a + x.
         site: `act`, `up` or `product`; None is the model's default.
+        positions: of the neurons, among a prompt's own tokens: None (where it is read), an index
+            from either end, one a prompt, a slice, "all", or `tokens_of(probes, text)`. At several
+            a neuron is shifted at all of them together, along each one's own s(a) if `signed`.
+        output: what `values`, `change` and `linear_fit` are of: of a target its `probability`,
+            `log_probability`, `logit` or `log_odds`; `logit_difference` of two targets; `entropy`,
+            or `kl` of the unperturbed distribution from the shifted; or a function of
+            log-probabilities [V] that makes one number (keep one, as each is compiled anew).
         target: which of the K targets; may be left out if there is one.
         spread: also measure KL, entropy and top token of the next token's distribution.
         reroute: in layers above the neuron's, routers choose experts again under the shift.
@@ -93,10 +115,12 @@ def sweep(
             choose again in a model that has none.
     """
     check_asked(lm, probes)
+    check_output(lm, probes, output)
     flag(spread, "spread")
     check_reroute(lm.config, reroute)
     shifts = shift_list(shifts, "shifts", lm.compute_dtype)
     neurons = check_neurons(lm.config, neurons, len(probes))
+    probes = placed(probes, positions)
     rows = grid_rows(neurons, np.broadcast_to(shifts, (*neurons.shape[:2], shifts.size)))
     found = intervene(
         lm,
@@ -104,6 +128,7 @@ def sweep(
         with_baselines(rows, lm.config.layers),
         convention,
         site,
+        output=output,
         target=target,
         spread=spread,
         reroute=reroute,
@@ -126,12 +151,16 @@ def sweep(
         activation=shifted(found.at_read.activation)[..., 0],
         routed=None if found.at_read.routed is None else shifted(found.at_read.routed)[..., 0],
         reroute=reroute,
+        positions=shown_positions(probes),
+        output=output_name(output),
+        value=shifted(found.value),
+        baseline_value=baseline(found.value),
         log_probability=shifted(found.log_probability),
         logit=shifted(found.logit),
         baseline_log_probability=baseline(found.log_probability),
         baseline_logit=baseline(found.logit),
     )
-    if found.spread is None:
+    if not spread or found.spread is None:
         return measured
     return dataclasses.replace(
         measured,

@@ -69,6 +69,7 @@ def effects(
                 positions=full.positions[:, :1],
                 mask=full.mask[:, :1],
                 read=full.read,
+                at=full.at,
             )
             split = split._replace(suffix=first)
         passed = run(unperturbed_pass, split)

@@ -67,10 +67,10 @@ def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> W
         added, scale = run(_added, ffn_out)
         with np.errstate(over="ignore"):
             residual = np.linalg.norm(to_host(mid + added), axis=-1)
-        gain = np.abs(to_host(trace.at_read["gate"][:, 0])) if chosen == "up" else 1
-        share = to_host(trace.at_read["share"][:, 0]) if "share" in trace.at_read else 1
-        write = rows * gain * to_host(scale) * share
-        return to_host(trace.at_read[chosen][:, 0])[None], residual[None], write[None]
+        inner = {name: to_host(x[:, 0, 0]) for name, x in trace.at_positions.items()}
+        gain = np.abs(inner["gate"]) if chosen == "up" else 1
+        write = rows * gain * to_host(scale) * inner.get("share", 1)
+        return inner[chosen][None], residual[None], write[None]
 
     # Whichever target: what follows the read position does not change it.
     batches = run_batches(

@@ -98,7 +98,7 @@ class Experts(nnx.Module):
         held: jax.Array | None = None,
         routes: jax.Array | None = None,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """FFN output, and by name what `at_read` spreads over all neurons.
+        """FFN output, and by name what `by_neuron` spreads over all neurons.
 
         Args:
             x: [..., D].
@@ -151,7 +151,7 @@ class Experts(nnx.Module):
             "routes": chosen.reshape(*lead, self.active),
         }
 
-    def at_read(self, inner: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    def by_neuron(self, inner: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """Vectors [P, F] of what was found at P tokens: 0 where a token is not routed to.
 
         Beside the sites and `gate`, `share` is the weight with which a neuron's write counts.

@@ -183,6 +183,6 @@ class FeedForward(nnx.Module):
         product = shifted(gated_product(gate, up, self.linearised), "product")
         return self.down(product), {"up": up, "product": product, "gate": gate}
 
-    def at_read(self, inner: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    def by_neuron(self, inner: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """Vectors [P, F] of what was found at P tokens."""
         return inner

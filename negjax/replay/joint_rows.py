@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from negjax.model.transformer import Transformer
-from negjax.replay.readout import Scores, read_rows
 from negjax.replay.rows import prefix_seen, row_places
 from negjax.replay.shifted_suffixes import shifted_block
 from negjax.replay.suffixes import (
@@ -20,7 +19,6 @@ from negjax.replay.suffixes import (
     Trace,
     block_at,
     stacked_blocks,
-    take_read,
     take_scored,
 )
 
@@ -43,26 +41,23 @@ def replay_sets(
     trace: Trace,
     entries: Entries,
     lowest: Int[jax.Array, ""],
-    targets: Int[jax.Array, "P K M"],
-    real: Bool[jax.Array, "P K M"],
+    scored_tokens: int,
     *,
     rows: int,
     site: str,
     signed: bool,
     clamp: bool,
-    spread: bool,
-) -> Scores[jax.Array]:
-    """What R rows of each prompt predict, each with its entries, the same for all prompts.
+) -> Float[jax.Array, "P {rows} {scored_tokens} D"]:
+    """Last residuals of R rows of each prompt, each with its entries, the same for all prompts.
 
     Args:
-        entries: none of row 0, which is what the spread compares with.
         lowest: no entry lies below this layer.
-        targets, real: token ids and which of them count.
+        scored_tokens: M, the read position and those after it, where targets are predicted.
         signed: shifts count along the sign s(a) of the unperturbed activation.
         clamp: values replace activations instead.
     """
     graphdef, params = stacked_blocks(model)
-    layers, prompts, neurons = trace.at_read[site].shape
+    layers, prompts, _, neurons = trace.at_positions[site].shape
     dtype = trace.mid.dtype
     at = (entries.layer, entries.row, entries.neuron)
     shape = (layers, rows, neurons)
@@ -72,14 +67,14 @@ def replay_sets(
 
     def run_layer(layer: jax.Array, resid: jax.Array) -> jax.Array:
         block = block_at(graphdef, params, layer)
-        shift_prf = jnp.broadcast_to(shift[layer], (prompts, rows, neurons))
+        shift_prqf = jnp.broadcast_to(shift[layer][:, None], (prompts, rows, 1, neurons))
         if signed and not clamp:
-            positive = trace.at_read[site][layer] > 0
-            shift_prf = jnp.where(positive[:, None], shift_prf, -shift_prf)
+            positive = trace.at_positions[site][layer] > 0
+            shift_prqf = jnp.where(positive[:, None], shift_prqf, -shift_prqf)
         return shifted_block(
             block,
             resid,
-            shift_prf,
+            shift_prqf,
             where.at(layer),
             prefix_seen(block, prefix, layer, where),
             suffix,
@@ -90,6 +85,4 @@ def replay_sets(
     entering = trace.entering[lowest][:, None]
     resid = jnp.broadcast_to(entering, (prompts, rows, *entering.shape[2:]))
     resid = jax.lax.fori_loop(lowest, layers, run_layer, resid)
-    scored = take_scored(resid, suffix, targets.shape[2])
-    unperturbed = take_read(resid[:, 0], suffix) if spread else None
-    return read_rows(model, scored, targets, real, 1, rows, unperturbed)
+    return take_scored(resid, suffix, scored_tokens)

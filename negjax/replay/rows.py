@@ -1,6 +1,6 @@
 """Intervention sweeps as a batch of residuals that enter the network above their neuron's layer.
 
-Shifting neuron i of layer l by δ adds δ · ∂(FFN out)/∂a_i to that layer's FFN output, at the read
+Shifting neuron i of layer l by δ adds δ · ∂(FFN out)/∂a_i to that layer's FFN output, at its
 position: δ · W_down[i] at sites `act` and `product`, δ · act(gate_i) · W_down[i] at `up`. What lies
 below is the unperturbed replay's, so a row starts as the residual leaving layer l and runs through
 layers l+1 … L-1 alone.
@@ -43,8 +43,8 @@ class Rows(NamedTuple):
     layer: Int[jax.Array, "P R"]
     neuron: Int[jax.Array, "P R"]
     """Index within the layer."""
-    delta: Float[jax.Array, "P R"]
-    """Added to the activation."""
+    delta: Float[jax.Array, "P R Q"]
+    """Added to the activation at each of the neurons' positions."""
 
 
 def enter_rows(
@@ -61,7 +61,7 @@ def enter_rows(
     layers = layer_count(params)
     own = jnp.minimum(rows.layer, layers - 1)
     written_at = jnp.where(rows.layer < layers, own, own.min())
-    at_read = jnp.arange(suffix.tokens.shape[1]) == suffix.read[:, None]
+    here = jnp.arange(suffix.tokens.shape[1])[:, None] == suffix.at[:, None]
     dtype = trace.mid.dtype
 
     def enter(
@@ -72,11 +72,11 @@ def enter_rows(
         written: jax.Array,
     ) -> jax.Array:
         if site == "up":
-            delta = delta * trace.at_read["gate"][layer, prompt, neuron]
-        if "share" in trace.at_read:
-            delta = delta * trace.at_read["share"][layer, prompt, neuron]
-        write = delta.astype(dtype) * written.astype(dtype)
-        write = jnp.where(at_read[prompt][:, None], write, 0)
+            delta = delta * trace.at_positions["gate"][layer, prompt, :, neuron]
+        if "share" in trace.at_positions:
+            delta = delta * trace.at_positions["share"][layer, prompt, :, neuron]
+        added = jnp.where(here[prompt], delta.astype(dtype), 0).sum(-1)
+        write = added[:, None] * written.astype(dtype)
         block = frame_at(graphdef, params, layer)
         mid, ffn_out = trace.mid[layer, prompt], trace.ffn_out[layer, prompt]
         if alone:
@@ -159,6 +159,64 @@ def read_alone(
     return after.reshape(at_read.shape)
 
 
+def rise(
+    model: Transformer,
+    prefix: Prefix | None,
+    suffix: Suffix,
+    trace: Trace,
+    rows: Rows,
+    scored_tokens: int,
+    *,
+    site: str,
+    chunk: int,
+) -> Float[jax.Array, "P R {scored_tokens} D"]:
+    """Last residuals of each row under its intervention, where targets are predicted.
+
+    Args:
+        scored_tokens: M, the read position and those after it.
+        chunk: rows of each prompt computed at once; divides R.
+    """
+    graphdef, params = stacked_blocks(model)
+    layers = trace.mid.shape[0]
+    where = row_places(prefix, suffix, trace.mid.dtype, trace.routes)
+    resid = enter_rows(model, suffix, trace, rows, site)
+
+    def run_layer(layer: jax.Array, resid: jax.Array) -> jax.Array:
+        block = block_at(graphdef, params, layer)
+        keys_values = prefix_seen(block, prefix, layer, where)
+
+        def run_chunk(size: int, i: jax.Array, resid: jax.Array) -> jax.Array:
+            before = jax.lax.dynamic_slice_in_dim(resid, i * size, size, axis=1)
+            entered = jax.lax.dynamic_slice_in_dim(rows.layer, i * size, size, axis=1) < layer
+            after = block(before, where.at(layer), keys_values)
+            after = jnp.where(entered[:, :, None, None], after, before)
+            return jax.lax.dynamic_update_slice_in_dim(resid, after, i * size, axis=1)
+
+        inside = (rows.layer < layer).sum(1).max()
+        return over_chunks(inside, chunk, chunk * suffix.tokens.size, run_chunk, resid)
+
+    # A masked LM is read at one token alone, which of its last layer is all that need be run.
+    several = suffix.tokens.shape[1] > scored_tokens == 1
+    alone_last = prefix is None and several and trace.routes is None
+    whole = layers - 1 if alone_last else layers
+    resid = jax.lax.fori_loop(rows.layer.min() + 1, whole, run_layer, resid)
+    scored = take_scored(resid, suffix, scored_tokens)
+    if alone_last:
+        block = block_at(graphdef, params, whole)
+
+        def read_chunk(size: int, i: jax.Array, scored: jax.Array) -> jax.Array:
+            take = jax.lax.dynamic_slice_in_dim
+            before, kept = (take(x, i * size, size, axis=1) for x in (resid, scored))
+            after = read_alone(block, before, kept, suffix, where.at(whole))
+            entered = take(rows.layer, i * size, size, axis=1) < whole
+            after = jnp.where(entered[:, :, None, None], after, kept)
+            return jax.lax.dynamic_update_slice_in_dim(scored, after, i * size, axis=1)
+
+        inside = (rows.layer < whole).sum(1).max()
+        scored = over_chunks(inside, chunk, chunk * suffix.tokens.size, read_chunk, scored)
+    return scored
+
+
 def sweep_rows(
     model: Transformer,
     prefix: Prefix | None,
@@ -182,43 +240,8 @@ def sweep_rows(
             not read the whole vocabulary (`negjax.replay.tails`).
         spread: also measure the spread, for which `unperturbed` must be given.
     """
-    graphdef, params = stacked_blocks(model)
-    layers = trace.mid.shape[0]
-    where = row_places(prefix, suffix, trace.mid.dtype, trace.routes)
-    resid = enter_rows(model, suffix, trace, rows, site)
-
-    def run_layer(layer: jax.Array, resid: jax.Array) -> jax.Array:
-        block = block_at(graphdef, params, layer)
-        keys_values = prefix_seen(block, prefix, layer, where)
-
-        def run_chunk(size: int, i: jax.Array, resid: jax.Array) -> jax.Array:
-            before = jax.lax.dynamic_slice_in_dim(resid, i * size, size, axis=1)
-            entered = jax.lax.dynamic_slice_in_dim(rows.layer, i * size, size, axis=1) < layer
-            after = block(before, where.at(layer), keys_values)
-            after = jnp.where(entered[:, :, None, None], after, before)
-            return jax.lax.dynamic_update_slice_in_dim(resid, after, i * size, axis=1)
-
-        inside = (rows.layer < layer).sum(1).max()
-        return over_chunks(inside, chunk, chunk * suffix.tokens.size, run_chunk, resid)
-
-    # A masked LM is read at one token alone, which of its last layer is all that need be run.
-    alone_last = suffix.tokens.shape[1] > targets.shape[2] == 1 and trace.routes is None
-    whole = layers - 1 if alone_last else layers
-    resid = jax.lax.fori_loop(rows.layer.min() + 1, whole, run_layer, resid)
-    scored = take_scored(resid, suffix, targets.shape[2])
-    if alone_last:
-        block = block_at(graphdef, params, whole)
-
-        def read_chunk(size: int, i: jax.Array, scored: jax.Array) -> jax.Array:
-            take = jax.lax.dynamic_slice_in_dim
-            before, kept = (take(x, i * size, size, axis=1) for x in (resid, scored))
-            after = read_alone(block, before, kept, suffix, where.at(whole))
-            entered = take(rows.layer, i * size, size, axis=1) < whole
-            after = jnp.where(entered[:, :, None, None], after, kept)
-            return jax.lax.dynamic_update_slice_in_dim(scored, after, i * size, axis=1)
-
-        inside = (rows.layer < whole).sum(1).max()
-        scored = over_chunks(inside, chunk, chunk * suffix.tokens.size, read_chunk, scored)
+    layers = layer_count(stacked_blocks(model)[1])
+    scored = rise(model, prefix, suffix, trace, rows, targets.shape[2], site=site, chunk=chunk)
     prompts, count, scored_tokens, _ = scored.shape
     alone = prompts == scored_tokens == 1 and worthwhile(model, count, scored.dtype)
     if alone and unperturbed is not None and not spread:
@@ -253,7 +276,8 @@ def read_writes(
         chunk: rows of each prompt computed at once; divides R.
     """
     tokens, positions, mask = (take_read(x, suffix)[:, None] for x in suffix[:3])
-    alone = Suffix(tokens=tokens, positions=positions, mask=mask, read=suffix.read * 0)
+    first = suffix.read * 0
+    alone = Suffix(tokens=tokens, positions=positions, mask=mask, read=first, at=first[:, None])
     entering, mid, ffn_out = (
         jax.vmap(lambda x: take_read(x, suffix))(states)[:, :, None]
         for states in (trace.entering, trace.mid, trace.ffn_out)

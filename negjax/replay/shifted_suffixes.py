@@ -4,6 +4,9 @@
 respect to them at shift 0.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
@@ -18,6 +21,7 @@ from negjax.replay.suffixes import (
     Prefix,
     Suffix,
     block_at,
+    spread_out,
     stacked_blocks,
     suffix_places,
 )
@@ -26,7 +30,7 @@ from negjax.replay.suffixes import (
 def shifted_block(
     block: Block,
     resid: Float[jax.Array, "P R S D"],
-    shift: Float[jax.Array, "P R F"],
+    shift: Float[jax.Array, "P R #Q F"],
     where: Placement,
     prefix: KeysValues | None,
     suffix: Suffix,
@@ -35,16 +39,14 @@ def shifted_block(
     common: KeysValues | None = None,
     products: Products | None = None,
 ) -> Float[jax.Array, "P R S D"]:
-    """One layer of a replay, with shifts at the read position.
+    """One layer of a replay, with shifts at the neurons' positions: one for each, or one for all.
 
     `held`: True where the shift replaces the activation. `common`: of a common head.
     `products`: recalled ones need no multiplication.
     """
     mid, _ = block.attend(resid, where, prefix, common, products)
-    at_read = jnp.arange(suffix.tokens.shape[1]) == suffix.read[:, None]
-    at_read = at_read[:, None, :, None]
-    shift_prsf = jnp.where(at_read, shift[:, :, None], 0)
-    held_prsf = None if held is None else at_read & held[:, None]
+    shift_prsf = spread_out(shift, suffix)
+    held_prsf = None if held is None else spread_out(held[None, :, None], suffix)
     ffn_out, _ = block.feed_forward(resid, mid, shift_prsf, site, held_prsf, products, where.routed)
     return block.finish(mid, ffn_out)
 
@@ -58,12 +60,13 @@ def replay_suffix(
     site: str,
     head: CommonHead | None = None,
 ) -> Float[jax.Array, "P R S D"]:
-    """Runs the suffix through all layers, with shifts added to the read position's activations.
+    """Runs the suffix through all layers, with shifts added to activations at its positions.
 
     Args:
         routes: experts that tokens pass, the unperturbed pass's; None without experts.
-        shift: added at `site`: R replays of each prompt. Later layers' activations
-            react to earlier shifts, and the shift adds to whatever they have become.
+        shift: added at `site`, at each of the neurons' positions: R replays of each prompt. Later
+            layers' activations react to earlier shifts, and the shift adds to whatever they have
+            become.
         head: what the prefix was run after.
 
     Returns:
@@ -80,7 +83,14 @@ def replay_suffix(
         layer, keys_values, common, shift_prf = scanned
         block = block_at(graphdef, params, layer)
         after = shifted_block(
-            block, resid, shift_prf, where.at(layer), keys_values, suffix, site, common=common
+            block,
+            resid,
+            shift_prf[:, :, None],
+            where.at(layer),
+            keys_values,
+            suffix,
+            site,
+            common=common,
         )
         return after, None
 
@@ -99,7 +109,8 @@ def pull_back(
     cotangents: Float[jax.Array, "K P 1 S D"],
     site: str,
     head: CommonHead | None = None,
-) -> Float[jax.Array, "L K P F"]:
+    fold: Callable[[jax.Array, jax.Array], Any] | None = None,
+) -> Any:
     """Vector-Jacobian products of `replay_suffix` at shift 0, for K cotangents at once.
 
     Layer by layer from the top, each layer of the suffix is run again from its recorded input and
@@ -109,9 +120,11 @@ def pull_back(
     Args:
         cotangents: of the last residuals.
         head: what the pass was given.
+        fold: what is kept of a layer's (its number, [K, P, Q, F]), so that no more is held.
 
     Returns:
-        those of the shifts at `site`.
+        those of the shifts at `site`, at each of the neurons' positions, [L, K, P, Q, F]; or what
+        `fold` made of them, layer by layer.
     """
     graphdef, params = stacked_blocks(model)
     prefix, trace, _ = passed
@@ -127,11 +140,12 @@ def pull_back(
             jax.Array,
             dict[str, jax.Array],
         ],
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> tuple[jax.Array, Any]:
         layer, keys_values, common, entering, kept = scanned
         block = block_at(graphdef, params, layer)
         products = Products({name: x[:, None] for name, x in kept.items()})
-        none = jnp.zeros((entering.shape[0], 1, trace.at_read[site].shape[-1]), entering.dtype)
+        prompts, positions, neurons = trace.at_positions[site].shape[1:]
+        none = jnp.zeros((prompts, 1, positions, neurons), entering.dtype)
         _, pull = jax.vjp(
             lambda resid, shift: shifted_block(
                 block,
@@ -147,8 +161,9 @@ def pull_back(
             entering[:, None],
             none,
         )
-        below, shift_kprf = jax.vmap(pull)(cotangents)
-        return below, shift_kprf[:, :, 0]
+        below, shift_kprqf = jax.vmap(pull)(cotangents)
+        found = shift_kprqf[:, :, 0]
+        return below, found if fold is None else fold(layer, found)
 
     layers = None if prefix is None else prefix.layers
     common = None if head is None else head.layers

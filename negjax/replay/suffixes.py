@@ -1,9 +1,9 @@
 """One mechanism: prefix, suffix, replay.
 
-A neuron at the read position can influence only what comes after it. So the tokens before it are
-run once, and only the suffix (the read position and whatever it can change) is replayed, with the
-read position's FFN activations as explicit inputs. A masked LM has no prefix: its suffix is the
-whole sequence.
+A neuron can influence only what comes after it. So the tokens before it are run once, and only the
+suffix (the neuron's position, the read position and whatever it can change) is replayed, with the
+FFN activations of that position as explicit inputs: it is the read position where nothing else is
+said, and may be several. A masked LM has no prefix: its suffix is the whole sequence.
 
 `run` is the unperturbed pass over everything; it keeps the prefix's keys and values and the
 suffix's states. `negjax.replay.shifted_suffixes` runs the suffix with shifted activations and
@@ -48,7 +48,7 @@ class Prefix(NamedTuple):
 
 
 class Suffix(NamedTuple):
-    """Tokens from the read position on (causal), or all tokens (masked LM)."""
+    """Tokens from the first of the neurons' positions on (causal), or all tokens (masked LM)."""
 
     tokens: Int[jax.Array, "P S"]
     """Token ids."""
@@ -58,6 +58,9 @@ class Suffix(NamedTuple):
     """True where a token is real."""
     read: Int[jax.Array, " P"]
     """Index in S of the read position."""
+    at: Int[jax.Array, "P Q"]
+    """Indices in S of the positions whose neurons are meant, ascending; S or more: a prompt has
+    fewer than Q."""
 
 
 class Trace(NamedTuple):
@@ -68,8 +71,8 @@ class Trace(NamedTuple):
     mid: Float[jax.Array, "L P S D"]
     """Residual between attention and feed-forward."""
     ffn_out: Float[jax.Array, "L P S D"]
-    at_read: dict[str, Float[jax.Array, "L P F"]]
-    """The sites' activations, and `gate` in gated models, at the read position."""
+    at_positions: dict[str, Float[jax.Array, "L P Q F"]]
+    """The sites' activations, and `gate` in gated models, at the neurons' positions."""
     products: dict[str, Float[jax.Array, "L P S ..."]]
     """What linear maps returned, by name; none unless they were kept."""
     routes: Int[jax.Array, "L P S k"] | None
@@ -204,7 +207,7 @@ def run(
                 entering=resid,
                 mid=mid,
                 ffn_out=ffn_out,
-                at_read=inner,
+                at_positions=inner,
                 products=kept,
                 routes=inner.get("routes"),
             ),
@@ -212,8 +215,13 @@ def run(
 
     def trace_of(states: Trace) -> Trace:
         states = jax.tree.map(lambda x: x[:, 0], states)
-        at_read = {name: take_read(x, suffix) for name, x in states.at_read.items()}
-        return states._replace(at_read=model.blocks.ffn.at_read(at_read))
+        found = {name: take_at(x, suffix) for name, x in states.at_positions.items()}
+        flat = {name: x.reshape(-1, *x.shape[2:]) for name, x in found.items()}
+        by_neuron = model.blocks.ffn.by_neuron(flat)
+        shape = suffix.at.shape
+        return states._replace(
+            at_positions={name: x.reshape(*shape, -1) for name, x in by_neuron.items()}
+        )
 
     def heads_first(own: KeysValues) -> KeysValues:
         # One row a prompt: [P, 1, T, G, C] -> [P, G, T, C].
@@ -254,11 +262,29 @@ def take_read(x: Shaped[jax.Array, "P S *rest"], suffix: Suffix) -> Shaped[jax.A
     return jnp.take_along_axis(x, index, axis=1)[:, 0]
 
 
-def experts_at_read(trace: Trace, suffix: Suffix) -> Int[jax.Array, "P L k"] | None:
-    """Experts that the token at the read position passes; None in models without experts."""
+def take_at(x: Shaped[jax.Array, "P S *rest"], suffix: Suffix) -> Shaped[jax.Array, "P Q *rest"]:
+    """Entries of x at the neurons' positions; where a prompt has fewer, they mean nothing."""
+    index = jnp.minimum(suffix.at, x.shape[1] - 1)
+    return jnp.take_along_axis(x, index.reshape(*index.shape, *[1] * (x.ndim - 2)), axis=1)
+
+
+def spread_out(x: Shaped[jax.Array, "#P R #Q F"], suffix: Suffix) -> Shaped[jax.Array, "P R S F"]:
+    """What belongs to the neurons' positions, at these, and zeros at others.
+
+    Of one entry, in place of Q, all positions have the same.
+    """
+    here = suffix.at[:, :, None] == jnp.arange(suffix.tokens.shape[1])
+    if x.shape[2] > 1:
+        index = here.argmax(1)[:, None, :, None]
+        x = jnp.take_along_axis(x, index, axis=2)
+    return jnp.where(here.any(1)[:, None, :, None], x, jnp.zeros((), x.dtype))
+
+
+def experts_at(trace: Trace, suffix: Suffix) -> Int[jax.Array, "P L Q k"] | None:
+    """Experts that the tokens at the neurons' positions pass; None in models without experts."""
     if trace.routes is None:
         return None
-    result: jax.Array = jax.vmap(lambda x: take_read(x, suffix), out_axes=1)(trace.routes)
+    result: jax.Array = jax.vmap(lambda x: take_at(x, suffix), out_axes=1)(trace.routes)
     return result
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from negjax.model.transformer import Transformer
+from negjax.replay.outputs import WholeOutput, whole_derivatives
 
 Output = Literal["probability", "log_probability", "logit"]
 Array = TypeVar("Array", jax.Array, np.ndarray)
@@ -46,9 +47,9 @@ def target_derivatives(
     features: Float[jax.Array, "P R M D"],
     targets: Int[jax.Array, "P K M"],
     real: Bool[jax.Array, "P K M"],
-    output: Output,
-) -> tuple[Float[jax.Array, "P R K"], Float[jax.Array, "K P R M D"]]:
-    """Log-probability of targets, and the derivatives of an output.
+    output: Output | WholeOutput,
+) -> tuple[Float[jax.Array, "P R K"], Float[jax.Array, "O P R M D"]]:
+    """Log-probability of targets, and the derivatives of an output, one a target or one.
 
     Args:
         features: what the output embedding reads at the scored positions; by these is
@@ -58,6 +59,8 @@ def target_derivatives(
     logits = model.unembed(features)
     total = jax.nn.logsumexp(logits, axis=-1)
     log_probability, _ = _scores(logits, total, targets, real)
+    if callable(output) or output in ("log_odds", "entropy"):
+        return log_probability, whole_derivatives(model, features, targets, real, output)
     embedding = model.output_embedding()
     slope = embedding[targets.swapaxes(0, 1)].astype(features.dtype)[:, :, None]
     cap_slope = model.cap_slope(logits)

@@ -101,7 +101,7 @@ def test_completeness_on_the_embedded_model(smollm2):
     # Row l has layer l's activations at 0.
     layers = np.arange(lm.config.layers)
     shift = np.zeros((lm.config.layers, 1, lm.config.layers, lm.config.neurons), np.float32)
-    shift[layers, 0, layers] = -np.asarray(passed.trace.at_read["up"])[:, 0]
+    shift[layers, 0, layers] = -np.asarray(passed.trace.at_positions["up"])[:, 0, 0]
     model = nnx.merge(lm.graphdef, lm.params)
     with lm.numerics():
         resid = replay_suffix(model, passed.prefix, split.suffix, None, jnp.asarray(shift), "up")

@@ -19,12 +19,12 @@ from negjax.execution.batching import (
     split_probes,
 )
 from negjax.execution.common_heads import HeadGroup
-from negjax.execution.interventions import SWEEP
 from negjax.execution.plans import FILLED, Planned, fitting, prompt_batches
+from negjax.execution.row_kernels import SWEEP
 from negjax.execution.row_plans import Cost
 from negjax.inputs.neurons import all_neurons, check_neurons, random_neurons
 from negjax.inputs.probes import Probes
-from negjax.measurements.gradients import gradient_plan
+from negjax.measurements.gradient_runs import gradient_plan
 from negjax.replay import tails
 from tests.support.block_shapes import BERT, GATED, JOINT_TARGETS, tiny, tiny_probes
 

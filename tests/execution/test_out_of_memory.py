@@ -9,7 +9,7 @@ import pytest
 
 import negjax
 from negjax.execution import interventions, passes
-from negjax.execution.interventions import SWEEP, Kernel
+from negjax.execution.row_kernels import SWEEP, Kernel
 from negjax.execution.running import Program
 from negjax.process.notices import Notice
 from tests.support.block_shapes import tiny, tiny_probes

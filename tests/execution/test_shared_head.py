@@ -24,7 +24,8 @@ from negjax.execution.common_heads import (
     run_common_head,
 )
 from negjax.inputs.probes import Probes
-from negjax.measurements.gradients import FEW_STEPS, gradient_plan, neurgrad
+from negjax.measurements.gradient_runs import FEW_STEPS, gradient_plan
+from negjax.measurements.gradients import neurgrad
 from negjax.model.language_model import LanguageModel
 from negjax.model.transformer import Transformer
 from negjax.replay.shifted_suffixes import pull_back, replay_suffix

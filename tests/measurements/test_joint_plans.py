@@ -12,7 +12,7 @@ from negjax.execution.row_plans import STEPS
 from negjax.inputs.encoding import encode
 from negjax.inputs.neurons import neuron_sets, random_neurons
 from negjax.inputs.probes import Probes
-from negjax.measurements import joint_interventions
+from negjax.measurements import set_replays
 from negjax.measurements.joint_interventions import joint
 from tests.support.block_shapes import (
     GATED,
@@ -43,18 +43,18 @@ def test_chunks_and_batches(shape, clamp, monkeypatch):
         return [made.logit, made.change(), made.kl, made.entropy, made.baseline]
 
     expected = found()
-    plan = joint_interventions._plan(lm, probes, 11, batching.DEFAULT_BUDGET_BYTES)
+    plan = set_replays.plan_sets(lm, probes, 11, batching.DEFAULT_BUDGET_BYTES)
     assert plan.most == 12 and [len(batch.members) for batch in plan.batches] == [3]
     for values, turned in zip(expected, found(probes.select([2, 0])), strict=True):
         assert np.abs(turned - values[[2, 0]]).max() < 5e-6 * np.abs(values).max()
     sizes = sizes_of(lm, probes, steps=STEPS)
     small = max(2 * sizes.prefix_bytes, 8 * sizes.active_row_bytes, 24 * 4 * 60)
-    plan = joint_interventions._plan(lm, probes, 11, small)
+    plan = set_replays.plan_sets(lm, probes, 11, small)
     assert plan.most < 12 and len(plan.batches) == 3
     for values, tight in zip(expected, found(budget_bytes=small), strict=True):
         assert error(tight, values) < 5e-6
     monkeypatch.setattr("negjax.execution.row_plans.CHUNK_TOKENS", 3 * sizes.suffix)
-    assert joint_interventions._plan(lm, probes, 11, batching.DEFAULT_BUDGET_BYTES).most == 3
+    assert set_replays.plan_sets(lm, probes, 11, batching.DEFAULT_BUDGET_BYTES).most == 3
     for values, chunked in zip(expected, found(), strict=True):
         assert error(chunked, values) < 5e-6
 
@@ -86,10 +86,10 @@ def test_plans_keep_to_their_budget(sets, length):
         needed = max(2 * sizes.prefix_bytes, 8 * sizes.active_row_bytes, 24 * 4 * 60)
         if budget < needed:
             with pytest.raises(ValueError, match=r"is too small: (one prompt|two rows|the shifts)"):
-                joint_interventions._plan(lm, probes, sets, budget)
+                set_replays.plan_sets(lm, probes, sets, budget)
             continue
         met += 1
-        batches, most = joint_interventions._plan(lm, probes, sets, budget)
+        batches, most = set_replays.plan_sets(lm, probes, sets, budget)
         held = np.concatenate([batch.members for batch in batches])
         assert sorted(held) == list(range(20))
         assert 2 <= most <= batching.bucket_count(sets + 1)
@@ -104,7 +104,7 @@ def test_plans_keep_to_their_budget(sets, length):
 def test_the_calls_hold_every_set_once():
     lm = tiny("gated")
     sets = some_sets(lm)
-    calls = joint_interventions._calls(sets, sets.values, 3)
+    calls = set_replays._calls(sets, sets.values, 3)
     assert sorted(np.concatenate([call.sets for call in calls])) == [0, 1, 2, 3]
     # Set 0 is neuron 17 of layer 1, set 1 lies in layer 1, the others begin in layer 0.
     assert [int(call.lowest) for call in calls] == [0, 1]

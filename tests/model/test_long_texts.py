@@ -13,7 +13,7 @@ import pytest
 from negjax.execution.batching import Split, split_probes
 from negjax.execution.running import needed_bytes
 from negjax.inputs.probes import Probes
-from negjax.measurements.gradients import gradient_program
+from negjax.measurements.gradient_runs import gradient_program
 from negjax.model import attention
 from negjax.model.attention import KeysValues, Rules, mix
 from negjax.model.language_model import LanguageModel

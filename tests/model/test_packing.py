@@ -90,14 +90,14 @@ def test_packed_passes_are_padded_ones(shape, changes):
     packed, padded = passes(nnx.merge(lm.graphdef, lm.params), split, keep_products=True)
     real = np.asarray(split.suffix.mask)
     for found, expected in zip(
-        jax.tree.leaves((packed.trace._replace(at_read={}), packed.resid[:, 0][None])),
-        jax.tree.leaves((padded.trace._replace(at_read={}), padded.resid[:, 0][None])),
+        jax.tree.leaves((packed.trace._replace(at_positions={}), packed.resid[:, 0][None])),
+        jax.tree.leaves((padded.trace._replace(at_positions={}), padded.resid[:, 0][None])),
         strict=True,
     ):
         assert found.dtype == expected.dtype
         assert error(np.asarray(found)[:, real], np.asarray(expected)[:, real]) < 3e-6
-    for name, expected in padded.trace.at_read.items():
-        assert error(np.asarray(packed.trace.at_read[name]), np.asarray(expected)) < 3e-6
+    for name, expected in padded.trace.at_positions.items():
+        assert error(np.asarray(packed.trace.at_positions[name]), np.asarray(expected)) < 3e-6
     if padded.prefix is not None:
         assert packed.prefix is not None
         real = np.asarray(split.prefix_mask)

@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from negjax.execution import batching, passes, row_plans
-from negjax.measurements import gradients
+from negjax.measurements import gradient_runs
 from negjax.process import accelerators
 
 
@@ -48,4 +48,4 @@ def test_accelerators_compute_more_at_once(monkeypatch):
             patch.setattr(jax, "default_backend", lambda: "gpu")
             assert number() > here
     assert batching.tokens_at_once(1, 2) == 1
-    assert gradients.ACCELERATOR_FEW_TOKENS > gradients.FEW_TOKENS
+    assert gradient_runs.ACCELERATOR_FEW_TOKENS > gradient_runs.FEW_TOKENS

@@ -38,7 +38,7 @@ def full_forward(
     site: str = "",
     shift: np.ndarray | None = None,
     held: np.ndarray | None = None,
-    read: int = 0,
+    read: int | np.ndarray = 0,
     reroute: bool = False,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Logits [T, V] and activations [L, T, F] by site of one sequence [T], in float64 NumPy.
@@ -48,9 +48,9 @@ def full_forward(
     with which neurons count.
 
     Written out plainly, over all tokens in all layers, sharing nothing with `negjax.model` but the
-    config and RoPE's frequencies. `shift` [L, F] is added at `site`, at token `read`; where `held`
-    [L, F] is True it takes the activation's place. Under it tokens pass the experts that they pass
-    without, unless they `reroute`.
+    config and RoPE's frequencies. `shift` [L, F] is added at `site`, at token(s) `read`, also as
+    [L, n, F]; where `held` [L, F] is True it takes the activation's place. Under it
+    tokens pass the experts that they pass without, unless they `reroute`.
     """
     c = lm.config
     weights = float64_weights(lm)
@@ -86,7 +86,7 @@ def full_forward(
             x = x.copy()
             if name == site and shift is not None:
                 if held is not None:
-                    x[read, held[layer]] = 0
+                    x[np.ix_(np.atleast_1d(read), held[layer])] = 0
                 x[read] += shift[layer]
             activations[name].append(x)
             return x
@@ -255,20 +255,24 @@ def joint_scores(
     site: str = "",
     shift: np.ndarray | None = None,
     held: np.ndarray | None = None,
+    at: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """Log-probability and summed logits of a target's tokens, one after another, by full forwards.
+
+    Shifts are at the read position, or at tokens `at`.
 
     Each of its tokens is predicted by a forward of its own, over the prompt and those before it.
     """
     tokens, read = _unpadded(probes, prompt)
     ids = probes.target_ids[prompt, target, probes.target_mask[prompt, target]]
     log_probability = logit = 0.0
+    places = read if at is None else at
     for step, index in enumerate(ids):
         given = np.concatenate([tokens, ids[:step]])
-        at = read if step == 0 else len(given) - 1
-        logits, _ = full_forward(lm, given, site=site, shift=shift, held=held, read=read)
-        log_probability += float(np.log(softmax(logits[at])[index]))
-        logit += float(logits[at, index])
+        row = read if step == 0 else len(given) - 1
+        logits, _ = full_forward(lm, given, site=site, shift=shift, held=held, read=places)
+        log_probability += float(np.log(softmax(logits[row])[index]))
+        logit += float(logits[row, index])
     return log_probability, logit
 
 

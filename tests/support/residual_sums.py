@@ -32,10 +32,12 @@ def assert_sums_hold(lm: LanguageModel, probes: Probes) -> None:
             normed = out if block.ffn_out_norm is None else block.ffn_out_norm(out)
             expected = c.residual_scale * normed
         assert error(np.asarray(written), np.asarray(expected)) < 1e-12
-        written = trace.at_read[c.sites[-1]][layer]
+        written = trace.at_positions[c.sites[-1]][layer][:, 0]
         if c.experts:
             kernel = block.ffn.down.kernel[...]
-            down = jnp.einsum("pf,fd->pd", written * trace.at_read["share"][layer], kernel)
+            down = jnp.einsum(
+                "pf,fd->pd", written * trace.at_positions["share"][layer][:, 0], kernel
+            )
         else:
             down = block.ffn.down(written)
         assert error(np.asarray(down), np.asarray(take_read(out, split.suffix))) < 1e-12

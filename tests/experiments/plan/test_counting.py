@@ -10,7 +10,7 @@ import pytest
 from experiments.plan import models, works
 from experiments.plan.counting import Count, count_program, summed
 from negjax.execution import batching
-from negjax.execution.interventions import SWEEP
+from negjax.execution.row_kernels import SWEEP
 from negjax.model.config import ModelConfig
 from negjax.replay.chunks import over_chunks
 from tests.support.block_shapes import GATED

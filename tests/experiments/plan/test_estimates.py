@@ -10,7 +10,7 @@ from experiments.plan.counting import Count, Product
 from experiments.plan.estimates import TAIL_SHARE, Estimator, Published
 from negjax.execution.batching import split_probes
 from negjax.execution.running import needed_bytes
-from negjax.measurements.gradients import gradient_program
+from negjax.measurements.gradient_runs import gradient_program
 from negjax.model.meshes import MeshShape
 from tests.support.block_shapes import GATED, tiny
 

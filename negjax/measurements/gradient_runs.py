@@ -1,0 +1,297 @@
+"""Batches of gradients on the device: the plan, the program, and what is made of their results."""
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Bool, Float, Int
+
+from negjax.execution import batching
+from negjax.execution.asked_outputs import DIFFERENCE, base_output, output_name, whole_output
+from negjax.execution.batching import KEPT_TOKENS, Split
+from negjax.execution.common_heads import HeadGroup, padded_head, run_groups
+from negjax.execution.conventions import Convention, sign
+from negjax.execution.finite import check_finite
+from negjax.execution.passes import pass_tokens
+from negjax.execution.plans import Planned, fitting, prompt_batches, sizes_at, uniform_batches
+from negjax.execution.running import Run, run_batches, side_by_side
+from negjax.inputs.positions import span_and_count
+from negjax.inputs.probes import Probes
+from negjax.model.config import Site
+from negjax.model.language_model import LanguageModel
+from negjax.model.meshes import to_host
+from negjax.model.transformer import linearise
+from negjax.replay.outputs import AnyOutput, WholeOutput
+from negjax.replay.shifted_suffixes import pull_back
+from negjax.replay.suffixes import CommonHead, Pass, experts_at, run, take_scored
+from negjax.replay.targets import Output, target_derivatives
+
+# Where few programs are wanted: length buckets an octave, and tokens of a batch. More would fill
+# matrix units no better, and the last batch of a length would be padding for the most part.
+FEW_STEPS, FEW_TOKENS, ACCELERATOR_FEW_TOKENS = 2, 1536, 8192
+
+
+Over = Literal["sum", "mean", "largest"]
+"""What is kept of gradients at several positions: their sum, the derivative by a shift at all of
+them; their mean; the one of largest size."""
+
+
+class Found(NamedTuple):
+    """What is found of P prompts, at A positions: all Q, or 1 where they were made one."""
+
+    probability: Float[jax.Array, "P K"]
+    activation: Float[jax.Array, "P A L F"]
+    gradient: Float[jax.Array, "P O A L F"]
+    experts: Int[jax.Array, "P Q L k"] | None
+    """That the positions' tokens pass; None in models without."""
+    signed: Float[jax.Array, "P O A L F"] | None = None
+    """Over positions, NeurGrad, of which each position has its own sign."""
+
+
+def device_batches(
+    lm: LanguageModel,
+    probes: Probes,
+    groups: Iterator[tuple[HeadGroup, CommonHead | None]],
+    *,
+    site: Site,
+    output: AnyOutput,
+    linearised: bool = False,
+    few_shapes: bool = False,
+    over: Over | None = None,
+    budget_bytes: int,
+) -> Iterator[tuple[np.ndarray, Found]]:
+    """Batches of gradients, in an order of their own: numbers of the prompts, and what was found.
+
+    Arguments are those of `gradient_batches`.
+    """
+    # A difference of two logits is made of both's gradients.
+    own = base_output(output) or whole_output(output) or "logit"
+    for group, head in groups:
+
+        def kernel(run: Run, head: CommonHead | None = head) -> Found:
+            found: Found = run(gradient_program, run.split, site, own, linearised, head, over)
+            return found
+
+        for batch, found in run_batches(
+            lm,
+            probes,
+            gradient_plan(lm, probes, group, budget_bytes, few_shapes=few_shapes),
+            kernel,
+            join=_of_all_targets,
+            steps=FEW_STEPS if few_shapes else batching.STEPS,
+            head=group.head,
+            pack=not few_shapes,
+            budget_bytes=budget_bytes,
+        ):
+            if output == DIFFERENCE:
+                found = _difference(found)
+            count = len(batch.members)
+            check_finite(
+                lm, f"gradient of {output_name(output)}", _soundness(found)[:count], batch.members
+            )
+            yield batch.members, found if few_shapes else _first(found, count)
+
+
+def _difference(found: Found) -> Found:
+    """The first target's less the second's."""
+    signed = None if found.signed is None else found.signed[:, :1] - found.signed[:, 1:]
+    return found._replace(gradient=found.gradient[:, :1] - found.gradient[:, 1:], signed=signed)
+
+
+def _first(found: Found, count: int) -> Found:
+    """Of so many of the prompts."""
+    result: Found = jax.tree.map(lambda leaf: leaf[:count], found)
+    return result
+
+
+def _of_all_targets(parts: Sequence[Found]) -> Found:
+    """What was found for groups of targets, each with its own K, as one."""
+    probability, gradient, signed = side_by_side(
+        [(part.probability, part.gradient, part.signed) for part in parts]
+    )
+    return parts[0]._replace(probability=probability, gradient=gradient, signed=signed)
+
+
+@jax.jit
+def _soundness(found: Found) -> jax.Array:
+    """[P], 0, or NaN where a prompt's results are not finite."""
+    sound = [jnp.isfinite(x).all(tuple(range(1, x.ndim))) for x in found[:3]]
+    return jnp.where(jnp.stack(sound).all(0), 0.0, jnp.nan)
+
+
+def gradient_plan(
+    lm: LanguageModel,
+    probes: Probes,
+    group: HeadGroup,
+    budget_bytes: int,
+    *,
+    few_shapes: bool = False,
+    tokens: int | None = None,
+) -> list[Planned]:
+    """Batches of a group's probes that fit the budget.
+
+    Args:
+        few_shapes: of a length, all batches have the same number of rows.
+        tokens: of a batch at most; None: what suits the kind of device that computes.
+    """
+    some = probes.select(group.members)
+    steps = FEW_STEPS if few_shapes else batching.STEPS
+    few = batching.tokens_at_once(FEW_TOKENS, ACCELERATOR_FEW_TOKENS)
+    most_tokens = tokens or (few if few_shapes else pass_tokens())
+    span, positions = span_and_count(probes)
+
+    def each(length: int) -> tuple[int, int]:
+        """Tokens and bytes of a prompt with so many tokens of its own."""
+        k, m = probes.target_ids.shape[1:]
+        own, head = batching.bucket(length, steps=steps), padded_head(group.head)
+        sizes = sizes_at(
+            lm,
+            own,
+            targets=k,
+            target_tokens=m,
+            head=head,
+            span=span,
+            positions=positions,
+            steps=steps,
+        )
+        return own, sizes.pull_back_bytes
+
+    def largest(length: int) -> int:
+        own, size = each(length)
+        most = fitting(
+            budget_bytes, size, max(1, most_tokens // own), f"one prompt of {own} tokens"
+        )
+        # A batch is filled up to a bucket: of a size in between, a part would only be padding.
+        return batching.largest_bucket(most)
+
+    lengths = some.mask.sum(1) - group.head
+    if few_shapes:
+        batches = uniform_batches(some, largest, group.head)
+    else:
+        together = prompt_batches(some, largest(int(lengths.max())), group.head)
+        batches = [(index, batching.bucket_count(len(index))) for index in together]
+    return [
+        Planned(
+            members=group.members[index],
+            rows=rows,
+            estimate=rows * each(int(lengths[index].max()))[1],
+        )
+        for index, rows in batches
+    ]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3, 4, 5, 7))
+def gradient_program(
+    graphdef: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
+    split: Split,
+    site: Site,
+    output: Output | WholeOutput,
+    linearised: bool,
+    head: CommonHead | None,
+    over: Over | None = None,
+) -> Found:
+    """The program behind `neurgrad`, of a batch and, where there is one, its common head."""
+    model = nnx.merge(graphdef, params)
+    before = split.prefix_tokens, split.prefix_mask
+    # Products of all tokens of a whole prompt would be too much to keep.
+    keep = split.prefix_tokens is not None and split.suffix.tokens.shape[1] <= KEPT_TOKENS
+    passed = run(model, *before, split.suffix, head, split.packing, keep_products=keep)
+    if linearised:
+        model = linearise(graphdef, params)
+
+    def read(resid: jax.Array) -> jax.Array:
+        result: jax.Array = model.head.features(
+            take_scored(resid, split.suffix, split.targets.shape[2])
+        )
+        return result
+
+    features, pull = jax.vjp(read, passed.resid)
+    log_probability, slopes = target_derivatives(model, features, split.targets, split.real, output)
+    # Prompts do not interact: one cotangent a target serves all prompts at once.
+    (cotangents,) = jax.vmap(pull)(slopes)
+    fold = None if over is None else functools.partial(_folded, passed, split, site, over)
+    found = pull_back(model, passed, split.suffix, cotangents, site, head, fold)
+    gradient, signed = (found, None) if over is None else found
+    activation = passed.trace.at_positions[site].transpose(1, 2, 0, 3)
+    if over is not None:
+        activation = _over(activation, _there(split)[..., None], "mean", axis=1)
+    experts = experts_at(passed.trace, split.suffix)
+    return Found(
+        probability=jnp.exp(log_probability[:, 0]),
+        activation=activation,
+        gradient=gradient.transpose(2, 1, 3, 0, 4),
+        experts=None if experts is None else experts.swapaxes(1, 2),
+        signed=None if signed is None else signed.transpose(2, 1, 3, 0, 4),
+    )
+
+
+def _there(split: Split) -> Bool[jax.Array, "P Q 1"]:
+    """Whether a prompt has so many positions."""
+    return (split.suffix.at < split.suffix.tokens.shape[1])[..., None]
+
+
+def _folded(
+    passed: Pass, split: Split, site: Site, over: Over, layer: jax.Array, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Of a layer's gradients [K, P, Q, F], and of them by sign, over positions: [K, P, 1, F]."""
+    activation = passed.trace.at_positions[site][layer]
+    signed = jnp.where(activation > 0, gradient, -gradient)
+    both = (_over(x, _there(split), over, axis=2) for x in (gradient, signed))
+    return next(both), next(both)
+
+
+def _over(values: jax.Array, there: jax.Array, over: Over, axis: int) -> jax.Array:
+    values = jnp.where(there, values, 0)
+    if over == "largest":
+        at = jnp.abs(values).argmax(axis, keepdims=True)
+        return jnp.take_along_axis(values, at, axis)
+    total = values.sum(axis, keepdims=True)
+    if over == "sum":
+        return total
+    count = jnp.broadcast_to(there, values.shape).sum(axis, keepdims=True)
+    return total / count
+
+
+def derivatives_along(
+    lm: LanguageModel,
+    probes: Probes,
+    neurons: Int[np.ndarray, "B N 2"],
+    convention: Convention,
+    site: Site,
+    *,
+    output: AnyOutput,
+    budget_bytes: int,
+) -> Float[np.ndarray, "B N"]:
+    """Derivatives of one target's output by a shift of each neuron, at all its positions together.
+
+    Args:
+        neurons: (layer, index).
+    """
+    over: Over | None = "sum" if span_and_count(probes)[1] > 1 else None
+    found = np.empty(neurons.shape[:2])
+    batches = device_batches(
+        lm,
+        probes,
+        run_groups(lm, probes, None),
+        site=site,
+        output=output,
+        over=over,
+        budget_bytes=budget_bytes,
+    )
+    # What is known of all neurons stays on the device; only those asked for leave it.
+    for index, batch in batches:
+        layer, neuron = np.moveaxis(neurons[index], -1, 0)
+        at = np.arange(len(index))[:, None]
+        gradient = batch.gradient
+        if convention == "signed" and batch.signed is not None:
+            gradient = batch.signed
+        slope = to_host(gradient[at, 0, 0, layer, neuron])
+        if convention == "signed" and batch.signed is None:
+            slope = slope * sign(to_host(batch.activation[at, 0, layer, neuron]))
+        found[index] = slope
+    return found
