@@ -17,7 +17,7 @@ import numpy as np
 
 from negjax.checks import shown
 from negjax.storage.whole_files import write_bytes
-from negjax.weights.formats.gguf_header import read_header
+from negjax.weights.formats.gguf_files import open_file
 
 ARCHITECTURE = "controlvector"
 """`general.architecture` of such a file."""
@@ -62,7 +62,8 @@ def read_control_vector(path: Path) -> tuple[np.ndarray, str, dict[str, Any]]:
     Raises:
         ValueError: the file is damaged, no control vector, or one that llama.cpp would not take.
     """
-    metadata, tensors = read_header(path)
+    file = open_file(path)
+    metadata, tensors = file.metadata, file.tensors
     found = metadata.get(_ARCHITECTURE_KEY)
     if found != ARCHITECTURE:
         raise ValueError(
@@ -80,7 +81,7 @@ def read_control_vector(path: Path) -> tuple[np.ndarray, str, dict[str, Any]]:
                 f"{list(tensor.shape)}, expected direction.1 to direction.{MOST_LAYERS} of type "
                 "F32 and of one width; write the file again"
             )
-        rows[int(named[1])] = tensor.read(None, np.empty).view(np.float32)
+        rows[int(named[1])] = file.read(name)
     if not rows:
         raise ValueError(f"{path}: a control vector without vectors; write the file again")
     vectors = np.zeros((max(rows) + 1, width), np.float32)
