@@ -34,6 +34,9 @@ from negjax.weights.saving import save_pretrained
 
 Format = Literal["gguf", "safetensors", "directory"]
 
+CALLED = {"mistral": "llama"}
+"""Families whose GGUF files call themselves another's: `general.architecture`."""
+
 ADDED_TO = "the residual leaving each layer, at every position"
 
 _MODEL_KEY, _FINGERPRINT_KEY = "negjax.model", "negjax.fingerprint"
@@ -252,9 +255,10 @@ def _check_control_vector(lm: LanguageModel, shift: np.ndarray) -> None:
 def _architecture(lm: LanguageModel) -> str:
     """What llama.cpp calls the model's family."""
     form = family_of(lm.config.family, lm.name).gguf
-    if form is None:
+    known = CALLED.get(lm.config.family, form and form.architecture)
+    if known is None:
         raise ValueError(
             f"{lm.name}: negjax knows no GGUF files of family {lm.config.family!r}, nor that "
             "llama.cpp adds control vectors there; write a .safetensors file or a directory"
         )
-    return form.architecture
+    return known
