@@ -255,7 +255,7 @@ def _check_control_vector(lm: LanguageModel, shift: np.ndarray) -> None:
 def _architecture(lm: LanguageModel) -> str:
     """What llama.cpp calls the model's family."""
     form = family_of(lm.config.family, lm.name).gguf
-    known = CALLED.get(lm.config.family, form and form.architecture)
+    known = CALLED.get(lm.config.family, None if form is None else form.architecture)
     if known is None:
         raise ValueError(
             f"{lm.name}: negjax knows no GGUF files of family {lm.config.family!r}, nor that "

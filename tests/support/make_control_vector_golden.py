@@ -145,7 +145,8 @@ class LlamaCpp:
 
 
 def main() -> None:
-    arrays = {"tokens": TOKENS, "made by": np.asarray(importlib.metadata.version("xllamacpp"))}
+    version = importlib.metadata.version("xllamacpp")
+    arrays: dict[str, Any] = {"tokens": TOKENS, "made by": np.asarray(version)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         llama = LlamaCpp(folder)
