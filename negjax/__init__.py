@@ -12,7 +12,18 @@ arXiv 2412.18053) in JAX: exact interventions and gradients for every neuron.
 """
 
 from negjax import control, mceval8k, skills
-from negjax.control import Edited, Steered, Turned, edit, enhance, steer, suppress
+from negjax.control import (
+    Edited,
+    Steered,
+    Steering,
+    Turned,
+    edit,
+    enhance,
+    export_shift,
+    read_steering,
+    steer,
+    suppress,
+)
 from negjax.estimators import estimate
 from negjax.execution.passes import activations
 from negjax.inputs.encoding import encode
@@ -54,6 +65,7 @@ __all__ = [
     "Probes",
     "Response",
     "Steered",
+    "Steering",
     "Sweep",
     "TokenPositions",
     "TopNeurons",
@@ -68,6 +80,7 @@ __all__ = [
     "encode",
     "enhance",
     "estimate",
+    "export_shift",
     "gradient_batches",
     "joint",
     "linear_fit",
@@ -83,6 +96,7 @@ __all__ = [
     "random_neurons",
     "read",
     "read_facts",
+    "read_steering",
     "response",
     "save",
     "save_pretrained",

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 import negjax
 from negjax import control
 from tests.support.odd_values import Takes, these
@@ -75,6 +77,21 @@ def controls() -> dict[str, Call]:
             },
             STEERED | {"preserve": NONE},
         ),
+        "export_shift": Call(
+            negjax.export_shift,
+            {
+                "lm": lm(),
+                "shift": np.ones((3, 20)),
+                "path": "shift.safetensors",
+                "format": None,
+                "site": "product",
+                "convention": "additive",
+                "clamp": False,
+                "positions": "all",
+            },
+            {"path": these("text", "number as text"), "format": NONE},
+        ),
+        "read_steering": Call(negjax.read_steering, {"path": "nowhere"}),
         "steer_probes": Call(
             control.steer_probes,
             {
