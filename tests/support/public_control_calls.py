@@ -14,6 +14,7 @@ STEERED: dict[str, Takes] = {
     "site": NONE,
     "neurons": NONE,
     "layers": these("None"),
+    "positions": these("None", "minus one"),
     "turns": these("huge"),
 }
 TURNED: dict[str, Takes] = {
@@ -55,6 +56,7 @@ def controls() -> dict[str, Call]:
                 "site": None,
                 "neurons": None,
                 "layers": None,
+                "positions": None,
                 "turns": 0,
                 "unrelated": probes(),
                 "target_mode": "single",
@@ -100,6 +102,7 @@ def controls() -> dict[str, Call]:
                 "site": None,
                 "neurons": None,
                 "layers": None,
+                "positions": None,
                 "turns": 0,
                 "unrelated": probes(),
             },
