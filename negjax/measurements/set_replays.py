@@ -11,6 +11,7 @@ from flax import nnx
 
 from negjax.checks import finite_in
 from negjax.execution import batching
+from negjax.execution.asked_outputs import DIFFERENCE
 from negjax.execution.batching import Split, smaller_buckets
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import Planned, fitting, longest_first, sizes_of
@@ -55,10 +56,10 @@ def measured_sets(
     how: How,
     site: Site,
     *,
-    target: int,
+    target: int | None,
     spread: bool,
     reroute: bool,
-    output: WholeOutput | None,
+    output: WholeOutput | Literal["logit_difference"] | None,
     budget_bytes: int,
 ) -> Measured:
     """Replays sets, as many at once as the budget holds; arguments are those of `joint`."""
@@ -232,7 +233,7 @@ def _replay(
     site: Site,
     how: How,
     spread: bool,
-    output: WholeOutput | None,
+    output: WholeOutput | Literal["logit_difference"] | None,
 ) -> tuple[jax.Array, jax.Array, Spread[jax.Array] | None, jax.Array | None]:
     model = nnx.merge(graphdef, params)
     resid = replay_sets(
@@ -251,5 +252,9 @@ def _replay(
     asked = split.targets, split.real, 1, rows
     # Row 0 is the prompt without a shift; targets are predicted from the read position on.
     scores = read_rows(model, resid, *asked, resid[:, 0, 0] if spread else None)
-    value = None if output is None else read_values(model, resid, *asked, output)[..., 0]
+    value = None
+    if output == DIFFERENCE:
+        value = scores.logit[..., 0] - scores.logit[..., 1]
+    elif output is not None:
+        value = read_values(model, resid, *asked, output)[..., 0]
     return scores.log_probability[..., 0], scores.logit[..., 0], scores.spread, value
