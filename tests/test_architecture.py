@@ -174,7 +174,7 @@ def reached(name: str) -> set[str]:
 @pytest.mark.parametrize(
     ("defining", "reading"),
     [
-        ("inputs.facts", "linearity neg_map estimators multi_neuron control"),
+        ("inputs.facts", "linearity neg_map estimators multi_neuron control trace"),
         ("inputs.probe_flags", "skills skills_robustness"),
         ("skill_studies.transfer", "skills_robustness skills_inclusivity"),
     ],

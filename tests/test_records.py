@@ -117,6 +117,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         swept,
         answers.plain_answers(lm, probes),
         writes.write_norms(lm, first),
+        negjax.TokenPositions(index=np.zeros((3, 1), int)),
         *(found := negjax.neurgrad(lm, probes), negjax.top_neurons(found, 3, target=0)),
         negjax.linear_fit(swept),
         negjax.response(lm, first, neurons[0], radius=1.0, nodes=4),
@@ -214,24 +215,26 @@ def test_three_lines_say_what_a_record_is(made: dict[str, object], name: str) ->
         elif len(text) < MOST / 2 or field not in records._defaults(record):
             assert field in text, field
         if isinstance(value, np.ndarray) and name not in NO_AXES:
-            assert len(axes[field]) == value.ndim, field
+            # Of an axis that there may be none of, there is none.
+            letters = [letter for letter in axes[field] if letter[0] != "*"]
+            assert len(letters) == value.ndim, field
             named = [
                 f"{letter}={size}" if letter != str(size) else letter
-                for letter, size in zip(axes[field], value.shape, strict=True)
+                for letter, size in zip(letters, value.shape, strict=True)
             ]
             assert f"[{', '.join(named)}]" in text, field
 
 
 def test_measurements_name_site_convention_output_and_axes(made: dict[str, object]) -> None:
     assert repr(made["negjax.measurements.gradients.NeurGrad"]) == (
-        "NeurGrad(site='up', output='probability')\n"
-        "  probability [B=3, K=2], activation [B=3, L=3, F=20], computed [B=3, K=2, L=3, F=20]"
+        "NeurGrad(site='up', output='probability', over=None)\n"
+        "  probability [B=3, K=2], activation [B=3, L=3, F=20], computed [B=3, O=2, L=3, F=20]"
     )
     assert repr(made["negjax.measurements.sweeps.Sweep"]) == (
-        "Sweep(site='up', convention='signed', reroute=False)\n"
-        "  neurons [B=3, N=4, 2], shifts [X=2], activation, baseline_log_probability, "
-        "baseline_logit [B=3, N=4], log_probability, logit, kl, entropy, top_token "
-        "[B=3, N=4, X=2], baseline_entropy, baseline_top_token [B=3]"
+        "Sweep(site='up', convention='signed', output='probability', reroute=False)\n"
+        "  neurons [B=3, N=4, 2], shifts [X=2], activation, baseline_value, "
+        "baseline_log_probability, baseline_logit [B=3, N=4], value, log_probability, logit, kl, "
+        "entropy, top_token [B=3, N=4, X=2], baseline_entropy, baseline_top_token [B=3]"
     )
     assert repr(made["negjax.measurements.linearity.LinearFit"]) == (
         "LinearFit\n  slope, pearson, largest_change [B=3, N=4], shifts [X=2]"
@@ -265,7 +268,8 @@ def test_many_long_prompts_are_counted() -> None:
     text = repr(dataclasses.replace(probes, prompts=(LONG,) * 400))
     assert text == (
         "Probes(target_mode='single', mask_id=None)\n"
-        "  tokens, mask [B=400, T=8], read [B=400], target_ids, target_mask [B=400, K=2, M=1]\n"
+        "  tokens, mask [B=400, T=8], read [B=400], target_ids, target_mask [B=400, K=2, M=1], "
+        "spans [B=400, T=8, 2]\n"
         "  prompts: 400, 'a very long tex…ry long text, ' …, targets: 400"
     )
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Shaped
 
 from negjax.checks import finite_in
 from negjax.execution import batching
@@ -33,8 +34,8 @@ How = Literal["signed", "additive", "clamp"]
 class Both(NamedTuple):
     """With the shifts and without, [B, R] each."""
 
-    after: np.ndarray
-    before: np.ndarray
+    after: Shaped[np.ndarray, "B R"]
+    before: Shaped[np.ndarray, "B R"]
 
 
 class Measured(NamedTuple):
