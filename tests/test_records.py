@@ -26,6 +26,7 @@ from negjax.storage import file_parts, store
 from negjax.weights.formats.gguf_files import GGUFFile
 from negjax.weights.formats.gguf_header import StoredTensor
 from tests.support.block_shapes import tiny, tiny_probes
+from tests.support.corpus_records import corpus_records
 from tests.support.public_records import every_module, is_record, public_records
 from tests.support.tiny_models import as_source
 
@@ -165,8 +166,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
             probability=grid[:, :, 0, 0],
             arrays=run._arrays,
         ),
-        *(cut, Span(0, 12)),
-        *(item, row, TASKS["ner"]),
+        *(cut, Span(0, 12), item, row, TASKS["ner"]),
         negjax.mceval8k.Task(
             name="ner",
             genre="linguistic",
@@ -182,7 +182,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
             notes=(LONG,),
             key="0" * 64,
         ),
-        *(run, spec),
+        *(run, spec, *corpus_records(lm)),
         GGUFFile(folder / "m.gguf", {str(i): LONG for i in range(30)}, {}),
         StoredTensor((4, 5), gguf.GGMLQuantizationType.F32, (4, 20), part),
         *(lazy, lazy.form, part),

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from negjax import checks
 from negjax.corpus.summaries import CorpusStatistics, check_of_model
-from negjax.corpus.windows import Cutting, Stream
+from negjax.corpus.text_windows import Cutting, Stream
 from negjax.errors import Argument, ArgumentError
 from negjax.inputs.neurons import check_neurons
 from negjax.model.language_model import LanguageModel

@@ -8,7 +8,7 @@ from typing import Any
 
 from negjax import checks
 from negjax.corpus.accumulating import Accumulated
-from negjax.corpus.windows import Stream
+from negjax.corpus.text_windows import Stream
 from negjax.errors import Argument, ArgumentError
 from negjax.storage.record_files import read, save
 from negjax.storage.store import CORPUS, RunFolder, open_run

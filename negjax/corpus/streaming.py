@@ -13,7 +13,7 @@ from negjax.corpus.histograms import BINS
 from negjax.corpus.reductions import Reduced, reduce_batch
 from negjax.corpus.stream_states import StreamFolder
 from negjax.corpus.summaries import CorpusStatistics, summary_of
-from negjax.corpus.windows import Cutting, Stream, Window, as_probes, blocks
+from negjax.corpus.text_windows import Cutting, Stream, Window, as_probes, blocks
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, bucket_count
 from negjax.execution.finite import check_finite

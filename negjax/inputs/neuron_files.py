@@ -107,9 +107,9 @@ def read_mask(path: str | os.PathLike[str], lm: LanguageModel | None = None) -> 
         FileNotFoundError, IsADirectoryError: there is no such file.
         ValueError: it is damaged, holds no mask, or one of another model.
     """
+    model = None if lm is None else check_model(lm)
     where = check_file(path, "path", "a file that negjax.save_mask wrote")
     refuse_pointer(first_bytes(where), where)
-    model = None if lm is None else check_model(lm)
     try:
         about, arrays = read_arrays(where)
     except SafetensorError as error:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from negjax.model.placement import Placement
 from negjax.model.transformer import Transformer
@@ -42,7 +42,9 @@ def whole_rows(
 
 
 def reduced_layers(
-    model: Transformer, rows: Suffix, reduce: Callable[[dict[str, jax.Array]], Reduced]
+    model: Transformer,
+    rows: Suffix,
+    reduce: Callable[[dict[str, Float[jax.Array, "tokens F"]]], Reduced],
 ) -> Reduced:
     """Runs whole rows without any shift; of each layer, what a reduction makes of its neurons.
 

@@ -11,7 +11,7 @@ import pytest
 
 import negjax
 from negjax.corpus import streaming
-from negjax.corpus.windows import Cutting, Labelled
+from negjax.corpus.text_windows import Cutting, Labelled
 from negjax.model.language_model import LanguageModel
 from negjax.storage.store import CORPUS
 from tests.support.block_shapes import tiny
