@@ -19,7 +19,7 @@ from tests.support.block_shapes import tiny
 # Texts of one length and blocks of two of them compile one program.
 TEXTS = [f"w{i} w{i + 1} w{i + 2} w{i + 5} w3" for i in range(3, 15)]
 GROUPS = ["a", "b"] * 6
-BLOCK = {"block_tokens": 10, "extremes": 3}
+BLOCK: dict[str, Any] = {"block_tokens": 10, "extremes": 3}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_an_overwritten_folder_begins_anew(lm: LanguageModel, tmp_path: Path) ->
     folder = tmp_path / "stream"
     with pytest.raises(RuntimeError, match="the disk"):
         negjax.corpus_statistics(lm, until(5), folder=folder, **BLOCK)
-    more = {"folder": folder, "overwrite": True, **BLOCK}
+    more: dict[str, Any] = {"folder": folder, "overwrite": True, **BLOCK}
     found = negjax.corpus_statistics(lm, TEXTS[6:8], **more)
     assert (found.texts, found.tokens, found.groups) == (2, 10, None)
 
@@ -104,7 +104,12 @@ def test_blocks_change_no_more_than_rounding(
 def test_a_stream_is_read_no_further_than_its_block(lm: LanguageModel, monkeypatch: Any) -> None:
     taken: list[int] = []
     seen: list[int] = []
-    endless = (taken.append(i) or TEXTS[i % 12] for i in itertools.count())
+
+    def endless() -> Iterator[str]:
+        for number in itertools.count():
+            taken.append(number)
+            yield TEXTS[number % 12]
+
     measure = streaming._Measure.add
 
     def counted(self: Any, found: Any, windows: Any) -> None:
@@ -115,7 +120,7 @@ def test_a_stream_is_read_no_further_than_its_block(lm: LanguageModel, monkeypat
 
     monkeypatch.setattr(streaming._Measure, "add", counted)
     with pytest.raises(KeyboardInterrupt):
-        negjax.corpus_statistics(lm, endless, **BLOCK)
+        negjax.corpus_statistics(lm, endless(), **BLOCK)
     assert seen == [2, 4]
 
 
