@@ -18,7 +18,7 @@ from negjax.errors import Argument, ArgumentError
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, bucket_count
 from negjax.execution.finite import check_finite
 from negjax.execution.passes import pass_tokens
-from negjax.execution.plans import Planned, plan_prompts, sizes_of
+from negjax.execution.plans import Planned, fitting, plan_prompts, sizes_of
 from negjax.execution.running import Run, run_batches
 from negjax.inputs.probes import Probes
 from negjax.model.language_model import LanguageModel, check_model
@@ -188,9 +188,9 @@ class _Measure(NamedTuple):
         each = sizes.prefix_bytes + ARRAYS * sizes.itemsize * (sizes.length + 1) * config.neurons
         # A batch's results are as large whatever its texts.
         fixed = 4 * config.layers * config.neurons * (BINS if self.histograms else 1)
-        room = max(1, self.budget_bytes - fixed)
         most = max(1, pass_tokens() // sizes.length)
-        plan = plan_prompts(probes, sizes, each, most, room)
+        fitting(self.budget_bytes, fixed + each, most, f"one window of {sizes.length} tokens")
+        plan = plan_prompts(probes, sizes, each, most, self.budget_bytes - fixed)
         # In the order of the corpus: of equal activations the device keeps the first.
         return [
             batch._replace(members=np.sort(batch.members), estimate=batch.estimate + fixed)

@@ -1,11 +1,13 @@
 """One stream: killed and resumed, in any batches, from anything that gives texts."""
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -186,3 +188,14 @@ def test_few_tokens_have_few_extremes(lm: LanguageModel) -> None:
     found = negjax.corpus_statistics(lm, TEXTS[:2], block_tokens=10, extremes=12)
     assert np.isfinite(found.top.value[..., :10]).all()
     assert np.isnan(found.top.value[..., 10:]).all() and (found.bottom.text[..., 10:] == -1).all()
+
+
+def test_a_pass_that_overflows_names_its_text(lm: LanguageModel) -> None:
+    huge = jax.tree.map(lambda leaf: leaf * 1e25, lm.params)
+    with pytest.raises(ValueError, match=r"an activation of prompt 0 at \[0, 0\] is nan"):
+        negjax.corpus_statistics(dataclasses.replace(lm, params=huge), TEXTS[:2], **BLOCK)
+
+
+def test_a_budget_too_small_for_a_window_is_refused(lm: LanguageModel) -> None:
+    with pytest.raises(ValueError, match=r"budget_bytes=1,000 is too small: one window of 8 tok"):
+        negjax.corpus_statistics(lm, TEXTS[:2], budget_bytes=1000)
