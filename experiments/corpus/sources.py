@@ -99,7 +99,7 @@ def languages(names: Sequence[str], root: Path | None) -> Texts:
     return Texts([text for text, _ in rows], [label for _, label in rows], "MCEval8K")
 
 
-def table(path: str, text_column: str, group_column: str) -> Texts:
+def of_table(path: str, text_column: str, group_column: str) -> Texts:
     """A user's table.
 
     Raises:
@@ -118,7 +118,7 @@ def named(source: str, text_column: str, group_column: str) -> Texts:
         return shipped()
     if source == MCEVAL8K:
         return languages(benchmark_flags.tasks(), benchmark_flags.root())
-    return table(source, text_column, group_column)
+    return of_table(source, text_column, group_column)
 
 
 def _rows(text: str) -> Iterator[dict[str, str]]:

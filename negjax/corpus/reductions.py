@@ -11,6 +11,9 @@ from negjax.corpus.histograms import bin_counts
 from negjax.execution.batching import Split
 from negjax.replay.layer_reductions import reduced_layers, whole_rows
 
+CHUNK = 64
+"""Tokens whose largest value is looked for at once."""
+
 
 class Reduced(NamedTuple):
     """Of every neuron, over the counted tokens of a batch whose texts are of g groups."""
@@ -76,8 +79,8 @@ def reduce_batch(
         distance = (values.reshape(texts, length, -1) - own).reshape(values.shape)
         gate = inner.get("gate")
         fires = (values if gate is None else gate) > 0
-        smallest, bottom_at = jax.lax.top_k(jnp.where(flat[:, None], -values, -jnp.inf).T, k)
-        largest, top_at = jax.lax.top_k(jnp.where(flat[:, None], values, -jnp.inf).T, k)
+        smallest, bottom_at = largest_of(jnp.where(flat[:, None], -values, -jnp.inf), k)
+        largest, top_at = largest_of(jnp.where(flat[:, None], values, -jnp.inf), k)
         return Reduced(
             mean=mean,
             squares=by_group(jnp.square(distance)),
@@ -93,6 +96,32 @@ def reduce_batch(
         )
 
     return reduced_layers(nnx.merge(graphdef, params), rows, reduce)
+
+
+def largest_of(values: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """The k largest of N values of each neuron, and their places; of equal ones the first.
+
+    They stand in the k chunks of largest maxima, which are found faster than the values: each chunk
+    that holds one of them has a maximum no smaller than it, and fewer than k are larger. Of chunks
+    of equal maxima the first are taken, and so are the first of equal values.
+
+    Args:
+        values: [N, F].
+
+    Returns:
+        values, descending, and places, [F, k] each.
+    """
+    count, neurons = values.shape
+    chunks = -(-count // CHUNK)
+    if chunks <= k:
+        found, at = jax.lax.top_k(values.T, k)
+        return found, at
+    filled = jnp.pad(values, ((0, chunks * CHUNK - count), (0, 0)), constant_values=-jnp.inf)
+    _, some = jax.lax.top_k(filled.reshape(chunks, CHUNK, neurons).max(1).T, k)
+    # In their order again, so that the first of equal values stays the first.
+    places = (jnp.sort(some)[..., None] * CHUNK + jnp.arange(CHUNK)).reshape(neurons, -1)
+    found, at = jax.lax.top_k(jnp.take_along_axis(filled.T, places, axis=1), k)
+    return found, jnp.take_along_axis(places, at, axis=1)
 
 
 def _fired(fires: jax.Array, flat: jax.Array, grouped: jax.Array, texts: int) -> jax.Array:

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import negjax
 from negjax.corpus import CorpusStatistics
 from negjax.corpus.histograms import RELATIVE_ERROR, SMALLEST
+from negjax.corpus.reductions import largest_of
 from negjax.model.language_model import LanguageModel
 from tests.support.block_shapes import precision, tiny
 from tests.support.corpora import GROUPS, TEXTS, WINDOW, every_activation, tokens
@@ -113,3 +115,14 @@ def test_groups_are_those_of_their_texts(
         np.testing.assert_allclose(found.groups.mean[number], own.mean(0), rtol=0, atol=atol)
         np.testing.assert_allclose(found.groups.variance[number], own.var(0), rtol=0, atol=atol)
         np.testing.assert_allclose(found.groups.firing[number], (gate > 0).mean(0), atol=1e-15)
+
+
+@pytest.mark.parametrize("kinds", [5, 10**6])
+def test_the_largest_of_many_are_those_of_a_sort(kinds: int) -> None:
+    """With so few kinds of values that most are equal, and with none equal."""
+    values = np.random.default_rng(0).integers(kinds, size=(1000, 7)).astype(np.float32)
+    values[990:] = -np.inf
+    found, at = largest_of(jnp.asarray(values), 6)
+    order = np.argsort(-values, axis=0, kind="stable")[:6].T
+    np.testing.assert_array_equal(at, order)
+    np.testing.assert_array_equal(found, np.take_along_axis(values, order.T, 0).T)
