@@ -27,7 +27,8 @@ from negjax.model.meshes import to_host
 MOST_EXTREMES = 1000
 """Contexts of a neuron that are kept at most, on either side."""
 ARRAYS = 10
-"""Arrays [T, F] of a layer that a reduction takes, as XLA reports them."""
+"""[T, F], of a layer, that a reduction is expected to take beside the pass: with them estimates are
+0.8 to 1.8 times what XLA reports."""
 
 
 def corpus_statistics(

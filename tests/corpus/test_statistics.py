@@ -14,12 +14,12 @@ from negjax.model.language_model import LanguageModel
 from tests.support.block_shapes import precision, tiny
 from tests.support.corpora import GROUPS, TEXTS, WINDOW, every_activation, tokens
 
-SANDWICH = {"norm_placement": "sandwich", "parallel": "none"}
+SANDWICH: dict[str, Any] = {"norm_placement": "sandwich", "windows": (3, None, 3)}
 # The model, its dtype, the site, what errors are measured by.
 MODELS = {
-    "gated in float64": ("gated", "float64", "product", 1e-12),
-    "experts": ("experts", "float32", "up", 2e-6),
-    "masked": ("bert", "float32", "act", 2e-6),
+    "gated in float64": ("gated", "float64", "product", 1e-14),
+    "experts": ("experts", "float32", "up", 1e-6),
+    "masked": ("bert", "float32", "act", 1e-6),
 }
 
 
