@@ -11,7 +11,7 @@ arXiv 2412.18053) in JAX: exact interventions and gradients for every neuron.
     fit = negjax.linear_fit(curve, negjax.paper_grid(2.0, 0.2))  # NEG and linearity
 """
 
-from negjax import control, mceval8k, skills
+from negjax import control, corpus, mceval8k, skills
 from negjax.control import (
     Edited,
     Steered,
@@ -24,9 +24,18 @@ from negjax.control import (
     steer,
     suppress,
 )
+from negjax.corpus import CorpusStatistics, corpus_statistics
 from negjax.estimators import estimate
 from negjax.execution.passes import activations
 from negjax.inputs.encoding import encode
+from negjax.inputs.neuron_files import (
+    NeuronMask,
+    NeuronTable,
+    read_mask,
+    read_neurons,
+    save_mask,
+    save_neurons,
+)
 from negjax.inputs.neurons import NeuronSets, all_neurons, neuron_sets, random_neurons
 from negjax.inputs.positions import TokenPositions, tokens_of
 from negjax.inputs.probes import Probes
@@ -52,6 +61,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Answers",
+    "CorpusStatistics",
     "Curvature",
     "Edited",
     "EmpiricalGradient",
@@ -60,7 +70,9 @@ __all__ = [
     "LanguageModel",
     "LinearFit",
     "NeurGrad",
+    "NeuronMask",
     "NeuronSets",
+    "NeuronTable",
     "Notice",
     "Probes",
     "Response",
@@ -74,6 +86,8 @@ __all__ = [
     "all_neurons",
     "configure_process",
     "control",
+    "corpus",
+    "corpus_statistics",
     "curvature",
     "edit",
     "effects",
@@ -96,9 +110,13 @@ __all__ = [
     "random_neurons",
     "read",
     "read_facts",
+    "read_mask",
+    "read_neurons",
     "read_steering",
     "response",
     "save",
+    "save_mask",
+    "save_neurons",
     "save_pretrained",
     "skills",
     "steer",

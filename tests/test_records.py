@@ -26,12 +26,12 @@ from negjax.storage import file_parts, store
 from negjax.weights.formats.gguf_files import GGUFFile
 from negjax.weights.formats.gguf_header import StoredTensor
 from tests.support.block_shapes import tiny, tiny_probes
+from tests.support.corpus_records import corpus_records
 from tests.support.public_records import every_module, is_record, public_records
 from tests.support.tiny_models import as_source
 
 MOST = 420  # characters: 400, and what says that something was left out
 LONG = "a very long text, " * 10_000
-
 
 every_module()
 RECORDS = public_records()
@@ -166,8 +166,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
             probability=grid[:, :, 0, 0],
             arrays=run._arrays,
         ),
-        *(cut, Span(0, 12)),
-        *(item, row, TASKS["ner"]),
+        *(cut, Span(0, 12), item, row, TASKS["ner"]),
         negjax.mceval8k.Task(
             name="ner",
             genre="linguistic",
@@ -183,7 +182,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
             notes=(LONG,),
             key="0" * 64,
         ),
-        *(run, spec),
+        *(run, spec, *corpus_records(lm)),
         GGUFFile(folder / "m.gguf", {str(i): LONG for i in range(30)}, {}),
         StoredTensor((4, 5), gguf.GGMLQuantizationType.F32, (4, 20), part),
         *(lazy, lazy.form, part),
@@ -215,8 +214,7 @@ def test_three_lines_say_what_a_record_is(made: dict[str, object], name: str) ->
         elif len(text) < MOST / 2 or field not in records._defaults(record):
             assert field in text, field
         if isinstance(value, np.ndarray) and name not in NO_AXES:
-            # Of an axis that there may be none of, there is none.
-            letters = [letter for letter in axes[field] if letter[0] != "*"]
+            letters = [x for x in axes[field] if x[0] != "*"]  # Here there is no such axis.
             assert len(letters) == value.ndim, field
             named = [
                 f"{letter}={size}" if letter != str(size) else letter
@@ -334,10 +332,8 @@ def test_errors_show_no_more_than_a_few_words_of_a_wrong_value(made: dict[str, o
         assert "\n" not in text
     lm = made["negjax.model.language_model.LanguageModel"]
     assert isinstance(lm, LanguageModel)
-    probes, gradients = (
-        made["negjax.inputs.probes.Probes"],
-        made["negjax.measurements.gradients.NeurGrad"],
-    )
+    probes = made["negjax.inputs.probes.Probes"]
+    gradients = made["negjax.measurements.gradients.NeurGrad"]
     many: Any = [9] * 100_000
     for wrong in (
         lambda: negjax.neurgrad(lm, lm),  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import pytest
 from absl import flags
 
 from experiments.control import program as control
+from experiments.corpus import program as corpus
 from experiments.estimators import program as estimators
 from experiments.linearity import program as linearity
 from experiments.multi_neuron import program as multi_neuron
@@ -24,7 +25,8 @@ from tests.support.places import FLAGFILES
 from tests.support.tiny_runs import parse
 
 EXPERIMENTS = (
-    *(linearity, neg_map, estimators, multi_neuron, control, trace, plan, pretrain_bert_job),
+    *(linearity, neg_map, estimators, multi_neuron, control, trace, corpus, plan),
+    pretrain_bert_job,
     *(skills, skills_efficiency, skills_flexibility, skills_interdependency, skills_robustness),
 )
 MODULES = [
