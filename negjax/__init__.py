@@ -15,6 +15,8 @@ from negjax import control, mceval8k, skills
 from negjax.control import Edited, Steered, Turned, edit, enhance, steer, suppress
 from negjax.estimators import estimate
 from negjax.execution.passes import activations
+from negjax.generation.moves import Intervention
+from negjax.generation.writing import Generated, generate
 from negjax.inputs.encoding import encode
 from negjax.inputs.neurons import NeuronSets, all_neurons, neuron_sets, random_neurons
 from negjax.inputs.probes import Probes
@@ -44,6 +46,8 @@ __all__ = [
     "Edited",
     "EmpiricalGradient",
     "Facts",
+    "Generated",
+    "Intervention",
     "Joint",
     "LanguageModel",
     "LinearFit",
@@ -66,6 +70,7 @@ __all__ = [
     "encode",
     "enhance",
     "estimate",
+    "generate",
     "gradient_batches",
     "joint",
     "linear_fit",
