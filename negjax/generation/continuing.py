@@ -176,8 +176,9 @@ def write_on(
         token = next_tokens(
             logits[:, -1], draws, step, greedy=settings.greedy, whole=settings.whole
         )
-        each = jax.nn.log_softmax(logits, axis=-1)
-        each = jnp.take_along_axis(each, token[:, None, None], axis=-1)[..., 0]
+        # Of one token a prompt: the vocabulary's log-probabilities need not be written anywhere.
+        each = jnp.take_along_axis(logits, token[:, None, None], axis=-1)[..., 0]
+        each = each - jax.nn.logsumexp(logits, axis=-1)
         going = ~written.ended
         written = Written(
             tokens=written.tokens.at[:, step].set(jnp.where(going, token, 0)),
