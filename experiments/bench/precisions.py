@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import negjax
-from experiments.bench.probes import blank_probes
 from experiments.bench.cases import Case, case_arrays
+from experiments.bench.probes import blank_probes
 from experiments.reporting.tables import Column, Table, markdown_lines
 from negjax.model.language_model import LanguageModel
 from negjax.process import precisions

@@ -53,7 +53,7 @@ class Generated(PerPrompt):
     mask: Bool[np.ndarray, "B N"]
     """True where there is a token."""
     log_probability: Float[np.ndarray, "B N"]
-    """Of each token by the model that wrote it, at temperature 1, in nats; 0 where there is none."""
+    """Of each token by the model that wrote it, at temperature 1, in nats; 0 where none is."""
     baseline_log_probability: Float[np.ndarray, "B N"]
     """Of the same tokens of the same text by the model without interventions."""
 
@@ -65,9 +65,12 @@ class Generated(PerPrompt):
             TypeError: neither a whole number nor a slice.
         """
         at = chosen_prompts(which, len(self))
-        named = {name: getattr(self, name) for name in ("prompts", "texts", "stops")}
-        words = {name: tuple(values[i] for i in at) for name, values in named.items()}
-        return dataclasses.replace(super().__getitem__(which), **words)
+        prompts, texts, stops = (
+            tuple(words[number] for number in at)
+            for words in (self.prompts, self.texts, self.stops)
+        )
+        chosen = super().__getitem__(which)
+        return dataclasses.replace(chosen, prompts=prompts, texts=texts, stops=stops)
 
 
 def generate(
@@ -218,8 +221,8 @@ def _encoded(
             instead = f"or max_tokens, to {most} at most" if most > 0 else "it is too long alone"
             raise ArgumentError(
                 Argument("max_tokens", limit),
-                f": prompt {number} is {len(ids)} tokens, {used} with what follows, and the model's "
-                f"context holds {lm.config.context_length}; shorten the prompt, {instead}",
+                f": prompt {number} is {len(ids)} tokens, {used} with what follows, and the "
+                f"model's context holds {lm.config.context_length}; shorten the prompt, {instead}",
             )
         rows.append(found)
     say_frames(rows)

@@ -11,7 +11,9 @@ from negjax.weights.formats import generation_files, safetensors_files
 
 
 def save_pretrained(lm: LanguageModel, directory: str | Path) -> Path:
-    """Writes config.json, model.safetensors, the tokenizer and where texts end; `negjax.load` reads them back equal.
+    """Writes config.json, model.safetensors, the tokenizer and which tokens end a text.
+
+    `negjax.load` reads them back equal.
 
     Args:
         lm: the model; its weights are written in their own dtype.

@@ -1,11 +1,15 @@
 """What is written with a cache, against whole texts run anew, and how a text ends."""
 
 import dataclasses
+import functools
+from typing import Literal
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 import negjax
+from negjax.generation.moves import KINDS
 from negjax.generation.writing import When
 from negjax.model.config import ModelConfig
 from tests.support.block_shapes import (
@@ -38,12 +42,14 @@ MOVED: dict[tuple[int, int], tuple[str, float]] = {
 }
 PROMPTS = list(CAUSAL_PROMPTS)
 LENGTHS = (5, 6, 8)
+# In which one prompt fits.
+SMALL = 80_000
 
 
 def interventions(config: ModelConfig) -> list[negjax.Intervention]:
     """`MOVED`, as `generate` is told of it."""
     found = []
-    for how in ("signed", "additive", "scale", "clamp"):
+    for how in KINDS:
         some = {neuron: x for neuron, (move, x) in MOVED.items() if move == how}
         sets = negjax.neuron_sets(config, [(np.asarray(list(some)), list(some.values()))])
         found.append(negjax.Intervention(sets, how))
@@ -92,9 +98,15 @@ def test_a_cache_changes_nothing(config: ModelConfig, when: When, site: str):
 def test_the_first_token_is_that_of_joint():
     """One set a prompt."""
     lm = tiny("gated")
-    pairs = [([[0, 1], [2, 3]], 2.0), ([[1, 4]], -3.0), ([[2, 5], [0, 7]], [1.0, -2.0])]
+    pairs: list[tuple[list[list[int]], ArrayLike]] = [
+        ([[0, 1], [2, 3]], 2.0),
+        ([[1, 4]], -3.0),
+        ([[2, 5], [0, 7]], [1.0, -2.0]),
+    ]
     sets = negjax.neuron_sets(lm.config, pairs)
-    for how, clamp in (("signed", False), ("additive", True)):
+    hows: tuple[Literal["signed", "additive"], ...] = ("signed", "additive")
+    for how in hows:
+        clamp = how == "additive"
         move = negjax.Intervention(sets, "clamp" if clamp else how)
         found = negjax.generate(lm, PROMPTS, move, when="generated", max_tokens=1)
         probes = negjax.encode(lm, PROMPTS, found.tokens.tolist())
@@ -111,14 +123,16 @@ def test_the_first_token_is_that_of_joint():
 
 def test_without_interventions_it_is_the_engines_own_likeliest_token():
     lm = tiny("gated")
-    found = negjax.generate(lm, PROMPTS, max_tokens=4)
+    found = negjax.generate(lm, PROMPTS, max_tokens=3)
     np.testing.assert_array_equal(found.log_probability, found.baseline_log_probability)
     texts = [lm.tokenizer(prompt)["input_ids"] for prompt in PROMPTS]
-    for step in range(4):
+    for step in range(3):
         probes = negjax.encode(lm, texts, [[0]] * 3)
         logits = negjax.logits(lm, probes)
         np.testing.assert_array_equal(logits.argmax(-1), found.tokens[:, step])
-        texts = [[*text, int(token)] for text, token in zip(texts, found.tokens[:, step])]
+        texts = [
+            [*text, int(token)] for text, token in zip(texts, found.tokens[:, step], strict=True)
+        ]
     assert found.texts == tuple(
         "".join(f" w{token}" for token in row) for row in found.tokens.tolist()
     )
@@ -127,14 +141,14 @@ def test_without_interventions_it_is_the_engines_own_likeliest_token():
 def test_draws_know_no_batch():
     """Neither which prompts a batch holds, nor how many."""
     lm = tiny("gated")
-    given = {"temperature": 1.5, "top_p": 0.9, "seed": 3, "max_tokens": 6}
-    together = negjax.generate(lm, PROMPTS, **given)
-    apart = negjax.generate(lm, PROMPTS, **given, budget_bytes=80_000)
+    draw = functools.partial(negjax.generate, lm, temperature=1.5, top_p=0.9, seed=3, max_tokens=6)
+    together = draw(PROMPTS)
+    apart = draw(PROMPTS, budget_bytes=SMALL)
     np.testing.assert_array_equal(together.tokens, apart.tokens)
     np.testing.assert_allclose(together.log_probability, apart.log_probability, atol=2e-6)
-    other = negjax.generate(lm, PROMPTS, **{**given, "seed": 4})
+    other = draw(PROMPTS, seed=4)
     assert (other.tokens != together.tokens).any()
-    shorter = negjax.generate(lm, PROMPTS[:2], **given)
+    shorter = draw(PROMPTS[:2])
     np.testing.assert_array_equal(shorter.tokens, together.tokens[:2])
 
 
@@ -156,8 +170,10 @@ def test_a_text_ends_at_its_end():
         assert found.stops[row] == ("end" if len(stopping) else "length")
         kept = own[:-1] if len(stopping) else own
         assert found.texts[row] == "".join(f" w{token}" for token in kept)
-    own = dataclasses.replace(lm, end_tokens=tuple(ends))
-    np.testing.assert_array_equal(negjax.generate(own, PROMPTS, max_tokens=5).tokens, found.tokens)
+    ending = dataclasses.replace(lm, end_tokens=tuple(ends))
+    np.testing.assert_array_equal(
+        negjax.generate(ending, PROMPTS, max_tokens=5).tokens, found.tokens
+    )
     assert found[1].texts == found.texts[1:2] and len(found[1:]) == 2
 
 

@@ -1,4 +1,4 @@
-"""Texts run as a whole, without a cache, while neurons are moved: what `generate` must agree with."""
+"""Whole texts, run without a cache while neurons are moved: `generate` must agree with them."""
 
 import functools
 from typing import Any
