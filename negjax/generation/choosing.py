@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 
 class Draws(NamedTuple):
@@ -12,7 +12,8 @@ class Draws(NamedTuple):
 
     temperature: Float[jax.Array, ""]
     top_p: Float[jax.Array, ""]
-    seed: Int[jax.Array, ""]
+    seed: Shaped[jax.Array, ""]
+    """uint32."""
     prompt: Int[jax.Array, " P"]
     """Numbers of the prompts, which with the seed and the step decide what is drawn: nothing of a
     batch does."""

@@ -152,7 +152,7 @@ def write_on(
     reading: Reading,
     moves: Moves | None,
     draws: Draws,
-    ends: Int[jax.Array, " E"],
+    ends: Int[jax.Array, " ends"],
     limit: Int[jax.Array, ""],
     most: int,
     settings: Settings,

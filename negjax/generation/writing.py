@@ -153,7 +153,7 @@ def generate(
             temperature=jnp.asarray(warmth, jnp.float32),
             top_p=jnp.asarray(nucleus, jnp.float32),
             seed=jnp.asarray(seed, jnp.uint32),
-            prompt=jnp.asarray(padded, jnp.uint32),
+            prompt=jnp.asarray(padded, jnp.int32),
         )
         bound = jnp.asarray(limit, jnp.int32)
         written, _ = run(write_on, reading, moves, draws, ends, bound, most, settings)
@@ -187,7 +187,7 @@ def _check_writes(lm: LanguageModel) -> LanguageModel:
     return lm
 
 
-def _end_ids(lm: LanguageModel, given: object) -> Int[np.ndarray, " E"]:
+def _end_ids(lm: LanguageModel, given: object) -> Int[np.ndarray, " ends"]:
     """Tokens that end a text."""
     if given is None:
         return np.asarray(lm.end_tokens, np.int32)
@@ -272,7 +272,7 @@ def _text_of(
     prompt: list[int],
     tokens: Int[np.ndarray, " N"],
     mask: Bool[np.ndarray, " N"],
-    ends: Int[np.ndarray, " E"],
+    ends: Int[np.ndarray, " ends"],
 ) -> str:
     """What tokens add to their prompt's text."""
     own = tokens[mask].tolist()

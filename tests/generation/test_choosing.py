@@ -12,7 +12,7 @@ def draws(count: int, temperature: float = 1.0, top_p: float = 1.0) -> Draws:
         temperature=jnp.float32(temperature),
         top_p=jnp.float32(top_p),
         seed=jnp.uint32(5),
-        prompt=jnp.arange(count, dtype=jnp.uint32),
+        prompt=jnp.arange(count, dtype=jnp.int32),
     )
 
 
