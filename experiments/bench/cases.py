@@ -200,7 +200,7 @@ CASES = (
         prompts=8,
         neurons=100,
         shifts=(0.5, 0.5),
-        written=32,
+        written=24,
         tools=("serial", "negjax"),
         wanted=(Goal("× serial", 1.5),),
     ),
