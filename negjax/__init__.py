@@ -27,6 +27,8 @@ from negjax.control import (
 from negjax.corpus import CorpusStatistics, corpus_statistics
 from negjax.estimators import estimate
 from negjax.execution.passes import activations
+from negjax.generation.moves import Intervention
+from negjax.generation.writing import Generated, generate
 from negjax.inputs.encoding import encode
 from negjax.inputs.neuron_files import (
     NeuronMask,
@@ -66,6 +68,8 @@ __all__ = [
     "Edited",
     "EmpiricalGradient",
     "Facts",
+    "Generated",
+    "Intervention",
     "Joint",
     "LanguageModel",
     "LinearFit",
@@ -95,6 +99,7 @@ __all__ = [
     "enhance",
     "estimate",
     "export_shift",
+    "generate",
     "gradient_batches",
     "joint",
     "linear_fit",

@@ -58,8 +58,10 @@ from tests.support.mistakes import (
     table,
     text_file,
 )
+from tests.support.writing_mistakes import WRITING_CASES
 
 CASES: dict[str, Provoke] = {
+    **WRITING_CASES,
     "source … is no directory, no file, no hub id (owner/name) …": lambda _: negjax.load(
         "no-such-model"
     ),
