@@ -69,7 +69,7 @@ def _run(
 
         def activation(inner: dict[str, jax.Array], block: Any = block) -> jax.Array:
             flat = {name: x.reshape(-1, *x.shape[3:]) for name, x in inner.items()}
-            return block.ffn.at_read(flat)[site].reshape(*tokens.shape, -1)
+            return block.ffn.by_neuron(flat)[site].reshape(*tokens.shape, -1)
 
         mid, _ = block.attend(plain, where.at(layer), None)
         out, inner = block.feed_forward(plain, mid)
