@@ -14,14 +14,19 @@ arXiv 2412.18053) in JAX: exact interventions and gradients for every neuron.
 from negjax import control, mceval8k, skills
 from negjax.control import Edited, Steered, Turned, edit, enhance, steer, suppress
 from negjax.estimators import estimate
+from negjax.execution.head_writes import head_directions
 from negjax.execution.passes import activations
+from negjax.inputs.directed import direction_sets
+from negjax.inputs.direction_files import read_directions
 from negjax.inputs.encoding import encode
 from negjax.inputs.neurons import NeuronSets, all_neurons, neuron_sets, random_neurons
 from negjax.inputs.positions import TokenPositions, tokens_of
 from negjax.inputs.probes import Probes
+from negjax.inputs.residual_directions import Directions, directions
 from negjax.inputs.tables import Facts, read_facts
 from negjax.measurements.answers import Answers, logits, plain_answers
 from negjax.measurements.chebyshev import Response, response
+from negjax.measurements.direction_gradients import ResidualGradients, residual_gradients
 from negjax.measurements.empirical_gradients import EmpiricalGradient, neg
 from negjax.measurements.gradients import NeurGrad, gradient_batches, neurgrad
 from negjax.measurements.joint_interventions import Joint, joint
@@ -42,6 +47,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Answers",
     "Curvature",
+    "Directions",
     "Edited",
     "EmpiricalGradient",
     "Facts",
@@ -52,6 +58,7 @@ __all__ = [
     "NeuronSets",
     "Notice",
     "Probes",
+    "ResidualGradients",
     "Response",
     "Steered",
     "Sweep",
@@ -63,12 +70,15 @@ __all__ = [
     "configure_process",
     "control",
     "curvature",
+    "direction_sets",
+    "directions",
     "edit",
     "effects",
     "encode",
     "enhance",
     "estimate",
     "gradient_batches",
+    "head_directions",
     "joint",
     "linear_fit",
     "linear_range",
@@ -82,7 +92,9 @@ __all__ = [
     "plain_answers",
     "random_neurons",
     "read",
+    "read_directions",
     "read_facts",
+    "residual_gradients",
     "response",
     "save",
     "save_pretrained",

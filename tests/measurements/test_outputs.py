@@ -63,10 +63,7 @@ def test_every_function_measures_it(shape: str, site: str, output: AnyOutput) ->
             return shift
 
         expected = np.asarray(
-            [
-                [[meant(b, moved(n[0], n[1], x)) for x in SHIFTS] for n in neurons]
-                for b in range(3)
-            ]
+            [[[meant(b, moved(n[0], n[1], x)) for x in SHIFTS] for n in neurons] for b in range(3)]
         )
         before = np.asarray([meant(b, None) for b in range(3)])
         swept = negjax.sweep(
