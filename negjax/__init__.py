@@ -12,7 +12,18 @@ arXiv 2412.18053) in JAX: exact interventions and gradients for every neuron.
 """
 
 from negjax import control, mceval8k, skills
-from negjax.control import Edited, Steered, Turned, edit, enhance, steer, suppress
+from negjax.control import (
+    Edited,
+    Steered,
+    Steering,
+    Turned,
+    edit,
+    enhance,
+    export_shift,
+    read_steering,
+    steer,
+    suppress,
+)
 from negjax.estimators import estimate
 from negjax.execution.head_writes import head_directions
 from negjax.execution.passes import activations
@@ -61,6 +72,7 @@ __all__ = [
     "ResidualGradients",
     "Response",
     "Steered",
+    "Steering",
     "Sweep",
     "TokenPositions",
     "TopNeurons",
@@ -77,6 +89,7 @@ __all__ = [
     "encode",
     "enhance",
     "estimate",
+    "export_shift",
     "gradient_batches",
     "head_directions",
     "joint",
@@ -94,6 +107,7 @@ __all__ = [
     "read",
     "read_directions",
     "read_facts",
+    "read_steering",
     "residual_gradients",
     "response",
     "save",

@@ -45,6 +45,20 @@ def folded_site(config: ModelConfig, site: str | None) -> Site:
     return chosen
 
 
+def refuse_experts(lm: LanguageModel) -> None:
+    """Refuses a model whose shifts, the same for every input, do not write the same.
+
+    Raises:
+        ValueError: it has experts.
+    """
+    if lm.config.experts:
+        raise ValueError(
+            f"{lm.name}: what a shift writes in a mixture of experts depends on which of them a "
+            "token passes, so that no bias and no vector holds it; steer() shifts one prompt's "
+            "neurons"
+        )
+
+
 def with_bias(lm: LanguageModel) -> LanguageModel:
     """The model with biases in its feed-forward layers: its own, or zeros, which change nothing.
 
@@ -53,11 +67,7 @@ def with_bias(lm: LanguageModel) -> LanguageModel:
     """
     if lm.config.ffn_bias:
         return lm
-    if lm.config.experts:
-        raise ValueError(
-            f"{lm.name}: what a shift writes in a mixture of experts depends on which of them a "
-            "token passes, so that no bias holds an edit; steer() shifts one prompt's neurons"
-        )
+    refuse_experts(lm)
     config = dataclasses.replace(lm.config, ffn_bias=True)
     family = family_of(config.family, lm.name)
     if family.config_from_hf(family.config_to_hf(config), lm.name) != config:
@@ -80,13 +90,19 @@ def with_bias(lm: LanguageModel) -> LanguageModel:
 def with_shift(params: nnx.State[Any, Any], shift: jax.Array) -> nnx.State[Any, Any]:
     """Parameters with a shift [L, F] added to the biases, which take its dtype."""
     flat = dict(nnx.to_flat_state(params))
-    kernel, bias = flat[KERNEL].get_value(), flat[BIAS].get_value()
-    write = jax.lax.map(
+    bias = flat[BIAS].get_value()
+    flat[BIAS] = flat[BIAS].replace(bias.astype(shift.dtype) + written(params, shift))
+    return nnx.from_flat_state(list(flat.items()))
+
+
+def written(params: nnx.State[Any, Any], shift: jax.Array) -> jax.Array:
+    """[L, D], what a shift [L, F] adds to the output of each layer's down-projection."""
+    kernel = dict(nnx.to_flat_state(params))[KERNEL].get_value()
+    result: jax.Array = jax.lax.map(
         lambda layer: shift[layer] @ entry_of(kernel, layer).astype(shift.dtype),
         jnp.arange(len(shift)),
     )
-    flat[BIAS] = flat[BIAS].replace(bias.astype(shift.dtype) + write)
-    return nnx.from_flat_state(list(flat.items()))
+    return result
 
 
 def fold(lm: LanguageModel, shift: np.ndarray, name: str) -> LanguageModel:

@@ -18,6 +18,9 @@ def swept(shifts: list[float], probability: list[float], baseline: float) -> Swe
     return Sweep(
         site="act",
         convention="signed",
+        output="probability",
+        value=np.exp(values),
+        baseline_value=np.exp(before),
         neurons=np.zeros((1, 1, 2), int),
         shifts=np.asarray(shifts, float),
         activation=np.ones((1, 1)),

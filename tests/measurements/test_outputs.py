@@ -62,7 +62,7 @@ def test_every_function_measures_it(shape: str, site: str, output: AnyOutput) ->
             shift[layer, index] = by
             return shift
 
-        expected = np.asarray(
+        expected: np.ndarray = np.asarray(
             [[[meant(b, moved(n[0], n[1], x)) for x in SHIFTS] for n in neurons] for b in range(3)]
         )
         before = np.asarray([meant(b, None) for b in range(3)])

@@ -16,6 +16,7 @@ NEURONS = np.asarray([[0, 1], [2, 5]])
 NONE = these("None")
 SEED = these("huge")
 TRUTH = these("True")
+POSITIONS = these("None", "minus one")
 
 
 def saved(name: str, value: Any) -> bool:
@@ -85,6 +86,11 @@ def library() -> dict[str, Call]:
                 "assume_harmless": these("empty list", "list of text", "array of text"),
             },
         ),
+        "tokens_of": Call(
+            negjax.tokens_of,
+            {"probes": asked, "part": "w3", "occurrence": 0},
+            {"occurrence": these("minus one")},
+        ),
         "encode": Call(
             negjax.encode,
             {
@@ -97,7 +103,9 @@ def library() -> dict[str, Call]:
             {"separator": these("None", "empty text")},
         ),
         "neurgrad": Call(
-            negjax.neurgrad, {**base, "site": None, "output": "logit", **budget}, sites
+            negjax.neurgrad,
+            {**base, "site": None, "positions": None, "over": None, "output": "logit", **budget},
+            {**sites, "positions": POSITIONS, "over": NONE},
         ),
         "logits": Call(negjax.logits, {**base, **budget}),
         "plain_answers": Call(negjax.plain_answers, {**base, **budget}),
@@ -145,12 +153,14 @@ def library() -> dict[str, Call]:
                 **measured,
                 "shifts": [1.0],
                 "convention": "signed",
+                "positions": None,
+                "output": "probability",
                 "target": None,
                 "spread": False,
                 "reroute": False,
                 **budget,
             },
-            {"site": NONE, "target": NONE, "spread": TRUTH},
+            {"site": NONE, "positions": POSITIONS, "target": NONE, "spread": TRUTH},
         ),
         "response": Call(
             negjax.response,
@@ -159,6 +169,7 @@ def library() -> dict[str, Call]:
                 "radius": 1.0,
                 "nodes": 4,
                 "convention": "signed",
+                "positions": None,
                 "output": "probability",
                 "target": None,
                 "tolerance": 0.1,
@@ -168,6 +179,7 @@ def library() -> dict[str, Call]:
             },
             {
                 "site": NONE,
+                "positions": POSITIONS,
                 "target": NONE,
                 "max_nodes": NONE,
                 "seed": SEED,
@@ -183,6 +195,7 @@ def library() -> dict[str, Call]:
                 "step": 0.5,
                 "convention": "signed",
                 "pairs": 1,
+                "positions": None,
                 "output": "probability",
                 "target": None,
                 "seed": 0,
@@ -190,6 +203,7 @@ def library() -> dict[str, Call]:
             },
             {
                 "site": NONE,
+                "positions": POSITIONS,
                 "target": NONE,
                 "seed": SEED,
                 "radius": these("half", "array without axes"),
@@ -204,12 +218,20 @@ def library() -> dict[str, Call]:
                 "convention": "signed",
                 "site": None,
                 "clamp": False,
+                "positions": None,
+                "output": "probability",
                 "target": None,
                 "spread": False,
                 "reroute": False,
                 **budget,
             },
-            {"site": NONE, "target": NONE, "clamp": TRUTH, "spread": TRUTH},
+            {
+                "site": NONE,
+                "positions": POSITIONS,
+                "target": NONE,
+                "clamp": TRUTH,
+                "spread": TRUTH,
+            },
         ),
         "estimate": Call(
             negjax.estimate,

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 import negjax
 from negjax import control
 from tests.support.odd_values import Takes, these
@@ -12,6 +14,7 @@ STEERED: dict[str, Takes] = {
     "site": NONE,
     "neurons": NONE,
     "layers": these("None"),
+    "positions": these("None", "minus one"),
     "turns": these("huge"),
 }
 TURNED: dict[str, Takes] = {
@@ -53,6 +56,7 @@ def controls() -> dict[str, Call]:
                 "site": None,
                 "neurons": None,
                 "layers": None,
+                "positions": None,
                 "turns": 0,
                 "unrelated": probes(),
                 "target_mode": "single",
@@ -75,6 +79,21 @@ def controls() -> dict[str, Call]:
             },
             STEERED | {"preserve": NONE},
         ),
+        "export_shift": Call(
+            negjax.export_shift,
+            {
+                "lm": lm(),
+                "shift": np.ones((3, 20)),
+                "path": "shift.safetensors",
+                "format": None,
+                "site": "product",
+                "convention": "additive",
+                "clamp": False,
+                "positions": "all",
+            },
+            {"path": these("text", "number as text"), "format": NONE},
+        ),
+        "read_steering": Call(negjax.read_steering, {"path": "nowhere"}),
         "steer_probes": Call(
             control.steer_probes,
             {
@@ -83,6 +102,7 @@ def controls() -> dict[str, Call]:
                 "site": None,
                 "neurons": None,
                 "layers": None,
+                "positions": None,
                 "turns": 0,
                 "unrelated": probes(),
             },

@@ -48,8 +48,9 @@ def full_forward(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Logits [T, V] and activations [L, T, F] by site of one sequence [T], in float64 NumPy.
 
-XX
-    `entering` and `leaving`, those that enter and leave the layer, and with experts `routes` [L, T, k], which of them tokens pass, and `share` [L, T, F], the weights
+    Beside the sites there are `mid` [L, T, D], the residual that enters the feed-forward layer,
+    `entering` and `leaving`, those that enter and leave the layer, and with experts `routes`
+    [L, T, k], which of them tokens pass, and `share` [L, T, F], the weights
     with which neurons count.
 
     Written out plainly, over all tokens in all layers, sharing nothing with `negjax.model` but the
