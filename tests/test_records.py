@@ -26,6 +26,7 @@ from negjax.storage import file_parts, store
 from negjax.weights.formats.gguf_files import GGUFFile
 from negjax.weights.formats.gguf_header import StoredTensor
 from tests.support.block_shapes import tiny, tiny_probes
+from tests.support.direction_mistakes import no_gradients
 from tests.support.public_records import every_module, is_record, public_records
 from tests.support.tiny_models import as_source
 
@@ -107,14 +108,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     with store.open_run(folder / "run", {}, {"values": spec}, attributes={}) as run:
         run.save("one", (slice(0, 12),), {"values": np.zeros((12, 3))}, 1.0)
     every = [
-        lm,
-        lm.config,
+        *(lm, lm.config),
         Rope(theta=10000.0),
         Llama3Scaling(factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_context=8192),
         YarnScaling(factor=8.0, original_context=8192),
-        probes,
-        sets,
-        swept,
+        *(probes, sets, swept),
         answers.plain_answers(lm, probes),
         writes.write_norms(lm, first),
         *(found := negjax.neurgrad(lm, probes), negjax.top_neurons(found, 3, target=0)),
@@ -123,6 +121,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         negjax.curvature(lm, first, neurons[0]),
         negjax.neg(lm, first, neurons[0]),
         negjax.joint(lm, first, sets, spread=True),
+        *(no_gradients(), negjax.directions(0, np.ones((2, 16)))),
         negjax.enhance(lm, first, 2, volume=1.0),
         outcome,
         negjax.Steered(

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
-from negjax.checks import one_of, whole_number
+from negjax.checks import instance, one_of, whole_number
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.asked_outputs import TARGET_OUTPUTS, check_output, output_name
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
@@ -67,10 +67,7 @@ class ResidualGradients(PerPrompt):
         return result
 
     def _products(self, states: np.ndarray, directions: object) -> np.ndarray:
-        if not isinstance(directions, Directions):
-            raise ArgumentError(
-                Argument("directions"), f" are a {type(directions).__name__}, expected {MADE_BY}"
-            )
+        directions = instance(directions, "directions", Directions, MADE_BY)
         layers, width = states.shape[-2:]
         fits = directions.vectors.shape[1] == width and (directions.layer < layers).all()
         if directions.place != self.place or not fits:
