@@ -6,7 +6,16 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from negjax.checks import described, finite_in, instance, integers, one_of, real_numbers, shown
+from negjax.checks import (
+    as_array,
+    described,
+    finite_in,
+    instance,
+    integers,
+    one_of,
+    real_numbers,
+    shown,
+)
 from negjax.errors import Argument, ArgumentError
 from negjax.model.config import PLACES, Place
 from negjax.model.language_model import LanguageModel
@@ -109,7 +118,7 @@ def directions(layer: ArrayLike, vectors: ArrayLike, place: Place = "residual_af
     Raises:
         ArgumentError: layers, vectors or a place of another kind, by name.
     """
-    return Directions(layer=np.asarray(layer), vectors=np.asarray(vectors), place=place)
+    return Directions(layer=as_array(layer), vectors=as_array(vectors), place=place)
 
 
 def check_directions(lm: LanguageModel, given: object, name: str) -> Directions:
