@@ -21,6 +21,7 @@ from negjax.model.config import PLACES, Place
 from negjax.model.language_model import LanguageModel
 from negjax.records import readable
 
+MOST_LAYERS = 2**31
 MADE_BY = "directions(layer, vectors)"
 
 
@@ -44,11 +45,12 @@ class Directions:
                 f" are {described(self.vectors)}, expected numbers [N, D], a direction a row",
             )
         layer = integers(self.layer, "layer", "whole numbers: one, or one a vector")
-        if layer.shape not in ((), (len(vectors),)) or (layer < 0).any():
+        inside = (layer >= 0) & (layer < MOST_LAYERS)
+        if layer.shape not in ((), (len(vectors),)) or not inside.all():
             raise ArgumentError(
                 Argument("layer"),
                 f" is {shown(self.layer)} for {len(vectors)} vectors, expected one number, "
-                "or one a vector, from 0 on",
+                f"or one a vector, from 0 to {MOST_LAYERS - 1}",
             )
         _check_each(vectors)
         one_of(self.place, "place", PLACES)

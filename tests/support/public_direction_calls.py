@@ -7,6 +7,7 @@ from safetensors.numpy import save_file
 
 import negjax
 from tests.support.direction_mistakes import no_gradients
+from tests.support.odd_values import these
 from tests.support.public_calls import NONE, POSITIONS, Call, lm, probes
 
 VECTORS = np.ones((2, 16))
@@ -22,6 +23,8 @@ def direction_calls(folder: Path) -> dict[str, Call]:
         "directions": Call(
             negjax.directions,
             {"layer": 0, "vectors": VECTORS, "place": "ffn_out"},
+            # Of a model of width 2.
+            {"vectors": these("pairs of floats", "pairs far out")},
         ),
         "read_directions": Call(
             negjax.read_directions,
