@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from negjax.checks import described, instance, real_numbers, whole_number
@@ -52,7 +51,8 @@ def head_directions(lm: LanguageModel, layer: int, head: int, vectors: ArrayLike
 @functools.partial(jax.jit, static_argnums=0)
 def _output_rows(
     graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], layer: jax.Array, head: jax.Array
-) -> Float[jax.Array, "C D"]:
+) -> jax.Array:
+    """[C, D], of one head."""
     block_def, blocks = stacked_blocks(nnx.merge(graphdef, params))
     kernel = block_at(block_def, blocks, layer).attention.out.kernel[...]
     found: jax.Array = kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32))[head]

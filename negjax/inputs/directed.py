@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from negjax.checks import instance, listed, real_numbers, shown
 from negjax.errors import Argument, ArgumentError
-from negjax.inputs.neurons import NeuronSets, check_neurons, filled_up
+from negjax.inputs.neurons import NeuronSets, SetMembers, check_neurons, filled_up
 from negjax.inputs.residual_directions import MADE_BY, Directions, check_directions
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
@@ -105,9 +105,7 @@ def direction_sets(
     return filled_up(shape, merged, found)
 
 
-def _merged(
-    directions: Directions, index: ArrayLike, shifts: ArrayLike
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _merged(directions: Directions, index: ArrayLike, shifts: ArrayLike) -> SetMembers:
     """Different directions [n, 2], (layer, number), and the sum of each one's shifts [n], twice."""
     numbers = directions.numbers(index, "numbers")
     values = real_numbers(shifts, "shifts")
@@ -119,4 +117,4 @@ def _merged(
         )
     own, inverse = np.unique(numbers, return_inverse=True)
     total = np.bincount(inverse, np.broadcast_to(values, numbers.shape))
-    return np.stack([directions.layer[own], own], axis=-1), total, total
+    return SetMembers(np.stack([directions.layer[own], own], axis=-1), total, total)

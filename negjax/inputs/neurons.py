@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -175,6 +176,14 @@ class NeuronSets:
         return result
 
 
+class SetMembers(NamedTuple):
+    """One set of `NeuronSets`, before it is filled up."""
+
+    neurons: Int[np.ndarray, "n 2"]
+    values: Float[np.ndarray, " n"]
+    levels: Float[np.ndarray, " n"]
+
+
 def neuron_sets(config: ModelConfig, sets: Sequence[tuple[ArrayLike, ArrayLike]]) -> NeuronSets:
     """Sets of neurons with values, checked.
 
@@ -227,12 +236,10 @@ def dense_sets(config: ModelConfig, shifts: ArrayLike) -> NeuronSets:
     found = [np.argwhere(row) for row in shifts]
     pairs = zip(found, shifts, strict=True)
     values = [(at, row[at[:, 0], at[:, 1]]) for at, row in pairs]
-    return filled_up(shape, [(at, own, own) for at, own in values])
+    return filled_up(shape, [SetMembers(at, own, own) for at, own in values])
 
 
-def _merged(
-    config: ModelConfig, given: ArrayLike, values: ArrayLike
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _merged(config: ModelConfig, given: ArrayLike, values: ArrayLike) -> SetMembers:
     """Different neurons [n, 2], sorted, the sum of each one's values [n], and the value itself [n],
     NaN where there are several."""
     total = config.layers * config.neurons
@@ -263,15 +270,16 @@ def _merged(
     )
     level = values[first]
     level[inverse[values != level[inverse]]] = np.nan
-    return np.stack(np.divmod(flat, config.neurons), -1), np.bincount(inverse, values), level
+    neurons = np.stack(np.divmod(flat, config.neurons), -1)
+    return SetMembers(neurons, np.bincount(inverse, values), level)
 
 
 def filled_up(
     shape: tuple[int, int],
-    sets: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    sets: Sequence[SetMembers],
     directions: Directions | None = None,
 ) -> NeuronSets:
-    """Sets of one size, of a model of (L, F): each members [n, 2], values [n] and levels [n]."""
+    """Sets of one size, of a model of (L, F)."""
     longest = max(len(values) for _, values, _ in sets)
     neurons = np.zeros((len(sets), longest, 2), np.int32)
     neurons[..., 0] = shape[0]

@@ -8,6 +8,7 @@ import pytest
 
 import negjax
 from negjax.inputs.probes import Probes
+from negjax.model.config import PLACES
 from negjax.model.language_model import LanguageModel
 from tests.support.block_shapes import (
     error,
@@ -21,7 +22,7 @@ from tests.support.reference import float64_weights, full_forward, joint_scores
 EXACT, DIFFERENCES, STEP = 1e-10, 1e-7, 1e-4
 SHIFTS = np.asarray([-1.5, 0.5])
 SPAN = slice(1, 4)
-BEFORE, ATTENTION, FFN, AFTER = "residual_before", "attention_out", "ffn_out", "residual_after"
+BEFORE, ATTENTION, FFN, AFTER = PLACES
 STATE = {BEFORE: "entering", ATTENTION: "mid", FFN: "leaving", AFTER: "leaving"}
 Case = tuple[str, dict[str, Any], Any, Any]
 CASES: list[Case] = [
