@@ -11,7 +11,7 @@ arXiv 2412.18053) in JAX: exact interventions and gradients for every neuron.
     fit = negjax.linear_fit(curve, negjax.paper_grid(2.0, 0.2))  # NEG and linearity
 """
 
-from negjax import control, mceval8k, skills
+from negjax import control, corpus, mceval8k, skills
 from negjax.control import (
     Edited,
     Steered,
@@ -24,12 +24,21 @@ from negjax.control import (
     steer,
     suppress,
 )
+from negjax.corpus import CorpusStatistics, corpus_statistics
 from negjax.estimators import estimate
 from negjax.execution.head_writes import head_directions
 from negjax.execution.passes import activations
 from negjax.inputs.directed import direction_sets
 from negjax.inputs.direction_files import read_directions
 from negjax.inputs.encoding import encode
+from negjax.inputs.neuron_files import (
+    NeuronMask,
+    NeuronTable,
+    read_mask,
+    read_neurons,
+    save_mask,
+    save_neurons,
+)
 from negjax.inputs.neurons import NeuronSets, all_neurons, neuron_sets, random_neurons
 from negjax.inputs.positions import TokenPositions, tokens_of
 from negjax.inputs.probes import Probes
@@ -57,6 +66,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Answers",
+    "CorpusStatistics",
     "Curvature",
     "Directions",
     "Edited",
@@ -66,7 +76,9 @@ __all__ = [
     "LanguageModel",
     "LinearFit",
     "NeurGrad",
+    "NeuronMask",
     "NeuronSets",
+    "NeuronTable",
     "Notice",
     "Probes",
     "ResidualGradients",
@@ -81,6 +93,8 @@ __all__ = [
     "all_neurons",
     "configure_process",
     "control",
+    "corpus",
+    "corpus_statistics",
     "curvature",
     "direction_sets",
     "directions",
@@ -107,10 +121,14 @@ __all__ = [
     "read",
     "read_directions",
     "read_facts",
+    "read_mask",
+    "read_neurons",
     "read_steering",
     "residual_gradients",
     "response",
     "save",
+    "save_mask",
+    "save_neurons",
     "save_pretrained",
     "skills",
     "steer",

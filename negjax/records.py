@@ -158,6 +158,7 @@ def _is_array(value: object) -> bool:
 
 
 def _shape(array: Any, letters: Sequence[str]) -> str:
+    letters = _spread(letters, len(array.shape))
     if len(letters) != len(array.shape):
         letters = [""] * len(array.shape)
     named = (
@@ -165,6 +166,16 @@ def _shape(array: Any, letters: Sequence[str]) -> str:
         for letter, size in zip(letters, array.shape, strict=True)
     )
     return f"[{', '.join(named)}]"
+
+
+def _spread(letters: Sequence[str], count: int) -> list[str]:
+    """Letters of `count` axes, of which one may stand for none or several: "*Q"."""
+    several = count - len(letters) + 1
+    return [
+        name
+        for letter in letters
+        for name in ([letter[1:]] * several if letter.startswith("*") else [letter])
+    ]
 
 
 def _word(value: object) -> str | None:

@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # Methods on measurements, never on each other.
     "negjax.estimators": (*BELOW_MEASUREMENTS, "negjax.measurements"),
     "negjax.control": (*BELOW_MEASUREMENTS, "negjax.measurements"),
+    "negjax.corpus": BELOW_MEASUREMENTS,
     "negjax.skills": (*BELOW_MEASUREMENTS, "negjax.measurements"),
     "negjax.mceval8k": ("negjax.storage", "negjax.model", "negjax.weights", "negjax.inputs"),
     # The public face.
@@ -174,7 +175,7 @@ def reached(name: str) -> set[str]:
 @pytest.mark.parametrize(
     ("defining", "reading"),
     [
-        ("inputs.facts", "linearity neg_map estimators multi_neuron control"),
+        ("inputs.facts", "linearity neg_map estimators multi_neuron control trace"),
         ("inputs.probe_flags", "skills skills_robustness"),
         ("skill_studies.transfer", "skills_robustness skills_inclusivity"),
     ],

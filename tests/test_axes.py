@@ -29,7 +29,7 @@ FILES = [path for room in ROOMS for path in sorted((ROOT / room.replace(".", "/"
 KINDS = {"Bool", "Float", "Int", "Shaped"}
 ARRAYS = {"np.ndarray", "jax.Array", "Array"}
 # It refuses lists of shifts by name, and takes whole numbers.
-OWN_CHECKS = {"joint(sets)"}
+OWN_CHECKS = {"joint(sets)", "checked_sets(sets)", "pull_back(fold)"}
 
 
 def run(function: Any) -> Any:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 import negjax
-from negjax import control, mceval8k, skills
+from negjax import control, corpus, mceval8k, skills
 from tests.support.odd_values import ODD, nothing
 from tests.support.public_calls import Call, library, records
 from tests.support.public_control_calls import controls
+from tests.support.public_corpus_calls import of_corpus
 from tests.support.public_direction_calls import direction_calls
 from tests.support.public_skill_calls import benchmark, probe_calls, stored
 
@@ -20,6 +21,7 @@ GROUPS: dict[str, Callable[[Path], dict[str, Call]]] = {
     "records": lambda _: records(),
     "directions": direction_calls,
     "control": lambda _: controls(),
+    "corpus": lambda _: of_corpus(),
     "skills": lambda _: probe_calls(),
     "files": stored,
     "mceval8k": benchmark,
@@ -60,7 +62,10 @@ def test_odd_values_are_refused_by_the_name_of_the_argument(
 
 def public_functions() -> dict[str, Callable[..., Any]]:
     """Of the library's public face, by name; those of the benchmark with their package's."""
-    packages = {"negjax": negjax, "control": control, "skills": skills, "mceval8k": mceval8k}
+    packages = {
+        **{"negjax": negjax, "control": control, "corpus": corpus},
+        **{"skills": skills, "mceval8k": mceval8k},
+    }
     found: dict[str, Callable[..., Any]] = {}
     for package, module in packages.items():
         for name in module.__all__:

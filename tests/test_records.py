@@ -26,13 +26,13 @@ from negjax.storage import file_parts, store
 from negjax.weights.formats.gguf_files import GGUFFile
 from negjax.weights.formats.gguf_header import StoredTensor
 from tests.support.block_shapes import tiny, tiny_probes
+from tests.support.corpus_records import corpus_records
 from tests.support.direction_mistakes import no_gradients
 from tests.support.public_records import every_module, is_record, public_records
 from tests.support.tiny_models import as_source
 
 MOST = 420  # characters: 400, and what says that something was left out
 LONG = "a very long text, " * 10_000
-
 
 every_module()
 RECORDS = public_records()
@@ -115,6 +115,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         *(probes, sets, swept),
         answers.plain_answers(lm, probes),
         writes.write_norms(lm, first),
+        negjax.TokenPositions(index=np.zeros((3, 1), int)),
         *(found := negjax.neurgrad(lm, probes), negjax.top_neurons(found, 3, target=0)),
         negjax.linear_fit(swept),
         negjax.response(lm, first, neurons[0], radius=1.0, nodes=4),
@@ -164,8 +165,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
             probability=grid[:, :, 0, 0],
             arrays=run._arrays,
         ),
-        *(cut, Span(0, 12)),
-        *(item, row, TASKS["ner"]),
+        *(cut, Span(0, 12), item, row, TASKS["ner"]),
         negjax.mceval8k.Task(
             name="ner",
             genre="linguistic",
@@ -181,7 +181,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
             notes=(LONG,),
             key="0" * 64,
         ),
-        *(run, spec),
+        *(run, spec, *corpus_records(lm)),
         GGUFFile(folder / "m.gguf", {str(i): LONG for i in range(30)}, {}),
         StoredTensor((4, 5), gguf.GGMLQuantizationType.F32, (4, 20), part),
         *(lazy, lazy.form, part),
@@ -213,24 +213,25 @@ def test_three_lines_say_what_a_record_is(made: dict[str, object], name: str) ->
         elif len(text) < MOST / 2 or field not in records._defaults(record):
             assert field in text, field
         if isinstance(value, np.ndarray) and name not in NO_AXES:
-            assert len(axes[field]) == value.ndim, field
+            letters = [x for x in axes[field] if x[0] != "*"]  # Here there is no such axis.
+            assert len(letters) == value.ndim, field
             named = [
                 f"{letter}={size}" if letter != str(size) else letter
-                for letter, size in zip(axes[field], value.shape, strict=True)
+                for letter, size in zip(letters, value.shape, strict=True)
             ]
             assert f"[{', '.join(named)}]" in text, field
 
 
 def test_measurements_name_site_convention_output_and_axes(made: dict[str, object]) -> None:
     assert repr(made["negjax.measurements.gradients.NeurGrad"]) == (
-        "NeurGrad(site='up', output='probability')\n"
-        "  probability [B=3, K=2], activation [B=3, L=3, F=20], computed [B=3, K=2, L=3, F=20]"
+        "NeurGrad(site='up', output='probability', over=None)\n"
+        "  probability [B=3, K=2], activation [B=3, L=3, F=20], computed [B=3, O=2, L=3, F=20]"
     )
     assert repr(made["negjax.measurements.sweeps.Sweep"]) == (
-        "Sweep(site='up', convention='signed', reroute=False)\n"
-        "  neurons [B=3, N=4, 2], shifts [X=2], activation, baseline_log_probability, "
-        "baseline_logit [B=3, N=4], log_probability, logit, kl, entropy, top_token "
-        "[B=3, N=4, X=2], baseline_entropy, baseline_top_token [B=3]"
+        "Sweep(site='up', convention='signed', output='probability', reroute=False)\n"
+        "  neurons [B=3, N=4, 2], shifts [X=2], activation, baseline_value, "
+        "baseline_log_probability, baseline_logit [B=3, N=4], value, log_probability, logit, kl, "
+        "entropy, top_token [B=3, N=4, X=2], baseline_entropy, baseline_top_token [B=3]"
     )
     assert repr(made["negjax.measurements.linearity.LinearFit"]) == (
         "LinearFit\n  slope, pearson, largest_change [B=3, N=4], shifts [X=2]"
@@ -264,7 +265,8 @@ def test_many_long_prompts_are_counted() -> None:
     text = repr(dataclasses.replace(probes, prompts=(LONG,) * 400))
     assert text == (
         "Probes(target_mode='single', mask_id=None)\n"
-        "  tokens, mask [B=400, T=8], read [B=400], target_ids, target_mask [B=400, K=2, M=1]\n"
+        "  tokens, mask [B=400, T=8], read [B=400], target_ids, target_mask [B=400, K=2, M=1], "
+        "spans [B=400, T=8, 2]\n"
         "  prompts: 400, 'a very long tex…ry long text, ' …, targets: 400"
     )
 
@@ -329,10 +331,8 @@ def test_errors_show_no_more_than_a_few_words_of_a_wrong_value(made: dict[str, o
         assert "\n" not in text
     lm = made["negjax.model.language_model.LanguageModel"]
     assert isinstance(lm, LanguageModel)
-    probes, gradients = (
-        made["negjax.inputs.probes.Probes"],
-        made["negjax.measurements.gradients.NeurGrad"],
-    )
+    probes = made["negjax.inputs.probes.Probes"]
+    gradients = made["negjax.measurements.gradients.NeurGrad"]
     many: Any = [9] * 100_000
     for wrong in (
         lambda: negjax.neurgrad(lm, lm),  # type: ignore[arg-type]

@@ -124,7 +124,9 @@ def analyse(
             for name, part in zip(THIRDS, thirds, strict=True)
         },
         # Each with the tangent for its line.
-        worst=[fitted_curves.trace(plan.inputs, folder, curves, int(i), first) for i in worst],
+        worst=[
+            fitted_curves.traced_neuron(plan.inputs, folder, curves, int(i), first) for i in worst
+        ],
         doses=doses,
         dosed_layers=len(dosed),
         silent=silent,

@@ -155,7 +155,7 @@ def neuron_table(curves: FittedCurves) -> pa.Table:
     return pa.table(columns)
 
 
-def trace(
+def traced_neuron(
     inputs: facts.Inputs,
     folder: RunFolder,
     curves: FittedCurves,

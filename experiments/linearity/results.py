@@ -48,7 +48,8 @@ def analyse(
         widest.pearson, widest.largest_change, curves.resolved(widest, curves.measure), GALLERY
     )
     most_linear, least_linear = (
-        [fitted_curves.trace(inputs, folder, curves, i) for i in chosen] for chosen in (most, least)
+        [fitted_curves.traced_neuron(inputs, folder, curves, i) for i in chosen]
+        for chosen in (most, least)
     )
     return Results(
         curves=curves,

@@ -64,8 +64,8 @@ Positions = int | Sequence[int] | slice | Literal["all"] | TokenPositions | None
 a BOS included."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PlacedProbes(Probes):
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class _PlacedProbes(Probes):
     """Probes of which neurons at other tokens than the read position are meant."""
 
     at: Int[np.ndarray, "B Q"]
@@ -73,10 +73,10 @@ class PlacedProbes(Probes):
     apart: bool
     """Whether results that tell positions apart have an axis Q."""
 
-    def select(self, index: ArrayLike) -> "PlacedProbes":
+    def select(self, index: ArrayLike) -> "_PlacedProbes":
         """As of all probes."""
         chosen = super().select(index)
-        assert isinstance(chosen, PlacedProbes)
+        assert isinstance(chosen, _PlacedProbes)
         return dataclasses.replace(chosen, at=self.at[as_array(index)])
 
 
@@ -96,7 +96,7 @@ def placed(probes: Probes, positions: Positions) -> Probes:
     if not apart and (found[:, 0] == read).all():
         return probes
     fields = {f.name: getattr(probes, f.name) for f in dataclasses.fields(Probes)}
-    return PlacedProbes(**fields, at=found, apart=apart)
+    return _PlacedProbes(**fields, at=found, apart=apart)
 
 
 def read_index(probes: Probes) -> Int[np.ndarray, " B"]:
@@ -108,7 +108,7 @@ def read_index(probes: Probes) -> Int[np.ndarray, " B"]:
 
 def neuron_index(probes: Probes) -> Int[np.ndarray, "B Q"]:
     """Positions of the neurons that are meant, as in `TokenPositions`."""
-    if isinstance(probes, PlacedProbes):
+    if isinstance(probes, _PlacedProbes):
         return probes.at
     return read_index(probes)[:, None]
 
@@ -120,19 +120,19 @@ def first_index(probes: Probes) -> Int[np.ndarray, " B"]:
 
 def span_and_count(probes: Probes) -> tuple[int, int]:
     """Most tokens from a prompt's first position to its read position, and Q."""
-    if not isinstance(probes, PlacedProbes):
+    if not isinstance(probes, _PlacedProbes):
         return 1, 1
     return int((read_index(probes) - first_index(probes)).max()) + 1, probes.at.shape[1]
 
 
 def tokens_apart(probes: Probes) -> bool:
     """Whether results that tell positions apart have an axis Q."""
-    return isinstance(probes, PlacedProbes) and probes.apart
+    return isinstance(probes, _PlacedProbes) and probes.apart
 
 
 def shown_positions(probes: Probes) -> Int[np.ndarray, "B Q"] | None:
     """For records: the positions, or None where it is the read position."""
-    return probes.at if isinstance(probes, PlacedProbes) else None
+    return probes.at if isinstance(probes, _PlacedProbes) else None
 
 
 def _resolved(positions: object, own: np.ndarray) -> tuple[np.ndarray, bool]:

@@ -65,7 +65,7 @@ def device_batches(
     few_shapes: bool = False,
     over: Over | None = None,
     budget_bytes: int,
-) -> Iterator[tuple[np.ndarray, Found]]:
+) -> Iterator[tuple[Int[np.ndarray, " n"], Found]]:
     """Batches of gradients, in an order of their own: numbers of the prompts, and what was found.
 
     Arguments are those of `gradient_batches`.

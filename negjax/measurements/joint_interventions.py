@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from negjax.checks import flag
 from negjax.execution.asked_outputs import (
+    DIFFERENCE,
     asked_target,
     base_output,
     check_output,
@@ -141,7 +142,7 @@ def joint(
     how: How = "clamp" if clamp else convention
     with_spread = spread or output == "kl"
 
-    def measured(number: int) -> Measured:
+    def measured(number: int | None) -> Measured:
         return measured_sets(
             lm,
             probes,
@@ -151,11 +152,12 @@ def joint(
             target=number,
             spread=with_spread,
             reroute=reroute,
-            output=whole_output(output),
+            output=DIFFERENCE if number is None else whole_output(output),
             budget_bytes=budget_bytes,
         )
 
-    if number is None:
+    if number is None and probes.target_ids.shape[2] > 1:
+        # Answers of several tokens are a suffix each.
         found, other = measured(0), measured(1)
         both = Both(*(mine - its for mine, its in zip(found.logit, other.logit, strict=True)))
     else:

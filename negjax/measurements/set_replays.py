@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Shaped
 
 from negjax.checks import finite_in
 from negjax.errors import Argument, ArgumentError
 from negjax.execution import batching
+from negjax.execution.asked_outputs import DIFFERENCE
 from negjax.execution.batching import Split, smaller_buckets
 from negjax.execution.conventions import Convention
 from negjax.execution.passes import unperturbed_pass
@@ -36,8 +38,8 @@ How = Literal["signed", "additive", "clamp"]
 class Both(NamedTuple):
     """With the shifts and without, [B, R] each."""
 
-    after: np.ndarray
-    before: np.ndarray
+    after: Shaped[np.ndarray, "B R"]
+    before: Shaped[np.ndarray, "B R"]
 
 
 class Measured(NamedTuple):
@@ -59,10 +61,10 @@ def measured_sets(
     how: How,
     site: SiteOrPlace,
     *,
-    target: int,
+    target: int | None,
     spread: bool,
     reroute: bool,
-    output: WholeOutput | None,
+    output: WholeOutput | Literal["logit_difference"] | None,
     budget_bytes: int,
 ) -> Measured:
     """Replays sets, as many at once as the budget holds; arguments are those of `joint`."""
@@ -277,7 +279,7 @@ def _replay(
     site: SiteOrPlace,
     how: How,
     spread: bool,
-    output: WholeOutput | None,
+    output: WholeOutput | Literal["logit_difference"] | None,
 ) -> tuple[jax.Array, jax.Array, Spread[jax.Array] | None, jax.Array | None]:
     model = nnx.merge(graphdef, params)
     resid = replay_sets(
@@ -296,5 +298,9 @@ def _replay(
     asked = split.targets, split.real, 1, rows
     # Row 0 is the prompt without a shift; targets are predicted from the read position on.
     scores = read_rows(model, resid, *asked, resid[:, 0, 0] if spread else None)
-    value = None if output is None else read_values(model, resid, *asked, output)[..., 0]
+    value = None
+    if output == DIFFERENCE:
+        value = scores.logit[..., 0] - scores.logit[..., 1]
+    elif output is not None:
+        value = read_values(model, resid, *asked, output)[..., 0]
     return scores.log_probability[..., 0], scores.logit[..., 0], scores.spread, value

@@ -62,7 +62,9 @@ class ShiftedOutputs(PerPrompt):
 
     def _both(self, output: str | None) -> tuple[np.ndarray, np.ndarray]:
         """With the shift and without."""
-        if output is None or output == self.output:
+        if output is not None:
+            one_of(output, "output", (*NAMED, self.output))
+        if output in (None, self.output):
             return self.value, self.baseline_value
         names: tuple[Output, ...] = get_args(Output)
         for name in names:
@@ -71,7 +73,6 @@ class ShiftedOutputs(PerPrompt):
                     output_of(name, self.log_probability, self.logit),
                     output_of(name, self.baseline_log_probability, self.baseline_logit),
                 )
-        one_of(output, "output", NAMED)
         raise ArgumentError(
             *(Argument("output", output), f" was not measured, but {self.output!r}; pass it to "),
             "sweep or joint",

@@ -58,10 +58,12 @@ OVERLAPS = "overlaps.parquet"
 """Of a study of a benchmark: how many items of one part stand in another."""
 ACCURACIES, TASKS, SAVED_PROBES = "accuracies.parquet", "tasks", "probes"
 """Of a study of skills: every accuracy, what was found of each task, fitted probes."""
+CORPUS = "corpus.safetensors"
+"""Of a stream over a corpus: what is known so far."""
 OUTPUTS = (
     *(SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES, TABLES),
     *(STATES, LOSSES, MODEL, DOSES, SETS, *CONTROLS, OVERLAPS),
-    *(ACCURACIES, TASKS, SAVED_PROBES),
+    *(ACCURACIES, TASKS, SAVED_PROBES, CORPUS),
 )
 """What a study makes besides the measurements: discarded together with them."""
 

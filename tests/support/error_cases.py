@@ -13,7 +13,13 @@ from negjax import mceval8k, skills
 from negjax.model import meshes
 from negjax.process.precisions import chosen_rung, hardware_here
 from negjax.storage.file_parts import FilePart
-from tests.support import direction_mistakes, export_mistakes, host_mistakes, question_mistakes
+from tests.support import (
+    corpus_mistakes,
+    direction_mistakes,
+    export_mistakes,
+    host_mistakes,
+    question_mistakes,
+)
 from tests.support.block_shapes import GATED, tiny
 from tests.support.mistakes import (
     GOLD,
@@ -338,8 +344,9 @@ CASES: dict[str, Provoke] = {
     "--flagfile …: no such file; expected a file of flags, …": flag("--flagfile=nowhere.flags"),
     "--flagfile=…: UTF-16 or UTF-32 text; save the file …": marked_flags,
     "… is …, which lies on no disk of this machine: …": lambda _: negjax.load("gs://bucket/model"),
-    **host_mistakes.CASES,
-    **direction_mistakes.CASES,
-    **export_mistakes.CASES,
-    **question_mistakes.CASES,
 }
+for others in (
+    *(host_mistakes, export_mistakes, question_mistakes, corpus_mistakes),
+    direction_mistakes,
+):
+    CASES |= others.CASES

@@ -5,11 +5,11 @@ import re
 from types import ModuleType
 
 import negjax
-from negjax import control, mceval8k, skills
+from negjax import control, corpus, mceval8k, skills
 from tests.support.places import ROOT
 
 PAGE = ROOT / "docs" / "reference.md"
-PACKAGES = (negjax, control, mceval8k, skills)
+PACKAGES = (negjax, control, corpus, mceval8k, skills)
 HEAD = """# Reference
 
 Every public name, with the first sentence of its documentation; `help(name)` says the rest: shapes,

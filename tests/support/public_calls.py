@@ -324,6 +324,6 @@ def records() -> dict[str, Call]:
             {"shifts": [1.0]},
             {"shifts": these("half", "minus one")},
         ),
-        "ShiftedOutputs.values": Call(swept.values, {"output": "logit"}),
-        "ShiftedOutputs.change": Call(swept.change, {"output": "logit"}),
+        "ShiftedOutputs.values": Call(swept.values, {"output": "logit"}, {"output": NONE}),
+        "ShiftedOutputs.change": Call(swept.change, {"output": "logit"}, {"output": NONE}),
     }

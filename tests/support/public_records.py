@@ -19,7 +19,7 @@ from negjax.weights.formats import gguf_files
 # Beside the package and its public parts: modules whose functions the README, the notes and the
 # experiments use by their own names.
 MODULES = (negjax, answers, writes, store, tables, ranking, estimators, gguf_files)
-PARTS = ("negjax.mceval8k", "negjax.skills")
+PARTS = ("negjax.corpus", "negjax.mceval8k", "negjax.skills")
 
 
 def is_record(kind: object) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from absl import flags
 
 from experiments.control import program as control
+from experiments.corpus import program as corpus
 from experiments.estimators import program as estimators
 from experiments.linearity import program as linearity
 from experiments.multi_neuron import program as multi_neuron
@@ -19,11 +20,13 @@ from experiments.skills_efficiency import program as skills_efficiency
 from experiments.skills_flexibility import program as skills_flexibility
 from experiments.skills_interdependency import program as skills_interdependency
 from experiments.skills_robustness import program as skills_robustness
+from experiments.trace import program as trace
 from tests.support.places import FLAGFILES
 from tests.support.tiny_runs import parse
 
 EXPERIMENTS = (
-    *(linearity, neg_map, estimators, multi_neuron, control, plan, pretrain_bert_job),
+    *(linearity, neg_map, estimators, multi_neuron, control, trace, corpus, plan),
+    pretrain_bert_job,
     *(skills, skills_efficiency, skills_flexibility, skills_interdependency, skills_robustness),
 )
 MODULES = [
