@@ -345,8 +345,6 @@ CASES: dict[str, Provoke] = {
     "--flagfile=…: UTF-16 or UTF-32 text; save the file …": marked_flags,
     "… is …, which lies on no disk of this machine: …": lambda _: negjax.load("gs://bucket/model"),
 }
-for others in (
-    *(host_mistakes, export_mistakes, question_mistakes, corpus_mistakes),
-    direction_mistakes,
-):
+for others in (host_mistakes, export_mistakes, question_mistakes, corpus_mistakes):
     CASES |= others.CASES
+CASES |= direction_mistakes.CASES
