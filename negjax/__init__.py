@@ -28,6 +28,8 @@ from negjax.corpus import CorpusStatistics, corpus_statistics
 from negjax.estimators import estimate
 from negjax.execution.head_writes import head_directions
 from negjax.execution.passes import activations
+from negjax.generation.moves import Intervention
+from negjax.generation.writing import Generated, generate
 from negjax.inputs.directed import direction_sets
 from negjax.inputs.direction_files import read_directions
 from negjax.inputs.encoding import encode
@@ -72,6 +74,8 @@ __all__ = [
     "Edited",
     "EmpiricalGradient",
     "Facts",
+    "Generated",
+    "Intervention",
     "Joint",
     "LanguageModel",
     "LinearFit",
@@ -104,6 +108,7 @@ __all__ = [
     "enhance",
     "estimate",
     "export_shift",
+    "generate",
     "gradient_batches",
     "head_directions",
     "joint",

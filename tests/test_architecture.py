@@ -38,9 +38,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "negjax.inputs": ("negjax.process", "negjax.storage", "negjax.model", "negjax.weights"),
     "negjax.execution": (*("negjax.process", "negjax.model", "negjax.replay", "negjax.inputs"),),
     "negjax.measurements": BELOW_MEASUREMENTS,
+    "negjax.generation": BELOW_MEASUREMENTS,
     # Methods on measurements, never on each other.
     "negjax.estimators": (*BELOW_MEASUREMENTS, "negjax.measurements"),
-    "negjax.control": (*BELOW_MEASUREMENTS, "negjax.measurements"),
+    "negjax.control": (*BELOW_MEASUREMENTS, "negjax.measurements", "negjax.generation"),
     "negjax.corpus": BELOW_MEASUREMENTS,
     "negjax.skills": (*BELOW_MEASUREMENTS, "negjax.measurements"),
     "negjax.mceval8k": ("negjax.storage", "negjax.model", "negjax.weights", "negjax.inputs"),

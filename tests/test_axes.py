@@ -1,4 +1,4 @@
-"""Axes of arrays: named wherever an array is public in four rooms, and refused where they differ.
+"""Axes of arrays: named wherever an array is public in five rooms, and refused where they differ.
 
 `pytest -p tests.support.axes` runs the annotations in all tests; these run without it, too.
 """

@@ -121,9 +121,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         negjax.response(lm, first, neurons[0], radius=1.0, nodes=4),
         negjax.curvature(lm, first, neurons[0]),
         negjax.neg(lm, first, neurons[0]),
-        negjax.joint(lm, first, sets, spread=True),
+        *(negjax.joint(lm, first, sets, spread=True), negjax.enhance(lm, first, 2, volume=1.0)),
+        *(negjax.Intervention(sets), negjax.generate(lm, ["w3"], max_tokens=2)),
         *(no_gradients(), negjax.directions(0, np.ones((2, 16)))),
-        negjax.enhance(lm, first, 2, volume=1.0),
         outcome,
         negjax.Steered(
             **smallest,

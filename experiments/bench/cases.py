@@ -8,7 +8,7 @@ import numpy as np
 import negjax
 from negjax.model.language_model import LanguageModel
 
-Kind = Literal["sweep", "response", "neg", "neurgrad", "features", "ig", "lpi", "joint"]
+Kind = Literal["sweep", "response", "neg", "neurgrad", "features", "ig", "lpi", "joint", "generate"]
 Tool = Literal["serial", "best", "negjax"]
 
 SEED = 0
@@ -58,6 +58,8 @@ class Case:
     sets: int = 0
     """Sets of `neurons` neurons, those of a set shifted together."""
     nodes: int = 0
+    written: int = 0
+    """Tokens that are written after each prompt, `neurons` shifted by the step of the grid."""
     serial_part: int = 1
     """Neurons and shifts, or prompts, that `serial` measures; its time is proportional to them."""
     tools: tuple[Tool, ...] = ("serial", "best", "negjax")
@@ -189,6 +191,18 @@ CASES = (
         sets=1000,
         tools=("negjax",),
         wanted=(Goal("seconds for all sets", 10.0, at_most=True),),
+    ),
+    Case(
+        "generate_35",
+        "a token written while 100 neurons are shifted, T ≈ 35, batch 8",
+        "generate",
+        tokens=35,
+        prompts=8,
+        neurons=100,
+        shifts=(0.5, 0.5),
+        written=24,
+        tools=("serial", "negjax"),
+        wanted=(Goal("× serial", 1.5),),
     ),
 )
 

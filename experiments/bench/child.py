@@ -131,7 +131,21 @@ def _negjax(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
         shaped = computed.reshape(b, k, lm.config.layers, -1)
         return {"probability": probability, "computed": shaped, "codes": codes, "votes": votes}
 
+    def texts() -> dict[str, np.ndarray]:
+        shifted = negjax.neuron_sets(lm.config, [(neurons, case.shifts[1])])
+        prompts = [row[real].tolist() for row, real in zip(probes.tokens, probes.mask, strict=True)]
+        found = negjax.generate(
+            lm,
+            prompts,
+            negjax.Intervention(shifted, "additive"),
+            max_tokens=case.written,
+            end_tokens=[],
+        )
+        return {"probability": np.exp(found.log_probability)}
+
     def work() -> dict[str, np.ndarray]:
+        if case.kind == "generate":
+            return texts()
         if case.kind == "features":
             return features()
         if case.kind == "sweep":
@@ -189,6 +203,7 @@ def _torch_peak() -> int:
 
 def _serial(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
     from experiments.bench.baselines.torch_best import matmul_rate
+    from experiments.bench.baselines.torch_generate import hooked_texts
     from experiments.bench.baselines.torch_serial import serial_neurgrad, serial_sweep
 
     model = _torch_model(folder)
@@ -203,6 +218,15 @@ def _serial(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
             return {"computed": computed, "probability": probability, "prompts": prompts}
 
         return Tool(gradients, matmul_rate, _torch_peak, part / case.prompts)
+    if case.kind == "generate":
+
+        def texts() -> dict[str, np.ndarray]:
+            found = hooked_texts(
+                model, tokens, mask, arrays["neurons"], case.shifts[1], case.written
+            )
+            return {"probability": found}
+
+        return Tool(texts, matmul_rate, _torch_peak)
     # Every neuron and shift costs the same two forwards: a few tell what all would take.
     some = np.linspace(0, len(arrays["neurons"]) - 1, case.serial_part).astype(int)
     few = np.linspace(0, len(arrays["shifts"]) - 1, 2).astype(int)

@@ -27,7 +27,7 @@ class Measured:
     case: Case
     runs: Runs
     units: int
-    """(neuron, shift) pairs, sets, or prompts."""
+    """(neuron, shift) pairs, sets, written tokens, or prompts."""
     operations: float
     """Of floating-point numbers that the case cannot avoid; 0 where they are not counted."""
     differences: dict[str, float]
@@ -181,9 +181,11 @@ def _machine() -> list[str]:
 
 
 def _units(case: Case, arrays: dict[str, np.ndarray]) -> int:
-    """(neuron, shift) pairs, sets, or prompts."""
+    """(neuron, shift) pairs, sets, written tokens, or prompts."""
     if case.kind in ("neurgrad", "features", "ig", "lpi"):
         return case.prompts
+    if case.kind == "generate":
+        return case.prompts * case.written
     if case.kind == "joint":
         return case.sets
     if case.kind == "neg":

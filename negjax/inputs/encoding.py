@@ -80,7 +80,7 @@ def encode(
         _encode_row(lm, number, prompt, row, target_mode, separator)
         for number, (prompt, row) in enumerate(zip(asked, many, strict=True))
     ]
-    _say_frames([row.prompt for row in rows])
+    say_frames([row.prompt for row in rows])
     length = max(len(row.prompt.ids) for row in rows)
     tokens = np.zeros((len(rows), length), np.int32)
     mask = np.zeros((len(rows), length), bool)
@@ -126,7 +126,7 @@ def _encode_row(
 ) -> _Row:
     if prompt.ids is None and not prompt.text.strip():
         raise ValueError(f"prompt {number} is empty: {prompt.text!r}; expected text")
-    tokens = _prompt_tokens(lm, number, prompt)
+    tokens = prompt_tokens(lm, number, prompt)
     read = len(tokens.ids) - 1 if lm.config.causal else _only_mask(lm, number, prompt, tokens.ids)
     found = []
     for target in targets:
@@ -167,7 +167,12 @@ def _as_text(lm: LanguageModel, target: Target) -> str:
     return target if isinstance(target, str) else decoded(lm, list(target))
 
 
-def _prompt_tokens(lm: LanguageModel, number: int, prompt: Asked) -> PromptTokens:
+def prompt_tokens(lm: LanguageModel, number: int, prompt: Asked) -> PromptTokens:
+    """Tokens of prompt `number`, all of them known.
+
+    Raises:
+        ValueError: naming the prompt: the vocabulary or the model does not know a part of it.
+    """
     if prompt.ids is not None:
         read_again = prompt.tokens_of(lm, f"prompts[{number}]", prompt.text)
         known = read_again.ids == prompt.ids
@@ -249,7 +254,7 @@ def _filling(
     return filled[at:end]
 
 
-def _say_frames(rows: Sequence[PromptTokens]) -> None:
+def say_frames(rows: Sequence[PromptTokens]) -> None:
     """Says which special tokens a tokenizer would have put there and did not."""
     for doubled in sorted({row.doubled for row in rows if row.doubled}):
         say(

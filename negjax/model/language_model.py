@@ -45,6 +45,8 @@ class LanguageModel:
     """Devices that the parameters are divided among (`negjax.model.meshes`); None: one device."""
     assumed_harmless: tuple[str, ...] = ()
     """Settings of its file that negjax does not know and that `load` was told to ignore."""
+    end_tokens: tuple[int, ...] = ()
+    """Token ids after which a text that it writes ends, as its files say."""
 
     def __repr__(self) -> str:
         c = self.config

@@ -25,6 +25,7 @@ from negjax.weights.conversion import abstract_model, to_parameters
 from negjax.weights.copying import workers
 from negjax.weights.families import SHORT_NAMES, family_of
 from negjax.weights.formats import gguf_files, gguf_header, safetensors_files, sources
+from negjax.weights.formats.generation_files import read_end_tokens
 from negjax.weights.formats.gguf_tokenizer import tokenizer_from_gguf
 from negjax.weights.formats.tokenizer_files import read_tokenizer
 from negjax.weights.hashing import hashes
@@ -122,6 +123,7 @@ def load(
         requested_precision=requested,
         mesh=devices,
         assumed_harmless=assumed,
+        end_tokens=stored.end_tokens,
     )
 
 
@@ -186,6 +188,7 @@ class _Stored(NamedTuple):
     tensors: Tensors
     tokenizer: transformers.PreTrainedTokenizerBase
     origin: str
+    end_tokens: tuple[int, ...]
 
 
 def _open_directory(directory: Path, assumed: Sequence[str]) -> _Stored:
@@ -199,7 +202,8 @@ def _open_directory(directory: Path, assumed: Sequence[str]) -> _Stored:
     config = family.config_from_hf(raw, str(config_file), assumed)
     tensors = safetensors_files.read_directory(directory)
     tokenizer = read_tokenizer(directory)
-    return _Stored(config, tensors, tokenizer, str(directory))
+    ends = read_end_tokens(directory, raw, tokenizer.eos_token_id, config.vocab_size)
+    return _Stored(config, tensors, tokenizer, str(directory), ends)
 
 
 def _open_named(name: str, assumed: Sequence[str]) -> _Stored:
@@ -229,7 +233,9 @@ def _open_gguf(path: Path, assumed: Sequence[str]) -> _Stored:
     file = gguf_files.open_file(path)
     config = gguf_files.read_config(file, assumed)
     tensors = gguf_files.read_tensors(file, config)
-    return _Stored(config, tensors, tokenizer_from_gguf(file.metadata), str(path))
+    tokenizer = tokenizer_from_gguf(file.metadata)
+    end = tokenizer.eos_token_id
+    return _Stored(config, tensors, tokenizer, str(path), () if end is None else (int(end),))
 
 
 def _weight_dtype(dtype: str) -> jnp.dtype:

@@ -7,11 +7,13 @@ from negjax import checks
 from negjax.model.language_model import LanguageModel, check_model
 from negjax.weights.conversion import to_tensors
 from negjax.weights.families import family_of
-from negjax.weights.formats import safetensors_files
+from negjax.weights.formats import generation_files, safetensors_files
 
 
 def save_pretrained(lm: LanguageModel, directory: str | Path) -> Path:
-    """Writes config.json, model.safetensors and the tokenizer; `negjax.load` reads them back equal.
+    """Writes config.json, model.safetensors, the tokenizer and which tokens end a text.
+
+    `negjax.load` reads them back equal.
 
     Args:
         lm: the model; its weights are written in their own dtype.
@@ -37,4 +39,6 @@ def save_pretrained(lm: LanguageModel, directory: str | Path) -> Path:
     config_file = directory / "config.json"
     config_file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     lm.tokenizer.save_pretrained(directory)
+    if lm.end_tokens:
+        generation_files.write_end_tokens(directory, lm.end_tokens)
     return directory

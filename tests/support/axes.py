@@ -15,7 +15,10 @@ from beartype.door import is_bearable
 from beartype.vale import Is
 from jaxtyping import AbstractArray, install_import_hook
 
-ROOMS = ("negjax.measurements", "negjax.replay", "negjax.execution", "negjax.inputs")
+ROOMS = (
+    *("negjax.measurements", "negjax.generation", "negjax.replay", "negjax.execution"),
+    "negjax.inputs",
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -15,7 +15,6 @@ from negjax.process.precisions import chosen_rung, hardware_here
 from negjax.storage.file_parts import FilePart
 from tests.support import (
     corpus_mistakes,
-    direction_mistakes,
     export_mistakes,
     host_mistakes,
     question_mistakes,
@@ -59,8 +58,10 @@ from tests.support.mistakes import (
     table,
     text_file,
 )
+from tests.support.writing_mistakes import WRITING_CASES
 
 CASES: dict[str, Provoke] = {
+    **WRITING_CASES,
     "source … is no directory, no file, no hub id (owner/name) …": lambda _: negjax.load(
         "no-such-model"
     ),
@@ -347,4 +348,3 @@ CASES: dict[str, Provoke] = {
 }
 for others in (host_mistakes, export_mistakes, question_mistakes, corpus_mistakes):
     CASES |= others.CASES
-CASES |= direction_mistakes.CASES

@@ -233,6 +233,31 @@ def library() -> dict[str, Call]:
                 "spread": TRUTH,
             },
         ),
+        "generate": Call(
+            negjax.generate,
+            {
+                "lm": model,
+                "prompts": ["w3"],
+                "interventions": negjax.Intervention(sets),
+                "when": "all",
+                "site": None,
+                "max_tokens": 2,
+                "temperature": 0.0,
+                "top_p": 1.0,
+                "seed": 0,
+                "end_tokens": None,
+                "reroute": False,
+                **budget,
+            },
+            {
+                "site": NONE,
+                # Two prompts of token ids.
+                "prompts": these("ragged"),
+                "interventions": these("None", "empty list"),
+                "temperature": these("half", "huge", "array without axes"),
+                "end_tokens": these("None", "empty list"),
+            },
+        ),
         "estimate": Call(
             negjax.estimate,
             {

@@ -10,7 +10,7 @@ from experiments.bench.processes import measure
 from tests.support.bench_cases import lay_out
 
 
-@pytest.mark.parametrize("name", ["sweep_32", "neurgrad_35_4", "features_440_4"])
+@pytest.mark.parametrize("name", ["sweep_32", "neurgrad_35_4", "features_440_4", "generate_35"])
 def test_all_tools_agree(tmp_path: Path, name: str) -> None:
     case = next(case for case in CASES if case.name == name)
     lay_out(tmp_path, case)

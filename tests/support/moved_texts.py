@@ -1,0 +1,85 @@
+"""Whole texts, run without a cache while neurons are moved: `generate` must agree with them."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from negjax.model.language_model import LanguageModel
+from negjax.model.placement import Placement
+from negjax.replay.suffixes import block_at, layer_count, stacked_blocks
+
+
+def whole_texts(
+    lm: LanguageModel,
+    texts: list[list[int]],
+    moved: list[range],
+    site: str,
+    how: dict[tuple[int, int], tuple[str, float]],
+) -> np.ndarray:
+    """Log-probabilities [2, B, T, V] of what follows each token, without and with neurons moved.
+
+    Args:
+        texts: token ids.
+        moved: of each text the positions at which neurons are moved.
+        how: by neuron (layer, index): what is done to it, and its x.
+    """
+    length = max(map(len, texts))
+    tokens = np.zeros((len(texts), length), np.int32)
+    there = np.zeros(tokens.shape, bool)
+    for row, (text, positions) in enumerate(zip(texts, moved, strict=True)):
+        tokens[row, : len(text)] = text
+        there[row, list(positions)] = True
+    mask = np.arange(length) < np.asarray([[len(text)] for text in texts])
+    kept = np.ones((lm.config.layers, lm.config.neurons))
+    added, signed = np.zeros((2, *kept.shape))
+    for neuron, (move, value) in how.items():
+        if move in ("scale", "clamp"):
+            kept[neuron] = value if move == "scale" else 0
+        if move in ("additive", "clamp"):
+            added[neuron] = value
+        if move == "signed":
+            signed[neuron] = value
+    both = _run(lm.graphdef, lm.params, site, tokens, mask, there, kept, added, signed)
+    return np.asarray(jax.nn.log_softmax(jnp.stack(both)))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _run(
+    graphdef: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
+    site: str,
+    tokens: jax.Array,
+    mask: jax.Array,
+    there: jax.Array,
+    kept: jax.Array,
+    added: jax.Array,
+    signed: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    model = nnx.merge(graphdef, params)
+    structure, blocks = stacked_blocks(model)
+    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+    where = Placement(positions=positions, mask=mask, prefix_mask=None)
+    plain = shifted = model.embedding(tokens, positions)[:, None]
+    for layer in range(layer_count(blocks)):
+        block = block_at(structure, blocks, layer)
+
+        def activation(inner: dict[str, jax.Array], block: Any = block) -> jax.Array:
+            flat = {name: x.reshape(-1, *x.shape[3:]) for name, x in inner.items()}
+            return block.ffn.at_read(flat)[site].reshape(*tokens.shape, -1)
+
+        mid, _ = block.attend(plain, where.at(layer), None)
+        out, inner = block.feed_forward(plain, mid)
+        before, routes = activation(inner), inner.get("routes")
+        plain = block.finish(mid, out)
+        mid, _ = block.attend(shifted, where.at(layer), None)
+        found = activation(block.feed_forward(shifted, mid, routes=routes)[1])
+        wanted = kept[layer] * found + added[layer]
+        wanted = wanted + signed[layer] * jnp.where(before > 0, 1, -1)
+        shift = jnp.where(there[..., None], wanted - found, 0)[:, None]
+        out, _ = block.feed_forward(shifted, mid, shift, site, routes=routes)
+        shifted = block.finish(mid, out)
+    return model.logits(plain[:, 0]), model.logits(shifted[:, 0])
