@@ -1,4 +1,4 @@
-"""What provokes each error of positions, outputs and directions, by the pattern in `docs/errors.md`."""
+"""What provokes the errors of positions, outputs and directions, by the pattern in the index."""
 
 import dataclasses
 from typing import Any
