@@ -26,9 +26,12 @@ from negjax.control import (
 )
 from negjax.corpus import CorpusStatistics, corpus_statistics
 from negjax.estimators import estimate
+from negjax.execution.head_writes import head_directions
 from negjax.execution.passes import activations
 from negjax.generation.moves import Intervention
 from negjax.generation.writing import Generated, generate
+from negjax.inputs.directed import direction_sets
+from negjax.inputs.direction_files import read_directions
 from negjax.inputs.encoding import encode
 from negjax.inputs.neuron_files import (
     NeuronMask,
@@ -41,9 +44,11 @@ from negjax.inputs.neuron_files import (
 from negjax.inputs.neurons import NeuronSets, all_neurons, neuron_sets, random_neurons
 from negjax.inputs.positions import TokenPositions, tokens_of
 from negjax.inputs.probes import Probes
+from negjax.inputs.residual_directions import Directions, directions
 from negjax.inputs.tables import Facts, read_facts
 from negjax.measurements.answers import Answers, logits, plain_answers
 from negjax.measurements.chebyshev import Response, response
+from negjax.measurements.direction_gradients import ResidualGradients, residual_gradients
 from negjax.measurements.empirical_gradients import EmpiricalGradient, neg
 from negjax.measurements.gradients import NeurGrad, gradient_batches, neurgrad
 from negjax.measurements.joint_interventions import Joint, joint
@@ -65,6 +70,7 @@ __all__ = [
     "Answers",
     "CorpusStatistics",
     "Curvature",
+    "Directions",
     "Edited",
     "EmpiricalGradient",
     "Facts",
@@ -79,6 +85,7 @@ __all__ = [
     "NeuronTable",
     "Notice",
     "Probes",
+    "ResidualGradients",
     "Response",
     "Steered",
     "Steering",
@@ -93,6 +100,8 @@ __all__ = [
     "corpus",
     "corpus_statistics",
     "curvature",
+    "direction_sets",
+    "directions",
     "edit",
     "effects",
     "encode",
@@ -101,6 +110,7 @@ __all__ = [
     "export_shift",
     "generate",
     "gradient_batches",
+    "head_directions",
     "joint",
     "linear_fit",
     "linear_range",
@@ -114,10 +124,12 @@ __all__ = [
     "plain_answers",
     "random_neurons",
     "read",
+    "read_directions",
     "read_facts",
     "read_mask",
     "read_neurons",
     "read_steering",
+    "residual_gradients",
     "response",
     "save",
     "save_mask",

@@ -107,15 +107,15 @@ def _repr(self: Any) -> str:
     words: dict[str, str] = {}
     shapes: dict[str, list[str]] = {}
     others: list[str] = []
-    axes = _axes(type(self))
+    axes, optional = _axes(type(self)), _optional_records(type(self))
     for name in _fields(self):
         value = getattr(self, name)
         if isinstance(value, np.generic):
             value = value.item()
         if _is_array(value):
             shapes.setdefault(_shape(value, axes.get(name, ())), []).append(name)
-        elif value is None and name in axes:
-            continue  # An array that was not asked for.
+        elif value is None and (name in axes or name in optional):
+            continue  # An array or a record that was not asked for.
         else:
             word = _word(value)
             if word is None:
@@ -145,6 +145,12 @@ def _defaults(record: Any) -> set[str]:
     fields = dataclasses.fields(record) if dataclasses.is_dataclass(record) else ()
     values = ((field, getattr(record, field.name)) for field in fields)
     return {f.name for f, value in values if not _is_array(value) and value == f.default}
+
+
+def _optional_records(record: type) -> set[str]:
+    """Names of fields that hold a record or None."""
+    hints = inspect.get_annotations(record)
+    return {name for name in hints if any(map(dataclasses.is_dataclass, get_args(hints[name])))}
 
 
 def _is_array(value: object) -> bool:

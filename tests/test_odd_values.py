@@ -13,11 +13,13 @@ from tests.support.odd_values import ODD, nothing
 from tests.support.public_calls import Call, library, records
 from tests.support.public_control_calls import controls
 from tests.support.public_corpus_calls import of_corpus
+from tests.support.public_direction_calls import direction_calls
 from tests.support.public_skill_calls import benchmark, probe_calls, stored
 
 GROUPS: dict[str, Callable[[Path], dict[str, Call]]] = {
     "negjax": lambda _: library(),
     "records": lambda _: records(),
+    "directions": direction_calls,
     "control": lambda _: controls(),
     "corpus": lambda _: of_corpus(),
     "skills": lambda _: probe_calls(),

@@ -27,6 +27,7 @@ from negjax.weights.formats.gguf_files import GGUFFile
 from negjax.weights.formats.gguf_header import StoredTensor
 from tests.support.block_shapes import tiny, tiny_probes
 from tests.support.corpus_records import corpus_records
+from tests.support.direction_mistakes import no_gradients
 from tests.support.public_records import every_module, is_record, public_records
 from tests.support.tiny_models import as_source
 
@@ -107,14 +108,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     with store.open_run(folder / "run", {}, {"values": spec}, attributes={}) as run:
         run.save("one", (slice(0, 12),), {"values": np.zeros((12, 3))}, 1.0)
     every = [
-        lm,
-        lm.config,
+        *(lm, lm.config),
         Rope(theta=10000.0),
         Llama3Scaling(factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_context=8192),
         YarnScaling(factor=8.0, original_context=8192),
-        probes,
-        sets,
-        swept,
+        *(probes, sets, swept),
         answers.plain_answers(lm, probes),
         writes.write_norms(lm, first),
         negjax.TokenPositions(index=np.zeros((3, 1), int)),
@@ -125,6 +123,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         negjax.neg(lm, first, neurons[0]),
         *(negjax.joint(lm, first, sets, spread=True), negjax.enhance(lm, first, 2, volume=1.0)),
         *(negjax.Intervention(sets), negjax.generate(lm, ["w3"], max_tokens=2)),
+        *(no_gradients(), negjax.directions(0, np.ones((2, 16)))),
         outcome,
         negjax.Steered(
             **smallest,
@@ -209,7 +208,7 @@ def test_three_lines_say_what_a_record_is(made: dict[str, object], name: str) ->
     axes = records._axes(type(record))
     for field in fields(type(record)):
         value = getattr(record, field)
-        if value is None and field in axes:
+        if value is None and (field in axes or field in records._optional_records(type(record))):
             assert field not in text.split("(")[0]
         elif len(text) < MOST / 2 or field not in records._defaults(record):
             assert field in text, field

@@ -187,6 +187,10 @@ def _dense(lm: LanguageModel, shift: object) -> np.ndarray:
     if isinstance(shift, SmallestShift):
         values = shift.shift
     elif isinstance(shift, NeuronSets):
+        if shift.directions is not None:
+            raise ArgumentError(
+                Argument("shift"), " is of directions, expected a set of neurons: neuron_sets(…)"
+            )
         if len(shift) != 1:
             raise ArgumentError(
                 Argument("shift"), f" holds {len(shift)} sets of neurons, expected one"

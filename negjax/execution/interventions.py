@@ -12,10 +12,9 @@ from jaxtyping import Bool, Float, Int
 from negjax.checks import flag, one_of
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.asked_outputs import DIFFERENCE, asked_target, base_output, whole_output
-from negjax.execution.batching import (
-    DEFAULT_BUDGET_BYTES,
-)
+from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention, check_convention, sign
+from negjax.execution.direction_rows import unperturbed_coefficients
 from negjax.execution.finite import check_finite
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.row_kernels import SPREAD, SWEEP, Kernel, valued
@@ -29,7 +28,8 @@ from negjax.execution.running import (
     side_by_side,
 )
 from negjax.inputs.probes import Probes, check_asked
-from negjax.model.config import ModelConfig, Site
+from negjax.inputs.residual_directions import Directions
+from negjax.model.config import ModelConfig, SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
 from negjax.replay.outputs import AnyOutput
@@ -47,7 +47,7 @@ class Shifted(NamedTuple):
 
     layer: Int[np.ndarray, "B R"]
     neuron: Int[np.ndarray, "B R"]
-    """Index within the layer."""
+    """Index within the layer; a direction's number."""
     shift: Float[np.ndarray, "B R"]
     """x of the convention."""
 
@@ -64,7 +64,7 @@ class AtRead(NamedTuple):
     """Neurons of R rows of each of B prompts, unperturbed."""
 
     activation: Float[np.ndarray, "B R"]
-    """At the neuron's position; of several, at the last."""
+    """At the neuron's position; of several, at the last. Of directions, their coefficient."""
     routed: Bool[np.ndarray, "B R"] | None
     """Whether a token there passes the neuron's expert; None in models without experts."""
 
@@ -88,6 +88,7 @@ def intervene(
     convention: Convention,
     site: str | None,
     *,
+    directions: Directions | None = None,
     output: AnyOutput = "probability",
     target: int | None = None,
     spread: bool = False,
@@ -97,6 +98,8 @@ def intervene(
     """Measures the target's outputs under each row's intervention, and the spread if asked.
 
     Args:
+        site: of the neurons; of directions their place.
+        directions: that rows are of, instead of neurons.
         output: that is measured beside the target's log-probability and logit.
         reroute: above a shift, routers choose experts again.
 
@@ -114,6 +117,7 @@ def intervene(
         convention,
         site,
         kernel,
+        directions=directions,
         target=number,
         reroute=reroute,
         budget_bytes=budget_bytes,
@@ -157,6 +161,7 @@ def measure_rows(
     site: str | None,
     kernel: Kernel,
     *,
+    directions: Directions | None = None,
     target: int | None,
     reroute: bool = False,
     budget_bytes: int,
@@ -165,6 +170,7 @@ def measure_rows(
 
     Args:
         kernel: its results [P, R, …] become [B, R, …], in the order of the rows.
+        directions: that rows are of, instead of neurons.
         target: number of the target to measure; None: all of them, joint ones in turn.
         reroute: above a shift, routers choose experts again.
 
@@ -174,7 +180,8 @@ def measure_rows(
     """
     check_asked(lm, probes)
     check_convention(convention)
-    chosen = lm.config.site(site)
+    chosen = lm.config.site(site) if directions is None else directions.place
+    vectors = None if directions is None else jnp.asarray(directions.vectors, lm.compute_dtype)
     plan = plan_rows(lm, probes, rows.layer.shape[1], kernel.cost, budget_bytes)
 
     def measure(run: Run) -> tuple[AtRead, Any]:
@@ -182,9 +189,21 @@ def measure_rows(
         passed = run(unperturbed_pass, run.split)
         some = Shifted(*(np.asarray(field[padded]) for field in rows))
         layer, prompt = np.minimum(some.layer, lm.config.layers - 1), np.arange(len(padded))
-        inner = to_host(passed.trace.at_positions[chosen])
         # Where a prompt has fewer positions than others, nothing is shifted.
         there = (to_host(run.split.suffix.at) < run.split.suffix.tokens.shape[1])[:, None]
+        if directions is not None:
+            assert vectors is not None
+            along = unperturbed_coefficients(run, passed, directions, vectors, some.neuron)
+            deltas = _Deltas(
+                # They enter below their layer; what is left out stays so.
+                np.where(some.layer < lm.config.layers, some.layer - 1, some.layer),
+                some.neuron,
+                np.where(there, some.shift[..., None], 0),
+            )
+            passed = passed.rerouted() if reroute else passed
+            found = _run_rows(run, passed, deltas, chosen, kernel, plan, vectors)
+            return AtRead(along, None), found
+        inner = to_host(passed.trace.at_positions[chosen])
         each = inner[layer, prompt[:, None], :, some.neuron]  # [P, R, Q]
         chosen_experts = experts_at(passed.trace, run.split.suffix)
         routed = None
@@ -211,7 +230,7 @@ def measure_rows(
         budget_bytes=budget_bytes,
     )
     at_read, found = in_order(lm, len(probes), batches)
-    _check_measured(lm, rows, found)
+    _check_measured(lm, rows, found, "neuron" if directions is None else "direction")
     return at_read, found
 
 
@@ -220,7 +239,7 @@ def _of_all_targets(parts: Sequence[tuple[AtRead, Any]]) -> tuple[AtRead, Any]:
     return parts[0][0], side_by_side([scores for _, scores in parts], axis=2)
 
 
-def _check_measured(lm: LanguageModel, rows: Shifted, found: Any) -> None:
+def _check_measured(lm: LanguageModel, rows: Shifted, found: Any, kind: str) -> None:
     """Refuses outputs that are not finite; those of rows that were left out mean nothing."""
     left_out = rows.layer >= lm.config.layers
     for leaf in jax.tree.leaves(found):
@@ -228,12 +247,18 @@ def _check_measured(lm: LanguageModel, rows: Shifted, found: Any) -> None:
         if wrong.any():
             prompt, row = np.argwhere(wrong)[0]
             layer, neuron, shift = (field[prompt, row] for field in rows)
-            what = f"an output under a shift of {shift:g} at neuron (layer {layer}, index {neuron})"
+            what = f"an output under a shift of {shift:g} at {kind} (layer {layer}, index {neuron})"
             check_finite(lm, what, leaf[prompt, row][None], np.asarray([prompt]))
 
 
 def _run_rows(
-    run: Run, passed: Pass, deltas: _Deltas, site: Site, kernel: Kernel, plan: RowPlan
+    run: Run,
+    passed: Pass,
+    deltas: _Deltas,
+    site: SiteOrPlace,
+    kernel: Kernel,
+    plan: RowPlan,
+    vectors: jax.Array | None = None,
 ) -> Any:
     """A kernel's results [P, R, …] of rows in any order, `plan.buffer` of each prompt a call."""
     order = np.argsort(deltas.layer, axis=1, kind="stable")
@@ -251,6 +276,7 @@ def _run_rows(
             layer=padded(deltas.layer, run.lm.config.layers),
             neuron=padded(deltas.neuron),
             delta=jnp.stack(list(map(padded, np.moveaxis(deltas.delta, -1, 0))), axis=-1),
+            vectors=vectors,
         )
         return run.split, passed, rows, site, plan.chunk
 

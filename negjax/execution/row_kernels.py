@@ -10,7 +10,7 @@ from flax import nnx
 from negjax.execution.batching import Split
 from negjax.execution.row_plans import Cost
 from negjax.execution.running import Program
-from negjax.model.config import Site
+from negjax.model.config import SiteOrPlace
 from negjax.replay.outputs import WholeOutput, read_values
 from negjax.replay.readout import Scores, read_rows
 from negjax.replay.rows import Rows, rise, sweep_rows, used_chunks
@@ -31,7 +31,7 @@ def _sweep(
     split: Split,
     passed: Pass,
     rows: Rows,
-    site: Site,
+    site: SiteOrPlace,
     chunk: int,
     *,
     spread: bool,
@@ -58,7 +58,7 @@ def _sweep_valued(
     split: Split,
     passed: Pass,
     rows: Rows,
-    site: Site,
+    site: SiteOrPlace,
     chunk: int,
     spread: bool,
     output: WholeOutput,

@@ -55,6 +55,10 @@ class Intervention:
     def __post_init__(self) -> None:
         made_by = "negjax.neuron_sets(lm.config, [(neurons, values), …])"
         checks.instance(self.sets, "sets", NeuronSets, made_by)
+        if self.sets.directions is not None:
+            raise ArgumentError(
+                Argument("sets"), f" are of directions, expected neurons: {made_by}"
+            )
         checks.one_of(self.how, "how", KINDS)
         several = np.argwhere(np.isnan(self.values))
         if len(several):

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -18,6 +19,7 @@ from negjax.checks import (
     whole_number,
 )
 from negjax.errors import Argument, ArgumentError
+from negjax.inputs.residual_directions import Directions
 from negjax.model.config import ModelConfig, check_config
 from negjax.records import readable
 
@@ -117,7 +119,10 @@ class NeuronSets:
     """Float64, the value itself: what the activation is set to, however often it was named;
     NaN where a neuron was given different values, 0 where a set is filled up."""
     model_shape: tuple[int, int]
-    """(L, F) of the model that the neurons are of."""
+    """(L, F) of the model that the neurons are of; of directions, as many layers as they need, and
+    N."""
+    directions: Directions | None = None
+    """Given, the sets' members are directions: (layer, number). Made by `direction_sets`."""
 
     def __post_init__(self) -> None:
         shape = self.values.shape
@@ -171,6 +176,14 @@ class NeuronSets:
         return result
 
 
+class SetMembers(NamedTuple):
+    """One set of `NeuronSets`, before it is filled up."""
+
+    neurons: Int[np.ndarray, "n 2"]
+    values: Float[np.ndarray, " n"]
+    levels: Float[np.ndarray, " n"]
+
+
 def neuron_sets(config: ModelConfig, sets: Sequence[tuple[ArrayLike, ArrayLike]]) -> NeuronSets:
     """Sets of neurons with values, checked.
 
@@ -199,7 +212,7 @@ def neuron_sets(config: ModelConfig, sets: Sequence[tuple[ArrayLike, ArrayLike]]
             merged.append(_merged(config, neurons, values))
         except ValueError as error:
             raise ValueError(f"sets: set {number}: {error}") from None
-    return _filled_up(config, merged)
+    return filled_up((config.layers, config.neurons), merged)
 
 
 def dense_sets(config: ModelConfig, shifts: ArrayLike) -> NeuronSets:
@@ -223,12 +236,10 @@ def dense_sets(config: ModelConfig, shifts: ArrayLike) -> NeuronSets:
     found = [np.argwhere(row) for row in shifts]
     pairs = zip(found, shifts, strict=True)
     values = [(at, row[at[:, 0], at[:, 1]]) for at, row in pairs]
-    return _filled_up(config, [(at, own, own) for at, own in values])
+    return filled_up(shape, [SetMembers(at, own, own) for at, own in values])
 
 
-def _merged(
-    config: ModelConfig, given: ArrayLike, values: ArrayLike
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _merged(config: ModelConfig, given: ArrayLike, values: ArrayLike) -> SetMembers:
     """Different neurons [n, 2], sorted, the sum of each one's values [n], and the value itself [n],
     NaN where there are several."""
     total = config.layers * config.neurons
@@ -259,19 +270,27 @@ def _merged(
     )
     level = values[first]
     level[inverse[values != level[inverse]]] = np.nan
-    return np.stack(np.divmod(flat, config.neurons), -1), np.bincount(inverse, values), level
+    neurons = np.stack(np.divmod(flat, config.neurons), -1)
+    return SetMembers(neurons, np.bincount(inverse, values), level)
 
 
-def _filled_up(
-    config: ModelConfig, sets: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
+def filled_up(
+    shape: tuple[int, int],
+    sets: Sequence[SetMembers],
+    directions: Directions | None = None,
 ) -> NeuronSets:
+    """Sets of one size, of a model of (L, F)."""
     longest = max(len(values) for _, values, _ in sets)
     neurons = np.zeros((len(sets), longest, 2), np.int32)
-    neurons[..., 0] = config.layers
+    neurons[..., 0] = shape[0]
     values, levels = np.zeros((2, len(sets), longest))
     for row, (some, own, level) in enumerate(sets):
         neurons[row, : len(own)] = some
         values[row, : len(own)], levels[row, : len(own)] = own, level
     return NeuronSets(
-        neurons=neurons, values=values, levels=levels, model_shape=(config.layers, config.neurons)
+        neurons=neurons,
+        values=values,
+        levels=levels,
+        model_shape=shape,
+        directions=directions,
     )

@@ -26,11 +26,12 @@ from negjax.execution.asked_outputs import check_output, output_name
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention
 from negjax.execution.interventions import Shifted, grid_rows
-from negjax.inputs.neurons import check_neurons
+from negjax.inputs.directed import asked_neurons
 from negjax.inputs.positions import Positions, placed, shown_positions
 from negjax.inputs.probes import Probes, check_asked
+from negjax.inputs.residual_directions import Directions
 from negjax.measurements.rounding import Changes, measured_changes
-from negjax.model.config import Site
+from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.records import PerPrompt, readable
 from negjax.replay.outputs import AnyOutput
@@ -48,7 +49,7 @@ SLOWEST_RATE = 0.95
 class Response(PerPrompt):
     """An output as a function of the shift of each of N neurons of B prompts."""
 
-    site: Site
+    site: SiteOrPlace
     convention: Convention
     output: str
     """Its name."""
@@ -57,7 +58,8 @@ class Response(PerPrompt):
     radius: float
     """The series hold for shifts in [-radius, radius]."""
     activation: Float[np.ndarray, "B N"]
-    """Unperturbed."""
+    """Unperturbed; of a direction v, x·v / |v|² of the residual x at its place: the one entering
+    the layer, between attention and feed-forward (`attention_out`), or leaving."""
     baseline: Float[np.ndarray, " B"]
     """Output without a shift, measured."""
     coefficients: Float[np.ndarray, "B N m"]
@@ -75,6 +77,8 @@ class Response(PerPrompt):
     """Of the neurons among the prompt's own tokens, -1 where it has fewer; at several, a neuron was
     shifted at all of them together, and `activation` is that at the last. None: the read
     position."""
+    directions: Directions | None = None
+    """Given, they were shifted, and `neurons` are (layer, number) of them, `site` their place."""
 
     def __call__(self, shifts: ArrayLike) -> Float[np.ndarray, "B N X"]:
         """Output at shifts [X].
@@ -123,7 +127,7 @@ class Response(PerPrompt):
 def response(
     lm: LanguageModel,
     probes: Probes,
-    neurons: ArrayLike,
+    neurons: ArrayLike | Directions,
     radius: float = 10.0,
     nodes: int = 12,
     convention: Convention = "signed",
@@ -140,7 +144,7 @@ def response(
     """Measures each neuron's response within ±radius through a few exact interventions.
 
     Args:
-        neurons: [N, 2] or [B, N, 2], (layer, index).
+        neurons: [N, 2] or [B, N, 2], (layer, index); or `directions`, as in `sweep`.
         nodes: replays a neuron to begin with, at least 4.
         positions: of the neurons, among a prompt's own tokens: None (where it is read), an index
             from either end, one a prompt, a slice, "all", or `tokens_of(probes, text)`. At several
@@ -167,7 +171,7 @@ def response(
     tolerance = real_number(tolerance, "tolerance", least=0)
     seed = whole_number(seed, "seed", 0)
     check_output(lm, probes, output)
-    neurons = check_neurons(lm.config, neurons, len(probes))
+    neurons, chosen, directions = asked_neurons(lm, neurons, len(probes), site, convention)
     probes = placed(probes, positions)
 
     def measure(some: Probes, rows: Shifted, seed: int | None = None) -> Changes:
@@ -176,7 +180,8 @@ def response(
             some,
             rows,
             convention,
-            site,
+            chosen,
+            directions=directions,
             output=output,
             target=target,
             seed=seed,
@@ -215,7 +220,7 @@ def response(
         return values.reshape(b, n, nodes)[..., 0]
 
     return Response(
-        site=lm.config.site(site),
+        site=chosen,
         convention=convention,
         output=output_name(output),
         neurons=neurons,
@@ -228,6 +233,7 @@ def response(
         error=error,
         noise=noise,
         positions=shown_positions(probes),
+        directions=directions,
     )
 
 

@@ -12,14 +12,15 @@ from negjax.execution.asked_outputs import asked_target, check_output, output_na
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention, check_convention
 from negjax.execution.interventions import grid_rows
-from negjax.inputs.neurons import check_neurons
+from negjax.inputs.directed import asked_neurons
 from negjax.inputs.positions import Positions, placed, shown_positions
 from negjax.inputs.probes import Probes, check_asked
+from negjax.inputs.residual_directions import Directions
 from negjax.measurements.gradient_runs import derivatives_along
 from negjax.measurements.linearity import fit_changes, paper_grid
 from negjax.measurements.quadrature import Rule, radau_rule
 from negjax.measurements.rounding import measured_changes
-from negjax.model.config import Site
+from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.records import PerPrompt, readable
 from negjax.replay.outputs import AnyOutput
@@ -30,7 +31,7 @@ from negjax.replay.outputs import AnyOutput
 class EmpiricalGradient(PerPrompt):
     """NEG of N neurons of B prompts over the grid ±step, …, ±radius."""
 
-    site: Site
+    site: SiteOrPlace
     convention: Convention
     output: str
     """Its name."""
@@ -39,7 +40,8 @@ class EmpiricalGradient(PerPrompt):
     radius: float
     step: float
     activation: Float[np.ndarray, "B N"]
-    """Unperturbed."""
+    """Unperturbed; of a direction v, x·v / |v|² of the residual x at its place: the one entering
+    the layer, between attention and feed-forward (`attention_out`), or leaving."""
     baseline: Float[np.ndarray, " B"]
     """Output without a shift."""
     derivative: Float[np.ndarray, "B N"]
@@ -62,6 +64,8 @@ class EmpiricalGradient(PerPrompt):
     """Of the neurons among the prompt's own tokens, -1 where it has fewer; at several, a neuron was
     shifted at all of them together, and `activation` is that at the last. None: the read
     position."""
+    directions: Directions | None = None
+    """Given, they were shifted, and `neurons` are (layer, number) of them, `site` their place."""
 
     @property
     def polarity(self) -> Float[np.ndarray, "B N"]:
@@ -103,7 +107,7 @@ class EmpiricalGradient(PerPrompt):
 def neg(
     lm: LanguageModel,
     probes: Probes,
-    neurons: ArrayLike,
+    neurons: ArrayLike | Directions,
     radius: float = 2.0,
     step: float = 0.2,
     convention: Convention = "signed",
@@ -123,7 +127,7 @@ def neg(
     degree 5, two for degree 9. For the whole curve, and Pearson r of it, there is `response`.
 
     Args:
-        neurons: [N, 2] or [B, N, 2], (layer, index).
+        neurons: [N, 2] or [B, N, 2], (layer, index); or `directions`, as in `sweep`.
         radius, step: of the grid, in units of the activation.
         pairs: of shifts, no more than the grid has.
         positions: of the neurons, among a prompt's own tokens: None (where it is read), an index
@@ -144,9 +148,9 @@ def neg(
     rule = _rule(radius, step, pairs)
     finite_in(radius, "radius", lm.compute_dtype)
     seed = whole_number(seed, "seed", 0)
-    neurons = check_neurons(lm.config, neurons, len(probes))
+    neurons, chosen, directions = asked_neurons(lm, neurons, len(probes), site, convention)
     probes = placed(probes, positions)
-    number, chosen = asked_target(probes, output, target), lm.config.site(site)
+    number = asked_target(probes, output, target)
     shifts = rule.shifts
     b, n, _ = neurons.shape
     main = grid_rows(neurons, np.broadcast_to(shifts, (b, n, shifts.size)))
@@ -156,6 +160,7 @@ def neg(
         main,
         convention,
         chosen,
+        directions=directions,
         output=output,
         target=number,
         seed=seed,
@@ -173,6 +178,7 @@ def neg(
         neurons,
         convention,
         chosen,
+        directions=directions,
         output=output,
         budget_bytes=budget_bytes,
     )
@@ -195,6 +201,7 @@ def neg(
         error=np.abs(odd @ rule.without - slope),
         noise=noise,
         positions=shown_positions(probes),
+        directions=directions,
         routed=None if at_read.routed is None else of_neurons(at_read.routed)[..., 0],
     )
 

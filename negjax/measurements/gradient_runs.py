@@ -21,7 +21,8 @@ from negjax.execution.plans import Planned, fitting, prompt_batches, sizes_at, u
 from negjax.execution.running import Run, run_batches, side_by_side
 from negjax.inputs.positions import span_and_count
 from negjax.inputs.probes import Probes
-from negjax.model.config import Site
+from negjax.inputs.residual_directions import Directions
+from negjax.model.config import PLACES, SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
 from negjax.model.transformer import linearise
@@ -29,6 +30,7 @@ from negjax.replay.outputs import AnyOutput, WholeOutput
 from negjax.replay.shifted_suffixes import pull_back
 from negjax.replay.suffixes import CommonHead, Pass, experts_at, run, take_scored
 from negjax.replay.targets import Output, target_derivatives
+from negjax.replay.written_blocks import states_at
 
 # Where few programs are wanted: length buckets an octave, and tokens of a batch. More would fill
 # matrix units no better, and the last batch of a length would be padding for the most part.
@@ -57,7 +59,7 @@ def device_batches(
     probes: Probes,
     groups: Iterator[tuple[HeadGroup, CommonHead | None]],
     *,
-    site: Site,
+    site: SiteOrPlace,
     output: AnyOutput,
     linearised: bool = False,
     few_shapes: bool = False,
@@ -189,7 +191,7 @@ def gradient_program(
     graphdef: nnx.GraphDef[Any],
     params: nnx.State[Any, Any],
     split: Split,
-    site: Site,
+    site: SiteOrPlace,
     output: Output | WholeOutput,
     linearised: bool,
     head: CommonHead | None,
@@ -217,7 +219,7 @@ def gradient_program(
     fold = None if over is None else functools.partial(_folded, passed, split, site, over)
     found = pull_back(model, passed, split.suffix, cotangents, site, head, fold)
     gradient, signed = (found, None) if over is None else found
-    activation = passed.trace.at_positions[site].transpose(1, 2, 0, 3)
+    activation = _states(passed, split, site).transpose(1, 2, 0, 3)
     if over is not None:
         activation = _over(activation, _there(split)[..., None], "mean", axis=1)
     experts = experts_at(passed.trace, split.suffix)
@@ -230,16 +232,23 @@ def gradient_program(
     )
 
 
+def _states(passed: Pass, split: Split, site: SiteOrPlace) -> Float[jax.Array, "L P Q F"]:
+    """Activations of a site; of a place, the residuals that its writes join [L, P, Q, D]."""
+    if site in PLACES:
+        return states_at(passed.trace, passed.resid, split.suffix, site)
+    return passed.trace.at_positions[site]
+
+
 def _there(split: Split) -> Bool[jax.Array, "P Q 1"]:
     """Whether a prompt has so many positions."""
     return (split.suffix.at < split.suffix.tokens.shape[1])[..., None]
 
 
 def _folded(
-    passed: Pass, split: Split, site: Site, over: Over, layer: jax.Array, gradient: jax.Array
+    passed: Pass, split: Split, site: SiteOrPlace, over: Over, layer: jax.Array, gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Of a layer's gradients [K, P, Q, F], and of them by sign, over positions: [K, P, 1, F]."""
-    activation = passed.trace.at_positions[site][layer]
+    activation = _states(passed, split, site)[layer]
     signed = jnp.where(activation > 0, gradient, -gradient)
     both = (_over(x, _there(split), over, axis=2) for x in (gradient, signed))
     return next(both), next(both)
@@ -262,8 +271,9 @@ def derivatives_along(
     probes: Probes,
     neurons: Int[np.ndarray, "B N 2"],
     convention: Convention,
-    site: Site,
+    site: SiteOrPlace,
     *,
+    directions: Directions | None = None,
     output: AnyOutput,
     budget_bytes: int,
 ) -> Float[np.ndarray, "B N"]:
@@ -271,6 +281,7 @@ def derivatives_along(
 
     Args:
         neurons: (layer, index).
+        directions: that are shifted instead of neurons.
     """
     over: Over | None = "sum" if span_and_count(probes)[1] > 1 else None
     found = np.empty(neurons.shape[:2])
@@ -285,6 +296,10 @@ def derivatives_along(
     )
     # What is known of all neurons stays on the device; only those asked for leave it.
     for index, batch in batches:
+        if directions is not None:
+            by_layer = to_host(batch.gradient[:, 0, 0])
+            found[index] = along_layers(by_layer, directions.layer, directions.vectors)
+            continue
         layer, neuron = np.moveaxis(neurons[index], -1, 0)
         at = np.arange(len(index))[:, None]
         gradient = batch.gradient
@@ -295,3 +310,16 @@ def derivatives_along(
             slope = slope * sign(to_host(batch.activation[at, 0, layer, neuron]))
         found[index] = slope
     return found
+
+
+def along_layers(
+    states: Float[np.ndarray, "*axes L D"],
+    layer: Int[np.ndarray, " N"],
+    vectors: Float[np.ndarray, "N D"],
+) -> Float[np.ndarray, "*axes N"]:
+    """Products of each direction with what stands in its layer."""
+    result = np.empty((*states.shape[:-2], len(layer)))
+    for number in np.unique(layer):
+        chosen = layer == number
+        result[..., chosen] = states[..., number, :] @ vectors[chosen].T
+    return result

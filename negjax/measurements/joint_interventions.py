@@ -26,9 +26,16 @@ from negjax.execution.interventions import check_reroute
 from negjax.inputs.neurons import NeuronSets
 from negjax.inputs.positions import Positions, placed, shown_positions
 from negjax.inputs.probes import Probes, check_asked
-from negjax.measurements.set_replays import Both, How, Measured, checked_sets, measured_sets
+from negjax.measurements.set_replays import (
+    Both,
+    How,
+    Measured,
+    checked_sets,
+    measured_sets,
+    set_site,
+)
 from negjax.measurements.shifted_outputs import ShiftedOutputs
-from negjax.model.config import Site
+from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.records import readable
 from negjax.replay.outputs import AnyOutput
@@ -44,7 +51,7 @@ class Joint(ShiftedOutputs):
     read position; of several-token targets too.
     """
 
-    site: Site
+    site: SiteOrPlace
     convention: Convention
     output: str
     """Name of what was asked for."""
@@ -95,7 +102,8 @@ def joint(
     """Shifts all neurons of a set together, set by set, and measures the target's output exactly.
 
     Args:
-        sets: R sets, made by `neuron_sets`; or shifts [R, L, F]. The same for all prompts.
+        sets: R sets, made by `neuron_sets`; or shifts [R, L, F]; or sets of directions, made by
+            `direction_sets`, which are neither signed nor clamped. The same for all prompts.
         convention: `signed`: a → a + x·s(a), with s of the unperturbed activation; `additive`:
             a → a + x. In both, a is what the activation has become because of shifts below.
         site: `act`, `up` or `product`; None is the model's default.
@@ -128,8 +136,9 @@ def joint(
     flag(spread, "spread")
     check_reroute(lm.config, reroute)
     probes = placed(probes, positions)
-    number, chosen = asked_target(probes, output, target), lm.config.site(site)
+    number = asked_target(probes, output, target)
     sets = checked_sets(lm, sets, clamp)
+    chosen = set_site(lm, sets, site, convention)
     how: How = "clamp" if clamp else convention
     with_spread = spread or output == "kl"
 

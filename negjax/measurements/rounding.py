@@ -15,6 +15,7 @@ from negjax.execution.interventions import (
 )
 from negjax.execution.passes import activations
 from negjax.inputs.probes import Probes
+from negjax.inputs.residual_directions import Directions
 from negjax.model.language_model import LanguageModel
 from negjax.replay.outputs import AnyOutput
 
@@ -47,6 +48,7 @@ def measured_changes(
     convention: Convention,
     site: str | None,
     *,
+    directions: Directions | None = None,
     output: AnyOutput,
     target: int | None,
     seed: int | None = None,
@@ -55,13 +57,27 @@ def measured_changes(
     """Exact changes of one output under each row's intervention.
 
     Args:
+        directions: that rows are of, instead of neurons. The noise is still that under shifts of
+            neurons: rounding does not ask what was shifted.
         seed: of the neurons that probe the rounding noise; None: it is not measured.
 
     Raises:
         ValueError: as `intervene`.
     """
     layers, count = lm.config.layers, rows.layer.shape[1]
-    if seed is not None:
+    noise = None
+    if seed is not None and directions is not None:
+        noise = measured_changes(
+            lm,
+            probes,
+            noise_rows(lm, probes, seed, budget_bytes=budget_bytes),
+            "additive",
+            None,
+            output=output,
+            target=target,
+            budget_bytes=budget_bytes,
+        ).change
+    elif seed is not None:
         more = noise_rows(lm, probes, seed, budget_bytes=budget_bytes)
         rows = Shifted(*(np.concatenate(pair, axis=1) for pair in zip(rows, more, strict=True)))
     found = intervene(
@@ -70,6 +86,7 @@ def measured_changes(
         with_baselines(rows, layers),
         convention,
         site,
+        directions=directions,
         output=output,
         target=target,
         budget_bytes=budget_bytes,
@@ -77,6 +94,8 @@ def measured_changes(
     values = found.value.astype(np.float64)
     before = np.take_along_axis(values[:, -layers:], np.minimum(rows.layer, layers - 1), axis=1)
     change = values[:, :-layers] - before
+    if noise is None and seed is not None:
+        noise = change[:, count:]
     routed = found.at_read.routed
     return Changes(
         at_read=AtRead(
@@ -85,7 +104,7 @@ def measured_changes(
         ),
         baseline=values[:, -layers],
         change=change[:, :count],
-        noise=None if seed is None else rounding_noise(change[:, count:]),
+        noise=None if noise is None else rounding_noise(noise),
     )
 
 

@@ -23,9 +23,10 @@ from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.interventions import grid_rows, measure_rows
 from negjax.execution.row_kernels import Kernel, with_last
 from negjax.execution.row_plans import Cost
-from negjax.inputs.neurons import check_neurons
+from negjax.inputs.directed import asked_neurons
 from negjax.inputs.probes import Probes, check_asked
-from negjax.model.config import Site
+from negjax.inputs.residual_directions import Directions
+from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.records import PerPrompt, readable
 from negjax.replay.outputs import AnyOutput, WholeOutput, read_values
@@ -44,13 +45,14 @@ class Curvature(PerPrompt):
     s(a); the second is the same.
     """
 
-    site: Site
+    site: SiteOrPlace
     output: str
     """Its name."""
     neurons: Int[np.ndarray, "B N 2"]
     """(layer, index)."""
     activation: Float[np.ndarray, "B N"]
-    """Unperturbed."""
+    """Unperturbed; of a direction v, x·v / |v|² of the residual x at its place: the one entering
+    the layer, between attention and feed-forward (`attention_out`), or leaving."""
     first: Float[np.ndarray, "B N"]
     """Output per unit of activation."""
     second: Float[np.ndarray, "B N"]
@@ -58,12 +60,14 @@ class Curvature(PerPrompt):
     routed: Bool[np.ndarray, "B N"] | None = None
     """Whether the token passes the neuron's expert; where it does not, all is 0. None in models
     without experts."""
+    directions: Directions | None = None
+    """Given, they were shifted, and `neurons` are (layer, number) of them, `site` their place."""
 
 
 def curvature(
     lm: LanguageModel,
     probes: Probes,
-    neurons: ArrayLike,
+    neurons: ArrayLike | Directions,
     site: str | None = None,
     *,
     output: AnyOutput = "probability",
@@ -76,7 +80,8 @@ def curvature(
     times the price of one shift.
 
     Args:
-        neurons: [N, 2], or [B, N, 2] for each prompt its own; (layer, index).
+        neurons: [N, 2], or [B, N, 2] for each prompt its own; (layer, index). Or `directions`,
+            which have no site.
         site: `act`, `up` or `product`; None is the model's default.
         target: which of the K targets; may be left out if there is one.
 
@@ -86,25 +91,27 @@ def curvature(
     check_asked(lm, probes)
     check_output(lm, probes, output, slope=True)
     number, own = asked_target(probes, output, target), whole_output(output)
-    neurons = check_neurons(lm.config, neurons, len(probes))
+    neurons, chosen, directions = asked_neurons(lm, neurons, len(probes), site)
     at_read, found = measure_rows(
         lm,
         probes,
         grid_rows(neurons, np.zeros((*neurons.shape[:2], 1))),
         "additive",
-        site,
+        chosen,
         # Value, two tangents and the tangent of a tangent.
         Kernel(with_last(_second_order, own), Cost(waiting=4, active=4)),
+        directions=directions,
         target=number,
         budget_bytes=budget_bytes,
     )
     first, second = _derivatives(output, *found)
     return Curvature(
-        site=lm.config.site(site),
+        site=chosen,
         output=output_name(output),
         neurons=neurons,
         activation=at_read.activation,
         routed=at_read.routed,
+        directions=directions,
         first=first,
         second=second,
     )
@@ -124,7 +131,7 @@ def _second_order(
     split: Split,
     passed: Pass,
     rows: Rows,
-    site: Site,
+    site: SiteOrPlace,
     chunk: int,
     output: WholeOutput | None,
 ) -> tuple[_Outputs[jax.Array], _Outputs[jax.Array], _Outputs[jax.Array]]:

@@ -11,16 +11,20 @@ from flax import nnx
 from jaxtyping import Shaped
 
 from negjax.checks import finite_in
+from negjax.errors import Argument, ArgumentError
 from negjax.execution import batching
 from negjax.execution.asked_outputs import DIFFERENCE
 from negjax.execution.batching import Split, smaller_buckets
+from negjax.execution.conventions import Convention
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import Planned, fitting, longest_first, sizes_of
 from negjax.execution.row_plans import STEPS, chunk_tokens
 from negjax.execution.running import Run, in_order, run_batches
+from negjax.inputs.directed import refuse_signs, refuse_site
 from negjax.inputs.neurons import NeuronSets, dense_sets
 from negjax.inputs.probes import Probes
-from negjax.model.config import Site
+from negjax.inputs.residual_directions import check_directions
+from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
 from negjax.replay.joint_rows import Entries, replay_sets
@@ -55,7 +59,7 @@ def measured_sets(
     probes: Probes,
     sets: NeuronSets,
     how: How,
-    site: Site,
+    site: SiteOrPlace,
     *,
     target: int | None,
     spread: bool,
@@ -65,7 +69,9 @@ def measured_sets(
 ) -> Measured:
     """Replays sets, as many at once as the budget holds; arguments are those of `joint`."""
     values = sets.levels if how == "clamp" else sets.values
-    plan = plan_sets(lm, probes, len(sets), budget_bytes)
+    plan = plan_sets(lm, probes, len(sets), budget_bytes, _set_numbers(lm, sets))
+    along = sets.directions
+    vectors = None if along is None else jnp.asarray(along.vectors, lm.compute_dtype)
     calls = functools.cache(lambda most: _calls(sets, values, most))
 
     def replay(run: Run) -> list[np.ndarray]:
@@ -74,7 +80,7 @@ def measured_sets(
         passed = passed.rerouted() if reroute else passed
 
         def arguments(call: _Call) -> tuple[Any, ...]:
-            entries = call.entries, call.lowest, call.rows
+            entries = call.entries._replace(vectors=vectors), call.lowest, call.rows
             return run.split, passed, *entries, site, how, spread, output
 
         def largest(most: int) -> _Call:
@@ -139,6 +145,15 @@ def checked_sets(lm: LanguageModel, sets: NeuronSets | np.ndarray, clamp: bool) 
             sets = dense_sets(lm.config, sets)
         except ValueError as error:
             raise ValueError(f"sets: {error}") from None
+    if sets.directions is not None:
+        check_directions(lm, sets.directions, "sets")
+        if clamp:
+            raise ArgumentError(
+                Argument("clamp", True),
+                " sets activations of neurons, and directions have none; leave it out",
+            )
+        finite_in(sets.values, "sets", lm.compute_dtype)
+        return sets
     shape = (lm.config.layers, lm.config.neurons)
     if sets.model_shape != shape:
         raise ValueError(
@@ -158,6 +173,29 @@ def checked_sets(lm: LanguageModel, sets: NeuronSets | np.ndarray, clamp: bool) 
     return sets
 
 
+def set_site(
+    lm: LanguageModel, sets: NeuronSets, site: str | None, convention: Convention
+) -> SiteOrPlace:
+    """Where checked sets are shifted.
+
+    Raises:
+        ValueError: an unknown site; a site or the `signed` convention beside directions.
+    """
+    if sets.directions is None:
+        return lm.config.site(site)
+    refuse_site(site)
+    refuse_signs(convention)
+    return sets.directions.place
+
+
+def _set_numbers(lm: LanguageModel, sets: NeuronSets) -> int:
+    """Of a row's shifts, in all layers."""
+    if sets.directions is None:
+        return lm.config.layers * lm.config.neurons
+    # Beside the writes, each member's vector.
+    return (lm.config.layers + int(sets.neurons.shape[1])) * lm.config.width
+
+
 class SetPlan(NamedTuple):
     """How sets are gone through."""
 
@@ -170,8 +208,15 @@ class SetPlan(NamedTuple):
         return (rows for rows in smaller_buckets(self.most) if rows > 1)
 
 
-def plan_sets(lm: LanguageModel, probes: Probes, sets: int, budget_bytes: int) -> SetPlan:
-    """Prompts together, and rows of each in one call: a set each, and one without a shift."""
+def plan_sets(
+    lm: LanguageModel, probes: Probes, sets: int, budget_bytes: int, numbers: int | None = None
+) -> SetPlan:
+    """Prompts together, and rows of each in one call: a set each, and one without a shift.
+
+    Args:
+        numbers: of a row's shifts; None: one a neuron.
+    """
+    numbers = lm.config.layers * lm.config.neurons if numbers is None else numbers
     sizes = sizes_of(lm, probes, steps=STEPS)
     wanted = batching.bucket_count(sets + 1)
     tokens = chunk_tokens()
@@ -183,7 +228,7 @@ def plan_sets(lm: LanguageModel, probes: Probes, sets: int, budget_bytes: int) -
     two_rows = 2 * 4 * sizes.active_row_bytes
     group = batching.largest_bucket(fitting(budget_bytes, two_rows, group, "two rows"))
     pairs = fitting(budget_bytes, two_rows * group, tokens, "two rows")
-    shifts = 2 * 4 * 3 * sizes.itemsize * lm.config.layers * lm.config.neurons
+    shifts = 2 * 4 * 3 * sizes.itemsize * numbers
     pairs = fitting(budget_bytes, shifts, pairs, "the shifts of two rows")
     most = min(2 * pairs, max(2, tokens // (group * sizes.suffix)), wanted)
     most = batching.largest_bucket(most)
@@ -231,7 +276,7 @@ def _replay(
     entries: Entries,
     lowest: jax.Array,
     rows: int,
-    site: Site,
+    site: SiteOrPlace,
     how: How,
     spread: bool,
     output: WholeOutput | Literal["logit_difference"] | None,

@@ -11,11 +11,12 @@ from negjax.execution.asked_outputs import check_output, output_name
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention
 from negjax.execution.interventions import check_reroute, grid_rows, intervene, with_baselines
-from negjax.inputs.neurons import check_neurons
+from negjax.inputs.directed import asked_neurons
 from negjax.inputs.positions import Positions, placed, shown_positions
 from negjax.inputs.probes import Probes, check_asked
+from negjax.inputs.residual_directions import Directions
 from negjax.measurements.shifted_outputs import ShiftedOutputs
-from negjax.model.config import Site
+from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.records import readable
 from negjax.replay.outputs import AnyOutput
@@ -30,7 +31,7 @@ class Sweep(ShiftedOutputs):
     read position; of several-token targets too.
     """
 
-    site: Site
+    site: SiteOrPlace
     convention: Convention
     output: str
     """Name of what was asked for."""
@@ -39,7 +40,8 @@ class Sweep(ShiftedOutputs):
     shifts: Float[np.ndarray, " X"]
     """In units of the activation."""
     activation: Float[np.ndarray, "B N"]
-    """Unperturbed."""
+    """Unperturbed; of a direction v, x·v / |v|² of the residual x at its place: the one entering
+    the layer, between attention and feed-forward (`attention_out`), or leaving."""
     value: Float[np.ndarray, "B N X"]
     """Of the output that was asked for."""
     baseline_value: Float[np.ndarray, "B N"]
@@ -68,12 +70,14 @@ class Sweep(ShiftedOutputs):
     """Of the neurons among the prompt's own tokens, -1 where it has fewer; at several, a neuron was
     shifted at all of them together, and `activation` is that at the last. None: the read
     position."""
+    directions: Directions | None = None
+    """Given, they were shifted, and `neurons` are (layer, number) of them, `site` their place."""
 
 
 def sweep(
     lm: LanguageModel,
     probes: Probes,
-    neurons: ArrayLike,
+    neurons: ArrayLike | Directions,
     shifts: ArrayLike,
     convention: Convention = "signed",
     site: str | None = None,
@@ -88,7 +92,8 @@ def sweep(
     """Shifts each neuron by each amount, one at a time, and measures the target's output exactly.
 
     Args:
-        neurons: [N, 2], or [B, N, 2] for each prompt its own; (layer, index).
+        neurons: [N, 2], or [B, N, 2] for each prompt its own; (layer, index). Or `directions`,
+            which have neither site nor sign: pass `convention="additive"`.
         shifts: [X], finite.
         convention: `signed`: a → a + x·s(a), x > 0 strengthens what the neuron does; `additive`:
             a → a + x.
@@ -119,7 +124,7 @@ def sweep(
     flag(spread, "spread")
     check_reroute(lm.config, reroute)
     shifts = shift_list(shifts, "shifts", lm.compute_dtype)
-    neurons = check_neurons(lm.config, neurons, len(probes))
+    neurons, chosen, directions = asked_neurons(lm, neurons, len(probes), site, convention)
     probes = placed(probes, positions)
     rows = grid_rows(neurons, np.broadcast_to(shifts, (*neurons.shape[:2], shifts.size)))
     found = intervene(
@@ -127,7 +132,8 @@ def sweep(
         probes,
         with_baselines(rows, lm.config.layers),
         convention,
-        site,
+        chosen,
+        directions=directions,
         output=output,
         target=target,
         spread=spread,
@@ -144,7 +150,7 @@ def sweep(
         return np.take_along_axis(values[:, size:], neurons[..., 0], axis=1)
 
     measured = Sweep(
-        site=lm.config.site(site),
+        site=chosen,
         convention=convention,
         neurons=neurons,
         shifts=shifts,
@@ -152,6 +158,7 @@ def sweep(
         routed=None if found.at_read.routed is None else shifted(found.at_read.routed)[..., 0],
         reroute=reroute,
         positions=shown_positions(probes),
+        directions=directions,
         output=output_name(output),
         value=shifted(found.value),
         baseline_value=baseline(found.value),

@@ -7,13 +7,19 @@ nothing else in the library knows a family's name.
 import dataclasses
 import hashlib
 import json
-from typing import Literal
+from typing import Literal, get_args
 
 from negjax.checks import instance, shown
 from negjax.model.rope import Rope
 from negjax.records import readable
 
 Site = Literal["act", "up", "product"]
+Place = Literal["residual_before", "attention_out", "ffn_out", "residual_after"]
+"""Where in a layer a direction of width D is written: to the residual that enters the layer, to
+what attention or the feed-forward network returns (before any norm of it), or to the residual that
+leaves."""
+SiteOrPlace = Site | Place
+PLACES: tuple[Place, ...] = get_args(Place)
 
 ACTIVATION_NAMES = ("silu", "gelu", "gelu_tanh", "relu")
 

@@ -48,11 +48,17 @@ class Block(nnx.Module):
         prefix: KeysValues | None,
         head: KeysValues | None = None,
         products: Products | None = None,
+        write: jax.Array | None = None,
     ) -> tuple[jax.Array, KeysValues]:
         """Residual [P, R, S, D] that attention has written to, and the tokens' own keys and
-        values."""
+        values.
+
+        Args:
+            write: [P, R, S, D], an intervention's, part of what attention returns.
+        """
         x = self._attention_input(resid, where)
         out, own = self.attention(x, where, prefix, head, products)
+        out = out if write is None else out + write
         return self._joined(resid, out, self.attention_norm, self.attention_out_norm), own
 
     def feed_forward(

@@ -3,7 +3,8 @@
 Shifting neuron i of layer l by δ adds δ · ∂(FFN out)/∂a_i to that layer's FFN output, at its
 position: δ · W_down[i] at sites `act` and `product`, δ · act(gate_i) · W_down[i] at `up`. What lies
 below is the unperturbed replay's, so a row starts as the residual leaving layer l and runs through
-layers l+1 … L-1 alone.
+layers l+1 … L-1 alone. A row of a direction (`negjax.replay.written_blocks`) starts a layer lower,
+as the residual that enters its own, and is written to there.
 
 Rows are sorted by layer, so those already inside the network at layer l are the first n of the
 buffer. Each layer's weights are fetched once and applied to those rows chunk by chunk, and by
@@ -35,6 +36,7 @@ from negjax.replay.suffixes import (
     take_scored,
 )
 from negjax.replay.tails import read_with_tails, worthwhile
+from negjax.replay.written_blocks import direction_writes, written_block
 
 
 class Rows(NamedTuple):
@@ -45,6 +47,9 @@ class Rows(NamedTuple):
     """Index within the layer."""
     delta: Float[jax.Array, "P R Q"]
     """Added to the activation at each of the neurons' positions."""
+    vectors: Float[jax.Array, "N D"] | None = None
+    """Given, rows are of directions: `neuron` is the direction's number, `delta` how much of it is
+    written, in the layer after `layer`, which may be -1."""
 
 
 def enter_rows(
@@ -87,6 +92,13 @@ def enter_rows(
     per_row = jax.vmap(enter, in_axes=(None, 0, 0, 0, 0))
     written = rows_of(down, written_at, rows.neuron)
     return jax.vmap(per_row)(prompts, own, rows.neuron, rows.delta, written)
+
+
+def enter_below(trace: Trace, rows: Rows) -> Float[jax.Array, "P R S D"]:
+    """Residuals that leave each row's layer as they are, -1 being below all layers."""
+    layers, prompts = trace.entering.shape[:2]
+    above = jnp.minimum(rows.layer + 1, layers - 1)
+    return trace.entering[above, jnp.arange(prompts)[:, None]]
 
 
 def row_places(
@@ -174,12 +186,15 @@ def rise(
 
     Args:
         scored_tokens: M, the read position and those after it.
+        site: of the neurons; a place, if rows are of directions.
         chunk: rows of each prompt computed at once; divides R.
     """
     graphdef, params = stacked_blocks(model)
     layers = trace.mid.shape[0]
     where = row_places(prefix, suffix, trace.mid.dtype, trace.routes)
-    resid = enter_rows(model, suffix, trace, rows, site)
+    vectors = rows.vectors
+    below = vectors is not None
+    resid = enter_below(trace, rows) if below else enter_rows(model, suffix, trace, rows, site)
 
     def run_layer(layer: jax.Array, resid: jax.Array) -> jax.Array:
         block = block_at(graphdef, params, layer)
@@ -187,8 +202,17 @@ def rise(
 
         def run_chunk(size: int, i: jax.Array, resid: jax.Array) -> jax.Array:
             before = jax.lax.dynamic_slice_in_dim(resid, i * size, size, axis=1)
-            entered = jax.lax.dynamic_slice_in_dim(rows.layer, i * size, size, axis=1) < layer
-            after = block(before, where.at(layer), keys_values)
+            own = jax.lax.dynamic_slice_in_dim(rows.layer, i * size, size, axis=1)
+            entered = own < layer
+            if vectors is None:
+                after = block(before, where.at(layer), keys_values)
+            else:
+                number, delta = (
+                    jax.lax.dynamic_slice_in_dim(x, i * size, size, axis=1)
+                    for x in (rows.neuron, rows.delta)
+                )
+                write = direction_writes(vectors, number, delta, own + 1 == layer, suffix)
+                after = written_block(block, before, write, where.at(layer), keys_values, site)
             after = jnp.where(entered[:, :, None, None], after, before)
             return jax.lax.dynamic_update_slice_in_dim(resid, after, i * size, axis=1)
 
@@ -197,7 +221,8 @@ def rise(
 
     # A masked LM is read at one token alone, which of its last layer is all that need be run.
     several = suffix.tokens.shape[1] > scored_tokens == 1
-    alone_last = prefix is None and several and trace.routes is None
+    # A direction may be written to other tokens of it.
+    alone_last = prefix is None and several and trace.routes is None and vectors is None
     whole = layers - 1 if alone_last else layers
     resid = jax.lax.fori_loop(rows.layer.min() + 1, whole, run_layer, resid)
     scored = take_scored(resid, suffix, scored_tokens)

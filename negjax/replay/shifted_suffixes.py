@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from negjax.model.attention import KeysValues
+from negjax.model.config import PLACES
 from negjax.model.placement import Placement
 from negjax.model.products import Products
 from negjax.model.transformer import Block, Transformer
@@ -25,6 +26,7 @@ from negjax.replay.suffixes import (
     stacked_blocks,
     suffix_places,
 )
+from negjax.replay.written_blocks import written_block
 
 
 def shifted_block(
@@ -119,6 +121,7 @@ def pull_back(
 
     Args:
         cotangents: of the last residuals.
+        site: of neurons; or a place, for the derivative by what is written there, D in F's stead.
         head: what the pass was given.
         fold: what is kept of a layer's (its number, [K, P, Q, F]), so that no more is held.
 
@@ -144,23 +147,19 @@ def pull_back(
         layer, keys_values, common, entering, kept = scanned
         block = block_at(graphdef, params, layer)
         products = Products({name: x[:, None] for name, x in kept.items()})
-        prompts, positions, neurons = trace.at_positions[site].shape[1:]
-        none = jnp.zeros((prompts, 1, positions, neurons), entering.dtype)
-        _, pull = jax.vjp(
-            lambda resid, shift: shifted_block(
-                block,
-                resid,
-                shift,
-                where.at(layer),
-                keys_values,
-                suffix,
-                site,
-                common=common,
-                products=products,
-            ),
-            entering[:, None],
-            none,
-        )
+        width = entering.shape[-1] if site in PLACES else trace.at_positions[site].shape[-1]
+        none = jnp.zeros((len(suffix.at), 1, suffix.at.shape[1], width), entering.dtype)
+        ways = where.at(layer), keys_values
+
+        def run_layer(resid: jax.Array, shift: jax.Array) -> jax.Array:
+            if site in PLACES:
+                write = spread_out(shift, suffix)
+                return written_block(block, resid, write, *ways, site, common, products)
+            return shifted_block(
+                block, resid, shift, *ways, suffix, site, common=common, products=products
+            )
+
+        _, pull = jax.vjp(run_layer, entering[:, None], none)
         below, shift_kprqf = jax.vmap(pull)(cotangents)
         found = shift_kprqf[:, :, 0]
         return below, found if fold is None else fold(layer, found)

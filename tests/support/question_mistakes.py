@@ -1,4 +1,4 @@
-"""What provokes each error of positions and outputs, by the pattern in `docs/errors.md`."""
+"""What provokes the errors of positions, outputs and directions, by the pattern in the index."""
 
 import dataclasses
 from typing import Any
@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 import negjax
+from tests.support import direction_mistakes
 from tests.support.block_shapes import tiny, tiny_probes
 from tests.support.mistakes import Provoke
 
@@ -38,6 +39,7 @@ def failing(log_p: jax.Array) -> jax.Array:
 
 
 CASES: dict[str, Provoke] = {
+    **direction_mistakes.CASES,
     "positions is …, expected None (where the prompt is read), …": lambda _: gradients(
         positions="some"
     ),

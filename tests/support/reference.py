@@ -1,6 +1,7 @@
 """Forward passes over whole sequences: what the library's own are tested against."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,9 @@ from negjax.model.placement import Placement
 from negjax.model.rope import Rope
 from negjax.model.transformer import Transformer
 from tests.support.tiny_models import leaves
+
+Written = tuple[str, np.ndarray]
+"""A place of a layer, and what is written there [L, D], or [L, n, D] at n tokens."""
 
 
 def reference_logits(
@@ -40,17 +44,20 @@ def full_forward(
     held: np.ndarray | None = None,
     read: int | np.ndarray = 0,
     reroute: bool = False,
+    written: Written | None = None,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Logits [T, V] and activations [L, T, F] by site of one sequence [T], in float64 NumPy.
 
-    Beside the sites there is `mid` [L, T, D], the residual that enters the feed-forward layer, and
-    with experts `routes` [L, T, k], which of them tokens pass, and `share` [L, T, F], the weights
+    Beside the sites there are `mid` [L, T, D], the residual that enters the feed-forward layer,
+    `entering` and `leaving`, those that enter and leave the layer, and with experts `routes`
+    [L, T, k], which of them tokens pass, and `share` [L, T, F], the weights
     with which neurons count.
 
     Written out plainly, over all tokens in all layers, sharing nothing with `negjax.model` but the
     config and RoPE's frequencies. `shift` [L, F] is added at `site`, at token(s) `read`, also as
     [L, n, F]; where `held` [L, F] is True it takes the activation's place. Under it
-    tokens pass the experts that they pass without, unless they `reroute`.
+    tokens pass the experts that they pass without, unless they `reroute`. `written` is added at its
+    place, at token(s) `read`.
     """
     c = lm.config
     weights = float64_weights(lm)
@@ -64,9 +71,9 @@ def full_forward(
     before = c.norm_placement in ("pre", "sandwich")
     after = c.norm_placement in ("output", "sandwich")
     post = c.norm_placement == "post"
-    names = (*c.sites, "mid", *(("routes", "share") if c.experts else ()))
+    names = (*c.sites, "mid", "entering", "leaving", *(("routes", "share") if c.experts else ()))
     activations: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    keep = c.experts and shift is not None and not reroute
+    keep = c.experts and not reroute and (shift is not None or written is not None)
     routes = full_forward(lm, tokens)[1]["routes"] if keep else None
     for layer in range(c.layers):
         block = {
@@ -91,13 +98,22 @@ def full_forward(
             activations[name].append(x)
             return x
 
-        entering = x
+        def plus(x: np.ndarray, place: str, layer: int = layer) -> np.ndarray:
+            if written is None or written[0] != place:
+                return x
+            x = x.copy()
+            x[read] += written[1][layer]
+            return x
+
+        activations["entering"].append(x)
+        entering = x = plus(x, "residual_before")
         inner = layer_norm(x, "attention_norm") if before and (layer or c.first_norm) else x
         query, key, value = (linear(inner, f"attention.{n}") for n in ("query", "key", "value"))
         if c.qk_norm != "none":
             query = _heads_normed(c, weights, query, layer, "query")
             key = _heads_normed(c, weights, key, layer, "key")
         out = linear(_attention(c, layer, query, key, value), "attention.out")
+        out = plus(out, "attention_out")
         x = x + c.residual_scale * (layer_norm(out, "attention_out_norm") if after else out)
         x = layer_norm(x, "attention_norm") if post else x
         activations["mid"].append(x)
@@ -120,18 +136,16 @@ def full_forward(
             gate, up = (np.where(each > 0, value, 0) for value in gate_up)
             up = np.where(each > 0, shifted(up, "up"), 0)
             hidden = np.where(each > 0, shifted(_activation(c, gate) * up, "product"), 0) * each
-            out = hidden @ block["ffn.down.kernel"]
-            x = x + c.residual_scale * (layer_norm(out, "ffn_out_norm") if after else out)
-            continue
-        up = linear(inner, "ffn.up")
-        if c.gated:
+        elif c.gated:
             gate = _activation(c, linear(inner, "ffn.gate"))
-            hidden = shifted(gate * shifted(up, "up"), "product")
+            hidden = shifted(gate * shifted(linear(inner, "ffn.up"), "up"), "product")
         else:
-            hidden = shifted(_activation(c, up), "act")
-        out = linear(hidden, "ffn.down")
+            hidden = shifted(_activation(c, linear(inner, "ffn.up")), "act")
+        out = plus(linear(hidden, "ffn.down"), "ffn_out")
         x = x + c.residual_scale * (layer_norm(out, "ffn_out_norm") if after else out)
         x = layer_norm(x, "ffn_norm") if post else x
+        activations["leaving"].append(x)
+        x = plus(x, "residual_after")
     found = {name: np.stack(layers) for name, layers in activations.items()}
     return read_out(c, weights, x), found
 
@@ -256,6 +270,7 @@ def joint_scores(
     shift: np.ndarray | None = None,
     held: np.ndarray | None = None,
     at: np.ndarray | None = None,
+    written: Written | None = None,
 ) -> tuple[float, float]:
     """Log-probability and summed logits of a target's tokens, one after another, by full forwards.
 
@@ -270,7 +285,8 @@ def joint_scores(
     for step, index in enumerate(ids):
         given = np.concatenate([tokens, ids[:step]])
         row = read if step == 0 else len(given) - 1
-        logits, _ = full_forward(lm, given, site=site, shift=shift, held=held, read=places)
+        how: dict[str, Any] = {"shift": shift, "held": held, "written": written}
+        logits, _ = full_forward(lm, given, site=site, read=places, **how)
         log_probability += float(np.log(softmax(logits[row])[index]))
         logit += float(logits[row, index])
     return log_probability, logit

@@ -34,7 +34,7 @@ def read_directory(directory: Path) -> dict[str, LazyTensor]:
     if (directory / INDEX).is_file():
         return _read_shards(directory)
     if (directory / SINGLE).is_file():
-        return _read_file(directory / SINGLE)
+        return read_tensors(directory / SINGLE)
     pickles = sorted(
         path.name
         for ending in ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -74,7 +74,7 @@ def _read_shards(directory: Path) -> dict[str, LazyTensor]:
         )
     tensors: dict[str, LazyTensor] = {}
     for shard in shards:
-        found = _read_file(directory / shard)
+        found = read_tensors(directory / shard)
         listed = {name for name, file in weight_map.items() if file == shard}
         if found.keys() != listed:
             raise ValueError(
@@ -84,7 +84,13 @@ def _read_shards(directory: Path) -> dict[str, LazyTensor]:
     return tensors
 
 
-def _read_file(path: Path) -> dict[str, LazyTensor]:
+def read_tensors(path: Path) -> dict[str, LazyTensor]:
+    """Tensors of one file.
+
+    Raises:
+        ValueError: it is truncated, a Git LFS pointer or no safetensors file, or holds a type other
+            than float64, float32, float16 and bfloat16.
+    """
     refuse_pointer(first_bytes(path), path)
     try:
         with safe_open(path, framework="numpy"):
