@@ -136,7 +136,9 @@ def _repr(self: Any) -> str:
 
 def _fields(record: Any) -> list[str]:
     if dataclasses.is_dataclass(record):
-        return [field.name for field in dataclasses.fields(record)]
+        # What says `repr=False` is named where it is not as usual.
+        every = dataclasses.fields(record)
+        return [f.name for f in every if f.repr or getattr(record, f.name) != f.default]
     return list(record._fields)
 
 

@@ -10,10 +10,11 @@ import pytest
 import negjax
 from negjax import control, corpus, mceval8k, skills
 from tests.support.odd_values import ODD, nothing
-from tests.support.public_calls import Call, library, records
+from tests.support.public_calls import Call, library
 from tests.support.public_control_calls import controls
 from tests.support.public_corpus_calls import of_corpus
 from tests.support.public_direction_calls import direction_calls
+from tests.support.public_record_calls import records
 from tests.support.public_skill_calls import benchmark, probe_calls, stored
 
 GROUPS: dict[str, Callable[[Path], dict[str, Call]]] = {

@@ -63,7 +63,7 @@ def array_fields(kind: type) -> list[str]:
 
 def fields(kind: Any) -> list[str]:
     if dataclasses.is_dataclass(kind):
-        return [field.name for field in dataclasses.fields(kind)]
+        return [field.name for field in dataclasses.fields(kind) if field.repr]
     return list(getattr(kind, "_fields", ()))
 
 
@@ -224,7 +224,7 @@ def test_three_lines_say_what_a_record_is(made: dict[str, object], name: str) ->
 
 def test_measurements_name_site_convention_output_and_axes(made: dict[str, object]) -> None:
     assert repr(made["negjax.measurements.gradients.NeurGrad"]) == (
-        "NeurGrad(site='up', output='probability', over=None)\n"
+        "NeurGrad(site='up', output='probability')\n"
         "  probability [B=3, K=2], activation [B=3, L=3, F=20], computed [B=3, O=2, L=3, F=20]"
     )
     assert repr(made["negjax.measurements.sweeps.Sweep"]) == (

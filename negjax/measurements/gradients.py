@@ -57,7 +57,7 @@ class NeurGrad(PerPrompt):
     positions: Int[np.ndarray, "B P"] | None = None
     """Of the neurons among the prompt's own tokens (P: Q or 1), -1 where it has fewer; None: at the
     read position."""
-    over: Over | None = None
+    over: Over | None = dataclasses.field(default=None, repr=False)
     """What was kept of several positions' gradients; activations are then their mean."""
     signed: Float[np.ndarray, "B O L F"] | None = None
     """NeurGrad over positions, of which each has its own sign; None where there is one sign."""
