@@ -265,9 +265,8 @@ def test_many_long_prompts_are_counted() -> None:
     text = repr(dataclasses.replace(probes, prompts=(LONG,) * 400))
     assert text == (
         "Probes(target_mode='single', mask_id=None)\n"
-        "  tokens, mask [B=400, T=8], read [B=400], target_ids, target_mask [B=400, K=2, M=1], "
-        "spans [B=400, T=8, 2]\n"
-        "  prompts: 400, 'a very long tex…ry long text, ' …, targets: 400"
+        "  tokens, mask [B=400, T=8], read [B=400], target_ids, target_mask [B=400, K=2, M=1]\n"
+        "  prompts: 400, 'a very long tex…ry long text, ' …, targets: 400, spans: 400"
     )
 
 

@@ -84,14 +84,12 @@ def encode(
     length = max(len(row.prompt.ids) for row in rows)
     tokens = np.zeros((len(rows), length), np.int32)
     mask = np.zeros((len(rows), length), bool)
-    spans = np.zeros((len(rows), length, 2), np.int32)
     longest = max(len(ids) for row in rows for ids in row.targets)
     target_ids = np.zeros((len(rows), counts.pop(), longest), np.int32)
     target_mask = np.zeros(target_ids.shape, bool)
     for b, row in enumerate(rows):
         real = len(row.prompt.ids)
         tokens[b, :real], mask[b, :real] = row.prompt.ids, True
-        spans[b, : len(row.prompt.spans)] = np.reshape(row.prompt.spans, (-1, 2))
         for k, ids in enumerate(row.targets):
             target_ids[b, k, : len(ids)], target_mask[b, k, : len(ids)] = ids, True
     return Probes(
@@ -103,7 +101,7 @@ def encode(
         target_ids=target_ids,
         target_mask=target_mask,
         target_mode=target_mode,
-        spans=spans,
+        spans=tuple(tuple((a, b) for a, b in row.prompt.spans) for row in rows),
         mask_id=None if lm.config.causal else lm.tokenizer.mask_token_id,
     )
 

@@ -239,7 +239,9 @@ def _covering(probes: Probes, row: int, part: str, occurrence: int) -> list[int]
             ),
             *("and ", Argument("occurrence", occurrence), " was asked for"),
         )
-    if probes.spans is None or (probes.spans[row] == 0).all():
+    spans = () if probes.spans is None else probes.spans[row]
+    # Those of the text say nothing of other tokens that were put in its place.
+    if len(spans) != probes.mask[row].sum() or not any(b for _, b in spans):
         raise ArgumentError(
             *(Argument("part", part), f": which tokens of prompt {row} cover which text is not "),
             *("known, as it was given as token ids that its text is not tokenised as; pass "),
@@ -247,7 +249,6 @@ def _covering(probes: Probes, row: int, part: str, occurrence: int) -> list[int]
         )
     start = starts[occurrence]
     end = start + len(part)
-    spans = probes.spans[row][probes.mask[row]].tolist()
     found = [i for i, (a, b) in enumerate(spans) if a < end and b > start]
     for i in found:
         a, b = spans[i]

@@ -36,15 +36,14 @@ class Probes(PerPrompt):
     target_mask: Bool[np.ndarray, "B K M"]
     """True where a target token is real."""
     target_mode: TargetMode = "single"
-    spans: Int[np.ndarray, "B T 2"] | None = None
-    """Characters of `prompts` that each token covers, first and one past the last; (0, 0): none, as
-    of a BOS, of padding, and of prompts given as token ids that their text is not tokenised as."""
+    spans: tuple[tuple[tuple[int, int], ...], ...] | None = None
+    """Characters of `prompts` that each real token covers, first and one past the last; (0, 0):
+    none, as of a BOS. Of a prompt given as token ids that its text is not tokenised as, nothing."""
     mask_id: int | None = None
     """Token that a masked LM's prompts are read at; None: they are a causal LM's."""
 
     def __post_init__(self) -> None:
-        numbers = ("tokens", "read", "target_ids")
-        for name in numbers if self.spans is None else (*numbers, "spans"):
+        for name in ("tokens", "read", "target_ids"):
             object.__setattr__(self, name, _token_numbers(getattr(self, name), name))
         for name in ("mask", "target_mask"):
             object.__setattr__(self, name, truths(getattr(self, name), name))
@@ -91,7 +90,7 @@ class Probes(PerPrompt):
             read=self.read[at],
             target_ids=self.target_ids[at],
             target_mask=self.target_mask[at],
-            spans=None if self.spans is None else self.spans[at],
+            spans=None if self.spans is None else tuple(self.spans[i] for i in at),
         )
 
     def select_target(self, number: int) -> "Probes":
@@ -132,13 +131,14 @@ def _check_shapes(probes: Probes) -> None:
         ("read", (b,)),
         ("target_ids", (b, max(k, 1), max(m, 1))),
         ("target_mask", probes.target_ids.shape),
-        *([] if probes.spans is None else [("spans", (*probes.tokens.shape, 2))]),
     ):
         if getattr(probes, name).shape != shape:
             raise ValueError(
                 f"probes: {name} is {list(getattr(probes, name).shape)}, expected {list(shape)} "
                 f"for {b} prompts"
             )
+    if probes.spans is not None and len(probes.spans) != b:
+        raise ValueError(f"probes: spans are of {len(probes.spans)} prompts, expected {b}")
     counts = sorted({len(row) for row in probes.targets})
     if len(probes.targets) != b or counts != [k]:
         raise ValueError(
