@@ -139,8 +139,8 @@ def neurgrad(
         steps.append(
             Step(
                 program=gradient_program,
-                arguments=(shapes(split), config.site(None), "probability", False, head),
-                static=(1, 2, 3),
+                arguments=(shapes(split), config.site(None), "probability", False, head, None),
+                static=(1, 2, 3, 5),
                 times=times,
                 token_layers=(own + backward) * config.layers,
                 vectors=own + rows * targets,

@@ -46,11 +46,11 @@ class Found(NamedTuple):
     """What is found of P prompts, at A positions: all Q, or 1 where they were made one."""
 
     probability: Float[jax.Array, "P K"]
-    activation: Float[jax.Array, "P A L F"]
-    gradient: Float[jax.Array, "P O A L F"]
+    activation: Float[jax.Array, "P A L entries"]
+    gradient: Float[jax.Array, "P O A L entries"]
     experts: Int[jax.Array, "P Q L k"] | None
     """That the positions' tokens pass; None in models without."""
-    signed: Float[jax.Array, "P O A L F"] | None = None
+    signed: Float[jax.Array, "P O A L entries"] | None = None
     """Over positions, NeurGrad, of which each position has its own sign."""
 
 
@@ -232,8 +232,8 @@ def gradient_program(
     )
 
 
-def _states(passed: Pass, split: Split, site: SiteOrPlace) -> Float[jax.Array, "L P Q F"]:
-    """Activations of a site; of a place, the residuals that its writes join [L, P, Q, D]."""
+def _states(passed: Pass, split: Split, site: SiteOrPlace) -> Float[jax.Array, "L P Q entries"]:
+    """Activations of a site, F of them; of a place, the residuals that its writes join, D."""
     if site in PLACES:
         return states_at(passed.trace, passed.resid, split.suffix, site)
     return passed.trace.at_positions[site]
