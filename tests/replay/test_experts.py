@@ -192,7 +192,7 @@ def test_control_of_experts() -> None:
         for steered, expected in zip(found, routed(lm, probes), strict=True):
             assert steered.reached and abs(steered.probability / steered.before - 1.3) < 0.02
             assert (steered.shift[~expected] == 0).all() and (steered.shift[expected] != 0).any()
-        with pytest.raises(ValueError, match="no bias holds an edit; steer"):
+        with pytest.raises(ValueError, match="no bias and no vector holds it; steer"):
             negjax.edit(lm, one)
 
 
