@@ -176,6 +176,7 @@ def test_steering_moves_one_target():
         steer_probes(lm, one_target(lm), np.asarray([0.5, 0.5]))
 
 
+@pytest.mark.slow
 def test_real_facts_are_steered(smollm2: LanguageModel):
     """12 facts to 0.9, 0.5 and 0.05, measured by interventions that know nothing of the search."""
     facts = read_facts(limit=12, seed=11)

@@ -85,6 +85,7 @@ def asked(lm: LanguageModel, output: Path) -> negjax.Probes:
     return encode(lm, chosen["text"], chosen["answer"])
 
 
+@pytest.mark.slow
 def test_what_is_reported_is_what_the_library_measures(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -197,6 +198,7 @@ def test_lines_miss_by_what_they_miss(folder: Path, tmp_path: Path) -> None:
     assert not headings & set(page.text)
 
 
+@pytest.mark.slow
 def test_a_masked_model_is_steered_and_edited(folder: Path, tmp_path: Path) -> None:
     parse(
         folder,
@@ -290,6 +292,7 @@ def test_bad_edit_tables_are_refused(tmp_path: Path, lines: list[str], message: 
         read_edits(tiny("gated"), str(file), 0)
 
 
+@pytest.mark.slow
 def test_the_shipped_edits(smollm2: LanguageModel) -> None:
     """All can be asked; before an edit the old answer is likelier, and so are neighbours' own."""
     table = read_edits(smollm2, None, 0)

@@ -52,6 +52,7 @@ def test_a_mesh_that_divides_unevenly_is_refused() -> None:
         check_divides(odd, MeshShape(1, 2))
 
 
+@pytest.mark.slow
 def test_eight_devices_answer_as_one() -> None:
     """In a process of its own: the number of devices is fixed when JAX starts."""
     done = subprocess.run(

@@ -25,6 +25,7 @@ def finished(process: subprocess.Popen[str]) -> list[int]:
     return [int(line) for line in out.split()]
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(tmp_path):
     every = list(range(WINDOW, PROMPTS + 1, WINDOW))
     generator = random.Random(0)

@@ -38,6 +38,7 @@ FEW = ("llama3_gqa", "gpt2", "bert", "gemma2", "qwen3_moe")
 """Biases, all tokens as the suffix, norms of all kinds, windows, experts."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", FEW)
 def test_streamed_answers_are_the_resident_ones(case: str) -> None:
     with precision("float64"):
