@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.support.features_child import PROMPTS, WINDOW
 from tests.support.few_shot import content
 
