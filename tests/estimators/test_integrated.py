@@ -88,6 +88,7 @@ def test_completeness(shape, limit):
         assert 12 < coarse / fine < 20
 
 
+@pytest.mark.slow
 def test_completeness_on_the_embedded_model(smollm2):
     """Of all 30 layers: against replays with a whole layer's activations at 0.
 

@@ -216,6 +216,7 @@ def test_ways(benchmark, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_a_run_is_shown_and_goes_on(benchmark, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(mceval8k, "encode_items", encode_as_tokens)
     undraw(monkeypatch)

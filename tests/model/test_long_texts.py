@@ -143,6 +143,7 @@ def is_program(value: object) -> bool:
     return hasattr(value, "eqns")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "masked"])
 def test_gradients_of_long_texts_grow_with_their_tokens(causal: bool) -> None:
     """Neither memory nor the program grows faster; a masked LM is also differentiated so."""

@@ -65,6 +65,7 @@ def test_six_products_of_three_parts_lose_what_is_below_their_last_bits() -> Non
         assert limit / 64 < errors[rung] < limit, rung
 
 
+@pytest.mark.slow
 def test_the_ladder_holds_on_a_model() -> None:
     """Each rung's errors in P and NeurGrad, in a process that computes them so."""
     done = subprocess.run(

@@ -120,6 +120,7 @@ def test_sets_of_neurons_and_the_spread(feature: str, clamp: bool) -> None:
             assert abs(found.kl[b, 0] - kl) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("feature", [name for name, c in FEATURES.items() if c.causal])
 def test_shared_first_tokens(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with precision("float64"):

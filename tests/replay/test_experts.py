@@ -126,6 +126,7 @@ def reference(
     return float(np.log(softmax(logits[read])[probes.target_ids[prompt, 0, 0]]))
 
 
+@pytest.mark.slow
 @everywhere
 def test_other_measurements_say_what_is_routed(shape: str) -> None:
     with precision("float64"):

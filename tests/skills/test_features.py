@@ -57,6 +57,7 @@ def flat_scores(found: NeurGrad, kind: str) -> np.ndarray:
     return (found.computed * factor[:, None]).reshape(*found.probability.shape, -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("window", "tight"), [(1, False), (4, False), (8, True), (100, False)])
 def test_streamed_features_are_those_of_all_prompts_at_once(tmp_path, window, tight):
     probes, gold = task_prompts(PROMPTS)

@@ -69,6 +69,7 @@ def test_a_plan(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "derived" not in printed
 
 
+@pytest.mark.slow
 def test_a_mesh_divides_work_and_weights(config: Path, tmp_path: Path) -> None:
     whole = plan(config, tmp_path / "one", "--chip=v5e")
     found = plan(config, tmp_path / "four", "--chip=v5e", "--mesh=data:2,model:2")
