@@ -22,7 +22,8 @@ from negjax.model.config import ModelConfig, Site
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
 from negjax.model.streamed import entry_of
-from negjax.replay.suffixes import Suffix, run, take_scored
+from negjax.replay.layer_reductions import whole_rows
+from negjax.replay.suffixes import run, take_scored
 from negjax.weights.conversion import abstract_model
 from negjax.weights.families import family_of
 from negjax.weights.loading import fingerprint
@@ -170,17 +171,7 @@ def folded_forwards(
 
 def whole_text(split: Split) -> Split:
     """The same prompts, all of whose tokens are in the suffix."""
-    if split.prefix_tokens is None or split.prefix_mask is None:
-        return split
-    suffix, length = split.suffix, split.prefix_tokens.shape[1]
-    before = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), split.prefix_tokens.shape)
-    whole = Suffix(
-        tokens=jnp.concatenate([split.prefix_tokens, suffix.tokens], axis=1),
-        positions=jnp.concatenate([before, suffix.positions], axis=1),
-        mask=jnp.concatenate([split.prefix_mask, suffix.mask], axis=1),
-        read=suffix.read + length,
-        at=suffix.at + length,
-    )
+    whole = whole_rows(split.prefix_tokens, split.prefix_mask, split.suffix)
     return split._replace(prefix_tokens=None, prefix_mask=None, suffix=whole)
 
 

@@ -1,6 +1,7 @@
 """Ablation to the mean: what a neuron does is what changes when it is held at its average."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -36,7 +37,8 @@ def mean_sets(
         statistics, groups = check_groups(statistics, 1)
         mean = groups.mean[groups.number(group, "group")]
     pairs = []
-    for neurons in checks.listed(sets, "sets", "a list of sets of neurons [n, 2]"):
-        layer, index = check_neurons(lm.config, neurons, 1)[0].T  # type: ignore[arg-type]
+    members: list[Any] = checks.listed(sets, "sets", "a list of sets of neurons [n, 2]")
+    for neurons in members:
+        layer, index = check_neurons(lm.config, neurons, 1)[0].T
         pairs.append((neurons, mean[layer, index]))
-    return neuron_sets(lm.config, pairs)  # type: ignore[arg-type]
+    return neuron_sets(lm.config, pairs)

@@ -1,6 +1,7 @@
 """What is known of every neuron over a corpus, as a record, and its quantiles."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -190,9 +191,7 @@ def check_groups(value: object, least: int) -> tuple[CorpusStatistics, GroupStat
     return statistics, statistics.groups
 
 
-def summary_of(
-    found: Accumulated, *, labelled: bool, about: dict[str, str | int | bool]
-) -> CorpusStatistics:
+def summary_of(found: Accumulated, *, labelled: bool, about: dict[str, Any]) -> CorpusStatistics:
     """The record of what was accumulated.
 
     Args:
@@ -215,7 +214,7 @@ def summary_of(
         firing=found.fired / own,
     )
     return CorpusStatistics(
-        **about,  # type: ignore[arg-type]
+        **about,
         texts=sum(found.texts),
         tokens=total,
         mean=mean,

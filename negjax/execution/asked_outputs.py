@@ -54,7 +54,7 @@ def _check_function(lm: LanguageModel, output: Any) -> None:
     even = jnp.full(size, -np.log(size), lm.compute_dtype)
     try:
         found = jax.eval_shape(output, even)
-    except Exception as error:
+    except Exception as error:  # whatever a user's function raises
         raise ArgumentError(
             Argument("output"), f" is a function that fails: {error}; expected {expected}"
         ) from error

@@ -113,7 +113,10 @@ def split_probes(
     chosen = slice(None) if target is None else slice(target, target + 1)
     targets, real = probes.target_ids[index, chosen], probes.target_mask[index, chosen]
     rows = [probes.tokens[b, probes.mask[b]] for b in index]
-    read, at, first = (x[index] for x in (read_index(probes), *_neurons(probes)))
+    read, first = read_index(probes, index), first_index(probes, index)
+    # Where a prompt has fewer positions, past all tokens.
+    at = neuron_index(probes, index)
+    at = np.where(at == NONE, NOWHERE, at)
     if not config.causal:
         tokens, mask = _padded(rows, bucket(max(map(len, rows)), steps=steps))
         suffix = _on_device(tokens, _positions(mask), mask, read, at)
@@ -167,13 +170,6 @@ def suffix_length(span: int, target_tokens: int, steps: int) -> int:
     """
     length = span + target_tokens - 1
     return length if span == 1 else bucket(length, steps=steps)
-
-
-def _neurons(probes: Probes) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the neurons that are meant [B, Q], past all tokens where a prompt has fewer; and
-    the first of them [B]."""
-    index = neuron_index(probes)
-    return np.where(index == NONE, NOWHERE, index), first_index(probes)
 
 
 def _on_device(

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,6 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
-from safetensors import SafetensorError
 from safetensors import numpy as arrays_in_bytes
 
 from negjax import checks
@@ -19,8 +19,8 @@ from negjax.errors import Argument, ArgumentError
 from negjax.inputs.table_files import read_columns
 from negjax.model.language_model import LanguageModel, check_model
 from negjax.records import readable
-from negjax.storage.given_files import check_file, first_bytes, refuse_pointer
-from negjax.storage.record_files import read_arrays
+from negjax.storage.given_files import check_file
+from negjax.storage.record_files import checked_arrays
 from negjax.storage.whole_files import explained, write_bytes
 
 MASK = "mask"
@@ -109,13 +109,7 @@ def read_mask(path: str | os.PathLike[str], lm: LanguageModel | None = None) -> 
     """
     model = None if lm is None else check_model(lm)
     where = check_file(path, "path", "a file that negjax.save_mask wrote")
-    refuse_pointer(first_bytes(where), where)
-    try:
-        about, arrays = read_arrays(where)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{where}: truncated, or not a safetensors file ({error}); write it again"
-        ) from error
+    about, arrays = checked_arrays(where)
     mask = arrays.get(MASK)
     if mask is None or mask.dtype != bool or mask.ndim != 2 or not {"model", "site"} <= {*about}:
         raise ValueError(
@@ -202,9 +196,9 @@ def read_neurons(path: str | os.PathLike[str]) -> NeuronTable:
     return NeuronTable(neurons=pairs.astype(np.int32), values=np.asarray(values))
 
 
-def _number(cell: object, what: str) -> float:
+def _number(cell: Any, what: str) -> float:
     try:
-        return float(cell)  # type: ignore[arg-type]
+        return float(cell)
     except (TypeError, ValueError):
         raise ValueError(f"{what} is {checks.shown(cell)}, expected a number") from None
 

@@ -48,9 +48,7 @@ class TokenPositions(PerPrompt):
     @property
     def first(self) -> Int[np.ndarray, " B"]:
         """The first token of each prompt's."""
-        at = (self.index != NONE).argmax(1)
-        result: np.ndarray = self.index[np.arange(len(at)), at]
-        return result
+        return _first_of(self.index)
 
     @property
     def last(self) -> Int[np.ndarray, " B"]:
@@ -99,23 +97,33 @@ def placed(probes: Probes, positions: Positions) -> Probes:
     return _PlacedProbes(**fields, at=found, apart=apart)
 
 
-def read_index(probes: Probes) -> Int[np.ndarray, " B"]:
+EVERY = slice(None)
+Rows = slice | Int[np.ndarray, " P"]
+"""Which of the prompts."""
+
+
+def read_index(probes: Probes, rows: Rows = EVERY) -> Int[np.ndarray, " P"]:
     """The read positions among the prompts' own tokens."""
-    before = np.arange(probes.mask.shape[1]) < probes.read[:, None]
-    result: np.ndarray = (probes.mask & before).sum(1).astype(np.int32)
+    before = np.arange(probes.mask.shape[1]) < probes.read[rows, None]
+    result: np.ndarray = (probes.mask[rows] & before).sum(1).astype(np.int32)
     return result
 
 
-def neuron_index(probes: Probes) -> Int[np.ndarray, "B Q"]:
+def neuron_index(probes: Probes, rows: Rows = EVERY) -> Int[np.ndarray, "P Q"]:
     """Positions of the neurons that are meant, as in `TokenPositions`."""
     if isinstance(probes, _PlacedProbes):
-        return probes.at
-    return read_index(probes)[:, None]
+        return probes.at[rows]
+    return read_index(probes, rows)[:, None]
 
 
-def first_index(probes: Probes) -> Int[np.ndarray, " B"]:
+def first_index(probes: Probes, rows: Rows = EVERY) -> Int[np.ndarray, " P"]:
     """Where each prompt's suffix may begin: the first of its neurons' positions."""
-    return TokenPositions(index=neuron_index(probes)).first
+    return _first_of(neuron_index(probes, rows))
+
+
+def _first_of(index: Int[np.ndarray, "P Q"]) -> Int[np.ndarray, " P"]:
+    result: np.ndarray = index[np.arange(len(index)), (index != NONE).argmax(1)]
+    return result
 
 
 def span_and_count(probes: Probes) -> tuple[int, int]:

@@ -7,23 +7,19 @@ from jaxtyping import Float, Int
 
 from negjax.checks import instance, one_of, whole_number
 from negjax.errors import Argument, ArgumentError
-from negjax.execution.asked_outputs import TARGET_OUTPUTS, check_output, output_name
+from negjax.execution.asked_outputs import check_output, output_name
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
-from negjax.execution.common_heads import run_groups
 from negjax.inputs.positions import (
-    NONE,
     Positions,
     placed,
     shown_positions,
-    span_and_count,
-    tokens_apart,
 )
 from negjax.inputs.probes import Probes, check_asked
 from negjax.inputs.residual_directions import MADE_BY, Directions
-from negjax.measurements.gradient_runs import along_layers, device_batches
+from negjax.measurements.gathered_gradients import gathered
+from negjax.measurements.gradient_runs import along_layers
 from negjax.model.config import PLACES, Place
 from negjax.model.language_model import LanguageModel
-from negjax.model.meshes import to_host
 from negjax.records import PerPrompt, readable
 from negjax.replay.outputs import AnyOutput
 
@@ -112,35 +108,12 @@ def residual_gradients(
     whole_number(budget_bytes, "budget_bytes", 1)
     one_of(place, "place", PLACES)
     probes = placed(probes, positions)
-    b, k = len(probes), probes.target_count
-    outputs = k if output in TARGET_OUTPUTS else 1
-    count, dtype = span_and_count(probes)[1], np.dtype(lm.compute_dtype)
-    shape = (count, lm.config.layers, lm.config.width)
-    probability = np.empty((b, k), dtype)
-    residual, gradient = np.empty((b, *shape), dtype), np.empty((b, outputs, *shape), dtype)
-    for index, found in device_batches(
-        lm,
-        probes,
-        run_groups(lm, probes, None),
-        site=place,
-        output=output,
-        budget_bytes=budget_bytes,
-    ):
-        probability[index] = to_host(found.probability)
-        residual[index] = to_host(found.activation)
-        gradient[index] = to_host(found.gradient)
-    at = shown_positions(probes)
-    if at is not None:
-        none = at == NONE
-        residual[none] = 0
-        gradient[np.broadcast_to(none[:, None], (b, outputs, count))] = 0
-    if not tokens_apart(probes):
-        residual, gradient = residual[:, 0], gradient[:, :, 0]
+    found = gathered(lm, probes, place, output=output, budget_bytes=budget_bytes)
     return ResidualGradients(
         place=place,
         output=output_name(output),
-        probability=probability,
-        residual=residual,
-        gradient=gradient,
-        positions=at,
+        probability=found.probability,
+        residual=found.states,
+        gradient=found.gradient,
+        positions=shown_positions(probes),
     )

@@ -10,24 +10,21 @@ from jaxtyping import Bool, Float, Int
 
 from negjax.checks import flag, one_of, whole_number
 from negjax.errors import Argument, ArgumentError
-from negjax.execution.asked_outputs import TARGET_OUTPUTS, check_output, output_name
+from negjax.execution.asked_outputs import check_output, output_name
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.common_heads import HeadGroup, run_groups
 from negjax.execution.conventions import sign
 from negjax.inputs.positions import (
-    NONE,
     Positions,
-    neuron_index,
     placed,
     shown_positions,
-    span_and_count,
     tokens_apart,
 )
 from negjax.inputs.probes import Probes, check_asked
+from negjax.measurements.gathered_gradients import gathered
 from negjax.measurements.gradient_runs import Over, device_batches
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
-from negjax.model.meshes import to_host
 from negjax.records import PerPrompt, readable
 from negjax.replay.outputs import AnyOutput
 from negjax.replay.suffixes import CommonHead
@@ -108,11 +105,8 @@ def neurgrad(
     check_asked(lm, probes)
     check_output(lm, probes, output, slope=True)
     whole_number(budget_bytes, "budget_bytes", 1)
-    c = lm.config
-    chosen = c.site(site)
+    chosen = lm.config.site(site)
     probes = placed(probes, positions)
-    b, k = len(probes), probes.target_count
-    outputs = k if output in TARGET_OUTPUTS else 1
     if over is not None:
         one_of(over, "over", get_args(Over))
         if not tokens_apart(probes):
@@ -120,66 +114,18 @@ def neurgrad(
                 *(Argument("over", over), " is of several positions; pass "),
                 Argument("positions", "all"),
             )
-    count = span_and_count(probes)[1] if over is None else 1
-    dtype = np.dtype(lm.compute_dtype)
-    shape = (count, c.layers, c.neurons)
-    probability = np.empty((b, k), dtype)
-    activation, computed = np.empty((b, *shape), dtype), np.empty((b, outputs, *shape), dtype)
-    signed = None if over is None else np.empty_like(computed)
-    routed = np.zeros((b, *shape), bool) if c.experts else None
-    for index, found in device_batches(
-        lm,
-        probes,
-        run_groups(lm, probes, None),
-        site=chosen,
-        output=output,
-        over=over,
-        budget_bytes=budget_bytes,
-    ):
-        probability[index] = to_host(found.probability)
-        activation[index] = to_host(found.activation)
-        computed[index] = to_host(found.gradient)
-        if signed is not None and found.signed is not None:
-            signed[index] = to_host(found.signed)
-        if routed is not None and found.experts is not None:
-            _mark(routed, neuron_index(probes), index, to_host(found.experts), c.expert_neurons)
-    at = shown_positions(probes)
-    if at is not None and over is None:
-        none = at == NONE
-        activation[none] = 0
-        computed[np.broadcast_to(none[:, None], (b, outputs, count))] = 0
-        if routed is not None:
-            routed[none] = False
-    if over is not None or not tokens_apart(probes):
-        activation, computed = activation[:, 0], computed[:, :, 0]
-        routed = None if routed is None else routed[:, 0]
+    found = gathered(lm, probes, chosen, output=output, over=over, budget_bytes=budget_bytes)
     return NeurGrad(
         site=chosen,
         output=output_name(output),
-        probability=probability,
-        activation=activation,
-        computed=computed,
-        routed=routed,
-        positions=at,
+        probability=found.probability,
+        activation=found.states,
+        computed=found.gradient,
+        routed=found.routed,
+        positions=shown_positions(probes),
         over=over,
-        signed=None if signed is None else signed[:, :, 0],
+        signed=found.signed,
     )
-
-
-def _mark(
-    routed: Bool[np.ndarray, "B Q L F"],
-    at: Int[np.ndarray, "B P"],
-    index: Int[np.ndarray, " n"],
-    experts: Int[np.ndarray, "n P L k"],
-    each: int,
-) -> None:
-    """Marks the neurons, `each` an expert, that tokens pass at P positions; Q is P, or 1."""
-    _, count, layers, _ = routed.shape
-    for number in range(at.shape[1]):
-        there = at[index, number] != NONE
-        rows, chosen = index[there], experts[there, number]
-        by_expert = routed[:, min(number, count - 1)].reshape(len(routed), layers, -1, each)
-        by_expert[rows[:, None, None], np.arange(layers)[:, None], chosen] = True
 
 
 def gradient_batches(

@@ -68,13 +68,7 @@ def read(path: str | os.PathLike[str]) -> Any:
         ValueError: it is damaged, or holds no record, or one that this version does not have.
     """
     where = check_file(path, "path", "a file that negjax.save wrote")
-    refuse_pointer(first_bytes(where), where)
-    try:
-        about, arrays = read_arrays(where)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{where}: truncated, or not a safetensors file ({error}); write it again"
-        ) from error
+    about, arrays = checked_arrays(where)
     if KEY not in about:
         raise ValueError(f"{where}: holds no record; expected a file that negjax.save wrote")
     try:
@@ -83,6 +77,21 @@ def read(path: str | os.PathLike[str]) -> Any:
         raise ValueError(
             f"{where}: holds a record that this version of negjax does not have ({error}); read it "
             "with the version that wrote it"
+        ) from error
+
+
+def checked_arrays(file: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """`read_arrays` of a file that should be there and whole.
+
+    Raises:
+        ValueError: it is none of safetensors, cut off, or stands for one that was not fetched.
+    """
+    refuse_pointer(first_bytes(file), file)
+    try:
+        return read_arrays(file)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{file}: truncated, or not a safetensors file ({error}); write it again"
         ) from error
 
 
