@@ -28,7 +28,7 @@ from negjax.corpus import CorpusStatistics, corpus_statistics
 from negjax.estimators import estimate
 from negjax.execution.head_writes import head_directions
 from negjax.execution.passes import activations
-from negjax.generation.moves import Intervention
+from negjax.generation.interventions import Intervention
 from negjax.generation.writing import Generated, generate
 from negjax.inputs.directed import direction_sets
 from negjax.inputs.direction_files import read_directions

@@ -140,6 +140,8 @@ def _negjax(folder: Path, case: Case, arrays: dict[str, np.ndarray]) -> Tool:
             negjax.Intervention(shifted, "additive"),
             max_tokens=case.written,
             end_tokens=[],
+            # Hooks do without what the unmoved model thinks, too.
+            baseline=False,
         )
         return {"probability": np.exp(found.log_probability)}
 

@@ -2,6 +2,7 @@
 
 A token's keys and values lie at its position in the text, whatever the length of its prompt, so
 that windows and masks are those of any other pass: what lies below a prompt's length is its prefix.
+A prompt's last token is read by the program that writes: it is the first that a token follows.
 """
 
 import functools
@@ -14,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from negjax.execution.batching import Split
 from negjax.generation.choosing import Draws, next_tokens
-from negjax.generation.moves import ROWS, Moves, moved_block
+from negjax.generation.moves import Moves, moved_block
 from negjax.model.attention import KeysValues
 from negjax.model.config import Site
 from negjax.model.placement import Placement
@@ -26,11 +27,13 @@ class Settings(NamedTuple):
     """What programs are compiled for."""
 
     site: Site
-    reroute: bool
+    rows: int
+    """Of a prompt, side by side: the moved model's, which is the last, and before it, if there are
+    two, that of the model as it is."""
+    held: bool
+    """Whether moved tokens pass the experts of the unmoved ones; a prompt has two rows then."""
     at_prompt: bool
-    """Whether neurons are moved at a prompt's tokens before its last."""
-    at_last: bool
-    """The same at its last token, which the first token is written after."""
+    """Whether a model is moved at a prompt's tokens before its last; at that it always is."""
     at_written: bool
     """The same at tokens that were written."""
     greedy: bool
@@ -39,14 +42,12 @@ class Settings(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What is known of P prompts' texts; each has one row, or two (`moves.ROWS`), side by side."""
+    """What is known of P prompts' texts."""
 
     cache: KeysValues
     """[L, rows, G, capacity, C] each."""
     length: Int[jax.Array, " P"]
     """Tokens that lie there."""
-    logits: Float[jax.Array, "rows V"]
-    """Of the token that follows."""
 
 
 class Written(NamedTuple):
@@ -56,14 +57,9 @@ class Written(NamedTuple):
     mask: Bool[jax.Array, "P N"]
     """True where there is a token."""
     log_probability: Float[jax.Array, "P N 2"]
-    """Of each token by the unmoved model, and by the one that wrote it."""
+    """Of each token by a prompt's first row, and by its last, which wrote it."""
     ended: Bool[jax.Array, " P"]
     """Whether the last one is a token that ends a text."""
-
-
-def rows_of_prompt(moves: Moves | None) -> int:
-    """How many rows a prompt has."""
-    return 1 if moves is None else ROWS
 
 
 def _run_layers(
@@ -72,8 +68,7 @@ def _run_layers(
     where: Placement,
     cache: KeysValues | None,
     moves: Moves | None,
-    moved: bool,
-    there: Bool[jax.Array, "rows S"],
+    there: Bool[jax.Array, "P S"],
     settings: Settings,
 ) -> tuple[Float[jax.Array, "rows 1 S D"], KeysValues]:
     """Last residuals, and keys and values [L, rows, G, S, C] of the tokens that ran."""
@@ -82,9 +77,9 @@ def _run_layers(
     def step(resid: jax.Array, layer: jax.Array) -> tuple[jax.Array, KeysValues]:
         block = block_at(graphdef, params, layer)
         prefix = None if cache is None else KeysValues(*(x[layer] for x in cache))
-        mid, own = block.attend(resid, where.at(layer), prefix)
-        some = moves if moved else None
-        after = moved_block(block, resid, mid, some, layer, there, settings.site, settings.reroute)
+        after, own = moved_block(
+            block, resid, where.at(layer), prefix, moves, layer, there, settings.site, settings.held
+        )
         return after, KeysValues(*(x[:, 0].swapaxes(1, 2) for x in own))
 
     return jax.lax.scan(step, resid, jnp.arange(layer_count(params)))
@@ -99,39 +94,25 @@ def read_prompts(
     capacity: int,
     settings: Settings,
 ) -> Reading:
-    """Reads prompts up to their last tokens.
+    """Reads prompts up to their last tokens, which are left to `write_on`.
 
     Args:
         capacity: tokens of a text that there is room for.
     """
     model = nnx.merge(graphdef, params)
-    prefix, mask = split.prefix_tokens, split.prefix_mask
-    assert prefix is not None and mask is not None
-    prompts, last = prefix.shape[0], split.suffix.positions[:, 0]
-    number = jnp.arange(prefix.shape[1] + 1)
-    tokens = jnp.pad(prefix, ((0, 0), (0, 1)))
-    tokens = jnp.where(number == last[:, None], split.suffix.tokens[:, :1], tokens)
-    rows = rows_of_prompt(moves)
-    tokens, ends = jnp.repeat(tokens, rows, axis=0), jnp.repeat(last, rows)[:, None]
-    positions = jnp.broadcast_to(number, tokens.shape)
-    where = Placement(positions=positions, mask=number <= ends, prefix_mask=None)
-    is_moved = (jnp.arange(rows * prompts) % rows == rows - 1)[:, None]
-    there = (number < ends) & settings.at_prompt | (number == ends) & settings.at_last
-    moved = settings.at_prompt or settings.at_last
-    resid, own = _run_layers(
-        model,
-        model.embedding(tokens, positions)[:, None],
-        where,
-        None,
-        moves,
-        moved,
-        there & is_moved,
-        settings,
-    )
-    read = jnp.take_along_axis(resid[:, 0], ends[..., None], axis=1)[:, 0]
-    room = ((0, 0), (0, 0), (0, 0), (0, capacity - len(number)), (0, 0))
-    cache = KeysValues(*(jnp.pad(x, room) for x in own))
-    return Reading(cache, last + 1, model.logits(read))
+    tokens, mask = split.prefix_tokens, split.prefix_mask
+    assert tokens is not None and mask is not None
+    # Where nothing is moved yet, a prompt's rows are the same.
+    apart = settings.rows if settings.at_prompt else 1
+    tokens = jnp.repeat(tokens, apart, axis=0)
+    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+    where = Placement(positions=positions, mask=jnp.repeat(mask, apart, axis=0), prefix_mask=None)
+    resid = model.embedding(tokens, positions)[:, None]
+    some = moves if settings.at_prompt else None
+    _, own = _run_layers(model, resid, where, None, some, mask, settings)
+    room = ((0, 0), (0, 0), (0, 0), (0, capacity - tokens.shape[1]), (0, 0))
+    cache = KeysValues(*(jnp.repeat(jnp.pad(x, room), settings.rows // apart, axis=1) for x in own))
+    return Reading(cache, split.suffix.positions[:, 0])
 
 
 class _State(NamedTuple):
@@ -140,16 +121,17 @@ class _State(NamedTuple):
     reading: Reading
     written: Written
     token: Int[jax.Array, " P"]
-    """The last one written."""
+    """That follows what was read: a prompt's last, then the one written before."""
     step: Int[jax.Array, ""]
     """Tokens written."""
 
 
-@functools.partial(jax.jit, static_argnums=(0, 7, 8), donate_argnums=2)
+@functools.partial(jax.jit, static_argnums=(0, 8, 9), donate_argnums=2)
 def write_on(
     graphdef: nnx.GraphDef[Any],
     params: nnx.State[Any, Any],
     reading: Reading,
+    last: Int[jax.Array, " P"],
     moves: Moves | None,
     draws: Draws,
     ends: Int[jax.Array, " ends"],
@@ -160,6 +142,7 @@ def write_on(
     """Writes after each prompt until its text ends.
 
     Args:
+        last: tokens of prompts, which were not read yet.
         ends: tokens after which nothing is written.
         limit: most tokens of a text.
         most: what there is room for, no less.
@@ -168,11 +151,31 @@ def write_on(
         what was written; and what was read, in the buffers that were given.
     """
     model = nnx.merge(graphdef, params)
-    prompts, rows = len(reading.length), rows_of_prompt(moves)
+    prompts, rows = len(last), settings.rows
 
-    def choose(state: _State) -> _State:
-        reading, written, _, step = state
-        logits = reading.logits.reshape(prompts, rows, -1)
+    def read(state: _State) -> tuple[Float[jax.Array, "P rows V"], KeysValues]:
+        """Logits of what follows the token, and buffers in which its keys and values lie."""
+        cache, token = state.reading.cache, jnp.repeat(state.token, rows)
+        lengths = jnp.repeat(state.reading.length, rows)
+        positions = lengths[:, None]
+        where = Placement(
+            positions=positions,
+            mask=jnp.ones_like(positions, bool),
+            prefix_mask=jnp.arange(cache.keys.shape[3]) < positions,
+        )
+        there = jnp.full((prompts, 1), settings.at_written) | (state.step == 0)
+        resid = model.embedding(token[:, None], positions)[:, None]
+        resid, own = _run_layers(model, resid, where, cache, moves, there, settings)
+        row = jnp.arange(rows * prompts)
+        put = (
+            buffer.at[:, row, :, lengths].set(jnp.moveaxis(new[:, :, :, 0], 1, 0))
+            for buffer, new in zip(cache, own, strict=True)
+        )
+        return model.logits(resid[:, 0, 0]).reshape(prompts, rows, -1), KeysValues(*put)
+
+    def follow(state: _State) -> _State:
+        logits, cache = read(state)
+        written, step = state.written, state.step
         token = next_tokens(
             logits[:, -1], draws, step, greedy=settings.greedy, whole=settings.whole
         )
@@ -180,6 +183,8 @@ def write_on(
         each = jnp.take_along_axis(logits, token[:, None, None], axis=-1)[..., 0]
         each = each - jax.nn.logsumexp(logits, axis=-1)
         going = ~written.ended
+        # A text that has ended stays where it is: what is written over it is read by nobody.
+        reading = Reading(cache, state.reading.length + going)
         written = Written(
             tokens=written.tokens.at[:, step].set(jnp.where(going, token, 0)),
             mask=written.mask.at[:, step].set(going),
@@ -190,49 +195,16 @@ def write_on(
         )
         return _State(reading, written, token, step + 1)
 
-    def follow(state: _State) -> _State:
-        reading, written, token, _ = state
-        each = jnp.repeat(token, rows)[:, None]
-        lengths = jnp.repeat(reading.length, rows)
-        positions = lengths[:, None]
-        before = jnp.arange(reading.cache.keys.shape[3]) < positions
-        where = Placement(
-            positions=positions, mask=jnp.ones_like(positions, bool), prefix_mask=before
-        )
-        there = (jnp.arange(rows * prompts) % rows == rows - 1)[:, None]
-        resid, own = _run_layers(
-            model,
-            model.embedding(each, positions)[:, None],
-            where,
-            reading.cache,
-            moves,
-            settings.at_written,
-            there,
-            settings,
-        )
-        row = jnp.arange(rows * prompts)
-        cache = KeysValues(
-            *(
-                buffer.at[:, row, :, lengths].set(jnp.moveaxis(new[:, :, :, 0], 1, 0))
-                for buffer, new in zip(reading.cache, own, strict=True)
-            )
-        )
-        # A text that has ended stays where it is: what is written over it is read by nobody.
-        length = reading.length + ~written.ended
-        reading = Reading(cache, length, model.logits(resid[:, 0, 0]))
-        return choose(state._replace(reading=reading))
-
-    dtype = reading.logits.dtype
     blank = Written(
         tokens=jnp.zeros((prompts, most), jnp.int32),
         mask=jnp.zeros((prompts, most), bool),
-        log_probability=jnp.zeros((prompts, most, 2), dtype),
+        log_probability=jnp.zeros((prompts, most, 2), reading.cache.keys.dtype),
         ended=jnp.zeros(prompts, bool),
     )
-    start = _State(reading, blank, jnp.zeros(prompts, jnp.int32), jnp.zeros((), jnp.int32))
+    start = _State(reading, blank, last.astype(jnp.int32), jnp.zeros((), jnp.int32))
 
     def unfinished(state: _State) -> jax.Array:
         return (state.step < limit) & ~state.written.ended.all()
 
-    last = jax.lax.while_loop(unfinished, follow, choose(start))
-    return last.written, last.reading
+    final = jax.lax.while_loop(unfinished, follow, start)
+    return final.written, final.reading

@@ -18,12 +18,13 @@ from negjax.execution.plans import Planned, plan_prompts, sizes_of
 from negjax.execution.running import Run, in_order, run_batches
 from negjax.generation.choosing import Draws
 from negjax.generation.continuing import Settings, read_prompts, write_on
-from negjax.generation.moves import ROWS, Intervention, checked_interventions, moves_of
+from negjax.generation.interventions import Intervention, checked_interventions
+from negjax.generation.moves import moves_of
+from negjax.inputs.directed import refuse_site
 from negjax.inputs.encoding import prompt_tokens, say_frames
 from negjax.inputs.probes import Probes
 from negjax.inputs.prompt_forms import Prompt, asked_prompts, decoded
 from negjax.inputs.token_ids import check_given_ids
-from negjax.model import meshes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel, check_model
 from negjax.records import PerPrompt, chosen_prompts, readable
@@ -54,8 +55,9 @@ class Generated(PerPrompt):
     """True where there is a token."""
     log_probability: Float[np.ndarray, "B N"]
     """Of each token by the model that wrote it, at temperature 1, in nats; 0 where none is."""
-    baseline_log_probability: Float[np.ndarray, "B N"]
-    """Of the same tokens of the same text by the model without interventions."""
+    baseline_log_probability: Float[np.ndarray, "B N"] | None
+    """Of the same tokens of the same text by the model without interventions; None where it was not
+    asked for."""
 
     def __getitem__(self, which: int | slice) -> Self:
         """What was written after one prompt, whose axis stays with B = 1, or after a slice of them.
@@ -86,18 +88,20 @@ def generate(
     seed: int = 0,
     end_tokens: Sequence[int] | None = None,
     reroute: bool = False,
+    baseline: bool = True,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> Generated:
-    """Lets a causal LM write after prompts while neurons are moved.
+    """Lets a causal LM write after prompts while neurons or directions are moved.
 
     The model without interventions reads along: it says what it thinks of the same tokens, and is
-    what the `signed` convention and the choice of experts refer to.
+    what the `signed` convention and the choice of experts refer to. Where nothing asks for it, it
+    does not read along, which takes about half the time.
 
     Args:
         prompts: B of them, each a text, a list of token ids or a chat, as for `encode`.
-        interventions: sets of neurons and what is done to them, the same for all prompts or one
-            set a prompt; several are all done. None: nothing is.
-        when: the tokens at which neurons are moved. `prompt`: those of the prompt. `generated`:
+        interventions: sets of neurons or directions and what is done to them, the same for all
+            prompts or one set a prompt; several are all done. None: nothing is.
+        when: the tokens at which they are moved. `prompt`: those of the prompt. `generated`:
             those that a token is written after, which are the prompt's last and all written ones;
             the first token's probability is then that of `joint`. `all`: both.
         site: `act`, `up` or `product`; None is the model's default.
@@ -109,6 +113,7 @@ def generate(
         end_tokens: ids after which a text ends; None: those that the model's files name.
         reroute: where neurons are moved, routers choose experts again. Otherwise tokens keep the
             experts that they pass without interventions.
+        baseline: whether the model without interventions says what it thinks of the same tokens.
         budget_bytes: memory for one batch, besides the weights.
 
     Returns:
@@ -123,6 +128,7 @@ def generate(
     chosen = lm.config.site(site)
     checks.one_of(when, "when", get_args(When))
     check_reroute(lm.config, reroute)
+    baseline = checks.flag(baseline, "baseline")
     limit = checks.whole_number(max_tokens, "max_tokens", 1, lm.config.context_length)
     warmth = checks.real_number(temperature, "temperature", least=0.0)
     nucleus = checks.real_number(top_p, "top_p", above=0.0, most=1.0)
@@ -131,23 +137,29 @@ def generate(
     texts, rows = _encoded(lm, prompts, limit)
     moving = checked_interventions(lm, interventions, len(rows))
     probes = _as_probes(texts, rows)
+    if moving and all(some.place is not None for some in moving):
+        refuse_site(site)
+    held = bool(moving) and lm.config.experts > 0 and not reroute
+    beside = held or any(some.how == "signed" for some in moving) or (bool(moving) and baseline)
     settings = Settings(
         site=chosen,
-        reroute=bool(reroute),
-        at_prompt=when != "generated",
-        at_last=True,
+        rows=2 if beside else 1,
+        held=held,
+        at_prompt=bool(moving) and when != "generated",
         at_written=when != "prompt",
         greedy=warmth == 0,
         whole=nucleus == 1,
     )
     most = bucket(limit)
-    plan = _plan(lm, probes, most, ROWS if moving else 1, budget_bytes)
+    plan = _plan(lm, probes, most, settings.rows, moving, budget_bytes)
 
     def kernel(run: Run) -> tuple[jax.Array, ...]:
         padded = run.batch.padded
-        moves = meshes.by_prompt(moves_of(lm, moving, padded), lm.mesh)
+        moves = moves_of(lm, moving, padded)
+        moves = None if moves is None else moves.placed(lm.mesh)
         assert run.split.prefix_tokens is not None
         capacity = bucket(run.split.prefix_tokens.shape[1] + 1 + most)
+        last = run.split.suffix.tokens[:, 0]
         reading = run(read_prompts, run.split, moves, capacity, settings)
         draws = Draws(
             temperature=jnp.asarray(warmth, jnp.float32),
@@ -156,7 +168,7 @@ def generate(
             prompt=jnp.asarray(padded, jnp.int32),
         )
         bound = jnp.asarray(limit, jnp.int32)
-        written, _ = run(write_on, reading, moves, draws, ends, bound, most, settings)
+        written, _ = run(write_on, reading, last, moves, draws, ends, bound, most, settings)
         return written.log_probability, written.tokens, written.mask, written.ended
 
     batches = run_batches(lm, probes, plan, kernel, target=0, budget_bytes=budget_bytes)
@@ -173,7 +185,7 @@ def generate(
         tokens=tokens,
         mask=mask,
         log_probability=log_probability[:, :longest, 1],
-        baseline_log_probability=log_probability[:, :longest, 0],
+        baseline_log_probability=log_probability[:, :longest, 0] if baseline else None,
     )
 
 
@@ -247,23 +259,29 @@ def _as_probes(texts: tuple[str, ...], rows: Sequence[Sequence[int]]) -> Probes:
 
 
 def _plan(
-    lm: LanguageModel, probes: Probes, most: int, rows: int, budget_bytes: int
+    lm: LanguageModel,
+    probes: Probes,
+    most: int,
+    rows: int,
+    moving: Sequence[Intervention],
+    budget_bytes: int,
 ) -> list[Planned]:
     sizes = sizes_of(lm, probes)
     together = tokens_at_once(TOGETHER, ACCELERATOR_TOGETHER)
     together = min(together, max(1, 4 * pass_tokens() // (rows * sizes.length)))
-    return plan_prompts(
-        probes, sizes, _prompt_bytes(sizes, most, rows), min(together, len(probes)), budget_bytes
-    )
+    each = _prompt_bytes(sizes, most, rows, moving)
+    return plan_prompts(probes, sizes, each, min(together, len(probes)), budget_bytes)
 
 
-def _prompt_bytes(sizes: Sizes, most: int, rows: int) -> int:
+def _prompt_bytes(sizes: Sizes, most: int, rows: int, moving: Sequence[Intervention]) -> int:
     """That one prompt takes: its pass, its buffers and their copy, logits, what is moved."""
     c = sizes.config
     room = bucket(sizes.length + 1 + most)
-    buffers = 2 * c.layers * 2 * room * c.kv_heads * c.head_width
-    moved = (rows - 1) * (3 * sizes.length * c.neurons + 2 * c.layers * c.neurons)
-    entries = rows * (buffers + 4 * c.vocab_size) + moved
+    entries = rows * (2 * c.layers * 2 * room * c.kv_heads * c.head_width + 4 * c.vocab_size)
+    if any(some.place is None for some in moving):
+        entries += rows * 3 * sizes.length * c.neurons + 2 * c.layers * c.neurons
+    directions = sum(len(some.sets.directions or ()) for some in moving)
+    entries += directions and rows * sizes.length * (3 * directions + c.width)
     return rows * sizes.prefix_bytes + sizes.itemsize * entries
 
 

@@ -9,7 +9,13 @@ from numpy.typing import ArrayLike
 
 from negjax.checks import instance, listed, real_numbers, shown
 from negjax.errors import Argument, ArgumentError
-from negjax.inputs.neurons import NeuronSets, SetMembers, check_neurons, filled_up
+from negjax.inputs.neurons import (
+    NeuronSets,
+    SetMembers,
+    check_neurons,
+    filled_up,
+    values_of_members,
+)
 from negjax.inputs.residual_directions import MADE_BY, Directions, check_directions
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
@@ -75,12 +81,13 @@ def refuse_signs(convention: str) -> None:
 def direction_sets(
     directions: Directions, sets: Sequence[tuple[ArrayLike, ArrayLike]]
 ) -> NeuronSets:
-    """Sets of directions with shifts, for `joint`.
+    """Sets of directions with values, for `joint` and for `Intervention`.
 
     Args:
         directions: that the sets' members are of.
         sets: R pairs of numbers of directions [n] and shifts [n], or one for all of them; n may
-            differ. Of a direction that a set names more than once, shifts are added up.
+            differ. Of a direction that a set names more than once, shifts are added up; other
+            values must be the same.
 
     Raises:
         ValueError: no sets, an empty set, a number or a shift of another kind; the set is named by
@@ -106,7 +113,8 @@ def direction_sets(
 
 
 def _merged(directions: Directions, index: ArrayLike, shifts: ArrayLike) -> SetMembers:
-    """Different directions [n, 2], (layer, number), and the sum of each one's shifts [n], twice."""
+    """Different directions [n, 2], (layer, number), the sum of each one's values [n], and the value
+    itself [n], NaN where there are several."""
     numbers = directions.numbers(index, "numbers")
     values = real_numbers(shifts, "shifts")
     if values.shape not in ((), numbers.shape) or not np.isfinite(values).all():
@@ -115,6 +123,5 @@ def _merged(directions: Directions, index: ArrayLike, shifts: ArrayLike) -> SetM
             f" are {shown(shifts)} for {len(numbers)} directions, expected a finite number each, "
             "or one for all",
         )
-    own, inverse = np.unique(numbers, return_inverse=True)
-    total = np.bincount(inverse, np.broadcast_to(values, numbers.shape))
-    return SetMembers(np.stack([directions.layer[own], own], axis=-1), total, total)
+    own, total, level = values_of_members(numbers, values)
+    return SetMembers(np.stack([directions.layer[own], own], axis=-1), total, level)

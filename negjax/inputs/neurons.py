@@ -265,13 +265,24 @@ def _merged(config: ModelConfig, given: ArrayLike, values: ArrayLike) -> SetMemb
             f"value {values[wrong]} of neuron (layer {layer}, index {index}), expected a finite "
             "number"
         )
-    flat, first, inverse = np.unique(
-        neurons @ (config.neurons, 1), return_index=True, return_inverse=True
-    )
+    flat, added, level = values_of_members(neurons @ (config.neurons, 1), values)
+    return SetMembers(np.stack(np.divmod(flat, config.neurons), -1), added, level)
+
+
+def values_of_members(
+    members: Int[np.ndarray, " m"], values: Float[np.ndarray, "*m"]
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Different members in ascending order, the sum of each one's values, and the value itself, NaN
+    where there are several.
+
+    Args:
+        values: one each, or one for all.
+    """
+    values = np.broadcast_to(values, members.shape)
+    different, first, inverse = np.unique(members, return_index=True, return_inverse=True)
     level = values[first]
     level[inverse[values != level[inverse]]] = np.nan
-    neurons = np.stack(np.divmod(flat, config.neurons), -1)
-    return SetMembers(neurons, np.bincount(inverse, values), level)
+    return different, np.bincount(inverse, values), level
 
 
 def filled_up(

@@ -101,10 +101,17 @@ def coefficients(
 
     def along(one: tuple[jax.Array, jax.Array]) -> jax.Array:
         at, vector = one
-        # A unit vector first: squares of short or long ones leave the range of float32.
-        size = jnp.linalg.norm(vector / jnp.abs(vector).max()) * jnp.abs(vector).max()
-        found: jax.Array = states[at] @ (vector / size) / size
+        found: jax.Array = states[at] @ coefficient_vectors(vector)
         return found
 
     result: jax.Array = jax.lax.map(along, (layer, vectors), batch_size=DIRECTIONS).T
+    return result
+
+
+def coefficient_vectors(vectors: Float[jax.Array, "*N D"]) -> Float[jax.Array, "*N D"]:
+    """v / |v|² of each vector v: products with them are coefficients."""
+    # A unit vector first: squares of short or long ones leave the range of float32.
+    largest = jnp.abs(vectors).max(-1, keepdims=True)
+    size = jnp.linalg.norm(vectors / largest, axis=-1, keepdims=True) * largest
+    result: jax.Array = vectors / size / size
     return result

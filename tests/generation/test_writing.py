@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 import negjax
-from negjax.generation.moves import KINDS
+from negjax.generation.interventions import KINDS
 from negjax.generation.writing import When
 from negjax.model.config import ModelConfig
 from tests.support.block_shapes import (
@@ -83,6 +83,7 @@ def test_a_cache_changes_nothing(config: ModelConfig, when: When, site: str):
         }
         before, after = whole_texts(lm, texts, spans[when], site, MOVED)
     assert found.mask.all() and found.stops == ("length",) * 3
+    assert found.baseline_log_probability is not None
     for row, length in enumerate(LENGTHS):
         at = np.arange(length - 1, length + 6)
         np.testing.assert_array_equal(after[row, at].argmax(-1), found.tokens[row])
@@ -114,6 +115,7 @@ def test_the_first_token_is_that_of_joint():
         np.testing.assert_allclose(
             found.log_probability[:, 0], joint.log_probability.diagonal(), atol=2e-6
         )
+        assert found.baseline_log_probability is not None
         np.testing.assert_allclose(
             found.baseline_log_probability[:, 0],
             joint.baseline_log_probability.diagonal(),

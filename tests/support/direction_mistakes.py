@@ -69,9 +69,6 @@ CASES: dict[str, Provoke] = {
     "sets are none, expected at least one": lambda _: sets(),
     "sets: set …: …, expected a pair of numbers and shifts": lambda _: sets(3),
     "sets: set …: shifts are … for … directions, …": lambda _: sets(([0, 1], [1.0, 2.0, 3.0])),
-    "sets are of directions, expected neurons: …": lambda _: negjax.Intervention(
-        sets(([0], 1.0)), "additive"
-    ),
     "clamp=… sets activations of neurons, and directions …": clamped,
     "directions are of place …, width … and layers up to …": lambda _: no_gradients().along(
         negjax.directions(0, VECTORS, "ffn_out")

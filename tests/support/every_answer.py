@@ -29,4 +29,9 @@ def answers(lm: LanguageModel) -> Iterator[np.ndarray]:
     if not c.experts:
         yield negjax.effects(lm, first, neurons)
     yield negjax.estimate(lm, first, "ig")
+    if c.causal:
+        sets = negjax.neuron_sets(c, [(neurons, 1.5)])
+        move = negjax.Intervention(sets)
+        prompts = [[3, 4, 5], [6, 7]]
+        yield negjax.generate(lm, prompts, move, max_tokens=3).log_probability
     yield write_norms(lm, first).write

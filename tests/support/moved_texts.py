@@ -1,7 +1,7 @@
 """Whole texts, run without a cache while neurons are moved: `generate` must agree with them."""
 
-import functools
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +13,24 @@ from negjax.model.placement import Placement
 from negjax.replay.suffixes import block_at, layer_count, stacked_blocks
 
 
+class Written(NamedTuple):
+    """A direction that is moved."""
+
+    place: str
+    layer: int
+    vector: np.ndarray
+    """[D]."""
+    how: str
+    x: float
+
+
 def whole_texts(
     lm: LanguageModel,
     texts: list[list[int]],
     moved: list[range],
     site: str,
     how: dict[tuple[int, int], tuple[str, float]],
+    written: Sequence[Written] = (),
 ) -> np.ndarray:
     """Log-probabilities [2, B, T, V] of what follows each token, without and with neurons moved.
 
@@ -26,6 +38,7 @@ def whole_texts(
         texts: token ids.
         moved: of each text the positions at which neurons are moved.
         how: by neuron (layer, index): what is done to it, and its x.
+        written: what is done along directions.
     """
     length = max(map(len, texts))
     tokens = np.zeros((len(texts), length), np.int32)
@@ -43,11 +56,10 @@ def whole_texts(
             added[neuron] = value
         if move == "signed":
             signed[neuron] = value
-    both = _run(lm.graphdef, lm.params, site, tokens, mask, there, kept, added, signed)
+    both = _run(lm.graphdef, lm.params, site, tokens, mask, there, kept, added, signed, written)
     return np.asarray(jax.nn.log_softmax(jnp.stack(both)))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2))
 def _run(
     graphdef: nnx.GraphDef[Any],
     params: nnx.State[Any, Any],
@@ -58,12 +70,24 @@ def _run(
     kept: jax.Array,
     added: jax.Array,
     signed: jax.Array,
+    written: Sequence[Written],
 ) -> tuple[jax.Array, jax.Array]:
     model = nnx.merge(graphdef, params)
     structure, blocks = stacked_blocks(model)
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
     where = Placement(positions=positions, mask=mask, prefix_mask=None)
     plain = shifted = model.embedding(tokens, positions)[:, None]
+
+    def write(layer: int, place: str, h: jax.Array) -> jax.Array:
+        total = jnp.zeros_like(h)
+        for one in written:
+            if (one.layer, one.place) == (layer, place):
+                held = h @ one.vector / (one.vector @ one.vector)
+                after = {"additive": held + one.x, "scale": one.x * held, "clamp": one.x}
+                change = jnp.where(there[:, None], after[one.how] - held, 0)
+                total = total + change[..., None] * one.vector
+        return total
+
     for layer in range(layer_count(blocks)):
         block = block_at(structure, blocks, layer)
 
@@ -75,11 +99,14 @@ def _run(
         out, inner = block.feed_forward(plain, mid)
         before, routes = activation(inner), inner.get("routes")
         plain = block.finish(mid, out)
-        mid, _ = block.attend(shifted, where.at(layer), None)
+        shifted = shifted + write(layer, "residual_before", shifted)
+        to_attention = write(layer, "attention_out", shifted)
+        mid, _ = block.attend(shifted, where.at(layer), None, write=to_attention)
         found = activation(block.feed_forward(shifted, mid, routes=routes)[1])
         wanted = kept[layer] * found + added[layer]
         wanted = wanted + signed[layer] * jnp.where(before > 0, 1, -1)
         shift = jnp.where(there[..., None], wanted - found, 0)[:, None]
         out, _ = block.feed_forward(shifted, mid, shift, site, routes=routes)
-        shifted = block.finish(mid, out)
+        shifted = block.finish(mid, out + write(layer, "ffn_out", mid))
+        shifted = shifted + write(layer, "residual_after", shifted)
     return model.logits(plain[:, 0]), model.logits(shifted[:, 0])

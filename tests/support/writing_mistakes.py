@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 import negjax
+from negjax.model.config import Place
 from tests.support.block_shapes import tiny
 from tests.support.mistakes import Provoke, lm
 
@@ -10,6 +11,11 @@ from tests.support.mistakes import Provoke, lm
 def sets(*values: float, shape: str = "gated", **changes: int) -> negjax.NeuronSets:
     """A set of the same neuron for each value."""
     return negjax.neuron_sets(tiny(shape, **changes).config, [([[0, 1]], x) for x in values])
+
+
+def along(place: Place = "residual_after") -> negjax.NeuronSets:
+    """A set of one direction."""
+    return negjax.direction_sets(negjax.directions(0, [[1.0] * 16], place), [([0], 1.0)])
 
 
 def write(interventions: Any = None, max_tokens: int = 2) -> negjax.Generated:
@@ -31,7 +37,11 @@ WRITING_CASES: dict[str, Provoke] = {
     "interventions[…] moves neuron … of prompt …, which …": lambda _: write(
         [negjax.Intervention(sets(1.0)), negjax.Intervention(sets(2.0), "clamp")]
     ),
-    "how=…: set … names neuron … with different values; …": lambda _: negjax.Intervention(
+    "how=…: set … names … with different values; …": lambda _: negjax.Intervention(
         negjax.neuron_sets(lm().config, [([[0, 1], [0, 1]], cast(Any, [1.0, 2.0]))]), "clamp"
+    ),
+    "how=… takes the sign of a neuron's activation, …": lambda _: negjax.Intervention(along()),
+    "how=…: the directions are at …, where there is no coefficient …": lambda _: (
+        negjax.Intervention(along("ffn_out"), "clamp")
     ),
 }
