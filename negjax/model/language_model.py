@@ -13,7 +13,7 @@ from negjax.checks import instance
 from negjax.model.config import ModelConfig
 from negjax.model.layers import compute_dtype
 from negjax.model.streamed import leaves, read_failure
-from negjax.process.quiet import transformers
+from negjax.process import quiet
 from negjax.records import cut
 
 SHOWN_DIGITS = 12
@@ -34,7 +34,7 @@ class LanguageModel:
     """Structure of the `Transformer`; `nnx.merge(graphdef, params)` gives the module back."""
     params: nnx.State[Any, Any]
     """Parameters; those of the blocks are stacked along a leading axis L."""
-    tokenizer: transformers.PreTrainedTokenizerBase
+    tokenizer: "quiet.transformers.PreTrainedTokenizerBase"
     fingerprint: str
     """SHA-256 over the weights as converted: names, shapes, dtypes, bytes."""
     precision: str = "highest"

@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import zarr
-
 from negjax import checks
 from negjax.errors import Argument, ArgumentError
-from negjax.storage import progress
+from negjax.storage import progress, zarr_groups
 from negjax.storage.locks import LOCK
 from negjax.storage.run_settings import check_same, recorded
 from negjax.storage.store import ARRAYS, JOB, RunFolder
@@ -67,7 +65,7 @@ def open_part(
         time.sleep(0.2)
     with explained(path, "the run could not be started"):
         check_same(path, recorded(settings))
-        arrays = zarr.open_group(path / ARRAYS, mode="r+", zarr_format=3)
+        arrays = zarr_groups.opened_group(path / ARRAYS, "r+")
         found = progress.read(path / progress.PROGRESS)
         folder = RunFolder(path, (path / LOCK).open("rb"), arrays, found)
     folder.divide(process)

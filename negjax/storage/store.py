@@ -16,13 +16,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import zarr
 from pyarrow import parquet
 
 from negjax import checks
 from negjax.errors import Argument, ArgumentError
 from negjax.records import cut, readable
-from negjax.storage import progress
+from negjax.storage import progress, zarr_groups
 from negjax.storage.locks import LOCK, lock_folder
 from negjax.storage.run_settings import SETTINGS, check_same, recorded
 from negjax.storage.whole_files import (
@@ -91,7 +90,13 @@ class ArraySpec:
 class RunFolder:
     """A folder opened for one run, by one process. Use `open_run`; close it, or use `with`."""
 
-    def __init__(self, path: Path, lock: BinaryIO, arrays: zarr.Group, before: progress.Progress):
+    def __init__(
+        self,
+        path: Path,
+        lock: BinaryIO,
+        arrays: "zarr_groups.zarr.Group",
+        before: progress.Progress,
+    ):
         self.path = path
         self._lock, self._arrays = lock, arrays
         self._progress = path / progress.PROGRESS
@@ -145,7 +150,7 @@ class RunFolder:
         found = {}
         with explained(self.path, f"{group} could not be saved"):
             for name, value in values.items():
-                array = _array(self._arrays, name)
+                array = zarr_groups.array_in(self._arrays, name)
                 array[_place(at, name)] = value
                 found[name] = _digest(np.asarray(value, array.dtype))
             groups, digests = self._groups | {group: seconds}, self._digests | {group: found}
@@ -182,7 +187,7 @@ class RunFolder:
 
     def read(self, name: str, at: At = ()) -> np.ndarray:
         """Part of an array, or all of it; what no group has written is 0 or NaN."""
-        return np.asarray(_array(self._arrays, name)[at])
+        return np.asarray(zarr_groups.array_in(self._arrays, name)[at])
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> Path:
         """Writes a JSON object; NaN and infinities are refused."""
@@ -261,7 +266,7 @@ def open_finished(path: str | Path, settings: Mapping[str, Any]) -> RunFolder | 
     lock = lock_folder(path, shared=True)
     try:
         check_same(path, recorded(settings))
-        arrays = zarr.open_group(path / ARRAYS, mode="r", zarr_format=3)
+        arrays = zarr_groups.opened_group(path / ARRAYS, "r")
         return RunFolder(path, lock, arrays, progress.read(path / progress.PROGRESS))
     except BaseException:
         lock.close()
@@ -274,14 +279,14 @@ def _prepare(
     specs: Mapping[str, ArraySpec],
     attributes: Mapping[str, Any],
     overwrite: bool,
-) -> zarr.Group:
+) -> "zarr_groups.zarr.Group":
     """The run's arrays: those that are there, or empty ones."""
     asked = recorded(settings)
     if (path / SETTINGS).exists():
         if not overwrite:
             check_same(path, asked)
             remove_partial(path, ARRAYS)
-            return zarr.open_group(path / ARRAYS, mode="r+", zarr_format=3)
+            return zarr_groups.opened_group(path / ARRAYS, "r+")
         # A kill after it leaves a folder without a run, whose outputs are known to be a run's.
         (path / SETTINGS).replace(path / DISCARDED)
     _refuse_strangers(path)
@@ -291,7 +296,7 @@ def _prepare(
     for name in (ARRAYS, *outputs, DISCARDED):
         _remove(path / name)
     remove_partial(path, ARRAYS)
-    arrays = zarr.open_group(path / ARRAYS, mode="w", zarr_format=3, attributes=dict(attributes))
+    arrays = zarr_groups.opened_group(path / ARRAYS, "w", attributes)
     for name, spec in specs.items():
         arrays.create_array(
             name,
@@ -341,10 +346,3 @@ def _place(at: Places, name: str) -> At:
 
 def _digest(values: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
-
-
-def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    found = group[name]
-    if not isinstance(found, zarr.Array):
-        raise ValueError(f"{name} is no array of this run")
-    return found

@@ -17,8 +17,7 @@ from negjax.model import meshes
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
 from negjax.model.streamed import Streamed
-from negjax.process import accelerators, configuration, precisions
-from negjax.process.quiet import transformers
+from negjax.process import accelerators, configuration, precisions, quiet
 from negjax.storage import given_files
 from negjax.weights import hub, residence
 from negjax.weights.conversion import abstract_model, to_parameters
@@ -186,7 +185,7 @@ class _Stored(NamedTuple):
 
     config: ModelConfig
     tensors: Tensors
-    tokenizer: transformers.PreTrainedTokenizerBase
+    tokenizer: "quiet.transformers.PreTrainedTokenizerBase"
     origin: str
     end_tokens: tuple[int, ...]
 

@@ -64,18 +64,18 @@ def _run(
     graphdef: nnx.GraphDef[Any],
     params: nnx.State[Any, Any],
     site: str,
-    tokens: jax.Array,
-    mask: jax.Array,
-    there: jax.Array,
-    kept: jax.Array,
-    added: jax.Array,
-    signed: jax.Array,
+    tokens: np.ndarray,
+    mask: np.ndarray,
+    there: np.ndarray,
+    kept: np.ndarray,
+    added: np.ndarray,
+    signed: np.ndarray,
     written: Sequence[Written],
 ) -> tuple[jax.Array, jax.Array]:
     model = nnx.merge(graphdef, params)
     structure, blocks = stacked_blocks(model)
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-    where = Placement(positions=positions, mask=mask, prefix_mask=None)
+    where = Placement(positions=positions, mask=jnp.asarray(mask), prefix_mask=None)
     plain = shifted = model.embedding(tokens, positions)[:, None]
 
     def write(layer: int, place: str, h: jax.Array) -> jax.Array:

@@ -19,17 +19,16 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-import zarr
 
 from negjax import checks
 from negjax.checks import is_whole, listed, one_of, shown, whole_number
 from negjax.records import readable
 from negjax.skills.features.feature_streams import Kind, Span, windows
 from negjax.skills.probes.codes import code_dtype
-from negjax.storage import store
+from negjax.storage import store, zarr_groups
 from negjax.storage.store import ArraySpec
 from negjax.storage.whole_files import read_json
 
@@ -139,7 +138,7 @@ class Features:
     """[B], numbers of the labels."""
     probability: np.ndarray
     """[B, K]."""
-    arrays: zarr.Group
+    arrays: "zarr_groups.zarr.Group"
     """The folder's arrays, as they are on disk."""
 
     def __len__(self) -> int:
@@ -150,7 +149,7 @@ class Features:
     def total(self) -> int:
         """N = L · F."""
         name = f"codes_{self.kinds[0]}" if self.kinds else "activation"
-        return _array(self.arrays, name).shape[1]
+        return zarr_groups.array_in(self.arrays, name).shape[1]
 
     def votes(
         self, rule: RuleName, kind: Kind | None = None, count: int | None = None
@@ -236,7 +235,7 @@ def read_features(path: str | Path) -> Features:
         raise ValueError(
             f"{file} is not one of extract's: it lacks {', '.join(sorted(missing))}; run extract"
         )
-    arrays = zarr.open_group(folder / store.ARRAYS, mode="r", zarr_format=3)
+    arrays = zarr_groups.opened_group(folder / store.ARRAYS, "r")
     return Features(
         path=folder,
         labels=summary["labels"],
@@ -248,11 +247,5 @@ def read_features(path: str | Path) -> Features:
     )
 
 
-def _read(arrays: zarr.Group, name: str, at: int | slice) -> np.ndarray:
-    return np.asarray(_array(arrays, name)[at])
-
-
-def _array(arrays: zarr.Group, name: str) -> zarr.Array[Any]:
-    array = arrays[name]
-    assert isinstance(array, zarr.Array)
-    return array
+def _read(arrays: "zarr_groups.zarr.Group", name: str, at: int | slice) -> np.ndarray:
+    return np.asarray(zarr_groups.array_in(arrays, name)[at])

@@ -16,7 +16,7 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 
-from negjax.process.quiet import transformers
+from negjax.process import quiet
 from negjax.weights.formats.gguf_vocabulary import (
     NORMAL,
     ROLES,
@@ -75,7 +75,9 @@ _PRE = {
 }
 
 
-def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> transformers.PreTrainedTokenizerFast:
+def tokenizer_from_gguf(
+    metadata: Mapping[str, Any],
+) -> "quiet.transformers.PreTrainedTokenizerFast":
     """Builds the tokenizer that a GGUF file describes.
 
     Implemented are byte-level BPE (`tokenizer.ggml.model` "gpt2"), SentencePiece BPE with byte
@@ -134,7 +136,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> transformers.PreTrainedT
             )
     # From these flags the wrapper makes the template post-processor, and makes it anew when
     # somebody changes them.
-    return transformers.PreTrainedTokenizerFast(
+    return quiet.transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         clean_up_tokenization_spaces=False,
         chat_template=chat_template,

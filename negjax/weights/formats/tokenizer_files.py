@@ -18,8 +18,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from negjax.checks import shown
+from negjax.process import quiet
 from negjax.process.notices import say
-from negjax.process.quiet import muted, transformers
 from negjax.storage import given_files
 from negjax.weights.formats.sources import check_tokenizer_files
 
@@ -53,7 +53,7 @@ _OPEN = {
 }
 
 
-def read_tokenizer(directory: Path) -> transformers.PreTrainedTokenizerFast:
+def read_tokenizer(directory: Path) -> "quiet.transformers.PreTrainedTokenizerFast":
     """A directory's tokenizer, wrapped for names of special tokens and chat template.
 
     Its ids are those of `tokenizers.Tokenizer.from_file(…).encode(text).ids`, but that it neither
@@ -86,7 +86,7 @@ def _read_if_there(path: Path) -> dict[str, Any]:
 
 def _from_file(
     directory: Path, settings: Mapping[str, Any]
-) -> transformers.PreTrainedTokenizerFast:
+) -> "quiet.transformers.PreTrainedTokenizerFast":
     path = directory / FILE
     text = given_files.decoded(path.read_bytes(), path)
     content = given_files.parsed(text, path)
@@ -111,14 +111,14 @@ def _from_file(
 
 def wrapped(
     backend: Tokenizer, roles: Mapping[str, str], chat_template: str | dict[str, str] | None = None
-) -> transformers.PreTrainedTokenizerFast:
+) -> "quiet.transformers.PreTrainedTokenizerFast":
     """transformers' face of a tokenizer, which stays as it is.
 
     Args:
         roles: names such as `mask_token`, and tokens that the tokenizer has.
     """
-    with muted():
-        face = transformers.PreTrainedTokenizerFast(
+    with quiet.muted():
+        face = quiet.transformers.PreTrainedTokenizerFast(
             tokenizer_object=backend,
             clean_up_tokenization_spaces=False,
             chat_template=chat_template,
@@ -187,7 +187,7 @@ def _chat_template(directory: Path, settings: Mapping[str, Any]) -> str | dict[s
 
 def _from_slow_files(
     directory: Path, file: str, settings: Mapping[str, Any]
-) -> transformers.PreTrainedTokenizerFast:
+) -> "quiet.transformers.PreTrainedTokenizerFast":
     check_tokenizer_files(directory)
     expected = f"write {FILE} beside it with the save_pretrained method of the model's tokenizer"
     if file == SENTENCEPIECE and importlib.util.find_spec("sentencepiece") is None:
@@ -196,13 +196,15 @@ def _from_slow_files(
             f"installed; run `pip install sentencepiece`, or {expected}"
         )
     try:
-        with muted():
-            found = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        with quiet.muted():
+            found = quiet.transformers.AutoTokenizer.from_pretrained(
+                directory, local_files_only=True
+            )
     except (ValueError, OSError, ImportError, LookupError, TypeError, RuntimeError) as error:
         raise ValueError(
             f"{directory / file}: transformers cannot read the tokenizer ({error}); {expected}"
         ) from error
-    if not isinstance(found, transformers.PreTrainedTokenizerFast):
+    if not isinstance(found, quiet.transformers.PreTrainedTokenizerFast):
         raise ValueError(
             f"{directory / file}: {type(found).__name__} does not say which text a token covers; "
             f"{expected}"
