@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -12,6 +13,8 @@ from negjax.corpus.summaries import CorpusStatistics, check_groups
 from negjax.errors import Argument, ArgumentError
 from negjax.inputs.neurons import NeuronSets
 from negjax.records import readable
+
+How = Literal["shift", "scale"]
 
 
 @readable
@@ -97,27 +100,35 @@ def contrast(
     away: str,
     share: float = 0.01,
     scales: ArrayLike = 1.0,
+    how: How = "shift",
+    left_out: Bool[np.ndarray, "L F"] | None = None,
 ) -> NeuronSets:
-    """The neurons whose means differ most between two groups of texts, shifted by the difference.
+    """The neurons whose means differ most between two groups of texts, to be shifted or scaled.
 
-    Two sets of prompts that differ in one respect, such as honest and dishonest ones, are the
-    groups; shifting the chosen neurons by a multiple of the difference of their means moves a
-    prompt from one to the other (arXiv 2605.12290).
+    The groups are sets of prompts that differ in one respect, such as harmful and harmless ones.
+
+    Source: Herring et al. 2026 (arXiv 2605.12290) choose by |difference| of `product` at prompts'
+    last tokens a share of 0.001, without neurons that lead for unrelated prompts too, and scale
+    what they choose: 0 ablates. Here means are of all counted tokens, and a shift by the difference
+    leads from one group to the other.
 
     Args:
         statistics: with both as `groups`.
         toward, away: their labels.
         share: of all neurons, to choose, by |difference|; of equal ones the lowest (layer, index)
             first.
-        scales: R factors on the differences, or one; negative ones lead back.
+        scales: R factors, or one: on the differences, negative ones lead back; or on activations.
+        how: `shift`: values are the mean of `toward` minus that of `away`, times the factor, in
+            units of the activation, for `joint(…, convention="additive", site=statistics.site)`;
+            `scale`: the factor itself, for `Intervention(sets, "scale")`.
+        left_out: true for neurons that are not chosen, such as those that any contrast finds.
 
     Returns:
-        R sets for `joint(…, convention="additive", site=statistics.site)`: mean of `toward` minus
-        mean of `away`, times the factor, in units of the activation.
+        R sets.
 
     Raises:
         ArgumentError: no such groups, or twice the same; an impossible share; a factor that is no
-            finite number.
+            finite number; a mask of another shape, or that leaves no neuron.
     """
     statistics, groups = check_groups(statistics, 2)
     first, second = groups.number(toward, "toward"), groups.number(away, "away")
@@ -131,9 +142,12 @@ def contrast(
     several = scales if given.ndim else given[None]
     factors = checks.shift_list(several, "scales", np.dtype(np.float64))
     difference = (groups.mean[first] - groups.mean[second]).reshape(-1)
+    free = ~_left_out(left_out, statistics.shape).reshape(-1)
     count = max(1, round(share * difference.size))
-    flat = np.sort(np.argsort(-np.abs(difference), kind="stable")[:count])
-    values = factors[:, None] * difference[flat]
+    order = np.argsort(-np.abs(difference), kind="stable")
+    flat = np.sort(order[free[order]][:count])
+    moved = difference[flat] if checks.one_of(how, "how", get_args(How)) == "shift" else 1.0
+    values = np.broadcast_to(factors[:, None] * moved, (len(factors), len(flat)))
     pairs = np.stack(np.divmod(flat, statistics.shape[1]), -1).astype(np.int32)
     return NeuronSets(
         neurons=np.broadcast_to(pairs, (len(factors), *pairs.shape)).copy(),
@@ -141,3 +155,17 @@ def contrast(
         levels=values,
         model_shape=statistics.shape,
     )
+
+
+def _left_out(value: object, shape: tuple[int, ...]) -> Bool[np.ndarray, "L F"]:
+    """A mask of neurons that are not chosen, checked."""
+    if value is None:
+        return np.zeros(shape, bool)
+    mask = checks.truths(value, "left_out")
+    if mask.shape != shape or mask.all():
+        raise ArgumentError(
+            Argument("left_out"),
+            f" is {checks.described(mask)}, expected true and false {list(shape)}, not all of them "
+            "true: a mask of neurons that are not chosen",
+        )
+    return mask

@@ -111,6 +111,23 @@ def test_a_contrast_shifts_by_the_difference_of_means() -> None:
         corpus.contrast(statistics(mean, mean), "en", "fr")
 
 
+def test_a_contrast_scales_without_those_that_are_left_out() -> None:
+    mean = np.random.default_rng(1).normal(size=(3, *SHAPE))
+    difference = np.abs(mean[1] - mean[2])
+    leading = difference >= np.sort(difference, axis=None)[-2]
+    found = corpus.contrast(
+        statistics(mean, mean), "fr", "zh", 0.1, [0.0, 2.0], how="scale", left_out=leading
+    )
+    least = np.sort(difference[~leading])[-6]
+    expected = (difference >= least) & ~leading
+    chosen = np.zeros(SHAPE, bool)
+    chosen[tuple(found.neurons[0].T)] = True
+    np.testing.assert_array_equal(chosen, expected)
+    np.testing.assert_array_equal(found.levels, np.repeat([[0.0], [2.0]], 6, axis=1))
+    with pytest.raises(ValueError, match=r"left_out is bool\[3, 20\], expected true and false"):
+        corpus.contrast(statistics(mean, mean), "fr", "zh", left_out=np.ones(SHAPE, bool))
+
+
 def test_sets_are_held_at_the_corpus_mean() -> None:
     mean = np.random.default_rng(2).normal(size=(3, *SHAPE))
     made = statistics(mean, mean)

@@ -76,6 +76,9 @@ CASES: dict[str, Provoke] = {
         tiny("gpt2"), statistics(), [NEURONS]
     ),
     "statistics: group … has no token that counts; …": lambda _: silent_group(),
+    "left_out is …, expected true and false …": lambda _: corpus.contrast(
+        statistics(), "a", "b", left_out=np.ones(3, bool)
+    ),
     "away is …, as toward is: expected another group": lambda _: corpus.contrast(
         statistics(), "a", "a"
     ),
