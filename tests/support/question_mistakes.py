@@ -28,6 +28,11 @@ def swept(**asked: Any) -> negjax.Sweep:
     return negjax.sweep(lm, tiny_probes(lm), [(0, 1)], [1.0], **asked)
 
 
+def of_tokens(tokens: Any, **asked: Any) -> negjax.Response:
+    lm = tiny("gated")
+    return negjax.response(lm, tiny_probes(lm), [(0, 1)], tokens=tokens, **asked)
+
+
 def shape(log_p: jax.Array) -> tuple[int, ...]:
     """Returns no number of the distribution."""
     return log_p.shape
@@ -67,6 +72,10 @@ CASES: dict[str, Provoke] = {
     "output=… has no slope where nothing is shifted: …": lambda _: gradients(output="kl"),
     "output is a function that makes …, expected one real …": lambda _: gradients(output=shape),
     "output is a function that fails: …; expected …": lambda _: gradients(output=failing),
+    "tokens are …, expected a number, or ids of …": lambda _: of_tokens("w3"),
+    "tokens hold … more than once; name it once": lambda _: of_tokens([3, 3]),
+    "target=… is one of the probes', in whose place tokens …": lambda _: of_tokens(2, target=0),
+    "output is …, and tokens have each …; pass one of these": lambda _: of_tokens(2, output="kl"),
     "output=… was not measured, but …; …": lambda _: swept(target=0).values("entropy"),
     "gradients are of other positions than where prompts …": lambda _: negjax.top_neurons(
         gradients(positions=0), 1, target=0
