@@ -2,14 +2,14 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from negjax.checks import flag, one_of
+from negjax.checks import flag
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.asked_outputs import DIFFERENCE, asked_target, asked_value, whole_output
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
@@ -36,7 +36,6 @@ from negjax.replay.outputs import AnyOutput
 from negjax.replay.readout import Spread
 from negjax.replay.rows import Rows
 from negjax.replay.suffixes import Pass, experts_at
-from negjax.replay.targets import Output, output_of
 
 
 class Shifted(NamedTuple):
@@ -293,18 +292,6 @@ def _in_smaller_parts(parts: Callable[[RowPlan], list[Any]], plan: RowPlan) -> l
                 raise
             say_smaller()
             plan = smaller
-
-
-def select_output(
-    output: Output, log_probability: Float[np.ndarray, "*axes"], logit: Float[np.ndarray, "*axes"]
-) -> Float[np.ndarray, "*axes"]:
-    """One of the outputs, from those that interventions measure.
-
-    Raises:
-        ValueError: an unknown output.
-    """
-    one_of(output, "output", get_args(Output))
-    return output_of(output, log_probability, logit)
 
 
 def check_reroute(config: ModelConfig, reroute: bool) -> None:

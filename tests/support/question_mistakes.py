@@ -8,7 +8,7 @@ import numpy as np
 
 import negjax
 from tests.support import direction_mistakes
-from tests.support.block_shapes import tiny, tiny_probes
+from tests.support.block_shapes import JOINT_TARGETS, tiny, tiny_probes
 from tests.support.mistakes import Provoke
 
 
@@ -76,6 +76,15 @@ CASES: dict[str, Provoke] = {
     "tokens hold … more than once; name it once": lambda _: of_tokens([3, 3]),
     "target=… is one of the probes', in whose place tokens …": lambda _: of_tokens(2, target=0),
     "output is …, and tokens have each …; pass one of these": lambda _: of_tokens(2, output="kl"),
+    "output=… of targets of several tokens is read at …": lambda _: negjax.effects(
+        tiny("gated"),
+        tiny_probes(tiny("gated"), JOINT_TARGETS, "all"),
+        [(0, 1)],
+        output="logit_difference",
+    ),
+    "positions are not for method=…, which is about the …": lambda _: negjax.estimate(
+        tiny("gated"), tiny_probes(tiny("gated")), "ig", positions=0
+    ),
     "output=… was not measured, but …; …": lambda _: swept(target=0).values("entropy"),
     "gradients are of other positions than where prompts …": lambda _: negjax.top_neurons(
         gradients(positions=0), 1, target=0
