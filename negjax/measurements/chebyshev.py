@@ -30,8 +30,8 @@ from negjax.inputs.directed import asked_neurons
 from negjax.inputs.positions import Positions, placed, shown_positions
 from negjax.inputs.probes import Probes, check_asked
 from negjax.inputs.residual_directions import Directions
+from negjax.measurements.asked_tokens import token_targets
 from negjax.measurements.rounding import Changes, measured_changes
-from negjax.measurements.token_targets import token_targets
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.records import PerPrompt, readable
