@@ -86,7 +86,7 @@ def test_a_record_whose_arrays_contradict_each_other_is_refused():
     )
     make = run(LinearFit.__init__)
     make(object.__new__(LinearFit), **vars(found))
-    with pytest.raises(TypeCheckError, match=r"parameter 'pearson'(?s:.*)'B N'(?s:.*)N=3"):
+    with pytest.raises(TypeCheckError, match=r"parameter 'pearson'(?s:.*)'B N \*K'(?s:.*)N=3"):
         make(object.__new__(LinearFit), **vars(found) | {"pearson": np.zeros((2, 4))})
 
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from negjax import checks
 from negjax.control.editing import Edited
 from negjax.control.folding import fold, folded_site, refuse_experts, written
-from negjax.control.steering import SmallestShift
+from negjax.control.steering import SmallestShift, Steered
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.conventions import Convention, check_convention
 from negjax.inputs.neurons import NeuronSets
@@ -184,13 +184,13 @@ def _dense(lm: LanguageModel, shift: object) -> np.ndarray:
             " is the edited model, which holds the shift already: pass the model that was edited, "
             "or write this one with negjax.save_pretrained",
         )
+    if isinstance(shift, NeuronSets | Steered) and shift.directions is not None:
+        raise ArgumentError(
+            Argument("shift"), " is of directions, expected a set of neurons: neuron_sets(…)"
+        )
     if isinstance(shift, SmallestShift):
         values = shift.shift
     elif isinstance(shift, NeuronSets):
-        if shift.directions is not None:
-            raise ArgumentError(
-                Argument("shift"), " is of directions, expected a set of neurons: neuron_sets(…)"
-            )
         if len(shift) != 1:
             raise ArgumentError(
                 Argument("shift"), f" holds {len(shift)} sets of neurons, expected one"

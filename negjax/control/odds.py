@@ -19,13 +19,14 @@ from negjax.execution.plans import Planned
 from negjax.execution.row_plans import STEPS
 from negjax.execution.running import Run
 from negjax.inputs.probes import Probes
-from negjax.model.config import Site
+from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
 from negjax.model.transformer import Transformer
 from negjax.replay.outputs import log_odds
 from negjax.replay.shifted_suffixes import replay_suffix
-from negjax.replay.suffixes import Prefix, take_scored
+from negjax.replay.suffixes import Prefix, layer_count, stacked_blocks, take_scored
+from negjax.replay.written_blocks import LayerVectors, layer_writes
 
 
 def to_log_odds(probability: float | np.ndarray) -> np.ndarray:
@@ -54,24 +55,29 @@ def target_log_odds(
 
 @dataclasses.dataclass(frozen=True)
 class ShiftedReplays:
-    """Log-odds of P prompts' targets under shifts at the read position: a `search.Surface`."""
+    """Log-odds of P prompts' targets under shifts at the read position: a `search.Surface`.
+
+    Shifts are [L, F] of neurons, or [1, N], so much of each of N directions.
+    """
 
     run: Run
     prefix: Prefix | None
     routes: jax.Array | None
     """Experts that tokens pass, the unperturbed pass's; None without experts."""
-    site: Site
+    site: SiteOrPlace
+    vectors: LayerVectors | None = None
+    """Of directions, which `site` is then the place of."""
 
     def along(self, base: np.ndarray, direction: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """[P, R] at base + step · direction, of base and direction [P, L, F], steps [P, R]."""
         dtype = self.run.lm.compute_dtype
         arrays = (jnp.asarray(a, dtype) for a in (base, direction, steps))
-        return to_host(self.run(_along, *self._start, self.site, *arrays))
+        return to_host(self.run(_along, *self._start, self.site, self.vectors, *arrays))
 
     def slope(self, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[P] and gradient [P, L, F] at shifts [P, L, F]."""
         moved = jnp.asarray(shift, self.run.lm.compute_dtype)
-        found = self.run(_slope, *self._start, self.site, moved)
+        found = self.run(_slope, *self._start, self.site, self.vectors, moved)
         return to_host(found[0]), to_host(found[1])
 
     @property
@@ -79,13 +85,13 @@ class ShiftedReplays:
         return self.run.split, self.prefix, self.routes
 
 
-def replays_of(run: Run, site: Site) -> ShiftedReplays:
+def replays_of(run: Run, site: SiteOrPlace, vectors: LayerVectors | None = None) -> ShiftedReplays:
     """Of the prompts of a batch, and one target of each."""
     passed = run(unperturbed_pass, run.split)
-    return ShiftedReplays(run, passed.prefix, passed.trace.routes, site)
+    return ShiftedReplays(run, passed.prefix, passed.trace.routes, site, vectors)
 
 
-def shifted_replays(lm: LanguageModel, probes: Probes, site: Site) -> ShiftedReplays:
+def shifted_replays(lm: LanguageModel, probes: Probes, site: SiteOrPlace) -> ShiftedReplays:
     """Of all probes at once; each has one target."""
     every = Planned(members=np.arange(len(probes)), rows=len(probes), estimate=0)
     split = split_probes(lm.config, probes, every.members, 0, steps=STEPS)
@@ -100,13 +106,15 @@ def _along(
     split: Split,
     prefix: Prefix | None,
     routes: jax.Array | None,
-    site: Site,
+    site: SiteOrPlace,
+    vectors: LayerVectors | None,
     base: jax.Array,
     direction: jax.Array,
     steps: jax.Array,
 ) -> jax.Array:
     shift_prlf = base[:, None] + steps[..., None, None] * direction[:, None]
-    return _log_odds(nnx.merge(graphdef, params), split, prefix, routes, site, shift_prlf)
+    model = nnx.merge(graphdef, params)
+    return _log_odds(model, split, prefix, routes, site, vectors, shift_prlf)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 5))
@@ -116,13 +124,14 @@ def _slope(
     split: Split,
     prefix: Prefix | None,
     routes: jax.Array | None,
-    site: Site,
+    site: SiteOrPlace,
+    vectors: LayerVectors | None,
     shift: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     model = nnx.merge(graphdef, params)
 
     def total(shift: jax.Array) -> tuple[jax.Array, jax.Array]:
-        odds = _log_odds(model, split, prefix, routes, site, shift[:, None])[:, 0]
+        odds = _log_odds(model, split, prefix, routes, site, vectors, shift[:, None])[:, 0]
         # Prompts do not interact: the gradient of the sum is each prompt's own.
         return odds.sum(), odds
 
@@ -130,15 +139,24 @@ def _slope(
     return odds, gradient
 
 
+def by_layer(model: Transformer, vectors: LayerVectors | None, shift_prlf: jax.Array) -> jax.Array:
+    """Shifts [L, P, R, F] of neurons, or what directions write [L, P, R, D], for replays."""
+    if vectors is None:
+        return shift_prlf.transpose(2, 0, 1, 3)
+    layers = layer_count(stacked_blocks(model)[1])
+    return layer_writes(vectors, shift_prlf[:, :, 0], layers)
+
+
 def _log_odds(
     model: Transformer,
     split: Split,
     prefix: Prefix | None,
     routes: jax.Array | None,
-    site: Site,
+    site: SiteOrPlace,
+    vectors: LayerVectors | None,
     shift_prlf: jax.Array,
 ) -> jax.Array:
-    shift = shift_prlf.transpose(2, 0, 1, 3)
+    shift = by_layer(model, vectors, shift_prlf)
     resid = replay_suffix(model, prefix, split.suffix, routes, shift, site)
     scored = take_scored(resid, split.suffix, split.targets.shape[2])
     return target_log_odds(model, scored, split.targets, split.real)

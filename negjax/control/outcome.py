@@ -9,19 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from negjax.control.odds import by_layer
 from negjax.execution.batching import Split
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import plan_prompts, sizes_of
 from negjax.execution.row_plans import STEPS
 from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes
-from negjax.model.config import Site
+from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
 from negjax.records import readable
 from negjax.replay.readout import read_rows
 from negjax.replay.shifted_suffixes import replay_suffix
 from negjax.replay.suffixes import Prefix, take_read, take_scored
+from negjax.replay.written_blocks import LayerVectors
 
 
 @readable
@@ -40,13 +42,20 @@ class Outcome:
 
 
 def shifted_outcomes(
-    lm: LanguageModel, probes: Probes, shifts: np.ndarray, site: Site, *, budget_bytes: int
+    lm: LanguageModel,
+    probes: Probes,
+    shifts: np.ndarray,
+    site: SiteOrPlace,
+    vectors: LayerVectors | None = None,
+    *,
+    budget_bytes: int,
 ) -> tuple[Outcome, Outcome, np.ndarray]:
     """Outcomes without and with a shift of its own for each prompt, and KL(without ‖ with) [B].
 
     Args:
         probes: with one target each.
-        shifts: [B, L, F], added to the activations.
+        shifts: [B, L, F], added to the activations; or [B, 1, N], so much of each direction.
+        vectors: of directions, which `site` is then the place of.
     """
     sizes = sizes_of(lm, probes, steps=STEPS)
     shift_bytes = sizes.itemsize * lm.config.layers * lm.config.neurons
@@ -57,7 +66,9 @@ def shifted_outcomes(
         passed = run(unperturbed_pass, run.split)
         before = passed.prefix, passed.trace.routes
         shift = jnp.asarray(shifts[run.batch.padded], lm.compute_dtype)
-        log_probability, rank, top_token, kl = run(_outcomes, run.split, *before, shift, site)
+        log_probability, rank, top_token, kl = run(
+            _outcomes, run.split, *before, shift, site, vectors
+        )
         numbers = (to_host(x).astype(np.float64) for x in (log_probability, kl))
         return *numbers, *(to_host(x).astype(np.int64) for x in (rank, top_token))
 
@@ -86,11 +97,12 @@ def _outcomes(
     prefix: Prefix | None,
     routes: jax.Array | None,
     shift: jax.Array,
-    site: Site,
+    site: SiteOrPlace,
+    vectors: LayerVectors | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Log-probability, rank and top token [P, 2], KL [P], of shifts [P, L, F]."""
     model = nnx.merge(graphdef, params)
-    both = jnp.stack([jnp.zeros_like(shift), shift]).transpose(2, 1, 0, 3)  # [L, P, 2, F]
+    both = by_layer(model, vectors, jnp.stack([jnp.zeros_like(shift), shift], axis=1))
     resid = replay_suffix(model, prefix, split.suffix, routes, both, site)
     scored = take_scored(resid, split.suffix, split.targets.shape[2])
     unperturbed = take_read(resid[:, 0], split.suffix)

@@ -82,7 +82,7 @@ def minimal_shifts(
 
     Args:
         goal: [P], wanted values of f.
-        shape: (L, F).
+        shape: (L, F), or whatever two sizes a shift has.
         project: orthogonal projection of gradients [P, L, F] on the shifts that are allowed.
         tolerance: largest |f - goal| at the end.
         turns: most directions that are tried to shorten a shift; 0 keeps the first that is

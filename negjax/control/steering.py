@@ -8,6 +8,7 @@ straighter than in P or log P (`experiments.control` measures it).
 import dataclasses
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
 
 from negjax.checks import whole_number
@@ -17,19 +18,24 @@ from negjax.control.odds import replays_of, to_log_odds, to_probability
 from negjax.control.outcome import shifted_outcomes
 from negjax.control.rays import FIRST_LOOK
 from negjax.control.unrelated import unrelated_facts
+from negjax.errors import Argument, ArgumentError
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.finite import check_finite
 from negjax.execution.plans import Planned, plan_prompts, sizes_of
 from negjax.execution.row_plans import STEPS
 from negjax.execution.running import Run, run_batches
+from negjax.inputs.directed import direction_sets, refuse_site
 from negjax.inputs.encoding import encode
+from negjax.inputs.neurons import NeuronSets
 from negjax.inputs.positions import Positions, placed
 from negjax.inputs.probes import Probes, TargetMode, check_asked
 from negjax.inputs.prompt_forms import Prompt, Target, asked_prompt, asked_target
+from negjax.inputs.residual_directions import Directions, check_directions
 from negjax.measurements.joint_interventions import joint
-from negjax.model.config import Site
+from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel, check_model
 from negjax.records import readable
+from negjax.replay.written_blocks import LayerVectors
 
 TOLERANCE = 1e-3
 """Largest distance from the wanted log-odds that counts as reached: at most 2.5e-4 in P."""
@@ -47,12 +53,12 @@ class SmallestShift:
     """The smallest shift found that gives a probability; of one prompt, or of the facts of an edit,
     whose log-odds are then their mean."""
 
-    site: Site
+    site: SiteOrPlace
     wanted: float
     """The probability asked for."""
     shift: np.ndarray
     """[L, F], added to the activations: at the read position, at others that were asked for, or in
-    an edit at every position."""
+    an edit at every position; of directions [N], how much of each is written."""
     reached: bool
     """Whether the log-odds are within `TOLERANCE` of the wanted ones. False is no proof that it
     cannot be done: the search, a local one, did not get there."""
@@ -93,6 +99,8 @@ class Steered(SmallestShift):
     """U prompts to which the same shift was applied."""
     unrelated_kl: np.ndarray
     """[U], KL of each of them."""
+    directions: Directions | None = None
+    """Given, the shift is of them, and `site` their place."""
 
 
 def steer(
@@ -102,7 +110,7 @@ def steer(
     probability: float,
     *,
     site: str | None = None,
-    neurons: np.ndarray | None = None,
+    neurons: np.ndarray | Directions | None = None,
     layers: Sequence[int] | None = None,
     positions: Positions = None,
     turns: int = TURNS,
@@ -122,7 +130,8 @@ def steer(
         probability: wanted P(target), between 0 and 1.
         site: `act`, `up` or `product`; None is the model's default.
         neurons: [N, 2], (layer, index) of those that may be shifted; a set: a neuron named twice
-            counts once. Default: all.
+            counts once. Default: all. Or `directions`, of which so much each is written: the shift
+            is [N], in units of the vectors, and its norm that of these numbers.
         layers: instead, the layers whose neurons may be shifted.
         positions: of the neurons, among the prompt's own tokens: None (where it is read), an index
             from either end, a slice, "all", or `tokens_of(probes, text)`. At several, all have the
@@ -163,7 +172,7 @@ def steer_probes(
     probability: float | np.ndarray,
     *,
     site: str | None = None,
-    neurons: np.ndarray | None = None,
+    neurons: np.ndarray | Directions | None = None,
     layers: Sequence[int] | None = None,
     positions: Positions = None,
     turns: int = TURNS,
@@ -180,12 +189,19 @@ def steer_probes(
     check_asked(lm, probes)
     whole_number(budget_bytes, "budget_bytes", 1)
     c = lm.config
-    chosen = c.site(site)
+    along, vectors = None, None
+    if not isinstance(neurons, Directions):
+        chosen: SiteOrPlace = c.site(site)
+        project, shape = allowed_shifts(c, neurons, layers), (c.layers, c.neurons)
+    else:
+        along, chosen = neurons, _checked_place(lm, neurons, site, layers)
+        written = jnp.asarray(along.vectors, lm.compute_dtype)
+        vectors = LayerVectors(jnp.asarray(along.layer), written)
+        project, shape = _as_it_is, (1, len(along))
     wanted = check_probability(probability, len(probes))
     turns = whole_number(turns, "turns", 0)
     if probes.target_count != 1:
         raise ValueError(f"probes have {probes.target_count} targets a prompt: steering moves one")
-    project = allowed_shifts(c, neurons, layers)
     others = unrelated_facts(lm, probes) if unrelated is None else unrelated
     check_asked(lm, others, "unrelated")
     probes = placed(probes, positions)
@@ -193,29 +209,29 @@ def steer_probes(
 
     def searched(run: Run) -> search.Found:
         return search.minimal_shifts(
-            replays_of(run, chosen),
+            replays_of(run, chosen, vectors),
             to_log_odds(wanted[run.batch.padded]),
-            (c.layers, c.neurons),
+            shape,
             project,
             tolerance=TOLERANCE,
             turns=turns,
             cosine=PARALLEL,
         )
 
-    plan = _plan(lm, probes, budget_bytes)
+    plan = _plan(lm, probes, along, budget_bytes)
     for batch, found in run_batches(
         lm, probes, plan, searched, target=0, steps=STEPS, budget_bytes=budget_bytes
     ):
         index = batch.members
         check_finite(lm, "the log-odds that steering reached", found.level[: len(index)], index)
         shifts, group = found.shift[: len(index)].astype(lm.compute_dtype), probes.select(index)
-        _, _, kl = shifted_outcomes(lm, group, shifts, chosen, budget_bytes=budget_bytes)
+        _, _, kl = shifted_outcomes(lm, group, shifts, chosen, vectors, budget_bytes=budget_bytes)
         spread = joint(
             lm,
             others,
-            shifts,
+            shifts if along is None else _sets_of(along, shifts[:, 0]),
             "additive",
-            chosen,
+            chosen if along is None else None,
             target=0,
             spread=True,
             budget_bytes=budget_bytes,
@@ -225,7 +241,7 @@ def steer_probes(
             results[number] = Steered(
                 site=chosen,
                 wanted=float(wanted[number]),
-                shift=shifts[row],
+                shift=shifts[row] if along is None else shifts[row, 0],
                 reached=bool(found.reached[row]),
                 cosine=float(found.cosine[row]),
                 path=tuple((p.norm, float(to_probability(p.level))) for p in found.paths[row]),
@@ -237,14 +253,47 @@ def steer_probes(
                 kl=float(kl[row]),
                 unrelated=others.prompts,
                 unrelated_kl=spread.kl[:, row],
+                directions=along,
             )
     return [results[number] for number in range(len(probes))]
 
 
-def _plan(lm: LanguageModel, probes: Probes, budget_bytes: int) -> list[Planned]:
+def _as_it_is(shift: np.ndarray) -> np.ndarray:
+    """The projection on shifts of directions, all of which may be written."""
+    return shift
+
+
+def _checked_place(
+    lm: LanguageModel, along: Directions, site: str | None, layers: Sequence[int] | None
+) -> SiteOrPlace:
+    """Where directions are written.
+
+    Raises:
+        ArgumentError: directions of another model; a site or layers beside them.
+    """
+    check_directions(lm, along, "neurons")
+    refuse_site(site)
+    if layers is not None:
+        raise ArgumentError(
+            *(Argument("layers"), " are of neurons, and directions have layers of their own; "),
+            "leave them out",
+        )
+    return along.place
+
+
+def _sets_of(along: Directions, shifts: np.ndarray) -> NeuronSets:
+    """A set for each of the shifts [B, N]."""
+    return direction_sets(along, [(np.arange(len(along)), row) for row in shifts])
+
+
+def _plan(
+    lm: LanguageModel, probes: Probes, along: Directions | None, budget_bytes: int
+) -> list[Planned]:
     """Groups of prompts that are searched together."""
     sizes = sizes_of(lm, probes, steps=STEPS)
-    shift_bytes = sizes.itemsize * lm.config.layers * lm.config.neurons
+    c = lm.config
+    numbers = c.layers * c.neurons if along is None else c.layers * c.width + 2 * len(along)
+    shift_bytes = sizes.itemsize * numbers
     rows = FIRST_LOOK.size * (sizes.active_row_bytes + shift_bytes)
     each = sizes.prefix_bytes + max(sizes.gradient_bytes, rows)
     return plan_prompts(probes, sizes, each, TOGETHER, budget_bytes)

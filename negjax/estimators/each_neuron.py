@@ -1,6 +1,7 @@
 """Estimators with a row for every neuron of every prompt: ablation and log-probability increase."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,27 +9,31 @@ import numpy as np
 from flax import nnx
 
 from negjax.errors import Argument, ArgumentError
+from negjax.execution.asked_outputs import DIFFERENCE, TARGET_OUTPUTS
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.interventions import (
     Shifted,
+    intervene,
     measure_rows,
-    select_output,
     with_baselines,
 )
 from negjax.execution.passes import activations
-from negjax.execution.row_kernels import SWEEP, Kernel
+from negjax.execution.row_kernels import Kernel
 from negjax.execution.row_plans import Cost
 from negjax.inputs.neurons import all_neurons
 from negjax.inputs.probes import Probes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
+from negjax.replay.outputs import AnyOutput
 from negjax.replay.readout import Scores
 from negjax.replay.rows import Rows, read_writes
 from negjax.replay.suffixes import Pass
-from negjax.replay.targets import Output
 
 # Prompts whose rows lie in memory together: 16 times 46,080 neurons are some 20 MB.
 PROMPTS = 16
+
+Measure = Callable[[Probes, Shifted], np.ndarray]
+"""Of rows [B, R], values [B, R, O]."""
 
 
 def ablations(
@@ -37,16 +42,16 @@ def ablations(
     site: str | None = None,
     *,
     neurons: np.ndarray | None = None,
-    output: Output = "probability",
+    output: AnyOutput = "probability",
     reference: Probes | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> np.ndarray:
-    """Exact change [B, K, L, F] of the outputs with each neuron, alone, at 0 or at a mean.
+    """Exact change [B, O, L, F] of the outputs with each neuron, alone, at 0 or at a mean.
 
     A sweep of every neuron, each with a shift of its own: value − a.
 
     Args:
-        neurons: [B, N, 2], (layer, index) of some, whose changes are [B, K, N]. Default: all.
+        neurons: [B, N, 2], (layer, index) of some, whose changes are [B, O, N]. Default: all.
         reference: probes; a neuron is set to its mean activation at their read positions, not to 0.
     """
     chosen = lm.config.site(site)
@@ -55,11 +60,29 @@ def ablations(
     if reference is not None:
         value = activations(lm, reference, chosen, budget_bytes=budget_bytes).mean(0, np.float64)
     shift = (value - activation).astype(activation.dtype)
+    each = output in TARGET_OUTPUTS
+    # Of the distribution that a prompt is read off, whichever target.
+    target = None if each or output == DIFFERENCE else 0
+
+    def measure(some: Probes, rows: Shifted) -> np.ndarray:
+        found = intervene(
+            lm,
+            some,
+            rows,
+            "additive",
+            chosen,
+            output=output,
+            target=target,
+            each=each,
+            budget_bytes=budget_bytes,
+        )
+        return found.value if each else found.value[..., None]
+
     if neurons is None:
-        return _all_changes(lm, probes, shift, chosen, SWEEP, output, budget_bytes)
+        return _all_changes(lm, probes, shift, measure)
     rows = np.arange(len(probes))[:, None]
     own = Shifted(neurons[..., 0], neurons[..., 1], shift[rows, neurons[..., 0], neurons[..., 1]])
-    return _changes(lm, probes, own, chosen, SWEEP, output, budget_bytes)
+    return _changes(lm, probes, own, measure)
 
 
 def log_probability_increases(
@@ -85,7 +108,15 @@ def log_probability_increases(
     writing = lm.config.sites[-1]
     activation = activations(lm, probes, writing, budget_bytes=budget_bytes)
     kernel = Kernel(_read_writes, Cost(alone=True))
-    return _all_changes(lm, probes, activation, writing, kernel, "log_probability", budget_bytes)
+
+    def measure(some: Probes, rows: Shifted) -> np.ndarray:
+        _, found = measure_rows(
+            lm, some, rows, "additive", writing, kernel, target=None, budget_bytes=budget_bytes
+        )
+        result: np.ndarray = found.log_probability
+        return result
+
+    return _all_changes(lm, probes, activation, measure)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 5, 6))
@@ -109,21 +140,21 @@ def _all_changes(
     lm: LanguageModel,
     probes: Probes,
     shift: np.ndarray,
-    site: str,
-    kernel: Kernel,
-    output: Output,
-    budget_bytes: int,
+    measure: Measure,
 ) -> np.ndarray:
-    """Changes [B, K, L, F] by shifts [B, L, F], one neuron at a time."""
+    """Changes [B, O, L, F] by shifts [B, L, F], one neuron at a time."""
     c = lm.config
-    result = np.empty((len(probes), probes.target_count, *shift.shape[1:]), lm.compute_dtype)
+    result = np.empty(0)
     layer, neuron = all_neurons(c).T
     for start in range(0, len(probes), PROMPTS):
         flat = shift[start : start + PROMPTS].reshape(-1, c.layers * c.neurons)
         layers, neurons = (np.broadcast_to(number, flat.shape) for number in (layer, neuron))
         rows = Shifted(layers, neurons, flat)
         some = probes.select(range(start, start + len(flat)))
-        found = _changes(lm, some, rows, site, kernel, output, budget_bytes)
+        found = _changes(lm, some, rows, measure)
+        if not start:
+            shape = (len(probes), found.shape[1], *shift.shape[1:])
+            result = np.empty(shape, lm.compute_dtype)
         result[start : start + len(flat)] = found.reshape(len(flat), -1, c.layers, c.neurons)
     return result
 
@@ -132,18 +163,11 @@ def _changes(
     lm: LanguageModel,
     probes: Probes,
     rows: Shifted,
-    site: str,
-    kernel: Kernel,
-    output: Output,
-    budget_bytes: int,
+    measure: Measure,
 ) -> np.ndarray:
-    """Changes [B, K, R] by each row alone, from its layer's baseline."""
+    """Changes [B, O, R] by each row alone, from its layer's baseline."""
     size = rows.shift.shape[1]
-    every = with_baselines(rows, lm.config.layers)
-    _, found = measure_rows(
-        lm, probes, every, "additive", site, kernel, target=None, budget_bytes=budget_bytes
-    )
-    values = select_output(output, found.log_probability, found.logit).swapaxes(1, 2)
+    values = measure(probes, with_baselines(rows, lm.config.layers)).swapaxes(1, 2)
     before = np.take_along_axis(values[..., size:], rows.layer[:, None], axis=2)
     result: np.ndarray = values[..., :size] - before
     return result

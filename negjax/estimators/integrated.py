@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 
 from negjax.checks import whole_number
+from negjax.execution.asked_outputs import DIFFERENCE, TARGET_OUTPUTS, base_output, whole_output
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import target_groups
@@ -25,6 +26,7 @@ from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
 from negjax.model.streamed import entry_of
 from negjax.model.transformer import Transformer
+from negjax.replay.outputs import AnyOutput, WholeOutput, whole_values
 from negjax.replay.row_gradients import pull_back_rows
 from negjax.replay.suffixes import Pass, frame_at, stacked_blocks, take_scored
 from negjax.replay.targets import Output, output_of, target_scores
@@ -40,11 +42,11 @@ def integrated_gradients(
     lm: LanguageModel,
     probes: Probes,
     *,
-    output: Output = "probability",
+    output: AnyOutput = "probability",
     steps: int = 20,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> np.ndarray:
-    """IG [B, K, L, F] of every neuron: a · mean_m ∂output/∂a at α_m·a, with α_m = (m − ½) / steps.
+    """IG [B, O, L, F] of every neuron: a · mean_m ∂output/∂a at α_m·a, with α_m = (m − ½) / steps.
 
     The same at every site (see `_layer_gradients`). Summed over a layer it approaches the output
     minus the output with that layer's activations at 0.
@@ -59,6 +61,7 @@ def integrated_gradients(
     """
     steps = whole_number(steps, "steps", 1, MOST_STEPS)
     c = lm.config
+    own = base_output(output) or whole_output(output) or "logit"
     layer = np.repeat(np.arange(c.layers, dtype=np.int32), steps)
     scale = np.tile((np.arange(steps) + 0.5) / steps, c.layers).astype(lm.compute_dtype)
     together = probes.target_count if target_groups(probes) == [None] else 1
@@ -73,14 +76,25 @@ def integrated_gradients(
         def arguments(plan: RowPlan) -> tuple[Any, ...]:
             layers = _buffers(layer, plan.buffer, c.layers)
             scales = _buffers(scale, plan.buffer, 0)
-            return run.split, passed, layers, scales, output, plan.chunk
+            return run.split, passed, layers, scales, own, plan.chunk
 
         smaller = run.largest_fitting(_integrated, plan.smaller(), arguments)
         return to_host(run(_integrated, *arguments(smaller))) / steps
 
-    batches = run_batches(lm, probes, plan.batches, kernel, steps=STEPS, budget_bytes=budget_bytes)
+    # Of the distribution that a prompt is read off, whichever target.
+    each = output in TARGET_OUTPUTS or output == DIFFERENCE
+    batches = run_batches(
+        lm,
+        probes,
+        plan.batches,
+        kernel,
+        target=None if each else 0,
+        steps=STEPS,
+        budget_bytes=budget_bytes,
+    )
     result: np.ndarray = in_order(lm, len(probes), batches, ["an integrated gradient"])
-    return result
+    # A difference of two logits is that of both's.
+    return result[:, :1] - result[:, 1:] if output == DIFFERENCE else result
 
 
 def _buffers(values: np.ndarray, size: int, padding: int) -> np.ndarray:
@@ -96,10 +110,10 @@ def _integrated(
     passed: Pass,
     layers: jax.Array,
     scales: jax.Array,
-    output: Output,
+    output: Output | WholeOutput,
     chunk: int,
 ) -> jax.Array:
-    """Sums over the steps of IG's terms, [P, K, L, F], of all rows: layers and scales [N, R].
+    """Sums over the steps of IG's terms, [P, O, L, F], of all rows: layers and scales [N, R].
 
     N buffers of R rows are taken one after the other, so that memory is that of one.
     """
@@ -109,7 +123,8 @@ def _integrated(
         return total + _layer_gradients(model, split, passed, *rows, output, chunk), None
 
     mid = passed.trace.mid
-    shape = (split.targets.shape[1], mid.shape[1], mid.shape[0], mid.shape[-1])
+    outputs = split.targets.shape[1] if output in TARGET_OUTPUTS else 1
+    shape = (outputs, mid.shape[1], mid.shape[0], mid.shape[-1])
     total, _ = jax.lax.scan(add, jnp.zeros(shape, mid.dtype), (layers, scales))
     return _attributed(model, passed, total)
 
@@ -120,10 +135,10 @@ def _layer_gradients(
     passed: Pass,
     layer: jax.Array,
     scale: jax.Array,
-    output: Output,
+    output: Output | WholeOutput,
     chunk: int,
 ) -> jax.Array:
-    """Gradients [K, P, L, D] at the read position's FFN outputs, summed over the rows of a layer.
+    """Gradients [O, P, L, D] at the read position's FFN outputs, summed over the rows of a layer.
 
     Row r is the replay in which the activations of `layer` [R] are multiplied by `scale` [R]. At
     every site this scales what the FFN writes beside its bias: where `up` is scaled the gate is
@@ -152,7 +167,12 @@ def _layer_gradients(
 
     def outputs(resid: jax.Array) -> jax.Array:
         scored = take_scored(resid, suffix, split.targets.shape[2])
-        return output_of(output, *target_scores(model, scored, split.targets, split.real))
+        base = base_output(output)
+        if base is None:
+            whole = whole_output(output)
+            assert whole is not None
+            return whole_values(model.logits(scored), split.targets, split.real, whole)
+        return output_of(base, *target_scores(model, scored, split.targets, split.real))
 
     ffn_out = jax.vmap(scaled, out_axes=1)(own, scale)
     resid, pull = jax.vjp(
@@ -174,7 +194,7 @@ def _layer_gradients(
         routes=trace.routes,
     )
     (gradients,) = jax.vmap(pull)(gradients)
-    # [K, P, R, S, D] at [P]
+    # [O, P, R, S, D] at [P]
     index = suffix.read[None, :, None, None, None]
     read = jnp.take_along_axis(gradients, index, axis=3)[:, :, :, 0]
     k, p, _, d = read.shape
@@ -182,7 +202,7 @@ def _layer_gradients(
 
 
 def _attributed(model: Transformer, passed: Pass, gradient: jax.Array) -> jax.Array:
-    """Activation times gradient [P, K, L, F], of gradients [K, P, L, D] at FFN outputs."""
+    """Activation times gradient [P, O, L, F], of gradients [O, P, L, D] at FFN outputs."""
     down = model.blocks.ffn.down.kernel.get_value()
     inner = {name: x[:, :, 0] for name, x in passed.trace.at_positions.items()}
     product = inner["product" if "product" in inner else "act"]

@@ -3,18 +3,21 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import get_args
 
 import numpy as np
 
 from negjax.estimators.by_gradient import gradient_products
 from negjax.estimators.each_neuron import ablations, log_probability_increases
 from negjax.estimators.integrated import integrated_gradients
+from negjax.execution.asked_outputs import NAMED
 from negjax.execution.conventions import sign
 from negjax.inputs.probes import Probes
 from negjax.model.language_model import LanguageModel
 from negjax.records import readable
-from negjax.replay.targets import Output
+from negjax.replay.outputs import AnyOutput
+
+SLOPED = tuple(name for name in NAMED if name != "kl")
+"""Outputs that have a slope where nothing is shifted."""
 
 
 @readable
@@ -31,22 +34,29 @@ class Estimator:
     citation: str
     run: Callable[..., np.ndarray]
     """Of model, probes, site, and by keyword `output`, `budget_bytes` and its options: estimates
-    [B, K, L, F]."""
+    [B, O, L, F]."""
     options: tuple[str, ...] = ()
     """Arguments of `estimate` that are passed on to it."""
-    outputs: tuple[Output, ...] = get_args(Output)
-    """What it estimates changes of; the first where none is asked for."""
+    outputs: tuple[str, ...] = SLOPED
+    """What it estimates changes of; the first where none is asked for. Functions of the whole
+    distribution, where the entropy is among them."""
 
 
 def _integrated(
-    lm: LanguageModel, probes: Probes, site: str, *, output: Output, budget_bytes: int, steps: int
+    lm: LanguageModel,
+    probes: Probes,
+    site: str,
+    *,
+    output: AnyOutput,
+    budget_bytes: int,
+    steps: int,
 ) -> np.ndarray:
     """The same at every site."""
     return integrated_gradients(lm, probes, output=output, steps=steps, budget_bytes=budget_bytes)
 
 
 def _increases(
-    lm: LanguageModel, probes: Probes, site: str, *, output: Output, budget_bytes: int
+    lm: LanguageModel, probes: Probes, site: str, *, output: AnyOutput, budget_bytes: int
 ) -> np.ndarray:
     """The same at every site, and of one output."""
     return log_probability_increases(lm, probes, budget_bytes=budget_bytes)
@@ -64,6 +74,7 @@ ESTIMATORS = {
         unit="output per unit of activation",
         citation="Zhao, Jiang, Yoshinaga, Neuron Empirical Gradient, ACL 2025, arXiv 2412.18053",
         run=gradient_products,
+        options=("positions",),
     ),
     "neurgrad": Estimator(
         label="NeurGrad",
@@ -72,6 +83,7 @@ ESTIMATORS = {
         unit="output per unit of activation, away from 0",
         citation="Zhao, Jiang, Yoshinaga, Neuron Empirical Gradient, ACL 2025, arXiv 2412.18053",
         run=partial(gradient_products, factor=sign),
+        options=("positions",),
     ),
     "ig": Estimator(
         label="IG",
@@ -103,6 +115,7 @@ ESTIMATORS = {
         unit="output",
         citation="Jafari, Eberle, Khakzar, Nanda, RelP, 2025, arXiv 2508.21258",
         run=partial(gradient_products, factor=_itself, linearised=True),
+        options=("positions",),
     ),
     "cgxa": Estimator(
         label="CG × a",
@@ -111,6 +124,7 @@ ESTIMATORS = {
         unit="output",
         citation="Nanda, Attribution Patching, 2023; Syed, Rager, Conmy, 2023, arXiv 2310.10348",
         run=partial(gradient_products, factor=_itself),
+        options=("positions",),
     ),
     "ablation": Estimator(
         label="ablation",
@@ -120,6 +134,7 @@ ESTIMATORS = {
         citation="exact; Meng et al., ROME, NeurIPS 2022, arXiv 2202.05262, for the practice",
         run=ablations,
         options=("reference",),
+        outputs=NAMED,
     ),
 }
 """By the name that `estimate` takes."""

@@ -5,13 +5,14 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Shaped
 
 from negjax.checks import one_of
 from negjax.errors import Argument, ArgumentError
 from negjax.inputs.probes import Probes, check_target
 from negjax.model.language_model import LanguageModel
 from negjax.replay.outputs import AnyOutput, WholeOutput
-from negjax.replay.targets import Output
+from negjax.replay.targets import Output, output_of
 
 NAMED: tuple[str, ...] = get_args(get_args(AnyOutput)[0])
 TARGET_OUTPUTS = ("probability", "log_probability", "logit", "log_odds")
@@ -86,6 +87,28 @@ def base_output(output: AnyOutput) -> Output | None:
     """The output, if it is a target's probability, its logarithm, or its logit."""
     names: tuple[Output, ...] = get_args(Output)
     return next((name for name in names if output == name), None)
+
+
+def asked_value(
+    output: AnyOutput,
+    log_probability: Shaped[np.ndarray, "*axes"],
+    logit: Shaped[np.ndarray, "*axes"],
+    kl: Shaped[np.ndarray, "*axes"] | None,
+    whole: Shaped[np.ndarray, "*axes"] | None,
+) -> Shaped[np.ndarray, "*axes"]:
+    """Values of an output, from what was measured.
+
+    Args:
+        whole: values of an output that is made of a whole distribution, or of two targets.
+    """
+    if whole is not None:
+        return whole
+    if output == "kl":
+        assert kl is not None
+        return kl
+    base = base_output(output)
+    assert base is not None
+    return output_of(base, log_probability, logit)
 
 
 def asked_target(probes: Probes, output: AnyOutput, target: int | None) -> int | None:

@@ -2,16 +2,16 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from negjax.checks import flag, one_of
+from negjax.checks import flag
 from negjax.errors import Argument, ArgumentError
-from negjax.execution.asked_outputs import DIFFERENCE, asked_target, base_output, whole_output
+from negjax.execution.asked_outputs import DIFFERENCE, asked_target, asked_value, whole_output
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention, check_convention, sign
 from negjax.execution.direction_rows import unperturbed_coefficients
@@ -36,7 +36,6 @@ from negjax.replay.outputs import AnyOutput
 from negjax.replay.readout import Spread
 from negjax.replay.rows import Rows
 from negjax.replay.suffixes import Pass, experts_at
-from negjax.replay.targets import Output, output_of
 
 
 class Shifted(NamedTuple):
@@ -73,9 +72,9 @@ class Measured(NamedTuple):
     """What `intervene` found, in the order of its rows."""
 
     at_read: AtRead
-    log_probability: Float[np.ndarray, "B R"]
-    logit: Float[np.ndarray, "B R"]
-    value: Float[np.ndarray, "B R"]
+    log_probability: Float[np.ndarray, "B R *K"]
+    logit: Float[np.ndarray, "B R *K"]
+    value: Float[np.ndarray, "B R *K"]
     """Of the output that was asked for."""
     spread: Spread[np.ndarray] | None
     """Where it was asked for."""
@@ -91,6 +90,7 @@ def intervene(
     directions: Directions | None = None,
     output: AnyOutput = "probability",
     target: int | None = None,
+    each: bool = False,
     spread: bool = False,
     reroute: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
@@ -101,12 +101,14 @@ def intervene(
         site: of the neurons; of directions their place.
         directions: that rows are of, instead of neurons.
         output: that is measured beside the target's log-probability and logit.
+        each: of all targets, along an axis K, of an output that there is one of a target.
         reroute: above a shift, routers choose experts again.
 
     Raises:
         ValueError: bad convention, site or target; a budget that holds not even one prompt.
     """
-    number, own = asked_target(probes, output, target), whole_output(output)
+    number = None if each else asked_target(probes, output, target)
+    own = whole_output(output)
     spread = spread or output == "kl"
     kernel = SPREAD if spread else SWEEP
     kernel = kernel if own is None else valued(own, spread=spread)
@@ -124,33 +126,19 @@ def intervene(
     )
     scores, value = (found, None) if own is None else found
     log_probability, logit = scores.log_probability, scores.logit
+    if output == DIFFERENCE:
+        value = logit[..., :1] - logit[..., 1:]
+    if not each:
+        log_probability, logit = log_probability[..., 0], logit[..., 0]
+        value = None if value is None else value[..., 0]
+    kl = None if scores.spread is None else scores.spread.kl
     return Measured(
         at_read=at_read,
-        log_probability=log_probability[..., 0],
-        logit=logit[..., 0],
-        value=_value(output, log_probability, logit, scores.spread, value),
+        log_probability=log_probability,
+        logit=logit,
+        value=asked_value(output, log_probability, logit, kl, value),
         spread=scores.spread,
     )
-
-
-def _value(
-    output: AnyOutput,
-    log_probability: np.ndarray,
-    logit: np.ndarray,
-    spread: Spread[np.ndarray] | None,
-    value: np.ndarray | None,
-) -> np.ndarray:
-    """[B, R], of what was measured: scores [B, R, K]."""
-    if value is not None:
-        return value[..., 0]
-    if output == DIFFERENCE:
-        return np.asarray(logit[..., 0] - logit[..., 1])
-    if output == "kl":
-        assert spread is not None
-        return spread.kl
-    base = base_output(output)
-    assert base is not None
-    return output_of(base, log_probability[..., 0], logit[..., 0])
 
 
 def measure_rows(
@@ -304,18 +292,6 @@ def _in_smaller_parts(parts: Callable[[RowPlan], list[Any]], plan: RowPlan) -> l
                 raise
             say_smaller()
             plan = smaller
-
-
-def select_output(
-    output: Output, log_probability: Float[np.ndarray, "*axes"], logit: Float[np.ndarray, "*axes"]
-) -> Float[np.ndarray, "*axes"]:
-    """One of the outputs, from those that interventions measure.
-
-    Raises:
-        ValueError: an unknown output.
-    """
-    one_of(output, "output", get_args(Output))
-    return output_of(output, log_probability, logit)
 
 
 def check_reroute(config: ModelConfig, reroute: bool) -> None:

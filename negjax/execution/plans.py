@@ -121,7 +121,6 @@ def sizes_of(
     *,
     targets: int = 1,
     steps: int = STEPS,
-    alone: bool = False,
     whole: bool = False,
 ) -> Sizes:
     """Bytes for the longest of the probes.
@@ -129,10 +128,9 @@ def sizes_of(
     Args:
         targets: K, that are measured together.
         steps: length buckets an octave.
-        alone: the suffix is the read position, whatever the targets.
         whole: a prompt and its target, but for the last token, are all in the suffix.
     """
-    tokens = 1 if alone else probes.target_ids.shape[2]
+    tokens = probes.target_ids.shape[2]
     longest = int(probes.mask.sum(1).max()) + (tokens - 1 if whole else 0)
     if lm.config.causal and not whole:
         longest = int(first_index(probes).max()) + 1

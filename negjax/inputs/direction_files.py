@@ -2,14 +2,14 @@
 
 import os
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from negjax.checks import text
+from negjax.checks import real_numbers, text
 from negjax.errors import Argument, ArgumentError
 from negjax.inputs.residual_directions import Directions, directions
 from negjax.model.config import Place
 from negjax.storage.given_files import check_file
+from negjax.weights.formats.npz_files import is_archive, read_arrays
 from negjax.weights.formats.safetensors_files import read_tensors
 
 ROWS = ("W_dec", "decoder", "dictionary")
@@ -17,6 +17,8 @@ ROWS = ("W_dec", "decoder", "dictionary")
 LINEAR = ".weight"
 """How the name of a linear layer's matrix ends, which has the directions in its columns, [D, N]."""
 NAMES = (*ROWS, "decoder.weight", "W_dec.weight", "dec.weight")
+BIAS = "b_dec"
+"""What a decoder adds to its rows: beside them in a file, it says how wide they are."""
 
 
 def read_directions(
@@ -28,7 +30,7 @@ def read_directions(
     """The decoder of a sparse autoencoder or a transcoder as directions, one a latent.
 
     Args:
-        path: of a safetensors file.
+        path: of a safetensors file, or of NumPy's .npz.
         layer: that it writes to, from 0.
         tensor: its name in the file; None: the one that is there of W_dec, decoder, dictionary,
             decoder.weight, W_dec.weight and dec.weight. A name that ends in ".weight" is that of a
@@ -42,11 +44,12 @@ def read_directions(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no safetensors file, it has no such tensor or several, or one that is no
-            matrix; as `directions`.
+        ValueError: it is neither a safetensors nor an .npz file, it has no such tensor or several,
+            one that is no matrix of numbers or of another width than `b_dec` beside it; as
+            `directions`.
     """
-    where = check_file(path, "path", "a safetensors file")
-    found = read_tensors(where)
+    where = check_file(path, "path", "a safetensors or .npz file")
+    found = read_arrays(where) if is_archive(where) else read_tensors(where)
     if tensor is None:
         names = [name for name in NAMES if name in found]
         if len(names) != 1:
@@ -67,8 +70,17 @@ def read_directions(
             Argument("tensor", tensor),
             f" is {list(found[tensor].shape)} in {where}, expected a matrix, [N, D] or [D, N]",
         )
-    matrix = np.asarray(found[tensor].read(), np.float64)
-    return directions(layer, matrix.T if tensor.endswith(LINEAR) else matrix, place)
+    linear = tensor.endswith(LINEAR)
+    width = found[tensor].shape[0 if linear else 1]
+    if BIAS in found and found[BIAS].shape != (width,):
+        raise ArgumentError(
+            Argument("tensor", tensor),
+            f" is {list(found[tensor].shape)} in {where}, directions of width {width}, and {BIAS} "
+            f"beside it {list(found[BIAS].shape)}; name a decoder, [N, D], or one that ends in "
+            f'"{LINEAR}", [D, N]',
+        )
+    matrix = real_numbers(found[tensor].read(), "tensor")
+    return directions(layer, matrix.T if linear else matrix, place)
 
 
 def _some(names: list[str]) -> str:

@@ -30,6 +30,7 @@ from negjax.inputs.directed import asked_neurons
 from negjax.inputs.positions import Positions, placed, shown_positions
 from negjax.inputs.probes import Probes, check_asked
 from negjax.inputs.residual_directions import Directions
+from negjax.measurements.asked_tokens import token_targets
 from negjax.measurements.rounding import Changes, measured_changes
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
@@ -60,15 +61,15 @@ class Response(PerPrompt):
     activation: Float[np.ndarray, "B N"]
     """Unperturbed; of a direction v, x·v / |v|² of the residual x at its place: the one entering
     the layer, between attention and feed-forward (`attention_out`), or leaving."""
-    baseline: Float[np.ndarray, " B"]
-    """Output without a shift, measured."""
-    coefficients: Float[np.ndarray, "B N m"]
+    baseline: Float[np.ndarray, " B *K"]
+    """Output without a shift, measured; the axis K is there where `tokens` were asked for."""
+    coefficients: Float[np.ndarray, "B N *K m"]
     """Float64, of Chebyshev polynomials in shift / radius; zeros past `nodes`."""
     nodes: Int[np.ndarray, "B N"]
     """Replays spent on each neuron."""
-    error: Float[np.ndarray, "B N"]
+    error: Float[np.ndarray, "B N *K"]
     """Estimated largest error of the series, rounding noise aside."""
-    noise: Float[np.ndarray, " B"]
+    noise: Float[np.ndarray, " B *K"]
     """Standard deviation of the output from rounding, measured."""
     routed: Bool[np.ndarray, "B N"] | None = None
     """Whether the token passes the neuron's expert; where it does not, the activation is 0 and the
@@ -79,18 +80,21 @@ class Response(PerPrompt):
     position."""
     directions: Directions | None = None
     """Given, they were shifted, and `neurons` are (layer, number) of them, `site` their place."""
+    tokens: Int[np.ndarray, "B K"] | None = None
+    """Ids of the tokens that the output is of, all read from the same replays; None: of the
+    target."""
 
-    def __call__(self, shifts: ArrayLike) -> Float[np.ndarray, "B N X"]:
+    def __call__(self, shifts: ArrayLike) -> Float[np.ndarray, "B N *K X"]:
         """Output at shifts [X].
 
         Raises:
             ValueError: a shift outside ±radius.
         """
         x = self._scaled(shifts)
-        result: np.ndarray = np.einsum("bnm,xm->bnx", self.coefficients, self._basis(x))
+        result: np.ndarray = np.einsum("...m,xm->...x", self.coefficients, self._basis(x))
         return result
 
-    def change(self, shifts: ArrayLike) -> Float[np.ndarray, "B N X"]:
+    def change(self, shifts: ArrayLike) -> Float[np.ndarray, "B N *K X"]:
         """Output with the shift, of shifts [X], minus output without, both from the series.
 
         Raises:
@@ -98,10 +102,10 @@ class Response(PerPrompt):
         """
         x = self._scaled(shifts)
         difference = self._basis(x) - self._basis(np.zeros(1))
-        result: np.ndarray = np.einsum("bnm,xm->bnx", self.coefficients, difference)
+        result: np.ndarray = np.einsum("...m,xm->...x", self.coefficients, difference)
         return result
 
-    def derivative(self, shifts: ArrayLike, order: int = 1) -> Float[np.ndarray, "B N X"]:
+    def derivative(self, shifts: ArrayLike, order: int = 1) -> Float[np.ndarray, "B N *K X"]:
         """Derivative of that order with respect to the shift, at shifts [X].
 
         Raises:
@@ -113,7 +117,7 @@ class Response(PerPrompt):
         order = min(order, self.coefficients.shape[-1])
         series = chebyshev.chebder(self.coefficients, order, self.radius**-1.0, axis=-1)
         basis = chebyshev.chebvander(x, series.shape[-1] - 1)
-        result: np.ndarray = np.einsum("bnm,xm->bnx", series, basis)
+        result: np.ndarray = np.einsum("...m,xm->...x", series, basis)
         return result
 
     def _scaled(self, shifts: ArrayLike) -> np.ndarray:
@@ -136,6 +140,7 @@ def response(
     positions: Positions = None,
     output: AnyOutput = "probability",
     target: int | None = None,
+    tokens: ArrayLike | None = None,
     tolerance: float = 1e-2,
     max_nodes: int | None = None,
     seed: int = 0,
@@ -150,9 +155,12 @@ def response(
             from either end, one a prompt, a slice, "all", or `tokens_of(probes, text)`. At several
             a neuron is shifted at all of them together, along each one's own s(a) if `signed`.
         output: of what, as in `sweep`.
+        tokens: ids [K], or [B, K] for each prompt its own, that are measured in the targets' place,
+            all in the same replays: one series a token. Or a number K: the tokens likeliest where a
+            prompt is read, unperturbed. At most 256; of an output that each token has.
         tolerance: a neuron whose estimated error is larger than this share of its output's range,
             and whose last coefficients stand out from the rounding noise, gets three times the
-            nodes, up to `max_nodes`.
+            nodes, up to `max_nodes`. Of several tokens, the worst decides.
         max_nodes: default: 3 · nodes. `nodes` switches refinement off.
         seed: of the neurons that probe the noise.
 
@@ -170,7 +178,13 @@ def response(
         max_nodes = whole_number(max_nodes, "max_nodes", 1, MOST_NODES)
     tolerance = real_number(tolerance, "tolerance", least=0)
     seed = whole_number(seed, "seed", 0)
-    check_output(lm, probes, output)
+    each = tokens is not None
+    if tokens is None:
+        check_output(lm, probes, output)
+    else:
+        probes = token_targets(
+            lm, probes, tokens, output=output, target=target, budget_bytes=budget_bytes
+        )
     neurons, chosen, directions = asked_neurons(lm, neurons, len(probes), site, convention)
     probes = placed(probes, positions)
 
@@ -184,6 +198,7 @@ def response(
             directions=directions,
             output=output,
             target=target,
+            each=each,
             seed=seed,
             budget_bytes=budget_bytes,
         )
@@ -193,7 +208,7 @@ def response(
     main = grid_rows(neurons, np.broadcast_to(points * radius, (b, n, nodes)))
     at_read, baseline, found, noise = measure(probes, main, seed)
     assert noise is not None
-    changes = found.reshape(b, n, nodes)
+    changes = _by_neuron(found, n)
     coefficients, used = _series(changes), np.full((b, n), nodes)
     error = truncation_error(coefficients)
     limit = 3 * nodes if max_nodes is None else max_nodes
@@ -204,14 +219,13 @@ def response(
         # three of them promises nothing to further nodes.
         tail = np.abs(coefficients[..., m - 2 : m]).max(-1)
         visible = tail > 3 * noise[:, None] * np.sqrt(2 / m)
-        rough = (used == m) & unmet & visible
+        rough = (used == m) & (unmet & visible).reshape(b, n, -1).any(-1)
         if not rough.any():
             break
         changes = _refined(measure, probes, neurons, radius, lm.config.layers, rough, changes)
         finer = _series(changes)
-        coefficients = np.pad(
-            coefficients, ((0, 0), (0, 0), (0, finer.shape[-1] - coefficients.shape[-1]))
-        )
+        more = finer.shape[-1] - coefficients.shape[-1]
+        coefficients = np.pad(coefficients, ((0, 0),) * (coefficients.ndim - 1) + ((0, more),))
         coefficients[rough], used[rough] = finer[rough], finer.shape[-1]
         error[rough] = truncation_error(finer[rough])
     coefficients[..., 0] += baseline[:, None]
@@ -234,7 +248,13 @@ def response(
         noise=noise,
         positions=shown_positions(probes),
         directions=directions,
+        tokens=probes.target_ids[..., 0] if each else None,
     )
+
+
+def _by_neuron(values: Float[np.ndarray, "B *K R"], count: int) -> Float[np.ndarray, "B N *K m"]:
+    """Values of rows, m of each of `count` neurons in turn, by neuron."""
+    return np.moveaxis(values.reshape(*values.shape[:-1], count, -1), -2, 1)
 
 
 def _refined(
@@ -246,8 +266,8 @@ def _refined(
     rough: np.ndarray,
     changes: np.ndarray,
 ) -> np.ndarray:
-    """Changes [B, N, 3m] at three times the points, measured where `rough` [B, N], else zero."""
-    b, n, m = changes.shape
+    """Changes [B, N, K, 3m] at three times the points, measured where `rough` [B, N], else zero."""
+    m = changes.shape[-1]
     points = chebyshev.chebpts1(3 * m)
     fresh = np.arange(3 * m) % 3 != 1
     some = np.flatnonzero(rough.any(1))
@@ -258,13 +278,13 @@ def _refined(
     asked[np.arange(counts.max()) >= counts[:, None], 0] = layers
     shifts = np.broadcast_to(points[fresh] * radius, (*chosen.shape, 2 * m))
     found = measure(probes.select(some), grid_rows(asked, shifts)).change
-    result = np.zeros((b, n, 3 * m))
-    result[:, :, ~fresh] = changes
-    measured = found.reshape(*chosen.shape, 2 * m)
+    result = np.zeros((*changes.shape[:-1], 3 * m))
+    result[..., ~fresh] = changes
+    measured = _by_neuron(found, chosen.shape[1])
     for i, row in enumerate(some):
-        result[np.ix_([row], chosen[i, : counts[i]], np.flatnonzero(fresh))] = measured[
-            i : i + 1, : counts[i]
-        ]
+        own = result[row, chosen[i, : counts[i]]]
+        own[..., fresh] = measured[i, : counts[i]]
+        result[row, chosen[i, : counts[i]]] = own
     return result
 
 

@@ -37,6 +37,7 @@ def gathered(
     *,
     output: AnyOutput,
     over: Over | None = None,
+    linearised: bool = False,
     budget_bytes: int,
 ) -> Gathered:
     """Runs all prompts, in batches, and brings what is found into their order.
@@ -44,6 +45,7 @@ def gathered(
     Args:
         site: of neurons, or a place of residuals.
         over: what is kept of several positions.
+        linearised: by RelP's rules.
     """
     c, at = lm.config, neuron_index(probes)
     by_place = site in PLACES
@@ -62,6 +64,7 @@ def gathered(
         site=site,
         output=output,
         over=over,
+        linearised=linearised,
         budget_bytes=budget_bytes,
     ):
         probability[index] = to_host(found.probability)

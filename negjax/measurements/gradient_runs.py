@@ -11,7 +11,13 @@ from flax import nnx
 from jaxtyping import Bool, Float, Int
 
 from negjax.execution import batching
-from negjax.execution.asked_outputs import DIFFERENCE, base_output, output_name, whole_output
+from negjax.execution.asked_outputs import (
+    DIFFERENCE,
+    TARGET_OUTPUTS,
+    base_output,
+    output_name,
+    whole_output,
+)
 from negjax.execution.batching import KEPT_TOKENS, Split
 from negjax.execution.common_heads import HeadGroup, padded_head, run_groups
 from negjax.execution.conventions import Convention, sign
@@ -91,6 +97,12 @@ def device_batches(
         ):
             if output == DIFFERENCE:
                 found = _difference(found)
+            elif output not in TARGET_OUTPUTS and found.gradient.shape[1] > 1:
+                # Where a prompt is read, its targets' tokens play no part: all found the same.
+                found = found._replace(
+                    gradient=found.gradient[:, :1],
+                    signed=None if found.signed is None else found.signed[:, :1],
+                )
             count = len(batch.members)
             check_finite(
                 lm, f"gradient of {output_name(output)}", _soundness(found)[:count], batch.members

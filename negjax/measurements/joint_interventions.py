@@ -15,7 +15,7 @@ from negjax.checks import flag
 from negjax.execution.asked_outputs import (
     DIFFERENCE,
     asked_target,
-    base_output,
+    asked_value,
     check_output,
     output_name,
     whole_output,
@@ -39,7 +39,6 @@ from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.records import readable
 from negjax.replay.outputs import AnyOutput
-from negjax.replay.targets import output_of
 
 
 @readable
@@ -162,7 +161,18 @@ def joint(
         both = Both(*(mine - its for mine, its in zip(found.logit, other.logit, strict=True)))
     else:
         found = measured(number)
-        both = _value(output, found)
+        both = Both(
+            *(
+                asked_value(
+                    output,
+                    found.log_probability[i],
+                    found.logit[i],
+                    None if found.kl is None else found.kl[i],
+                    None if found.value is None else found.value[i],
+                )
+                for i in (0, 1)
+            )
+        )
     result = Joint(
         site=chosen,
         convention=convention,
@@ -188,15 +198,3 @@ def joint(
         baseline_entropy=found.entropy.before[:, 0],
         baseline_top_token=found.top_token.before[:, 0],
     )
-
-
-def _value(output: AnyOutput, found: Measured) -> Both:
-    if found.value is not None:
-        return found.value
-    if output == "kl":
-        assert found.kl is not None
-        return found.kl
-    base = base_output(output)
-    assert base is not None
-    pairs = zip(found.log_probability, found.logit, strict=True)
-    return Both(*(output_of(base, *pair) for pair in pairs))

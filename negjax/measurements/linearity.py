@@ -23,17 +23,17 @@ MOST_STEPS = 1_000_000
 class LinearFit(PerPrompt):
     """Lines through (x, Δoutput), x ≠ 0, of N neurons of B prompts."""
 
-    slope: Float[np.ndarray, "B N"]
+    slope: Float[np.ndarray, "B N *K"]
     """NEG: output per unit of activation."""
-    pearson: Float[np.ndarray, "B N"]
+    pearson: Float[np.ndarray, "B N *K"]
     """Linearity: Pearson r of the points; 0 where the change is constant."""
-    largest_change: Float[np.ndarray, "B N"]
+    largest_change: Float[np.ndarray, "B N *K"]
     """Largest |Δoutput| of the points."""
     shifts: Float[np.ndarray, " X"]
     """The points' x."""
 
     @property
-    def polarity(self) -> Float[np.ndarray, "B N"]:
+    def polarity(self) -> Float[np.ndarray, "B N *K"]:
         """Sign of NEG."""
         result: np.ndarray = np.sign(self.slope)
         return result

@@ -33,11 +33,11 @@ class Changes(NamedTuple):
 
     at_read: AtRead
     """The rows' neurons, unperturbed."""
-    baseline: Float[np.ndarray, " B"]
+    baseline: Float[np.ndarray, " B *K"]
     """The output without a shift."""
-    change: Float[np.ndarray, "B R"]
+    change: Float[np.ndarray, "B *K R"]
     """Output with the shift minus output without, as computed in the row's layer."""
-    noise: Float[np.ndarray, " B"] | None
+    noise: Float[np.ndarray, " B *K"] | None
     """Standard deviation of the output from rounding, where it was asked for."""
 
 
@@ -51,12 +51,14 @@ def measured_changes(
     directions: Directions | None = None,
     output: AnyOutput,
     target: int | None,
+    each: bool = False,
     seed: int | None = None,
     budget_bytes: int,
 ) -> Changes:
     """Exact changes of one output under each row's intervention.
 
     Args:
+        each: of all targets, along an axis K.
         directions: that rows are of, instead of neurons. The noise is still that under shifts of
             neurons: rounding does not ask what was shifted.
         seed: of the neurons that probe the rounding noise; None: it is not measured.
@@ -75,6 +77,7 @@ def measured_changes(
             None,
             output=output,
             target=target,
+            each=each,
             budget_bytes=budget_bytes,
         ).change
     elif seed is not None:
@@ -89,21 +92,24 @@ def measured_changes(
         directions=directions,
         output=output,
         target=target,
+        each=each,
         budget_bytes=budget_bytes,
     )
-    values = found.value.astype(np.float64)
-    before = np.take_along_axis(values[:, -layers:], np.minimum(rows.layer, layers - 1), axis=1)
-    change = values[:, :-layers] - before
+    values = np.moveaxis(found.value, 1, -1).astype(np.float64)
+    entered = np.minimum(rows.layer, layers - 1)
+    entered = entered[:, None] if each else entered
+    before = np.take_along_axis(values[..., -layers:], entered, axis=-1)
+    change = values[..., :-layers] - before
     if noise is None and seed is not None:
-        noise = change[:, count:]
+        noise = change[..., count:]
     routed = found.at_read.routed
     return Changes(
         at_read=AtRead(
             activation=found.at_read.activation[:, :count],
             routed=None if routed is None else routed[:, :count],
         ),
-        baseline=values[:, -layers],
-        change=change[:, :count],
+        baseline=values[..., -layers],
+        change=change[..., :count],
         noise=None if noise is None else rounding_noise(noise),
     )
 
@@ -131,16 +137,16 @@ def noise_rows(lm: LanguageModel, probes: Probes, seed: int, *, budget_bytes: in
     return grid_rows(neurons, np.broadcast_to(shifts, (b, NOISE_NEURONS, shifts.size)))
 
 
-def rounding_noise(changes: Float[np.ndarray, "B R"]) -> Float[np.ndarray, " B"]:
+def rounding_noise(changes: Float[np.ndarray, "*axes R"]) -> Float[np.ndarray, "*axes"]:
     """Standard deviation of an output from rounding, from its changes at `noise_rows`.
 
     Over so short a range an exact response is a polynomial of degree 4 to below rounding, so what
     a least-squares fit of one leaves is rounding alone. Of X independent roundings of variance σ²
     it leaves a sum of squares of (X - 5) σ² in the mean.
     """
-    values = changes.reshape(len(changes), -1, NOISE_STEPS.size)
+    values = changes.reshape(*changes.shape[:-1], -1, NOISE_STEPS.size)
     # The first columns of Q span the polynomials, the others what is orthogonal to them.
     basis = np.vander(NOISE_STEPS, NOISE_DEGREE + 1)
     rest = np.linalg.qr(basis, mode="complete").Q[:, NOISE_DEGREE + 1 :]
-    result: np.ndarray = np.sqrt(np.mean(np.square(values @ rest), axis=(1, 2)))
+    result: np.ndarray = np.sqrt(np.mean(np.square(values @ rest), axis=(-2, -1)))
     return result

@@ -1,24 +1,31 @@
-"""Effects: the derivative of every token's probability along a neuron, by jvp."""
+"""Effects: derivatives of every token's probability, or of another output, by a neuron; by jvp."""
 
+import dataclasses
 import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
+from negjax.errors import Argument, ArgumentError
 from negjax.execution import batching
+from negjax.execution.asked_outputs import DIFFERENCE, check_output
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import filled_up, fitting, one_by_one, sizes_of
 from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.neurons import check_neurons
+from negjax.inputs.positions import Positions, placed
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
+from negjax.model.layers import MASKED_SCORE
 from negjax.model.meshes import to_host
+from negjax.replay.outputs import AnyOutput, whole_values
 from negjax.replay.shifted_suffixes import no_shift, replay_suffix
 from negjax.replay.suffixes import Prefix, Suffix, take_scored
 
@@ -34,25 +41,36 @@ def effects(
     neurons: ArrayLike,
     site: str | None = None,
     *,
+    positions: Positions = None,
+    output: AnyOutput = "probability",
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
-) -> Float[np.ndarray, "B N V"]:
-    """Derivative of every token's probability with respect to each neuron, at the read position.
+) -> Float[np.ndarray, "B N O"]:
+    """Derivative of every token's probability with respect to each neuron.
 
     Args:
         neurons: [N, 2] or [B, N, 2], (layer, index).
+        positions: of the neurons, among a prompt's own tokens: None (where it is read), an index
+            from either end, one a prompt, a slice, "all", or `tokens_of(probes, text)`. At several,
+            the derivative is that by a shift at all of them together.
+        output: of each token of the vocabulary `probability`, `log_probability`, `logit` or
+            `log_odds`; or one number, as in `neurgrad`: `logit_difference` of two targets of a
+            token each, `entropy`, or a function of log-probabilities [V].
 
     Returns:
-        ∂P(token)/∂a. Sums to 0 over the tokens.
+        ∂output/∂a, of every token (O = V) or of one number (O = 1). Of the probability it sums to
+        0 over the tokens.
 
     Raises:
-        ValueError: no encoded probes, an unknown site, neurons that the model does not have, a
-            budget that holds not even one; an effect that overflows.
+        ValueError: no encoded probes, an unknown site or output, neurons or positions that are not
+            there, a budget that holds not even one; an effect that overflows.
     """
     check_asked(lm, probes)
+    check_output(lm, probes, output, slope=True)
     c = lm.config
     chosen = c.site(site)
     neurons = check_neurons(c, neurons, len(probes))
-    sizes = sizes_of(lm, probes, steps=STEPS, alone=True)
+    probes = placed(_one_token(probes, output), positions)
+    sizes = sizes_of(lm, probes, steps=STEPS)
     # The prompt's pass, and beside it as many neurons as still fit.
     one = sizes.prefix_bytes + sizes.effects_bytes
     fitting(budget_bytes, one, 1, "one neuron")
@@ -61,17 +79,6 @@ def effects(
 
     def kernel(run: Run) -> np.ndarray:
         split = run.split
-        if c.causal:
-            # Only the read position is read: the tokens of a joint target play no part.
-            full = split.suffix
-            first = Suffix(
-                tokens=full.tokens[:, :1],
-                positions=full.positions[:, :1],
-                mask=full.mask[:, :1],
-                read=full.read,
-                at=full.at,
-            )
-            split = split._replace(suffix=first)
         passed = run(unperturbed_pass, split)
         before = passed.prefix, passed.trace.routes
         (own,) = neurons[run.batch.members]
@@ -79,7 +86,7 @@ def effects(
         def arguments(chunk: int, start: int = 0) -> tuple[Any, ...]:
             some = own[start : start + chunk]
             rows = batching.bucket_count(len(some))
-            return split.suffix, *before, filled_up(some, rows), chosen
+            return split.suffix, *before, filled_up(some, rows), chosen, output, split.targets
 
         chunk = run.largest_fitting(_effects, batching.smaller_buckets(largest), arguments)
         parts = [
@@ -91,14 +98,30 @@ def effects(
     plan = one_by_one(
         probes, sizes.prefix_bytes + min(largest, len(neurons[0])) * sizes.effects_bytes
     )
-    batches = run_batches(
-        lm, probes, plan, kernel, target=0, steps=STEPS, budget_bytes=budget_bytes
-    )
+    batches = run_batches(lm, probes, plan, kernel, steps=STEPS, budget_bytes=budget_bytes)
     result: np.ndarray = in_order(lm, len(probes), batches, ["effect of neurons"])
     return result
 
 
-@functools.partial(jax.jit, static_argnums=(0, 6))
+def _one_token(probes: Probes, output: AnyOutput) -> Probes:
+    """The probes without what they read behind the read position: tokens of joint targets.
+
+    Raises:
+        ArgumentError: a difference of targets of several tokens is asked for.
+    """
+    if output != DIFFERENCE:
+        probes = probes.select_target(0)
+    elif probes.target_ids.shape[2] > 1:
+        raise ArgumentError(
+            *(Argument("output", output), " of targets of several tokens is read at several "),
+            *("positions, and effects are read at one; pass ", Argument("target_mode", "first")),
+        )
+    return dataclasses.replace(
+        probes, target_ids=probes.target_ids[..., :1], target_mask=probes.target_mask[..., :1]
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 6, 7))
 def _effects(
     graphdef: nnx.GraphDef[Any],
     params: nnx.State[Any, Any],
@@ -107,18 +130,43 @@ def _effects(
     routes: jax.Array | None,
     neurons: jax.Array,
     site: Site,
+    output: AnyOutput,
+    targets: jax.Array,
 ) -> jax.Array:
-    """[N, V] of one prompt: a jvp of replay along each neuron, the unperturbed pass shared."""
+    """[N, O] of one prompt: a jvp of replay along each neuron, the unperturbed pass shared."""
     model = nnx.merge(graphdef, params)
     zero = no_shift(model, 1)
 
-    def probabilities(shift: jax.Array) -> jax.Array:
+    def values(shift: jax.Array) -> jax.Array:
         resid = replay_suffix(model, prefix, suffix, routes, shift, site)
-        return jax.nn.softmax(model.logits(take_scored(resid, suffix, 1)[0, 0, 0]))
+        return _values(model.logits(take_scored(resid, suffix, 1)[0, 0, 0]), targets, output)
 
     def along(neuron: jax.Array) -> jax.Array:
         tangent = zero.at[neuron[0], 0, 0, neuron[1]].set(1)
-        result: jax.Array = jax.jvp(probabilities, (zero,), (tangent,))[1]
+        result: jax.Array = jax.jvp(values, (zero,), (tangent,))[1]
         return result
 
     return jax.vmap(along)(neurons)
+
+
+def _values(
+    logits: Float[jax.Array, " V"], targets: Int[jax.Array, "1 K 1"], output: AnyOutput
+) -> Float[jax.Array, " O"]:
+    """An output of every token, or one of the whole distribution."""
+    if output == "probability":
+        return jax.nn.softmax(logits)
+    if output == "logit":
+        return logits
+    if output == DIFFERENCE:
+        first, second = targets[0, :, 0]
+        return (logits[first] - logits[second])[None]
+    if callable(output) or output == "entropy":
+        all_real = jnp.ones(targets.shape, bool)
+        return whole_values(logits[None, None, None], targets, all_real, output)[0, 0]
+    log_p = jax.nn.log_softmax(logits)
+    if output == "log_probability":
+        return log_p
+    # log(1 - P) of the likeliest token from the other logits: next to P = 1 it has no digits left.
+    likeliest = jnp.arange(logits.size) == logits.argmax()
+    others = jax.nn.logsumexp(jnp.where(likeliest, MASKED_SCORE, log_p))
+    return log_p - jnp.where(likeliest, others, jnp.log1p(-jnp.where(likeliest, 0, jnp.exp(log_p))))

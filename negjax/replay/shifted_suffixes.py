@@ -58,7 +58,7 @@ def replay_suffix(
     prefix: Prefix | None,
     suffix: Suffix,
     routes: Int[jax.Array, "L P S k"] | None,
-    shift: Float[jax.Array, "L P R F"],
+    shift: Float[jax.Array, "L P R entries"],
     site: str,
     head: CommonHead | None = None,
 ) -> Float[jax.Array, "P R S D"]:
@@ -68,7 +68,7 @@ def replay_suffix(
         routes: experts that tokens pass, the unperturbed pass's; None without experts.
         shift: added at `site`, at each of the neurons' positions: R replays of each prompt. Later
             layers' activations react to earlier shifts, and the shift adds to whatever they have
-            become.
+            become. At a place, what is written there, D in F's stead.
         head: what the prefix was run after.
 
     Returns:
@@ -84,16 +84,11 @@ def replay_suffix(
     ) -> tuple[jax.Array, None]:
         layer, keys_values, common, shift_prf = scanned
         block = block_at(graphdef, params, layer)
-        after = shifted_block(
-            block,
-            resid,
-            shift_prf[:, :, None],
-            where.at(layer),
-            keys_values,
-            suffix,
-            site,
-            common=common,
-        )
+        shift_prqf, ways = shift_prf[:, :, None], (where.at(layer), keys_values)
+        if site in PLACES:
+            write = spread_out(shift_prqf, suffix)
+            return written_block(block, resid, write, *ways, site, common), None
+        after = shifted_block(block, resid, shift_prqf, *ways, suffix, site, common=common)
         return after, None
 
     resid = model.embedding(suffix.tokens, suffix.positions)[:, None]

@@ -4,6 +4,8 @@ A direction of layer l enters the network one layer lower than a neuron does: as
 enters layer l, which then runs with the write.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
@@ -16,6 +18,25 @@ from negjax.replay.suffixes import Pass, Suffix, Trace, take_at
 
 # Directions whose coefficients are made at once.
 DIRECTIONS = 256
+
+
+class LayerVectors(NamedTuple):
+    """N directions on the device."""
+
+    layer: Int[jax.Array, " N"]
+    vectors: Float[jax.Array, "N D"]
+
+
+def layer_writes(
+    along: LayerVectors, amount: Float[jax.Array, "P R N"], layers: int
+) -> Float[jax.Array, "{layers} P R D"]:
+    """What so much of each direction writes in its layer."""
+
+    def of_layer(number: jax.Array) -> jax.Array:
+        return jnp.where(along.layer == number, amount, 0) @ along.vectors
+
+    result: jax.Array = jax.lax.map(of_layer, jnp.arange(layers))
+    return result
 
 
 def written_block(

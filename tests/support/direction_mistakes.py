@@ -1,7 +1,7 @@
 """What provokes each error of directions, by the pattern in `docs/errors.md`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -38,6 +38,25 @@ def no_gradients() -> negjax.ResidualGradients:
         residual=np.zeros((1, 3, 16)),
         gradient=np.zeros((1, 1, 3, 16)),
     )
+
+
+def from_archive(**arrays: np.ndarray) -> Provoke:
+    def read(folder: Path) -> negjax.Directions:
+        np.savez(folder / "sae.npz", **cast(Any, arrays))
+        return negjax.read_directions(folder / "sae.npz", 0)
+
+    return read
+
+
+def cut_archive(folder: Path) -> negjax.Directions:
+    (folder / "sae.npz").write_bytes(b"PK, and nothing else")
+    return negjax.read_directions(folder / "sae.npz", 0)
+
+
+def steered(**asked: Any) -> negjax.Steered:
+    lm = tiny("gated")
+    asked = {"unrelated": tiny_probes(lm), "neurons": negjax.directions(0, VECTORS), **asked}
+    return negjax.steer(lm, "w3", "w4", 0.5, **asked)
 
 
 def from_file(tensor: str | None = None, **tensors: np.ndarray) -> Provoke:
@@ -79,6 +98,14 @@ CASES: dict[str, Provoke] = {
     "path: … holds …, expected one of …; pass tensor, …": from_file(W_enc=VECTORS),
     "tensor=… is not in …, which holds …": from_file("W_dec", decoder=VECTORS),
     "tensor=… is … in …, expected a matrix, …": from_file("b_dec", b_dec=VECTORS[0]),
+    "tensor=… is … in …, directions of width …, and b_dec …": from_file(
+        W_dec=VECTORS, b_dec=VECTORS[:, 0].copy()
+    ),
+    "…: truncated, or not an .npz file (…); …": cut_archive,
+    "…: … holds Python objects, which can run code …": from_archive(
+        W_dec=np.asarray([[None, "x"]])
+    ),
+    "layers are of neurons, and directions have layers of …": lambda _: steered(layers=[0]),
     "shift is of directions, expected a set of neurons: …": lambda folder: negjax.export_shift(
         tiny("gated"), sets(([0], 1.0)), folder / "x.safetensors", site="product"
     ),

@@ -35,3 +35,14 @@ def answers(lm: LanguageModel) -> Iterator[np.ndarray]:
         prompts = [[3, 4, 5], [6, 7]]
         yield negjax.generate(lm, prompts, move, max_tokens=3).log_probability
     yield write_norms(lm, first).write
+
+
+def answers_along_directions(lm: LanguageModel) -> Iterator[np.ndarray]:
+    """Of two prompts, and a direction in the lowest layer and one in the highest."""
+    first = asked(lm).select_target(0)
+    vectors = np.random.default_rng(1).normal(size=(2, lm.config.width))
+    along = negjax.directions([0, lm.config.layers - 1], vectors, "attention_out")
+    yield negjax.sweep(lm, first, along, SHIFTS, "additive").log_probability
+    sets = negjax.direction_sets(along, [([0, 1], 1.5), ([1], -0.5)])
+    yield negjax.joint(lm, first, sets, "additive").log_probability
+    yield negjax.residual_gradients(lm, first, "attention_out").gradient

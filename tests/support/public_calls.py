@@ -70,7 +70,11 @@ def library() -> dict[str, Call]:
             {"path": these("text", "number as text"), "record": saved},
         ),
         "read": Call(negjax.read, {"path": "nowhere"}),
-        "activations": Call(negjax.activations, {**base, "site": None, **budget}, sites),
+        "activations": Call(
+            negjax.activations,
+            {**base, "site": None, "positions": None, **budget},
+            {**sites, "positions": POSITIONS},
+        ),
         "load": Call(
             negjax.load,
             {
@@ -141,7 +145,11 @@ def library() -> dict[str, Call]:
                 "groups": these("None", "empty list", "mapping"),
             },
         ),
-        "effects": Call(negjax.effects, {**measured, **budget}, sites),
+        "effects": Call(
+            negjax.effects,
+            {**measured, "positions": None, "output": "logit", **budget},
+            {**sites, "positions": POSITIONS},
+        ),
         "curvature": Call(
             negjax.curvature,
             {**measured, "output": "logit", "target": None, **budget},
@@ -172,6 +180,7 @@ def library() -> dict[str, Call]:
                 "positions": None,
                 "output": "probability",
                 "target": None,
+                "tokens": None,
                 "tolerance": 0.1,
                 "max_nodes": 4,
                 "seed": 0,
@@ -182,6 +191,7 @@ def library() -> dict[str, Call]:
                 "positions": POSITIONS,
                 "target": NONE,
                 "max_nodes": NONE,
+                "tokens": NONE,
                 "seed": SEED,
                 "radius": these("half", "array without axes"),
                 "tolerance": these("half", "huge", "array without axes"),
@@ -264,12 +274,13 @@ def library() -> dict[str, Call]:
                 **base,
                 "method": "ablation",
                 "site": None,
+                "positions": None,
                 "output": None,
                 "steps": 2,
                 "reference": None,
                 **budget,
             },
-            {"site": NONE, "output": NONE, "reference": NONE},
+            {"site": NONE, "positions": NONE, "output": NONE, "reference": NONE},
         ),
         "linear_range": Call(
             negjax.linear_range,

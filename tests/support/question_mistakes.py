@@ -8,7 +8,7 @@ import numpy as np
 
 import negjax
 from tests.support import direction_mistakes
-from tests.support.block_shapes import tiny, tiny_probes
+from tests.support.block_shapes import JOINT_TARGETS, tiny, tiny_probes
 from tests.support.mistakes import Provoke
 
 
@@ -26,6 +26,11 @@ def found(part: str, known: bool = True, **more: int) -> negjax.TokenPositions:
 def swept(**asked: Any) -> negjax.Sweep:
     lm = tiny("gated")
     return negjax.sweep(lm, tiny_probes(lm), [(0, 1)], [1.0], **asked)
+
+
+def of_tokens(tokens: Any, **asked: Any) -> negjax.Response:
+    lm = tiny("gated")
+    return negjax.response(lm, tiny_probes(lm), [(0, 1)], tokens=tokens, **asked)
 
 
 def shape(log_p: jax.Array) -> tuple[int, ...]:
@@ -67,6 +72,19 @@ CASES: dict[str, Provoke] = {
     "output=… has no slope where nothing is shifted: …": lambda _: gradients(output="kl"),
     "output is a function that makes …, expected one real …": lambda _: gradients(output=shape),
     "output is a function that fails: …; expected …": lambda _: gradients(output=failing),
+    "tokens are …, expected a number, or ids of …": lambda _: of_tokens("w3"),
+    "tokens hold … more than once; name it once": lambda _: of_tokens([3, 3]),
+    "target=… is one of the probes', in whose place tokens …": lambda _: of_tokens(2, target=0),
+    "output is …, and tokens have each …; pass one of these": lambda _: of_tokens(2, output="kl"),
+    "output=… of targets of several tokens is read at …": lambda _: negjax.effects(
+        tiny("gated"),
+        tiny_probes(tiny("gated"), JOINT_TARGETS, "all"),
+        [(0, 1)],
+        output="logit_difference",
+    ),
+    "positions are not for method=…, which is about the …": lambda _: negjax.estimate(
+        tiny("gated"), tiny_probes(tiny("gated")), "ig", positions=0
+    ),
     "output=… was not measured, but …; …": lambda _: swept(target=0).values("entropy"),
     "gradients are of other positions than where prompts …": lambda _: negjax.top_neurons(
         gradients(positions=0), 1, target=0

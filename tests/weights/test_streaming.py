@@ -28,7 +28,7 @@ from negjax.weights.streaming import Shelf
 from negjax.weights.tensors import Form, LazyTensor
 from tests.support import checkpoints
 from tests.support.block_shapes import precision
-from tests.support.every_answer import answers
+from tests.support.every_answer import answers, answers_along_directions
 from tests.support.family_logits import CASES, stored_model
 from tests.support.gguf_conversion import write_gguf
 from tests.support.made_probes import asked
@@ -46,6 +46,14 @@ def test_streamed_answers_are_the_resident_ones(case: str) -> None:
         assert any(map(is_streamed, leaves(streamed.params)))
         assert streamed.parameter_count == held.parameter_count
         for ours, expected in zip(answers(streamed), answers(held), strict=True):
+            np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-13)
+
+
+def test_streamed_answers_along_directions_are_the_resident_ones() -> None:
+    with precision("float64"):
+        both = [stored_model("gemma2", "float64", streamed=streamed) for streamed in (False, True)]
+        for expected, ours in zip(*map(answers_along_directions, both), strict=True):
+            assert np.abs(expected).max() > 0
             np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-13)
 
 
