@@ -22,7 +22,9 @@ from negjax.execution.finite import check_finite
 from negjax.execution.plans import Planned, plan_prompts, sizes_of
 from negjax.execution.row_plans import STEPS
 from negjax.execution.running import Run, run_batches
+from negjax.generation.moves import Intervention
 from negjax.inputs.encoding import encode
+from negjax.inputs.neurons import sets_of_shifts
 from negjax.inputs.positions import Positions, placed
 from negjax.inputs.probes import Probes, TargetMode, check_asked
 from negjax.inputs.prompt_forms import Prompt, Target, asked_prompt, asked_target
@@ -72,6 +74,15 @@ class SmallestShift:
     def norm(self) -> float:
         """L2 norm of the shift."""
         return float(np.linalg.norm(self.shift))
+
+    @property
+    def intervention(self) -> Intervention:
+        """The shift as `negjax.generate` takes it, with `site=` beside it.
+
+        What `steer` found where a prompt is read gives the first token that probability under
+        `when="generated"`; what `edit` found is the edited model's under `when="all"`.
+        """
+        return Intervention(sets_of_shifts(self.shift[None].astype(np.float64)), "additive")
 
 
 @readable
