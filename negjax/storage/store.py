@@ -54,6 +54,8 @@ SETS = "sets.parquet"
 """Of a study of many neurons at once: every set of neurons."""
 CONTROLS = ("turned.parquet", "steered.parquet", "edited.parquet")
 """Of a study of control: neurons turned, prompts steered, facts edited."""
+TEXTS = "texts.parquet"
+"""Of a study that lets the model write: every text."""
 OVERLAPS = "overlaps.parquet"
 """Of a study of a benchmark: how many items of one part stand in another."""
 ACCURACIES, TASKS, SAVED_PROBES = "accuracies.parquet", "tasks", "probes"
@@ -62,7 +64,7 @@ CORPUS = "corpus.safetensors"
 """Of a stream over a corpus: what is known so far."""
 OUTPUTS = (
     *(SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES, TABLES),
-    *(STATES, LOSSES, MODEL, DOSES, SETS, *CONTROLS, OVERLAPS),
+    *(STATES, LOSSES, MODEL, DOSES, SETS, *CONTROLS, TEXTS, OVERLAPS),
     *(ACCURACIES, TASKS, SAVED_PROBES, CORPUS),
 )
 """What a study makes besides the measurements: discarded together with them."""
