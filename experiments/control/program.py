@@ -6,7 +6,7 @@ from experiments.control.edits import EditTable, read_edits
 from experiments.control.results import analyse
 from experiments.control.settings import Settings
 from experiments.control.work import Plan, all_work, array_specs
-from experiments.inputs import facts, written
+from experiments.inputs import facts, written_texts
 from experiments.running import messages
 from experiments.running.settings import define, recorded
 from experiments.running.study import Findings, Finished, Study, measured
@@ -35,7 +35,7 @@ def prepare() -> Study:
         settings=settings,
         edits=edits,
         unrelated=_unrelated(inputs.lm, settings),
-        written=written.text_length(inputs.lm, WRITTEN, asked) if asked else 0,
+        written=written_texts.text_length(inputs.lm, WRITTEN, asked) if asked else 0,
     )
 
     def results(folder: RunFolder, finished: Finished) -> Findings | None:

@@ -10,7 +10,7 @@ from experiments.control.settings import DIRECTIONS, LINES, PARTS
 from experiments.control.texts import Written
 from experiments.control.work import Plan
 from experiments.inputs import facts
-from experiments.inputs.written import text_of
+from experiments.inputs.written_texts import text_of
 from experiments.reporting.escaping import storable
 from negjax.storage.store import RunFolder
 

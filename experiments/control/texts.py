@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import negjax
-from experiments.inputs.written import prompt_ids, token_rows
+from experiments.inputs.written_texts import prompt_ids, token_rows
 from negjax.control import Steered
 from negjax.inputs.neurons import sets_of_shifts
 from negjax.inputs.probes import Probes

@@ -11,11 +11,9 @@ from experiments.estimators.doses import (
     Thresholds,
     attributions,
     both_signs,
-    collapse_dose,
     collapse_doses,
     controllers,
     deciles,
-    dose_unit,
     has_collapsed,
     large,
     percentiles,
@@ -24,6 +22,7 @@ from experiments.estimators.doses import (
 )
 from experiments.estimators.hidden import dose_statistics, listed
 from experiments.estimators.report import verdict
+from experiments.reporting.dose_grids import dose_unit, first_dose
 from negjax.measurements.writes import write_norms
 from tests.support.block_shapes import SHAPES, error, precision, tiny, tiny_probes
 from tests.support.reference import float64_weights, full_forward
@@ -85,7 +84,7 @@ def test_collapse_by_kl_and_by_entropy():
     assert found.tolist() == [False, False, True, True, False, True]
     doses = np.asarray([0.5, 1.0, 4.0])
     collapsed = np.asarray([[0, 0, 0], [0, 1, 1], [1, 0, 0], [0, 0, 1]], bool)
-    assert collapse_dose(doses, collapsed).tolist() == [np.inf, 1, 0.5, 4]
+    assert first_dose(doses, collapsed).tolist() == [np.inf, 1, 0.5, 4]
 
 
 LIMITS = Thresholds(large=0.75, small=0.5, flat=0.5)
