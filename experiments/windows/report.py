@@ -151,11 +151,11 @@ def _contents(plan: Plan, facts: Sequence[Fact], over: Over, values: dict[str, A
         },
         figures={
             "window": lambda: figures.window_figure(
-                np.asarray(settings.doses),
+                np.asarray(settings.dose_grid),
                 {name: np.asarray(of) for name, of in shares.items()},
                 (over.flip.value, over.collapse.value),
             ),
-            "reach": (lambda: figures.reach_figure(settings.doses, flips, sizes))
+            "reach": (lambda: figures.reach_figure(settings.dose_grid, flips, sizes))
             if over.singles
             else None,
         },

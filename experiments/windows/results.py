@@ -135,7 +135,7 @@ def _read_fact(folder: RunFolder, plan: Plan, number: int) -> Fact:
     names = ("probability", "top", "text", "moved", "unmoved")
     probability, first, ids, moved, unmoved = (folder.read(name, (number,)) for name in names)
     inputs, settings = plan.inputs, plan.settings
-    doses = np.asarray(settings.doses)
+    doses = np.asarray(settings.dose_grid)
     distinct = [distinct_pairs(row[row != NONE]) for row in ids]
     flipped = first != first[0]
     perplexities, own = (np.exp(-np.nanmean(values, axis=1)) for values in (unmoved, moved))

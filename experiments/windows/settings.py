@@ -12,7 +12,7 @@ DOSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 class Settings:
     """Which neurons are shifted how far, and what counts as a text that keeps its meaning."""
 
-    doses: list[float] = setting(
+    dose_grid: list[float] = setting(
         DOSES,
         "Doses, ascending: the norm of what the shifted neurons write in a layer, over that of the "
         "residual stream there, where the prompt is read.",

@@ -34,9 +34,9 @@ def array_specs(plan: Plan) -> dict[str, store.ArraySpec]:
     settings = plan.settings
     sizes = {
         "fact": len(plan.inputs.probes),
-        "dose": len(settings.doses),
+        "dose": len(settings.dose_grid),
         # No shift, then the doses.
-        "row": 1 + len(settings.doses),
+        "row": 1 + len(settings.dose_grid),
         "token": plan.written,
         "member": settings.size,
         "single": settings.singles,
@@ -99,7 +99,7 @@ def set_shift(
 def _fact(plan: Plan, number: int) -> common.Values:
     lm, settings, budget = plan.inputs.lm, plan.settings, common.budget_bytes()
     probe = plan.inputs.probes.select([number])
-    doses = np.asarray(settings.doses)
+    doses = np.asarray(settings.dose_grid)
     found = negjax.neurgrad(lm, probe, plan.site, budget_bytes=budget)
     gradient = found.computed[0, 0].astype(np.float64)
     members, unit = set_shift(lm, probe, gradient, settings.size, plan.site)
@@ -157,7 +157,7 @@ def _singles(plan: Plan, probe: Probes, gradient: np.ndarray) -> dict[str, np.nd
     sets = [
         ([[row, column]], dose * own)
         for row, column, own in zip(layer, index, unit, strict=True)
-        for dose in settings.doses
+        for dose in settings.dose_grid
     ]
     found = negjax.joint(
         lm,

@@ -26,8 +26,8 @@ from negjax.model.language_model import LanguageModel
 from negjax.storage import store
 from tests.support import tiny_runs
 from tests.support.block_shapes import tiny
+from tests.support.moved_texts import greedy_text
 from tests.support.pages import Page
-from tests.support.reference import full_forward
 from tests.support.sharp_models import sharp
 from tests.support.tiny_runs import ANSWERS, PROMPTS, arguments, summary, write_inputs
 
@@ -86,17 +86,6 @@ def rows(output: Path, number: int) -> list[dict[str, Any]]:
 def asked(lm: LanguageModel, output: Path) -> negjax.Probes:
     chosen = parquet.read_table(output / store.PROMPTS).to_pydict()
     return encode(lm, chosen["text"], chosen["answer"])
-
-
-def greedy(lm: LanguageModel, prompt: str, shift: np.ndarray | None) -> str:
-    """Four words after a prompt by forwards over whole texts, shifted from its last token on."""
-    ids = lm.tokenizer(prompt)["input_ids"]
-    length = len(ids)
-    for _ in range(4):
-        at = np.arange(length - 1, len(ids))
-        logits, _ = full_forward(lm, np.asarray(ids), site="up", shift=shift, read=at)
-        ids = [*ids, int(logits[-1].argmax())]
-    return "".join(f" {lm.tokenizer.decode([token])}" for token in ids[length:])
 
 
 @pytest.mark.slow
@@ -264,15 +253,15 @@ def test_an_interrupted_run_goes_on(
     )
     for found, text in zip(steered, texts, strict=False):
         assert (text["prompt"], text["answer"]) == (found.prompt, found.target)
-        assert text["before"] == greedy(lm, found.prompt, None)
-        assert text["after"] == greedy(lm, found.prompt, found.shift)
+        assert text["before"] == greedy_text(lm, found.prompt, 4)
+        assert text["after"] == greedy_text(lm, found.prompt, 4, found.shift)
     for fact, text in zip(
         read_edits(lm, str(folder / "edits.csv"), 0).facts, texts[6:], strict=True
     ):
         assert (text["prompt"], text["answer"]) == (fact.prompts[0], fact.new)
-        assert text["before"] == greedy(lm, fact.prompts[0], None)
+        assert text["before"] == greedy_text(lm, fact.prompts[0], 4)
         again = edit(lm, fact.taught(lm, 0), 0.1, turns=2)
-        assert text["after"] == greedy(again.lm, fact.prompts[0], None)
+        assert text["after"] == greedy_text(again.lm, fact.prompts[0], 4)
     assert any(text["before"] != text["after"] for text in texts)
     listed = (tmp_path / store.TABLES / "texts.csv").read_text(encoding="utf-8").splitlines()
     assert listed[0] == "prompt,answer,done,written before,written after"
