@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from experiments.control import figures
+from experiments.control.continuations import Written
 from experiments.control.results import NEAR, Editing, Results, Steering
 from experiments.control.settings import LINES, PARTS, WAYS, Settings
 from experiments.control.tables import texts_table
-from experiments.control.texts import Written
 from experiments.control.work import Plan
 from experiments.inputs import facts, facts_page
 from experiments.reporting.figures import Picture

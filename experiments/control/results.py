@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from experiments.control.continuations import Written
 from experiments.control.edits import KINDS
 from experiments.control.settings import DIRECTIONS, LINES, PARTS, WAYS, Settings
 from experiments.control.tables import TIDY, TURNED, every_text
-from experiments.control.texts import Written
 from experiments.control.work import Group, Plan
 from experiments.inputs import facts
 from negjax.control import Success, overall, success

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from experiments.control.continuations import Written
 from experiments.control.settings import DIRECTIONS, LINES, PARTS
-from experiments.control.texts import Written
 from experiments.control.work import Plan
 from experiments.inputs import facts
 from experiments.inputs.written_texts import text_of

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 import negjax
-from experiments.control import texts
+from experiments.control import continuations
 from experiments.control.edits import EditedFact, EditTable, plain_texts
 from experiments.control.settings import DIRECTIONS, LINES, WAYS, Settings
 from experiments.inputs import facts
@@ -233,7 +233,7 @@ def _steering(inputs: facts.Inputs, plan: Plan, prompts: range) -> common.Values
         "unrelated_mean": column(unrelated.mean(1)),
         "unrelated_median": column(np.median(unrelated, axis=1)),
         "unrelated_most": column(unrelated.max(1)),
-        **texts.steered_texts(lm, probes, steered, plan.written, budget),
+        **continuations.steered_texts(lm, probes, steered, plan.written, budget),
     }
 
 
@@ -303,7 +303,7 @@ def _editing(inputs: facts.Inputs, plan: Plan, number: int, fact: EditedFact) ->
             "edit_reached": edited.reached,
             "perplexity": perplexity(edited.lm, sentences, budget_bytes=budget),
             "edit_kl": next_token_kl(lm, edited.lm, measured, budget_bytes=budget).mean(),
-            **texts.fact_text("edited_text", edited.lm, probes, plan.written, budget),
+            **continuations.fact_text("edited_text", edited.lm, probes, plan.written, budget),
         }
         for key, value in values.items():
             measures.setdefault(key, []).append(value)
@@ -313,6 +313,6 @@ def _editing(inputs: facts.Inputs, plan: Plan, number: int, fact: EditedFact) ->
         "plain_new": plain[:, 0],
         "plain_own": plain[:, 1],
         "plain_perplexity": np.asarray(perplexity(lm, sentences, budget_bytes=budget)),
-        **texts.fact_text("unedited_text", lm, probes, plan.written, budget),
+        **continuations.fact_text("unedited_text", lm, probes, plan.written, budget),
         **{key: np.asarray(values) for key, values in measures.items()},
     }

@@ -3,7 +3,7 @@
     python -m experiments.windows --flagfile=experiments/flagfiles/windows_quick.flags
 
 Time: 2 minutes on 2 cores for 12 of the shipped facts with the embedded model; windows_full.flags
-takes 200, 40 minutes.
+takes 200, at finer doses.
 Expected: answers flip at doses below those at which texts collapse, for most facts; neurons of
 large NeurGrad flip the answer at smaller doses.
 Source of control windows and of the unit: Liu, *Leverage Is Not Reach*, 2026, arXiv 2606.19831,

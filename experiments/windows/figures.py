@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter
 
-from experiments.reporting.escaping import for_label
+from experiments.reporting.escaping import for_figure
 from experiments.reporting.figures import BLUE, GREEN, ORANGE, drawing
 
 QUARTILES = (0.25, 0.5, 0.75)
@@ -38,7 +38,7 @@ def window_figure(
     for (name, values), color, marker in zip(shares.items(), (ORANGE, BLUE), "os", strict=True):
         share, low, high = values.T
         axes.fill_between(doses, low, high, color=color, alpha=0.15, lw=0)
-        axes.plot(doses, share, color=color, marker=marker, ms=3.5, label=for_label(name))
+        axes.plot(doses, share, color=color, marker=marker, ms=3.5, label=for_figure(name))
     axes.set(
         xscale="log",
         xlim=edges,
@@ -53,7 +53,7 @@ def window_figure(
 
 def _dose_ticks(axes: Axes, doses: np.ndarray) -> None:
     axes.set_xticks(doses, [f"{dose:g}" for dose in doses])
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 @drawing(height=2.7)
@@ -76,8 +76,8 @@ def reach_figure(
                 low, middle, high = np.quantile(own, QUARTILES)
                 axes.vlines(x, low, high, color=BLUE, lw=2.2, alpha=0.5)
                 axes.plot(x, middle, "o", color=BLUE, ms=3.5)
-        axes.set(xlabel="dose that flips the answer", ylabel=for_label(label))
+        axes.set(xlabel="dose that flips the answer", ylabel=for_figure(label))
         if (values > 0).any():
             axes.set_yscale("log")
         axes.set_xticks(range(len(places)), [*(f"{dose:g}" for dose in doses), "none"])
-        axes.set_title(f"{letter}   {for_label(label.partition(',')[0])}")
+        axes.set_title(f"{letter}   {for_figure(label.partition(',')[0])}")

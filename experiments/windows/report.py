@@ -131,7 +131,7 @@ def _contents(plan: Plan, facts: Sequence[Fact], over: Over, values: dict[str, A
         "NeurGrad × dose 1, P": np.concatenate([fact.reach for fact in facts]),
     }
     shares = {
-        "another answer is the likeliest": [dose.flipped[:3] for dose in over.doses],
+        "another answer": [dose.flipped[:3] for dose in over.doses],
         "the text keeps its meaning": [dose.kept[:3] for dose in over.doses],
     }
     return Contents(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from experiments.running.settings import setting
 from negjax.generation.writing import When
 
-DOSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+DOSES = (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 
 @dataclass(frozen=True, kw_only=True)
