@@ -79,5 +79,6 @@ def reach_figure(
         axes.set(xlabel="dose that flips the answer", ylabel=for_figure(label))
         if (values > 0).any():
             axes.set_yscale("log")
-        axes.set_xticks(range(len(places)), [*(f"{dose:g}" for dose in doses), "none"])
+        names = [*(f"{dose:g}" for dose in doses), "none"]
+        axes.set_xticks(range(len(places)), names, rotation=35, ha="right")
         axes.set_title(f"{letter}   {for_figure(label.partition(',')[0])}")

@@ -225,7 +225,7 @@ def test_writes_pass_the_norm_of_their_layers_output(feature: str) -> None:
                 sizes = np.linalg.norm(counted[layer][:, None] * rows, axis=-1)
                 assert error(norms.write[b, layer], sizes) < 1e-12
                 summed = (shift[0, layer] * counted[layer]) @ rows
-                assert error(together[b, 0, layer], np.linalg.norm(summed)) < 1e-11
+                assert together[b, 0, layer] == pytest.approx(np.linalg.norm(summed), rel=1e-11)
                 size = np.linalg.norm(mid + whole)
                 assert abs(norms.residual[b, layer] - size) < 1e-12 * size
                 writes = np.concatenate([product[layer][:, None] * rows, none[:1]])
