@@ -69,7 +69,7 @@ def reach_figure(
     """
     panels = figure.subplots(1, len(sizes), squeeze=False)[0]
     places = [*doses, np.inf]
-    for axes, letter, (label, values) in zip(panels, "ab", sizes.items(), strict=True):
+    for axes, letter, (label, values) in zip(panels, "ab", sizes.items(), strict=False):
         for x, dose in enumerate(places):
             own = values[(flip == dose) & (values > 0)]
             if own.size:

@@ -212,8 +212,12 @@ def test_a_masked_model_is_steered_and_edited(folder: Path, tmp_path: Path) -> N
         # Nothing at the read position gives this random model's answers much more.
         "--wanted=0.02,0.05",
         "--ways=smallest,straight,upper,preserving",
+        "--written=4",
     )
     assert study.run(control.prepare) == 0
+    assert not (tmp_path / store.TEXTS).exists()
+    page = " ".join(Page((tmp_path / store.REPORT).read_text(encoding="utf-8")).text)
+    assert "A masked LM fills in a [MASK] and writes no text" in page
     about = summary(tmp_path)
     assert (about["site"], about["model"]["family"]) == ("act", "bert")
     assert about["editing"][0]["way"] == "none"

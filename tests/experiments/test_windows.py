@@ -49,12 +49,12 @@ def ids_of(lm: LanguageModel, prompt: str) -> list[int]:
 def folder(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model, and facts whose answers it gives, all but the last."""
     path = write_inputs(tmp_path_factory.mktemp("inputs"), gated=lm, bert=sharp("bert"))
-    lines = ["prompt,answer"]
+    lines = ["prompt,answer,masked"]
     for prompt in PROMPTS:
         first = int(full_forward(lm, np.asarray(ids_of(lm, prompt)))[0][-1].argmax())
         wrong = 2 + (first == 2)
         answer = first if prompt != PROMPTS[-1] else wrong
-        lines.append(f"{prompt},{lm.tokenizer.decode([answer])}")
+        lines.append(f"{prompt},{lm.tokenizer.decode([answer])},{prompt} [MASK]")
     (path / "facts.csv").write_text("\n".join(lines))
     return path
 
