@@ -38,7 +38,7 @@ def prepare() -> Study:
     def findings(folder: RunFolder, finished: Finished) -> Findings | None:
         numbers = [int(item.name.rpartition(" ")[2]) for item in finished.work]
         found = read_facts(folder, plan, numbers)
-        return report.findings(folder, plan, found, finished) if numbers else None
+        return report.findings(folder, plan, numbers, found, finished) if numbers else None
 
     return Study(
         name="windows",

@@ -24,24 +24,34 @@ LISTED = 12
 NONE = "The model's likeliest token is the answer of none of the {} prompts: nothing can flip."
 
 
-def findings(folder: RunFolder, plan: Plan, facts: Sequence[Fact], finished: Finished) -> Findings:
-    """Tables and summary of the run, and its report."""
+def findings(
+    folder: RunFolder,
+    plan: Plan,
+    numbers: Sequence[int],
+    facts: Sequence[Fact],
+    finished: Finished,
+) -> Findings:
+    """Tables and summary of the run, and its report.
+
+    Args:
+        numbers: of the prompts that were measured, one or more.
+        facts: those of them whose answer the model gives.
+    """
     inputs = plan.inputs
     over = over_facts(facts, common.seed()) if facts else None
     summary = facts_page.about_run(inputs, folder, finished.complete) | {
         # Whatever the flag: all shifts here are additive.
         "convention": "additive",
         "site": plan.site,
-        "measured": len(finished.work),
+        "measured": len(numbers),
         "answered": len(facts),
         "doses": [] if over is None else [_numbers(dose) for dose in over.doses],
         "over": {} if over is None else _numbers(over),
     }
-    probability = [fact.texts[0].probability for fact in facts]
     return Findings(
         tables={
             store.PROMPTS: facts_page.prompt_table(
-                inputs, [fact.number for fact in facts], probability
+                inputs, numbers, folder.read("probability")[numbers, 0]
             ),
             store.DOSES: pa.Table.from_pylist([row for fact in facts for row in _rows(fact)]),
             store.NEURONS: pa.Table.from_pylist([row for fact in facts for row in _single(fact)]),

@@ -232,6 +232,18 @@ def test_an_interrupted_run_goes_on_to_the_same(
         assert rows(tmp_path, name) == rows(measured, name)
 
 
+def test_answers_that_the_model_does_not_give_cannot_flip(folder: Path, tmp_path: Path) -> None:
+    head, *_, wrong = (folder / "facts.csv").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "wrong.csv").write_text(f"{head}\n{wrong}")
+    output = tmp_path / "run"
+    assert run(folder, output, f"--probes={tmp_path / 'wrong.csv'}") == 0
+    about = summary(output)
+    assert (about["measured"], about["answered"], about["doses"]) == (1, 0, [])
+    page = Page((output / store.REPORT).read_text(encoding="utf-8"))
+    assert "of none of the 1 prompts: nothing can flip" in " ".join(page.text)
+    assert not page.images
+
+
 def text(dose: float, flipped: bool, keeps: bool) -> Text:
     return Text(
         dose=dose,
