@@ -59,7 +59,7 @@ test-dist: dist
 
 results: $(VENV)/.installed
 	$(BIN)/python -m experiments.linearity --flagfile=experiments/flagfiles/quickstart.flags --page=docs/results/linearity.md
-	for study in neg_map estimators multi_neuron control corpus; do \
+	for study in neg_map estimators multi_neuron control windows corpus; do \
 		$(BIN)/python -m experiments.$$study --flagfile=experiments/flagfiles/$${study}_quick.flags \
 			--page=docs/results/$$study.md || exit 1; \
 	done

@@ -177,7 +177,8 @@ def reached(name: str) -> set[str]:
 @pytest.mark.parametrize(
     ("defining", "reading"),
     [
-        ("inputs.facts", "linearity neg_map estimators multi_neuron control trace"),
+        ("inputs.facts", "linearity neg_map estimators multi_neuron control trace windows"),
+        ("inputs.written_texts", "control windows"),
         ("inputs.probe_flags", "skills skills_robustness"),
         ("skill_studies.transfer", "skills_robustness skills_inclusivity"),
     ],

@@ -28,7 +28,7 @@ from negjax.measurements.gradients import neurgrad
 from negjax.measurements.joint_interventions import joint
 from negjax.measurements.second_order import curvature, linear_range
 from negjax.measurements.token_effects import effects
-from negjax.measurements.writes import write_norms
+from negjax.measurements.writes import summed_writes, write_norms
 from tests.support.block_shapes import tiny, tiny_probes
 
 NEURONS = np.asarray([[0, 1]])
@@ -208,6 +208,7 @@ def test_measurements_of_neurons() -> None:
         lambda: joint(lm, wrong, sets),
         lambda: curvature(lm, wrong, NEURONS),
         lambda: write_norms(lm, wrong),
+        lambda: summed_writes(lm, wrong, np.zeros((1, 3, 20))),
         lambda: unrelated_facts(lm, wrong),
         lambda: target_probabilities(lm, wrong),
         lambda: next_token_kl(lm, lm, wrong),

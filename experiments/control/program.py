@@ -6,7 +6,7 @@ from experiments.control.edits import EditTable, read_edits
 from experiments.control.results import analyse
 from experiments.control.settings import Settings
 from experiments.control.work import Plan, all_work, array_specs
-from experiments.inputs import facts
+from experiments.inputs import facts, written_texts
 from experiments.running import messages
 from experiments.running.settings import define, recorded
 from experiments.running.study import Findings, Finished, Study, measured
@@ -14,6 +14,9 @@ from negjax.control.folding import with_bias
 from negjax.inputs.probes import Probes
 from negjax.model.language_model import LanguageModel
 from negjax.storage.store import RunFolder
+
+WRITTEN = 12
+"""Tokens of a text, if no flag says."""
 
 FLAGS = define(Settings)
 
@@ -25,16 +28,20 @@ def prepare() -> Study:
     if editing:
         # Refuses a model whose edits could not be saved, before anything slow begins.
         with_bias(inputs.lm)
+    edits = _read_edits(inputs.lm, settings) if editing else None
+    asked = [inputs.probes] if "steering" in settings.parts else []
+    asked += [fact.probes(inputs.lm).select([0]) for fact in edits.facts] if edits else []
     plan = Plan(
         settings=settings,
-        edits=_read_edits(inputs.lm, settings) if editing else None,
+        edits=edits,
         unrelated=_unrelated(inputs.lm, settings),
+        written=written_texts.text_length(inputs.lm, WRITTEN, asked) if asked else 0,
     )
 
     def results(folder: RunFolder, finished: Finished) -> Findings | None:
         if not finished.work:
             return None
-        found = analyse(folder, finished.work, plan, len(inputs.probes))
+        found = analyse(folder, finished.work, plan, inputs)
         return control_report.findings(inputs, folder, plan, found, finished)
 
     return Study(
@@ -44,6 +51,7 @@ def prepare() -> Study:
             **recorded(settings),
             "edits": [fact.name for fact in plan.facts],
             "edit_table": plan.edits and plan.edits.sha256,
+            "written": plan.written,
             "unrelated": plan.unrelated and list(plan.unrelated.prompts),
         },
         arrays=array_specs(len(inputs.probes), plan),

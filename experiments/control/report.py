@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from experiments.control import figures
+from experiments.control.continuations import Written
 from experiments.control.results import NEAR, Editing, Results, Steering
 from experiments.control.settings import LINES, PARTS, WAYS, Settings
+from experiments.control.tables import texts_table
 from experiments.control.work import Plan
 from experiments.inputs import facts, facts_page
 from experiments.reporting.figures import Picture
@@ -61,6 +63,15 @@ EDITING = (
     Column("‖shift‖", lambda row: row.norm, ".3g"),
     Column("reached", lambda row: row.reached, ".1%"),
 )
+WRITTEN = (
+    Column("prompt", lambda text: text.prompt),
+    Column("answer", lambda text: text.answer),
+    Column("done", lambda text: text.what),
+    Column("written before", lambda text: text.before),
+    Column("written after", lambda text: text.after),
+)
+LISTED = 12
+"""Texts of steered prompts, and of edited facts, in the report."""
 
 
 def findings(
@@ -87,16 +98,18 @@ def findings(
                 inputs, range(len(inputs.probes)), results.probability
             ),
             **{FILES[part]: table for part, table in results.tables.items()},
+            **({store.TEXTS: texts_table(results.texts)} if results.texts else {}),
         },
         summary=summary,
-        report=lambda summary: make_report(inputs, plan.settings, results, summary),
+        report=lambda summary: make_report(inputs, plan, results, summary),
     )
 
 
 def make_report(
-    inputs: facts.Inputs, settings: Settings, results: Results, summary: Mapping[str, Any]
+    inputs: facts.Inputs, plan: Plan, results: Results, summary: Mapping[str, Any]
 ) -> Report:
     """What is shown of the results."""
+    settings = plan.settings
     least, most = min(settings.counts), max(settings.counts)
     turning = [row for row in results.turning if row.count in (least, most)]
     shown = {part: bool(getattr(results, part)) for part in PARTS}
@@ -109,6 +122,8 @@ def make_report(
         "edit_probability": settings.edit_probability,
         "edits": summary["edits"],
         "left_out": len(summary["edits"]["left_out"]) if summary["edits"] else 0,
+        "written": plan.written,
+        "masked": not inputs.lm.config.causal,
         **(_steered(results.steering) if results.steering else {}),
         **(_edited(results.editing) if results.editing else {}),
     }
@@ -117,6 +132,7 @@ def make_report(
         "steering": Table(columns=STEERING, rows=results.steering),
         "editing": Table(columns=EDITING, rows=results.editing),
     }
+    texts = Table(columns=WRITTEN, rows=_listed(results.texts))
     strongest = Table(columns=TURNING, rows=[row for row in turning if row.count == most])
     printed = {**tables, "turning": strongest}
     draws: dict[str, Callable[[], Picture]] = {
@@ -128,13 +144,20 @@ def make_report(
     return Report(
         contents=Contents(
             values=values,
-            tables={part: tables[part] if shown[part] else None for part in PARTS},
+            tables={part: tables[part] if shown[part] else None for part in PARTS}
+            | {"texts": texts if results.texts else None},
             figures={part: draw if shown[part] else None for part, draw in draws.items()},
         ),
         headline=f"{inputs.lm.name} (site {inputs.site}): {measured}",
         printed=[printed[part] for part in PARTS if shown[part]],
         measured=[*facts_page.measured(inputs, summary), *_measured(settings)],
     )
+
+
+def _listed(texts: Sequence[Written]) -> list[Written]:
+    """The first texts of steered prompts, and of edited facts."""
+    of_parts = ([text for text in texts if text.part == part] for part in PARTS)
+    return [text for some in of_parts for text in some[:LISTED]]
 
 
 def _steered(steering: Sequence[Steering]) -> dict[str, Any]:

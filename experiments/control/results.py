@@ -6,10 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from experiments.control.continuations import Written
 from experiments.control.edits import KINDS
 from experiments.control.settings import DIRECTIONS, LINES, PARTS, WAYS, Settings
-from experiments.control.tables import TIDY, TURNED
+from experiments.control.tables import TIDY, TURNED, every_text
 from experiments.control.work import Group, Plan
+from experiments.inputs import facts
 from negjax.control import Success, overall, success
 from negjax.control.steering import PARALLEL
 from negjax.storage.store import RunFolder
@@ -113,14 +115,16 @@ class Results:
     """The unedited model first."""
     tables: dict[str, pa.Table]
     """Every measurement, tidy."""
+    texts: list[Written]
+    """That the model wrote after prompts that were steered or edited."""
 
 
-def analyse(folder: RunFolder, work: Sequence[Group], plan: Plan, prompts: int) -> Results:
+def analyse(folder: RunFolder, work: Sequence[Group], plan: Plan, inputs: facts.Inputs) -> Results:
     """Statistics of finished work."""
     done: dict[str, list[int]] = {part: [] for part in plan.settings.parts}
     for group in work:
         done[group.part] += group.rows
-    probability = np.full(prompts, np.nan)
+    probability = np.full(len(inputs.probes), np.nan)
     for part, name in (("steering", "before"), ("turning", "baseline")):
         if done.get(part):
             probability[done[part]] = folder.read(name)[done[part]]
@@ -132,6 +136,7 @@ def analyse(folder: RunFolder, work: Sequence[Group], plan: Plan, prompts: int) 
         steering=_steering(folder, plan.settings, steered) if steered else [],
         editing=_editing(folder, plan, edited) if edited else [],
         tables={part: TIDY[part](folder, plan, done[part]) for part in PARTS if done.get(part)},
+        texts=every_text(inputs, folder, plan, done),
     )
 
 

@@ -1,10 +1,17 @@
 """Every measurement of the study of control as tidy tables, of what its folder holds."""
 
+import dataclasses
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pyarrow as pa
 
+from experiments.control.continuations import Written
 from experiments.control.settings import DIRECTIONS, LINES, PARTS
 from experiments.control.work import Plan
+from experiments.inputs import facts
+from experiments.inputs.written_texts import text_of
+from experiments.reporting.escaping import storable
 from negjax.storage.store import RunFolder
 
 TURNED = ("turned", "turned_rank", "turned_top_token", "turned_kl")
@@ -86,3 +93,50 @@ def editing_table(folder: RunFolder, plan: Plan, done: list[int]) -> pa.Table:
 
 
 TIDY = dict(zip(PARTS, (turning_table, steering_table, editing_table), strict=True))
+
+
+def every_text(
+    inputs: facts.Inputs, folder: RunFolder, plan: Plan, done: Mapping[str, list[int]]
+) -> list[Written]:
+    """What was written after steered prompts, then after edited ones; nothing of masked LMs."""
+    lm = inputs.lm
+    found: list[Written] = []
+    if not plan.written:
+        return found
+    for number in done.get("steering", []):
+        before, after = (folder.read(name, (number,)) for name in ("plain_text", "steered_text"))
+        plain = text_of(lm, inputs.probes, number, before)
+        found += [
+            Written(
+                part="steering",
+                what=f"steered to {wanted:g}",
+                prompt=inputs.probes.prompts[number],
+                answer=inputs.probes.targets[number][0],
+                before=plain,
+                after=text_of(lm, inputs.probes, number, own),
+            )
+            for wanted, own in zip(plan.settings.wanted, after, strict=True)
+        ]
+    for number in done.get("editing", []):
+        fact = plan.facts[number]
+        probes = fact.probes(lm)
+        before, after = (folder.read(name, (number,)) for name in ("unedited_text", "edited_text"))
+        plain = text_of(lm, probes, 0, before)
+        found += [
+            Written(
+                part="editing",
+                what=f"edited: {way}",
+                prompt=fact.prompts[0],
+                answer=fact.new,
+                before=plain,
+                after=text_of(lm, probes, 0, own),
+            )
+            for way, own in zip(plan.settings.ways, after, strict=True)
+        ]
+    return found
+
+
+def texts_table(texts: Sequence[Written]) -> pa.Table:
+    """One row a text, in which nothing is that UTF-8 lacks."""
+    names = [field.name for field in dataclasses.fields(Written)]
+    return pa.table({name: [storable(getattr(text, name)) for text in texts] for name in names})

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 import negjax
+from experiments.control import continuations
 from experiments.control.edits import EditedFact, EditTable, plain_texts
 from experiments.control.settings import DIRECTIONS, LINES, WAYS, Settings
 from experiments.inputs import facts
@@ -40,6 +41,8 @@ class Plan:
     """None: nothing is edited."""
     unrelated: Probes | None
     """None: shipped facts of other relations."""
+    written: int
+    """Tokens that the model writes after a prompt, steered or not, edited or not; 0: none."""
 
     @property
     def facts(self) -> tuple[EditedFact, ...]:
@@ -67,6 +70,7 @@ def array_specs(prompts: int, plan: Plan) -> dict[str, store.ArraySpec]:
         "fact": len(plan.facts),
         "way": len(plan.settings.ways),
         "row": plan.edits.most_prompts if plan.edits else 0,
+        "token": plan.written,
     }
 
     def spec(meaning: str, axes: str, dtype: str = "float64") -> store.ArraySpec:
@@ -116,6 +120,16 @@ def array_specs(prompts: int, plan: Plan) -> dict[str, store.ArraySpec]:
             "edit_kl": spec("mean KL at unrelated prompts, nats", edited),
         },
     }
+    if plan.written:
+        ids = "ids of what is written then; -1: none"
+        parts["steering"] |= {
+            "plain_text": spec(ids, "prompt token", "int32"),
+            "steered_text": spec(ids, f"{steered} token", "int32"),
+        }
+        parts["editing"] |= {
+            "unedited_text": spec(ids, "fact token", "int32"),
+            "edited_text": spec(ids, f"{edited} token", "int32"),
+        }
     return {
         name: array
         for part, arrays in parts.items()
@@ -219,6 +233,7 @@ def _steering(inputs: facts.Inputs, plan: Plan, prompts: range) -> common.Values
         "unrelated_mean": column(unrelated.mean(1)),
         "unrelated_median": column(np.median(unrelated, axis=1)),
         "unrelated_most": column(unrelated.max(1)),
+        **continuations.steered_texts(lm, probes, steered, plan.written, budget),
     }
 
 
@@ -256,7 +271,7 @@ def _lines(inputs: facts.Inputs, plan: Plan, probes: Probes) -> np.ndarray:
 def _editing(inputs: facts.Inputs, plan: Plan, number: int, fact: EditedFact) -> common.Values:
     """One fact, edited in every way, each time from the unedited model."""
     lm, budget, settings = inputs.lm, common.budget_bytes(), plan.settings
-    probes, texts = fact.probes(lm), plain_texts()
+    probes, sentences = fact.probes(lm), plain_texts()
     others = _unrelated(inputs, plan, probes)
     assert plan.edits is not None
     fill = plan.edits.most_prompts - len(fact.prompts)
@@ -286,8 +301,9 @@ def _editing(inputs: facts.Inputs, plan: Plan, number: int, fact: EditedFact) ->
             "edit_norm": edited.norm,
             "edit_cosine": edited.cosine,
             "edit_reached": edited.reached,
-            "perplexity": perplexity(edited.lm, texts, budget_bytes=budget),
+            "perplexity": perplexity(edited.lm, sentences, budget_bytes=budget),
             "edit_kl": next_token_kl(lm, edited.lm, measured, budget_bytes=budget).mean(),
+            **continuations.fact_text("edited_text", edited.lm, probes, plan.written, budget),
         }
         for key, value in values.items():
             measures.setdefault(key, []).append(value)
@@ -296,6 +312,7 @@ def _editing(inputs: facts.Inputs, plan: Plan, number: int, fact: EditedFact) ->
     return (number,), {
         "plain_new": plain[:, 0],
         "plain_own": plain[:, 1],
-        "plain_perplexity": np.asarray(perplexity(lm, texts, budget_bytes=budget)),
+        "plain_perplexity": np.asarray(perplexity(lm, sentences, budget_bytes=budget)),
+        **continuations.fact_text("unedited_text", lm, probes, plan.written, budget),
         **{key: np.asarray(values) for key, values in measures.items()},
     }

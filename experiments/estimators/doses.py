@@ -12,6 +12,7 @@ import dataclasses
 import numpy as np
 from scipy.stats import rankdata
 
+from experiments.reporting.dose_grids import first_dose
 from negjax.inputs.ranking import top
 
 BY_DOSE = "NeurGrad × dose"
@@ -82,12 +83,6 @@ class Controllers:
     """[n], True where the output has collapsed under the sign of `effect`."""
 
 
-def dose_unit(residual_norm: np.ndarray, write_norm: np.ndarray) -> np.ndarray:
-    """Shift [L, F] that dose 1 is: |shift| · write_norm [L, F] = residual_norm [L]."""
-    nothing = np.full(write_norm.shape, np.inf)
-    return np.divide(residual_norm[:, None], write_norm, out=nothing, where=write_norm > 0)
-
-
 def both_signs(doses: np.ndarray) -> np.ndarray:
     """[2D], ascending, of doses [D]."""
     doses = np.sort(doses)
@@ -130,15 +125,6 @@ def has_collapsed(
     return (kl >= missing) | (entropy >= baseline_entropy + flat * missing)
 
 
-def collapse_dose(doses: np.ndarray, collapsed: np.ndarray) -> np.ndarray:
-    """Smallest dose [...] at which the output has collapsed, of [..., D] at ascending doses [D].
-
-    Infinite where it has at none.
-    """
-    first = np.where(collapsed.any(-1), collapsed.argmax(-1), len(doses))
-    return np.concatenate([doses, [np.inf]])[first]
-
-
 def percentiles(values: np.ndarray) -> np.ndarray:
     """Share [n] of the values that are smaller in size, half of those as large counted."""
     return (rankdata(np.abs(values)) - 0.5) / values.size
@@ -152,8 +138,8 @@ def collapses(swept: Doses, flat: float) -> np.ndarray:
 def collapse_doses(swept: Doses, flat: float) -> np.ndarray:
     """[n, 2], smallest dose of either sign (− first) at which the output has collapsed."""
     collapsed, positive = collapses(swept, flat), swept.doses > 0
-    up = collapse_dose(swept.doses[positive], collapsed[:, positive])
-    down = collapse_dose(-swept.doses[~positive][::-1], collapsed[:, ~positive][:, ::-1])
+    up = first_dose(swept.doses[positive], collapsed[:, positive])
+    down = first_dose(-swept.doses[~positive][::-1], collapsed[:, ~positive][:, ::-1])
     return np.stack([down, up], axis=1)
 
 

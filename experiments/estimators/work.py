@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 import negjax
-from experiments.estimators.doses import both_signs, dose_unit
+from experiments.estimators.doses import both_signs
 from experiments.estimators.settings import Settings
 from experiments.inputs import curves, facts
+from experiments.reporting.dose_grids import dose_unit
 from experiments.running import common
 from negjax.estimators.each_neuron import ablations
 from negjax.execution.conventions import sign

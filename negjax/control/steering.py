@@ -24,9 +24,10 @@ from negjax.execution.finite import check_finite
 from negjax.execution.plans import Planned, plan_prompts, sizes_of
 from negjax.execution.row_plans import STEPS
 from negjax.execution.running import Run, run_batches
+from negjax.generation.interventions import Intervention
 from negjax.inputs.directed import direction_sets, refuse_site
 from negjax.inputs.encoding import encode
-from negjax.inputs.neurons import NeuronSets
+from negjax.inputs.neurons import NeuronSets, sets_of_shifts
 from negjax.inputs.positions import Positions, placed
 from negjax.inputs.probes import Probes, TargetMode, check_asked
 from negjax.inputs.prompt_forms import Prompt, Target, asked_prompt, asked_target
@@ -79,6 +80,15 @@ class SmallestShift:
         """L2 norm of the shift."""
         return float(np.linalg.norm(self.shift))
 
+    @property
+    def intervention(self) -> Intervention:
+        """The shift as `negjax.generate` takes it; of neurons, with `site=` beside it.
+
+        What `steer` found where a prompt is read gives the first token that probability under
+        `when="generated"`; what `edit` found is the edited model's under `when="all"`.
+        """
+        return Intervention(sets_of_shifts(self.shift[None].astype(np.float64)), "additive")
+
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,6 +111,14 @@ class Steered(SmallestShift):
     """[U], KL of each of them."""
     directions: Directions | None = None
     """Given, the shift is of them, and `site` their place."""
+
+    @property
+    def intervention(self) -> Intervention:
+        """As for `SmallestShift`."""
+        if self.directions is None:
+            return super().intervention
+        every = np.arange(len(self.directions))
+        return Intervention(direction_sets(self.directions, [(every, self.shift)]), "additive")
 
 
 def steer(

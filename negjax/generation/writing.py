@@ -178,7 +178,10 @@ def generate(
     tokens, mask = tokens[:, :longest], mask[:, :longest]
     return Generated(
         prompts=texts,
-        texts=tuple(_text_of(lm, *row, ends) for row in zip(rows, tokens, mask, strict=True)),
+        texts=tuple(
+            added_text(lm, prompt, own[there].tolist(), ends.tolist())
+            for prompt, own, there in zip(rows, tokens, mask, strict=True)
+        ),
         stops=tuple("end" if end else "length" for end in ended),
         site=chosen,
         when=when,
@@ -285,16 +288,11 @@ def _prompt_bytes(sizes: Sizes, most: int, rows: int, moving: Sequence[Intervent
     return rows * sizes.prefix_bytes + sizes.itemsize * entries
 
 
-def _text_of(
-    lm: LanguageModel,
-    prompt: list[int],
-    tokens: Int[np.ndarray, " N"],
-    mask: Bool[np.ndarray, " N"],
-    ends: Int[np.ndarray, " ends"],
+def added_text(
+    lm: LanguageModel, prompt: list[int], written: list[int], ends: Sequence[int]
 ) -> str:
-    """What tokens add to their prompt's text."""
-    own = tokens[mask].tolist()
-    own = own[:-1] if own[-1] in ends else own
+    """What written token ids, one or more, add to their prompt's text; without one that ends it."""
+    own = written[:-1] if written[-1] in ends else written
     # Some tokenizers write a blank before a word only where something stands before it.
     before, whole = decoded(lm, prompt), decoded(lm, [*prompt, *own])
     return whole[len(before) :] if whole.startswith(before) else decoded(lm, own)

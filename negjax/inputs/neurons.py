@@ -233,10 +233,15 @@ def dense_sets(config: ModelConfig, shifts: ArrayLike) -> NeuronSets:
             f"shift {shifts[row, layer, index]} of row {row} at neuron (layer {layer}, index "
             f"{index}): expected finite numbers"
         )
-    found = [np.argwhere(row) for row in shifts]
-    pairs = zip(found, shifts, strict=True)
+    return sets_of_shifts(shifts)
+
+
+def sets_of_shifts(shifts: Float[np.ndarray, "R L F"]) -> NeuronSets:
+    """Sets of the neurons where finite shifts are not 0; a set may be empty."""
+    pairs = [(np.argwhere(row), row) for row in shifts]
     values = [(at, row[at[:, 0], at[:, 1]]) for at, row in pairs]
-    return filled_up(shape, [SetMembers(at, own, own) for at, own in values])
+    _, layers, neurons = shifts.shape
+    return filled_up((layers, neurons), [SetMembers(at, own, own) for at, own in values])
 
 
 def _merged(config: ModelConfig, given: ArrayLike, values: ArrayLike) -> SetMembers:

@@ -2,19 +2,21 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import one_by_one
 from negjax.execution.running import Run, in_order, run_batches, run_program
+from negjax.inputs.neurons import dense_sets
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
@@ -59,26 +61,75 @@ def write_norms(lm: LanguageModel, probes: Probes, site: str | None = None) -> W
     rows = to_host(run_program(lm, _row_norms))
 
     def kernel(run: Run) -> tuple[np.ndarray, ...]:
-        trace = run(unperturbed_pass, run.split).trace
-        at_read: Callable[[jax.Array], jax.Array] = jax.vmap(
-            lambda x: take_read(x, run.split.suffix)
-        )
-        mid, ffn_out = (at_read(x)[:, 0] for x in (trace.mid, trace.ffn_out))
-        added, scale = run(_added, ffn_out)
-        with np.errstate(over="ignore"):
-            residual = np.linalg.norm(to_host(mid + added), axis=-1)
-        inner = {name: to_host(x[:, 0, 0]) for name, x in trace.at_positions.items()}
-        gain = np.abs(inner["gate"]) if chosen == "up" else 1
-        write = rows * gain * to_host(scale) * inner.get("share", 1)
-        return inner[chosen][None], residual[None], write[None]
+        read = _read(run, chosen)
+        write = rows * np.abs(read.gain)
+        return read.activation[None], read.residual[None], write[None]
 
+    what = ("an activation", "a norm", "a norm")
+    activation, residual, write = _one_by_one(lm, probes, kernel, what)
+    return WriteNorms(site=chosen, activation=activation, residual=residual, write=write)
+
+
+def summed_writes(
+    lm: LanguageModel, probes: Probes, shifts: ArrayLike, site: str | None = None
+) -> Float[np.ndarray, "B R L"]:
+    """Norms (L2) of what shifted neurons write together, in units of `write_norms`.
+
+    Args:
+        shifts: [R, L, F], the same for all B prompts, added to the activations of the read
+            position.
+        site: `act`, `up` or `product`; None is the model's default.
+
+    Raises:
+        ValueError: unknown site, probes that are not encoded, shifts of another shape or that are
+            not finite.
+    """
+    check_asked(lm, probes)
+    c = lm.config
+    chosen = c.site(site)
+    dense = dense_sets(c, shifts).dense()
+
+    def kernel(run: Run) -> tuple[np.ndarray, ...]:
+        each = jnp.asarray(dense * _read(run, chosen).gain, lm.compute_dtype)
+        return (to_host(run(_sum_norms, each.swapaxes(0, 1))).T[None],)
+
+    return _one_by_one(lm, probes, kernel, ("a norm",))[0]
+
+
+class _Read(NamedTuple):
+    """What a layer holds where one prompt is read."""
+
+    activation: Float[np.ndarray, "L F"]
+    residual: Float[np.ndarray, " L"]
+    """Its norm, as in `WriteNorms`."""
+    gain: np.ndarray
+    """[L, F] or [L, 1], on a row of W_down for each unit of the activation."""
+
+
+def _read(run: Run, site: Site) -> _Read:
+    trace = run(unperturbed_pass, run.split).trace
+    at_read: Callable[[jax.Array], jax.Array] = jax.vmap(lambda x: take_read(x, run.split.suffix))
+    mid, ffn_out = (at_read(x)[:, 0] for x in (trace.mid, trace.ffn_out))
+    added, scale = run(_added, ffn_out)
+    with np.errstate(over="ignore"):
+        residual = np.linalg.norm(to_host(mid + added), axis=-1)
+    inner = {name: to_host(x[:, 0, 0]) for name, x in trace.at_positions.items()}
+    gate = inner["gate"] if site == "up" else 1
+    return _Read(inner[site], residual, gate * to_host(scale) * inner.get("share", 1))
+
+
+def _one_by_one(
+    lm: LanguageModel,
+    probes: Probes,
+    kernel: Callable[[Run], tuple[np.ndarray, ...]],
+    what: Sequence[str],
+) -> list[np.ndarray]:
+    """What a kernel finds of each prompt, in their order."""
     # Whichever target: what follows the read position does not change it.
     batches = run_batches(
         lm, probes, one_by_one(probes, 0), kernel, target=0, budget_bytes=DEFAULT_BUDGET_BYTES
     )
-    what = ("an activation", "a norm", "a norm")
-    activation, residual, write = in_order(lm, len(probes), batches, what)
-    return WriteNorms(site=chosen, activation=activation, residual=residual, write=write)
+    return list(in_order(lm, len(probes), batches, what))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -86,17 +137,39 @@ def _row_norms(graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any]) -> jax.
     """[L, F], of the rows of W_down, or of what a norm of denominator 1 makes of them."""
 
     def norms(block: Block) -> jax.Array:
-        down = block.ffn.down.kernel[...]
-        rows = down.astype(jnp.promote_types(down.dtype, jnp.float32))
-        norm = block.ffn_out_norm
-        if norm is not None:
-            # Its own part of itself: times its denominator.
-            rows = norm.part(rows, rows) / norm.inverse(rows)
-        size: jax.Array = jnp.linalg.norm(rows, axis=-1) * block.residual_scale
-        return size
+        return _norms(block, _down(block))
 
     result: jax.Array = _by_layer(graphdef, params, norms)
     return result
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _sum_norms(
+    graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any], weights: jax.Array
+) -> jax.Array:
+    """[L, R], of sums of the rows of W_down, weighted by [L, R, F]."""
+
+    def norms(block: Block, own: jax.Array) -> jax.Array:
+        return _norms(block, own @ _down(block))
+
+    result: jax.Array = _by_layer(graphdef, params, norms, weights)
+    return result
+
+
+def _down(block: Block) -> jax.Array:
+    """[F, D]."""
+    down: jax.Array = block.ffn.down.kernel[...]
+    return down.astype(jnp.promote_types(down.dtype, jnp.float32))
+
+
+def _norms(block: Block, writes: jax.Array) -> jax.Array:
+    """[...], of what the residual gains by writes [..., D]."""
+    norm = block.ffn_out_norm
+    if norm is not None:
+        # Its own part of itself: times its denominator.
+        writes = norm.part(writes, writes) / norm.inverse(writes)
+    size: jax.Array = jnp.linalg.norm(writes, axis=-1) * block.residual_scale
+    return size
 
 
 @functools.partial(jax.jit, static_argnums=0)

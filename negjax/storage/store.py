@@ -53,15 +53,15 @@ SETS = "sets.parquet"
 """Of a study of many neurons at once: every set of neurons."""
 CONTROLS = ("turned.parquet", "steered.parquet", "edited.parquet")
 """Of a study of control: neurons turned, prompts steered, facts edited."""
-OVERLAPS = "overlaps.parquet"
-"""Of a study of a benchmark: how many items of one part stand in another."""
+OVERLAPS, TEXTS = "overlaps.parquet", "texts.parquet"
+"""How many items of one part of a benchmark stand in another; what a controlled model writes."""
 ACCURACIES, TASKS, SAVED_PROBES = "accuracies.parquet", "tasks", "probes"
 """Of a study of skills: every accuracy, what was found of each task, fitted probes."""
 CORPUS = "corpus.safetensors"
 """Of a stream over a corpus: what is known so far."""
 OUTPUTS = (
     *(SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES, TABLES),
-    *(STATES, LOSSES, MODEL, DOSES, SETS, *CONTROLS, OVERLAPS),
+    *(STATES, LOSSES, MODEL, DOSES, SETS, *CONTROLS, TEXTS, OVERLAPS),
     *(ACCURACIES, TASKS, SAVED_PROBES, CORPUS),
 )
 """What a study makes besides the measurements: discarded together with them."""

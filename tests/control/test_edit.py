@@ -13,6 +13,7 @@ from negjax.control import (
 from negjax.control.folding import folded_forwards, with_bias
 from negjax.control.odds import to_log_odds
 from negjax.control.steering import TOLERANCE
+from negjax.generation.writing import generate
 from negjax.inputs.encoding import encode
 from negjax.measurements.gradients import neurgrad
 from negjax.weights.loading import load
@@ -49,6 +50,17 @@ def test_an_edit_reaches_its_probability(shape):
     assert straight.reached
     assert found.norm < straight.norm
     assert found.lm.name == f"{shape}, edited"
+
+
+def test_an_edits_shift_at_every_token_writes_what_the_edited_model_writes():
+    lm = sharp("gated")
+    facts = facts_of(lm)
+    found = edit(lm, facts, 0.6, turns=0)
+    prompts = list(facts.prompts)
+    shifted = generate(lm, prompts, found.intervention, site=found.site, max_tokens=4)
+    edited = generate(found.lm, prompts, max_tokens=4)
+    assert shifted.texts == edited.texts != generate(lm, prompts, max_tokens=4).texts
+    np.testing.assert_allclose(shifted.log_probability, edited.log_probability, atol=1e-4)
 
 
 def test_an_edit_may_be_kept_to_some_neurons():

@@ -1,5 +1,6 @@
 """Steering to a probability, against plain NumPy forwards in float64."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from negjax.control import steer, steer_probes
 from negjax.control import unrelated as bystanders
 from negjax.control.odds import to_log_odds, to_probability
 from negjax.control.steering import PARALLEL, TOLERANCE
+from negjax.generation.writing import generate
 from negjax.inputs.encoding import encode
 from negjax.inputs.tables import read_facts
 from negjax.measurements.joint_interventions import joint
@@ -205,3 +207,22 @@ def test_unrelated_facts_are_of_other_relations(smollm2: LanguageModel):
     steered_to = found.targets[0][0]
     again = bystanders.unrelated_facts(smollm2, encode(smollm2, ["Once upon a"], [steered_to]))
     assert (steered_to,) not in again.targets
+
+
+def test_what_is_steered_to_is_what_the_first_written_token_has() -> None:
+    lm = sharp("gated")
+    prompt, target = "w3 w5 w7 w9 w4", "w11"
+    probes = encode(lm, [prompt], [target])
+    steered = steer(lm, prompt, target, 0.9, unrelated=probes)
+    found = generate(
+        lm, [prompt], steered.intervention, when="generated", site=steered.site, max_tokens=3
+    )
+    plain = generate(lm, [prompt], max_tokens=3)
+    assert steered.reached
+    assert found.tokens[0, 0] == probes.target_ids[0, 0, 0] != plain.tokens[0, 0]
+    assert np.exp(found.log_probability[0, 0]) == pytest.approx(steered.probability, rel=1e-4)
+    assert found.baseline_log_probability is not None
+    assert np.exp(found.baseline_log_probability[0, 0]) == pytest.approx(steered.before, rel=1e-4)
+    none = dataclasses.replace(steered, shift=np.zeros_like(steered.shift))
+    still = generate(lm, [prompt], none.intervention, site=none.site, max_tokens=3)
+    assert still.texts == plain.texts

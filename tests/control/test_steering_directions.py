@@ -72,6 +72,18 @@ def test_the_smallest_write_that_gives_a_probability(shape: str, place: str, by:
     assert found.norm == pytest.approx(np.sqrt(best.fun), rel=3e-3)
 
 
+def test_what_is_steered_to_is_what_the_first_written_token_has() -> None:
+    lm = sharp("gated")
+    probes = one_target(lm).select([1])
+    some = along(lm, "attention_out")
+    [steered] = negjax.control.steer_probes(lm, probes, 0.9, neurons=some, unrelated=probes)
+    prompt = probes.tokens[0][probes.mask[0]].tolist()
+    found = negjax.generate(lm, [prompt], steered.intervention, when="generated", max_tokens=1)
+    assert steered.reached
+    assert found.tokens[0, 0] == probes.target_ids[0, 0, 0]
+    assert np.exp(found.log_probability[0, 0]) == pytest.approx(steered.probability, rel=1e-4)
+
+
 def test_what_a_shift_of_directions_cannot_be() -> None:
     lm = sharp("gated")
     probes = one_target(lm).select([1])

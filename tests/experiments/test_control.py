@@ -26,6 +26,7 @@ from negjax.model.language_model import LanguageModel
 from negjax.storage import store
 from tests.support import tiny_runs
 from tests.support.block_shapes import tiny
+from tests.support.moved_texts import greedy_text
 from tests.support.pages import Page
 from tests.support.sharp_models import sharp
 from tests.support.tiny_runs import ANSWERS, PROMPTS, arguments, summary, write_inputs
@@ -71,6 +72,8 @@ def parse(folder: Path, output: Path, *more: str) -> None:
         "--edit_probability=0.1",
         "--ways=smallest,reworded",
         "--turns=6",
+        # A text takes longer to compile than all else: one test writes.
+        "--written=0",
     )
     tiny_runs.parse(*arguments(folder, output, *few, *more))
 
@@ -209,8 +212,12 @@ def test_a_masked_model_is_steered_and_edited(folder: Path, tmp_path: Path) -> N
         # Nothing at the read position gives this random model's answers much more.
         "--wanted=0.02,0.05",
         "--ways=smallest,straight,upper,preserving",
+        "--written=4",
     )
     assert study.run(control.prepare) == 0
+    assert not (tmp_path / store.TEXTS).exists()
+    page = " ".join(Page((tmp_path / store.REPORT).read_text(encoding="utf-8")).text)
+    assert "A masked LM fills in a [MASK] and writes no text" in page
     about = summary(tmp_path)
     assert (about["site"], about["model"]["family"]) == ("act", "bert")
     assert about["editing"][0]["way"] == "none"
@@ -229,7 +236,7 @@ def test_an_interrupted_run_goes_on(
         return edit(*args, **options)
 
     monkeypatch.setattr(control_work, "edit", interrupted_edit)
-    more = ("--parts=steering,editing", "--ways=smallest", "--turns=2")
+    more = ("--parts=steering,editing", "--ways=smallest", "--turns=2", "--written=4")
     parse(folder, tmp_path, *more)
     assert study.run(control.prepare) == 130
     about = summary(tmp_path)
@@ -238,6 +245,31 @@ def test_an_interrupted_run_goes_on(
     assert study.run(control.prepare) == 0
     assert len(calls) == 3
     assert summary(tmp_path)["measured"] == {"steering": 3, "editing": 2}
+    texts = parquet.read_table(tmp_path / store.TEXTS).to_pylist()
+    assert [text["what"] for text in texts] == [
+        *["steered to 0.02", "steered to 0.1"] * 3,
+        *["edited: smallest"] * 2,
+    ]
+    lm = negjax.load(folder / "gated")
+    probes, others = asked(lm, tmp_path), encode(lm, PROMPTS[:8], ANSWERS[:8])
+    steered = steer_probes(
+        lm, probes.select([0, 0, 1, 1, 2, 2]), np.tile([0.02, 0.1], 3), turns=2, unrelated=others
+    )
+    for found, text in zip(steered, texts, strict=False):
+        assert (text["prompt"], text["answer"]) == (found.prompt, found.target)
+        assert text["before"] == greedy_text(lm, found.prompt, 4)
+        assert text["after"] == greedy_text(lm, found.prompt, 4, found.shift)
+    for fact, text in zip(
+        read_edits(lm, str(folder / "edits.csv"), 0).facts, texts[6:], strict=True
+    ):
+        assert (text["prompt"], text["answer"]) == (fact.prompts[0], fact.new)
+        assert text["before"] == greedy_text(lm, fact.prompts[0], 4)
+        again = edit(lm, fact.taught(lm, 0), 0.1, turns=2)
+        assert text["after"] == greedy_text(again.lm, fact.prompts[0], 4)
+    assert any(text["before"] != text["after"] for text in texts)
+    listed = (tmp_path / store.TABLES / "texts.csv").read_text(encoding="utf-8").splitlines()
+    assert listed[0] == "prompt,answer,done,written before,written after"
+    assert len(listed) == 1 + len(texts)
     parse(folder, tmp_path, *more, "--wanted=0.5")
     with pytest.raises(
         ValueError, match=r"other settings \(wanted was \[0.02, 0.1\], now \[0.5\]\)"
@@ -265,6 +297,10 @@ def test_an_interrupted_run_goes_on(
         (["--model=mistral"], r"models of family 'mistral' have no bias"),
         (["--counts=61"], r"k is 61: expected 1 to 60"),
         (["--site=act"], r"site 'act'"),
+        (
+            ["--written=40"],
+            r"--written=40: a prompt is 3 tokens long, .* holds 32; pass 30 at most",
+        ),
     ],
 )
 def test_bad_input_is_refused(folder: Path, tmp_path: Path, more: list[str], message: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 import negjax
 from negjax.execution import common_heads
 from negjax.inputs.probes import Probes
-from negjax.measurements.writes import write_norms
+from negjax.measurements.writes import summed_writes, write_norms
 from negjax.model.language_model import LanguageModel
 from tests.support.block_shapes import (
     JOINT_TARGETS,
@@ -207,6 +207,8 @@ def test_writes_pass_the_norm_of_their_layers_output(feature: str) -> None:
         lm = model(feature)
         probes, c, weights = tiny_probes(lm), lm.config, float64_weights(lm)
         norms = write_norms(lm, probes, c.sites[-1])
+        shift = np.random.default_rng(0).normal(size=(1, c.layers, c.neurons))
+        together = summed_writes(lm, probes, shift, c.sites[-1])
         increase = negjax.estimate(lm, probes, "lpi")
         down = weights["blocks.ffn.down.kernel"]
         none = np.zeros((c.layers, c.width))
@@ -222,6 +224,8 @@ def test_writes_pass_the_norm_of_their_layers_output(feature: str) -> None:
                 rows = shares(lm, layer, out[layer], down[layer])
                 sizes = np.linalg.norm(counted[layer][:, None] * rows, axis=-1)
                 assert error(norms.write[b, layer], sizes) < 1e-12
+                summed = (shift[0, layer] * counted[layer]) @ rows
+                assert together[b, 0, layer] == pytest.approx(np.linalg.norm(summed), rel=1e-11)
                 size = np.linalg.norm(mid + whole)
                 assert abs(norms.residual[b, layer] - size) < 1e-12 * size
                 writes = np.concatenate([product[layer][:, None] * rows, none[:1]])

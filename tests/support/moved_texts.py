@@ -11,6 +11,7 @@ from flax import nnx
 from negjax.model.language_model import LanguageModel
 from negjax.model.placement import Placement
 from negjax.replay.suffixes import block_at, layer_count, stacked_blocks
+from tests.support.reference import full_forward
 
 
 class Written(NamedTuple):
@@ -110,3 +111,16 @@ def _run(
         shifted = block.finish(mid, out + write(layer, "ffn_out", mid))
         shifted = shifted + write(layer, "residual_after", shifted)
     return model.logits(plain[:, 0]), model.logits(shifted[:, 0])
+
+
+def greedy_text(
+    lm: LanguageModel, prompt: str, count: int, shift: np.ndarray | None = None, site: str = "up"
+) -> str:
+    """So many words after a prompt, the likeliest, under a shift [L, F] from its last token on."""
+    ids = lm.tokenizer(prompt)["input_ids"]
+    length = len(ids)
+    for _ in range(count):
+        at = np.arange(length - 1, len(ids))
+        logits, _ = full_forward(lm, np.asarray(ids), site=site, shift=shift, read=at)
+        ids = [*ids, int(logits[-1].argmax())]
+    return "".join(f" {lm.tokenizer.decode([token])}" for token in ids[length:])

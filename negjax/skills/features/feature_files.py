@@ -26,7 +26,7 @@ import numpy as np
 from negjax import checks
 from negjax.checks import is_whole, listed, one_of, shown, whole_number
 from negjax.records import readable
-from negjax.skills.features.feature_streams import Kind, Span, windows
+from negjax.skills.features.feature_streams import Kind, Span, window_spans
 from negjax.skills.probes.codes import code_dtype
 from negjax.storage import store, zarr_groups
 from negjax.storage.store import ArraySpec
@@ -58,7 +58,7 @@ def layout(prompts: int, window: int, counts: Sequence[int]) -> Layout:
     Raises:
         ValueError: no prompts, windows of none, a count that is not 1 to `prompts`.
     """
-    spans = windows(prompts, window)
+    spans = window_spans(prompts, window)
     for count in listed(counts, "counts", "a list of numbers of prompts"):
         if not is_whole(count) or not 1 <= count <= prompts:
             raise ValueError(

@@ -123,7 +123,7 @@ class FeatureStream:
         return run_common_head(self.lm, head_tokens(self.probes, self._groups[number]))
 
 
-def windows(prompts: int, size: int) -> tuple[Span, ...]:
+def window_spans(prompts: int, size: int) -> tuple[Span, ...]:
     """Prompts in their order, `size` at a time.
 
     Raises:
@@ -191,7 +191,7 @@ def activation_windows(
     """
     stream = FeatureStream(lm, probes, site, budget_bytes=budget_bytes)
     answers = check_gold(gold, len(probes), max(2, probes.target_count))
-    return _activation_windows(stream, answers, windows(len(probes), window))
+    return _activation_windows(stream, answers, window_spans(len(probes), window))
 
 
 def _activation_windows(

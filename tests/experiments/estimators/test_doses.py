@@ -11,11 +11,9 @@ from experiments.estimators.doses import (
     Thresholds,
     attributions,
     both_signs,
-    collapse_dose,
     collapse_doses,
     controllers,
     deciles,
-    dose_unit,
     has_collapsed,
     large,
     percentiles,
@@ -24,7 +22,8 @@ from experiments.estimators.doses import (
 )
 from experiments.estimators.hidden import dose_statistics, listed
 from experiments.estimators.report import verdict
-from negjax.measurements.writes import write_norms
+from experiments.reporting.dose_grids import dose_unit, first_dose
+from negjax.measurements.writes import summed_writes, write_norms
 from tests.support.block_shapes import SHAPES, error, precision, tiny, tiny_probes
 from tests.support.reference import float64_weights, full_forward
 
@@ -37,6 +36,8 @@ def test_a_dose_is_a_write_as_long_as_the_residual(shape, site):
         lm = tiny(shape, "float64")
         probes = tiny_probes(lm)
         norms = write_norms(lm, probes, site)
+        shifts = np.random.default_rng(0).normal(size=(2, *norms.write.shape[1:]))
+        together = summed_writes(lm, probes, shifts, site)
         weights = float64_weights(lm)
         down = weights["blocks.ffn.down.kernel"]
         bias = weights.get("blocks.ffn.down.bias", np.zeros(down[:, 0].shape))
@@ -51,9 +52,12 @@ def test_a_dose_is_a_write_as_long_as_the_residual(shape, site):
             assert error(norms.activation[b], inner[site]) < 1e-12
             unit = dose_unit(norms.residual[b], norms.write[b])
             # What the FFN gives with each neuron moved by 3 doses, less what it gives without.
-            moved = 3 * unit * (product / inner[site] if site == "up" else 1)
+            gate = product / inner[site] if site == "up" else 1
+            moved = 3 * unit * gate
             writes = np.linalg.norm(moved[..., None] * down, axis=-1)
             assert np.abs(writes / (3 * norms.residual[b][:, None]) - 1).max() < 1e-10
+            summed = np.einsum("rlf,lfd->rld", shifts * gate, down)
+            assert error(together[b], np.linalg.norm(summed, axis=-1)) < 1e-10
 
 
 def test_what_writes_nothing_has_no_dose():
@@ -85,7 +89,7 @@ def test_collapse_by_kl_and_by_entropy():
     assert found.tolist() == [False, False, True, True, False, True]
     doses = np.asarray([0.5, 1.0, 4.0])
     collapsed = np.asarray([[0, 0, 0], [0, 1, 1], [1, 0, 0], [0, 0, 1]], bool)
-    assert collapse_dose(doses, collapsed).tolist() == [np.inf, 1, 0.5, 4]
+    assert first_dose(doses, collapsed).tolist() == [np.inf, 1, 0.5, 4]
 
 
 LIMITS = Thresholds(large=0.75, small=0.5, flat=0.5)

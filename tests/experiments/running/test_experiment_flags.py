@@ -21,11 +21,12 @@ from experiments.skills_flexibility import program as skills_flexibility
 from experiments.skills_interdependency import program as skills_interdependency
 from experiments.skills_robustness import program as skills_robustness
 from experiments.trace import program as trace
+from experiments.windows import program as windows
 from tests.support.places import FLAGFILES
 from tests.support.tiny_runs import parse
 
 EXPERIMENTS = (
-    *(linearity, neg_map, estimators, multi_neuron, control, trace, corpus, plan),
+    *(linearity, neg_map, estimators, multi_neuron, control, trace, windows, corpus, plan),
     pretrain_bert_job,
     *(skills, skills_efficiency, skills_flexibility, skills_interdependency, skills_robustness),
 )
@@ -37,6 +38,7 @@ MODULES = [
     "experiments.running.many_hosts",
     "experiments.running.profiles",
     "experiments.inputs.facts",
+    "experiments.inputs.written_texts",
     "experiments.inputs.probe_flags",
     "experiments.skill_studies.inputs",
     "experiments.skill_studies.transfer",

@@ -1,0 +1,1 @@
+"""At which doses a shift changes an answer, and at which the text falls apart."""
