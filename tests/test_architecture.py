@@ -227,9 +227,11 @@ FLAGS_OF_OTHERS = (
 
 
 @pytest.mark.parametrize("name", [n for n in LIBRARY if n.partition(".")[0] == "negjax"])
-def test_the_library_has_no_command_line_and_draws_nothing(name):
+def test_the_library_has_no_command_line_and_draws_nothing_but_its_bars(name):
     """Its messages name arguments, which a command line spells as its flags (`errors.Message`)."""
-    above = {"absl", "argparse", "matplotlib", "tqdm", "experiments"}
+    above = {"absl", "argparse", "matplotlib", "experiments"}
+    if name != "negjax.execution.bars":
+        above.add("tqdm")
     assert not above.intersection(m.partition(".")[0] for m in imported(LIBRARY[name]))
     for text in texts(LIBRARY[name]):
         flags = re.findall(r"(?<![\w-])--?[a-z][\w-]+|python -m \w+", text)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 import negjax
 from experiments.bench.probes import blank_probes
+from negjax.execution import bars
 from negjax.execution.batching import split_probes
 from negjax.execution.running import needed_bytes
 from negjax.measurements.gradient_runs import gradient_program
@@ -97,6 +98,7 @@ class Point:
     decides it."""
 
 
+@bars.without_bars()
 def measure(axes: Sequence[Axis], points: int) -> list[Point]:
     """Measures axes.
 

@@ -20,6 +20,7 @@ from experiments.plan.works import Work
 from experiments.reporting.escaping import code_span
 from experiments.reporting.tables import Column, Table, markdown_lines, terminal_lines
 from experiments.running import provenance
+from negjax.execution import bars
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
@@ -116,6 +117,7 @@ def random_model(name: str, config: ModelConfig) -> LanguageModel:
     return dataclasses.replace(lm, graphdef=graphdef, params=params)
 
 
+@bars.without_bars()
 def validate() -> list[Compared]:
     """Predicts and measures all works of all cases."""
     found: list[Compared] = []

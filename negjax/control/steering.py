@@ -17,6 +17,8 @@ from negjax.control.odds import replays_of, to_log_odds, to_probability
 from negjax.control.outcome import shifted_outcomes
 from negjax.control.rays import FIRST_LOOK
 from negjax.control.unrelated import unrelated_facts
+from negjax.execution import bars
+from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.finite import check_finite
 from negjax.execution.plans import Planned, plan_prompts, sizes_of
@@ -95,6 +97,7 @@ class Steered(SmallestShift):
     """[U], KL of each of them."""
 
 
+@with_bar
 def steer(
     lm: LanguageModel,
     prompt: Prompt,
@@ -109,6 +112,7 @@ def steer(
     unrelated: Probes | None = None,
     target_mode: TargetMode = "single",
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Steered:
     """The smallest shift (L2) of a prompt's neurons that moves P(target) to a probability.
 
@@ -133,6 +137,7 @@ def steer(
             facts, one of each relation but the prompt's own (`unrelated_facts`).
         target_mode: as in `encode`.
         budget_bytes: memory for one batch, besides the weights and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: a probability outside (0, 1), a prompt or target that cannot be asked, unknown
@@ -157,6 +162,8 @@ def steer(
     )[0]
 
 
+@with_bar
+@bars.counted(None, search.LOOK)
 def steer_probes(
     lm: LanguageModel,
     probes: Probes,
@@ -169,10 +176,14 @@ def steer_probes(
     turns: int = TURNS,
     unrelated: Probes | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> list[Steered]:
     """`steer` for B prompts together, with one target each and one probability or [B].
 
     By default the unrelated prompts are unrelated to all of them.
+
+    Args:
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: as `steer`; probes with several targets, probabilities of another shape.

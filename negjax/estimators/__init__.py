@@ -14,6 +14,7 @@ import numpy as np
 from negjax.checks import one_of, whole_number
 from negjax.estimators.integrated import MOST_STEPS
 from negjax.estimators.registry import ESTIMATORS, Estimator
+from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.language_model import LanguageModel
@@ -22,6 +23,7 @@ from negjax.replay.targets import Output
 __all__ = ["ESTIMATORS", "Estimator", "estimate"]
 
 
+@with_bar
 def estimate(
     lm: LanguageModel,
     probes: Probes,
@@ -32,6 +34,7 @@ def estimate(
     steps: int = 20,
     reference: Probes | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> np.ndarray:
     """One estimate of every neuron for all targets.
 
@@ -44,6 +47,7 @@ def estimate(
         steps: of "ig".
         reference: for "ablation": a neuron is set to its mean over these probes, not to 0.
         budget_bytes: memory for one batch, besides the weights and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         [B, K, L, F]; unit and sign depend on the method, see `ESTIMATORS`.

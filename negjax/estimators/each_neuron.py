@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 
 from negjax.errors import Argument, ArgumentError
+from negjax.execution import bars
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.interventions import (
     Shifted,
@@ -118,13 +119,14 @@ def _all_changes(
     c = lm.config
     result = np.empty((len(probes), probes.target_count, *shift.shape[1:]), lm.compute_dtype)
     layer, neuron = all_neurons(c).T
-    for start in range(0, len(probes), PROMPTS):
-        flat = shift[start : start + PROMPTS].reshape(-1, c.layers * c.neurons)
-        layers, neurons = (np.broadcast_to(number, flat.shape) for number in (layer, neuron))
-        rows = Shifted(layers, neurons, flat)
-        some = probes.select(range(start, start + len(flat)))
-        found = _changes(lm, some, rows, site, kernel, output, budget_bytes)
-        result[start : start + len(flat)] = found.reshape(len(flat), -1, c.layers, c.neurons)
+    with bars.counted(len(probes) * (len(layer) + c.layers)):
+        for start in range(0, len(probes), PROMPTS):
+            flat = shift[start : start + PROMPTS].reshape(-1, c.layers * c.neurons)
+            layers, neurons = (np.broadcast_to(number, flat.shape) for number in (layer, neuron))
+            rows = Shifted(layers, neurons, flat)
+            some = probes.select(range(start, start + len(flat)))
+            found = _changes(lm, some, rows, site, kernel, output, budget_bytes)
+            result[start : start + len(flat)] = found.reshape(len(flat), -1, c.layers, c.neurons)
     return result
 
 

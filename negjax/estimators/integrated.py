@@ -78,7 +78,15 @@ def integrated_gradients(
         smaller = run.largest_fitting(_integrated, plan.smaller(), arguments)
         return to_host(run(_integrated, *arguments(smaller))) / steps
 
-    batches = run_batches(lm, probes, plan.batches, kernel, steps=STEPS, budget_bytes=budget_bytes)
+    batches = run_batches(
+        lm,
+        probes,
+        plan.batches,
+        kernel,
+        steps=STEPS,
+        rows_each=len(layer),
+        budget_bytes=budget_bytes,
+    )
     result: np.ndarray = in_order(lm, len(probes), batches, ["an integrated gradient"])
     return result
 

@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Float
 
 from negjax.execution import batching
+from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.plans import plan_prompts, sizes_of
 from negjax.execution.running import Run, in_order, run_batches, run_program
@@ -40,17 +41,20 @@ def unperturbed_pass(
     return run(nnx.merge(graphdef, params), split.prefix_tokens, split.prefix_mask, split.suffix)
 
 
+@with_bar
 def activations(
     lm: LanguageModel,
     probes: Probes,
     site: str | None = None,
     *,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Float[np.ndarray, "B L F"]:
     """Unperturbed activations at the read position.
 
     Args:
         site: `act`, `up` or `product`; None is the model's default.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: unknown site; a budget that holds not even one prompt.

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from negjax import checks
 from negjax.errors import Argument, ArgumentError
+from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Sizes, bucket, tokens_at_once
 from negjax.execution.interventions import check_reroute
 from negjax.execution.passes import pass_tokens
@@ -73,6 +74,7 @@ class Generated(PerPrompt):
         return dataclasses.replace(chosen, prompts=prompts, texts=texts, stops=stops)
 
 
+@with_bar
 def generate(
     lm: LanguageModel,
     prompts: Sequence[Prompt],
@@ -87,6 +89,7 @@ def generate(
     end_tokens: Sequence[int] | None = None,
     reroute: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Generated:
     """Lets a causal LM write after prompts while neurons are moved.
 
@@ -110,6 +113,7 @@ def generate(
         reroute: where neurons are moved, routers choose experts again. Otherwise tokens keep the
             experts that they pass without interventions.
         budget_bytes: memory for one batch, besides the weights.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         texts, tokens and their log-probabilities with and without the interventions.

@@ -23,6 +23,7 @@ from negjax.checks import (
     whole_number,
 )
 from negjax.execution.asked_outputs import check_output, output_name
+from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention
 from negjax.execution.interventions import Shifted, grid_rows
@@ -124,6 +125,7 @@ class Response(PerPrompt):
         return chebyshev.chebvander(x, self.coefficients.shape[-1] - 1)
 
 
+@with_bar
 def response(
     lm: LanguageModel,
     probes: Probes,
@@ -140,6 +142,7 @@ def response(
     max_nodes: int | None = None,
     seed: int = 0,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Response:
     """Measures each neuron's response within ±radius through a few exact interventions.
 
@@ -155,6 +158,7 @@ def response(
             nodes, up to `max_nodes`.
         max_nodes: default: 3 · nodes. `nodes` switches refinement off.
         seed: of the neurons that probe the noise.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         the series, callable on any shifts within the radius.

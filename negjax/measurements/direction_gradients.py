@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from negjax.checks import instance, one_of, whole_number
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.asked_outputs import check_output, output_name
+from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.inputs.positions import (
     Positions,
@@ -76,6 +77,7 @@ class ResidualGradients(PerPrompt):
         return along_layers(states, directions.layer, directions.vectors)
 
 
+@with_bar
 def residual_gradients(
     lm: LanguageModel,
     probes: Probes,
@@ -84,6 +86,7 @@ def residual_gradients(
     positions: Positions = None,
     output: AnyOutput = "probability",
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> ResidualGradients:
     """Gradients by what is written at a place of every layer: one forward, K backward passes.
 
@@ -95,6 +98,7 @@ def residual_gradients(
             from either end, one a prompt, a slice, "all", or `tokens_of(probes, text)`.
         output: what is differentiated, as in `neurgrad`.
         budget_bytes: memory for one batch, besides the weights and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         probabilities, residuals and gradients, as numpy arrays.

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from negjax.checks import finite_in, shifts_within, whole_number
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.asked_outputs import asked_target, check_output, output_name
+from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention, check_convention
 from negjax.execution.interventions import grid_rows
@@ -104,6 +105,7 @@ class EmpiricalGradient(PerPrompt):
         return fit_changes(grid, changes)[1], np.abs(changes).max(-1)
 
 
+@with_bar
 def neg(
     lm: LanguageModel,
     probes: Probes,
@@ -119,6 +121,7 @@ def neg(
     target: int | None = None,
     seed: int = 0,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> EmpiricalGradient:
     """NEG over the grid ±step, …, ±radius from exact outputs under `pairs` pairs of shifts.
 
@@ -135,6 +138,7 @@ def neg(
             a neuron is shifted at all of them together, along each one's own s(a) if `signed`.
         output: as in `sweep`, but `kl`, which has no slope at no shift.
         seed: of the neurons that probe the rounding noise.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         slopes and their errors, computed in float64.

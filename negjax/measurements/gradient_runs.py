@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Bool, Float, Int
 
-from negjax.execution import batching
+from negjax.execution import bars, batching
 from negjax.execution.asked_outputs import DIFFERENCE, base_output, output_name, whole_output
 from negjax.execution.batching import KEPT_TOKENS, Split
 from negjax.execution.common_heads import HeadGroup, padded_head, run_groups
@@ -294,21 +294,22 @@ def derivatives_along(
         over=over,
         budget_bytes=budget_bytes,
     )
-    # What is known of all neurons stays on the device; only those asked for leave it.
-    for index, batch in batches:
-        if directions is not None:
-            by_layer = to_host(batch.gradient[:, 0, 0])
-            found[index] = along_layers(by_layer, directions.layer, directions.vectors)
-            continue
-        layer, neuron = np.moveaxis(neurons[index], -1, 0)
-        at = np.arange(len(index))[:, None]
-        gradient = batch.gradient
-        if convention == "signed" and batch.signed is not None:
-            gradient = batch.signed
-        slope = to_host(gradient[at, 0, 0, layer, neuron])
-        if convention == "signed" and batch.signed is None:
-            slope = slope * sign(to_host(batch.activation[at, 0, layer, neuron]))
-        found[index] = slope
+    with bars.counted(len(probes)):
+        # What is known of all neurons stays on the device; only those asked for leave it.
+        for index, batch in batches:
+            if directions is not None:
+                by_layer = to_host(batch.gradient[:, 0, 0])
+                found[index] = along_layers(by_layer, directions.layer, directions.vectors)
+                continue
+            layer, neuron = np.moveaxis(neurons[index], -1, 0)
+            at = np.arange(len(index))[:, None]
+            gradient = batch.gradient
+            if convention == "signed" and batch.signed is not None:
+                gradient = batch.signed
+            slope = to_host(gradient[at, 0, 0, layer, neuron])
+            if convention == "signed" and batch.signed is None:
+                slope = slope * sign(to_host(batch.activation[at, 0, layer, neuron]))
+            found[index] = slope
     return found
 
 

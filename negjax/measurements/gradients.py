@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from negjax.checks import flag, one_of, whole_number
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.asked_outputs import check_output, output_name
+from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.common_heads import HeadGroup, run_groups
 from negjax.execution.conventions import sign
@@ -68,6 +69,7 @@ class NeurGrad(PerPrompt):
         return result
 
 
+@with_bar
 def neurgrad(
     lm: LanguageModel,
     probes: Probes,
@@ -77,6 +79,7 @@ def neurgrad(
     over: Over | None = None,
     output: AnyOutput = "probability",
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> NeurGrad:
     """CG and NeurGrad of every neuron for all targets: one forward, K backward passes of S tokens.
 
@@ -94,6 +97,7 @@ def neurgrad(
             `log_odds`; or one number in all: `logit_difference` of two targets, `entropy`, or a
             function of log-probabilities [V] (keep one, as each new one is compiled anew).
         budget_bytes: memory for one batch, besides the weights and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         probabilities, activations and gradients, as numpy arrays.

@@ -20,6 +20,7 @@ from negjax.execution.asked_outputs import (
     output_name,
     whole_output,
 )
+from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention, check_convention
 from negjax.execution.interventions import check_reroute
@@ -84,6 +85,7 @@ class Joint(ShiftedOutputs):
     shifted at all of them together. None: the read position."""
 
 
+@with_bar
 def joint(
     lm: LanguageModel,
     probes: Probes,
@@ -98,6 +100,7 @@ def joint(
     spread: bool = False,
     reroute: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Joint:
     """Shifts all neurons of a set together, set by set, and measures the target's output exactly.
 
@@ -120,6 +123,7 @@ def joint(
             shifts. Otherwise tokens keep the experts that they pass without, and neurons of others
             change nothing.
         budget_bytes: memory for one batch, besides the weights, the sets and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         outputs and baselines, as numpy arrays.

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from negjax.checks import flag, instance, whole_number
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.asked_outputs import TARGET_OUTPUTS
+from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import one_by_one
@@ -115,6 +116,7 @@ def _cell(value: object) -> str:
     return html.escape(" ".join(map(repr, value)) if isinstance(value, list) else str(value))
 
 
+@with_bar
 def top_neurons(
     gradients: NeurGrad,
     k: int,
@@ -125,6 +127,7 @@ def top_neurons(
     with_neg: bool = False,
     tokens: int = 5,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> TopNeurons:
     """The k neurons of each prompt whose gradients of a target's output are largest, either sign.
 
@@ -140,6 +143,7 @@ def top_neurons(
         with_neg: measure NEG of these neurons, too, over `neg`'s usual grid.
         tokens: how many tokens each way.
         budget_bytes: memory for one batch, besides the weights and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: no gradients, more neurons than there are, no such target, NEG without a model,

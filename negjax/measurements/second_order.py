@@ -19,6 +19,7 @@ from negjax.execution.asked_outputs import (
     output_name,
     whole_output,
 )
+from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.interventions import grid_rows, measure_rows
 from negjax.execution.row_kernels import Kernel, with_last
@@ -64,6 +65,7 @@ class Curvature(PerPrompt):
     """Given, they were shifted, and `neurons` are (layer, number) of them, `site` their place."""
 
 
+@with_bar
 def curvature(
     lm: LanguageModel,
     probes: Probes,
@@ -73,6 +75,7 @@ def curvature(
     output: AnyOutput = "probability",
     target: int | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Curvature:
     """First and second derivative of the target's output along each neuron, at no shift.
 
@@ -84,6 +87,7 @@ def curvature(
             which have no site.
         site: `act`, `up` or `product`; None is the model's default.
         target: which of the K targets; may be left out if there is one.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: bad neurons, site, output or target, by name.

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from negjax.checks import flag, shift_list
 from negjax.execution.asked_outputs import check_output, output_name
+from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention
 from negjax.execution.interventions import check_reroute, grid_rows, intervene, with_baselines
@@ -74,6 +75,7 @@ class Sweep(ShiftedOutputs):
     """Given, they were shifted, and `neurons` are (layer, number) of them, `site` their place."""
 
 
+@with_bar
 def sweep(
     lm: LanguageModel,
     probes: Probes,
@@ -88,6 +90,7 @@ def sweep(
     spread: bool = False,
     reroute: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Sweep:
     """Shifts each neuron by each amount, one at a time, and measures the target's output exactly.
 
@@ -111,6 +114,7 @@ def sweep(
             Otherwise tokens keep the experts that they pass without it, and the weights that
             routers give these follow.
         budget_bytes: memory for one batch, besides the weights and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         outputs and baselines, as numpy arrays.

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from negjax.execution import batching
+from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import filled_up, fitting, one_by_one, sizes_of
@@ -28,6 +29,7 @@ MOST_NEURONS = 256
 STEPS = 2
 
 
+@with_bar
 def effects(
     lm: LanguageModel,
     probes: Probes,
@@ -35,11 +37,13 @@ def effects(
     site: str | None = None,
     *,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Float[np.ndarray, "B N V"]:
     """Derivative of every token's probability with respect to each neuron, at the read position.
 
     Args:
         neurons: [N, 2] or [B, N, 2], (layer, index).
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         ∂P(token)/∂a. Sums to 0 over the tokens.
@@ -82,17 +86,25 @@ def effects(
             return split.suffix, *before, filled_up(some, rows), chosen
 
         chunk = run.largest_fitting(_effects, batching.smaller_buckets(largest), arguments)
-        parts = [
-            to_host(run(_effects, *arguments(chunk, start)))[: len(own) - start]
-            for start in range(0, len(own), chunk)
-        ]
+        parts = []
+        for start in range(0, len(own), chunk):
+            part = to_host(run(_effects, *arguments(chunk, start)))
+            parts.append(part[: len(own) - start])
+            run.reached(min(1, (start + chunk) / len(own)))
         return np.concatenate(parts)[None]
 
     plan = one_by_one(
         probes, sizes.prefix_bytes + min(largest, len(neurons[0])) * sizes.effects_bytes
     )
     batches = run_batches(
-        lm, probes, plan, kernel, target=0, steps=STEPS, budget_bytes=budget_bytes
+        lm,
+        probes,
+        plan,
+        kernel,
+        target=0,
+        steps=STEPS,
+        rows_each=neurons.shape[1],
+        budget_bytes=budget_bytes,
     )
     result: np.ndarray = in_order(lm, len(probes), batches, ["effect of neurons"])
     return result

@@ -75,7 +75,7 @@ def test_streamed_features_are_those_of_all_prompts_at_once(tmp_path, window, ti
         counts=counts,
         window=window,
         budget_bytes=budget,
-        progress=seen.append,
+        after_window=seen.append,
     )
     assert seen == [window] * (PROMPTS // window) + [PROMPTS % window] * (PROMPTS % window > 0)
     assert len(features) == PROMPTS and features.labels == 3 and features.kinds == KINDS
@@ -291,7 +291,7 @@ def test_a_full_disk_costs_one_window(tmp_path):
 
     try:
         with pytest.raises(OSError, match=r"3-6 could not be saved: .* run the same command again"):
-            extract(tmp_path / "full", lm(), probes, gold, window=3, progress=fill_up)
+            extract(tmp_path / "full", lm(), probes, gold, window=3, after_window=fill_up)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     (path,) = (tmp_path / "full").iterdir()

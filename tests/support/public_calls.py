@@ -51,7 +51,7 @@ def library() -> dict[str, Call]:
     """Of `negjax`."""
     model, asked = lm(), probes()
     base = {"lm": model, "probes": asked}
-    budget = {"budget_bytes": 2**30}
+    budget = {"budget_bytes": 2**30, "progress": None}
     sites = {"site": NONE}
     measured = {**base, "neurons": NEURONS, "site": None}
     sets = negjax.neuron_sets(model.config, [(NEURONS, 1.0)])
@@ -131,7 +131,7 @@ def library() -> dict[str, Call]:
                 "linearised": False,
                 "groups": None,
                 "few_shapes": False,
-                **budget,
+                "budget_bytes": 2**30,
             },
             # Groups are gone through when their turn comes: of none there is none.
             {

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from negjax.checks import integers, one_of, shown, whole_number
+from negjax.execution import bars
+from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.common_heads import HeadGroup, head_groups, head_tokens, run_common_head
 from negjax.inputs.probes import Probes, check_asked
@@ -140,6 +142,7 @@ def scores_of(kind: Kind, batch: Batch) -> jax.Array:
     return result
 
 
+@with_bar
 def chosen_scores(
     lm: LanguageModel,
     probes: Probes,
@@ -148,11 +151,13 @@ def chosen_scores(
     site: str | None = None,
     *,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> np.ndarray:
     """Scores [B, K, n] of some neurons, for what their codes do not tell: Magn adds them up.
 
     Args:
         neurons: [n], flat, layer-major.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: no model, no encoded probes, unknown kind or site, neurons that the model does
@@ -166,9 +171,10 @@ def chosen_scores(
     if some.ndim != 1 or not some.size or some.min() < 0 or some.max() >= total:
         raise ValueError(f"neurons: {shown(neurons)} was given, expected {expected}")
     result = np.empty((len(probes), probes.target_count, len(some)), lm.compute_dtype)
-    for batch in FeatureStream(lm, probes, site, budget_bytes=budget_bytes).batches():
-        found = scores_of(kind, batch)[:, :, some]
-        result[batch.members] = to_host(found)[: len(batch.members)]
+    with bars.counted(len(probes)):
+        for batch in FeatureStream(lm, probes, site, budget_bytes=budget_bytes).batches():
+            found = scores_of(kind, batch)[:, :, some]
+            result[batch.members] = to_host(found)[: len(batch.members)]
     return result
 
 
