@@ -20,8 +20,8 @@ FILES = [
 ]
 
 # Rooms of the library, from the ground up: what each may import besides itself, `checks`,
-# `errors` and `records`, which know nothing of ours.
-GROUND = ("negjax.checks", "negjax.errors", "negjax.records")
+# `errors`, `records` and `tabular`, which know nothing of ours.
+GROUND = ("negjax.checks", "negjax.errors", "negjax.records", "negjax.tabular")
 BELOW_MEASUREMENTS = (
     *("negjax.process", "negjax.storage", "negjax.model", "negjax.replay", "negjax.weights"),
     *("negjax.inputs", "negjax.execution"),
@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "negjax.checks": (),
     "negjax.errors": (),
     "negjax.records": (),
+    "negjax.tabular": (),
     "negjax.process": (),
     "negjax.storage": ("negjax.process",),
     "negjax.model": ("negjax.process",),

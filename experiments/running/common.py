@@ -300,7 +300,7 @@ def open_folder(
     attributes: Mapping[str, Any],
 ) -> store.RunFolder:
     """The run's folder, opened to begin or to go on; says on stderr which."""
-    folder = store.open_run(
+    folder = store.open_to_measure(
         output_folder(experiment),
         settings,
         specs,

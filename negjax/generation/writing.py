@@ -1,8 +1,8 @@
 """`generate`: what a model writes after prompts, and what its neurons have to do with it."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Literal, Self, get_args
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, Self, get_args
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,8 @@ from negjax.inputs.token_ids import check_given_ids
 from negjax.model import meshes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel, check_model
-from negjax.records import PerPrompt, chosen_prompts, readable
+from negjax.records import chosen_prompts, readable
+from negjax.tabular import Tabular, array_of
 
 When = Literal["all", "prompt", "generated"]
 
@@ -38,8 +39,13 @@ MOST_SEED = 2**32 - 1
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Generated(PerPrompt):
+class Generated(Tabular):
     """What was written after each of B prompts, at most N tokens."""
+
+    row_axes = ("B",)
+    column_names: ClassVar[Mapping[str, str | None]] = dict.fromkeys(
+        ("tokens", "mask", "log_probability", "baseline_log_probability")
+    )
 
     prompts: tuple[str, ...]
     """As read: given, rendered or decoded."""
@@ -72,6 +78,19 @@ class Generated(PerPrompt):
         )
         chosen = super().__getitem__(which)
         return dataclasses.replace(chosen, prompts=prompts, texts=texts, stops=stops)
+
+    def _derived(self) -> dict[str, tuple[np.ndarray, tuple[str, ...]]]:
+        texts = {"asked": self.prompts, "text": self.texts, "stop": self.stops}
+        by_token = {
+            "tokens": self.tokens,
+            "log_probability": self.log_probability,
+            "baseline_log_probability": self.baseline_log_probability,
+        }
+        written = {
+            name: [row[there].tolist() for row, there in zip(values, self.mask, strict=True)]
+            for name, values in by_token.items()
+        }
+        return {name: (array_of(values), ("B",)) for name, values in (texts | written).items()}
 
 
 @with_bar

@@ -34,8 +34,9 @@ from negjax.inputs.residual_directions import Directions
 from negjax.measurements.rounding import Changes, measured_changes
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
-from negjax.records import PerPrompt, readable
+from negjax.records import readable
 from negjax.replay.outputs import AnyOutput
+from negjax.tabular import Tabular
 
 # The error is read off how the last coefficients decay.
 LEAST_NODES = 4
@@ -47,7 +48,7 @@ SLOWEST_RATE = 0.95
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Response(PerPrompt):
+class Response(Tabular):
     """An output as a function of the shift of each of N neurons of B prompts."""
 
     site: SiteOrPlace

@@ -21,17 +21,20 @@ from negjax.measurements.gathered_gradients import gathered
 from negjax.measurements.gradient_runs import along_layers
 from negjax.model.config import PLACES, Place
 from negjax.model.language_model import LanguageModel
-from negjax.records import PerPrompt, readable
+from negjax.records import readable
 from negjax.replay.outputs import AnyOutput
+from negjax.tabular import Tabular
 
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ResidualGradients(PerPrompt):
+class ResidualGradients(Tabular):
     """Gradients of O outputs by what is written at a place of each layer, at one position or Q.
 
     The axis Q is there where `positions` was a span, "all" or `tokens_of`.
     """
+
+    row_axes = ("B", "O", "Q", "L", "D")
 
     place: Place
     output: str

@@ -1,6 +1,8 @@
 """NEG of many neurons: the slope over a grid of shifts, from one or two pairs of them."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -23,14 +25,17 @@ from negjax.measurements.quadrature import Rule, radau_rule
 from negjax.measurements.rounding import measured_changes
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
-from negjax.records import PerPrompt, readable
+from negjax.records import readable
 from negjax.replay.outputs import AnyOutput
+from negjax.tabular import Tabular
 
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EmpiricalGradient(PerPrompt):
+class EmpiricalGradient(Tabular):
     """NEG of N neurons of B prompts over the grid ±step, …, ±radius."""
+
+    column_names: ClassVar[Mapping[str, str | None]] = {"slope": "neg"}
 
     site: SiteOrPlace
     convention: Convention

@@ -1,8 +1,8 @@
 """Derivatives by every neuron, CG and NeurGrad, by vjp."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
-from typing import get_args
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar, get_args
 
 import jax
 import numpy as np
@@ -26,20 +26,24 @@ from negjax.measurements.gathered_gradients import gathered
 from negjax.measurements.gradient_runs import Over, device_batches
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
-from negjax.records import PerPrompt, readable
+from negjax.records import array_axes, readable
 from negjax.replay.outputs import AnyOutput
 from negjax.replay.suffixes import CommonHead
+from negjax.tabular import Tabular
 
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NeurGrad(PerPrompt):
+class NeurGrad(Tabular):
     """Gradients of O outputs (one of each of K targets, or one) with respect to every neuron.
 
     They are at one position, or at each of Q.
 
     The axis Q is there where `positions` was a span, "all" or `tokens_of`.
     """
+
+    row_axes = ("B", "O", "Q", "L", "F")
+    column_names: ClassVar[Mapping[str, str | None]] = {"computed": "cg", "signed": None}
 
     site: Site
     output: str
@@ -67,6 +71,9 @@ class NeurGrad(PerPrompt):
             return self.signed
         result: np.ndarray = self.computed * sign(self.activation)[:, None]
         return result
+
+    def _derived(self) -> dict[str, tuple[np.ndarray, tuple[str, ...]]]:
+        return {"neurgrad": (self.neurgrad, array_axes(self)["computed"][1])}
 
 
 @with_bar

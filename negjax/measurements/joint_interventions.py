@@ -52,6 +52,8 @@ class Joint(ShiftedOutputs):
     read position; of several-token targets too.
     """
 
+    row_axes = ("B", "R")
+
     site: SiteOrPlace
     convention: Convention
     output: str

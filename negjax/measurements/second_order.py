@@ -29,17 +29,18 @@ from negjax.inputs.probes import Probes, check_asked
 from negjax.inputs.residual_directions import Directions
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
-from negjax.records import PerPrompt, readable
+from negjax.records import readable
 from negjax.replay.outputs import AnyOutput, WholeOutput, read_values
 from negjax.replay.rows import Rows, rise, sweep_rows
 from negjax.replay.suffixes import Pass
+from negjax.tabular import Tabular
 
 Array = TypeVar("Array")
 
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Curvature(PerPrompt):
+class Curvature(Tabular):
     """First and second derivative of an output along each of N neurons of B prompts.
 
     With respect to the activation. Under the `signed` convention the first is to be multiplied by

@@ -1,6 +1,8 @@
 """Sweeps: the target's output while each of many neurons is shifted, alone, by many amounts."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -31,6 +33,9 @@ class Sweep(ShiftedOutputs):
     The spread, where it was asked for, is that of the next token over the whole vocabulary, at the
     read position; of several-token targets too.
     """
+
+    row_axes = ("B", "N", "X")
+    column_names: ClassVar[Mapping[str, str | None]] = {"shifts": "shift"}
 
     site: SiteOrPlace
     convention: Convention

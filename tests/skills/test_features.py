@@ -259,12 +259,12 @@ def test_a_second_process_is_refused(tmp_path):
     path = extract(tmp_path, lm(), probes, gold).path
     settings = json.loads((path / run_settings.SETTINGS).read_text())["settings"]
     with (
-        store.open_run(path, settings, {}, attributes={}),
+        store.open_to_measure(path, settings, {}, attributes={}),
         pytest.raises(ValueError, match="in use by another process; wait"),
     ):
         extract(tmp_path, lm(), probes, gold)
     # Reading needs no lock.
-    with store.open_run(path, settings, {}, attributes={}):
+    with store.open_to_measure(path, settings, {}, attributes={}):
         assert len(read_features(path)) == 6
 
 

@@ -70,6 +70,7 @@ def library() -> dict[str, Call]:
             {"path": these("text", "number as text"), "record": saved},
         ),
         "read": Call(negjax.read, {"path": "nowhere"}),
+        "open_run": Call(negjax.open_run, {"folder": "nowhere"}),
         "activations": Call(negjax.activations, {**base, "site": None, **budget}, sites),
         "load": Call(
             negjax.load,

@@ -144,7 +144,9 @@ def extract(
         return read_features(path)
     with (
         bars.counted(len(probes), "prompt") as bar,
-        store.open_run(path, settings, specs, attributes=attributes, overwrite=overwrite) as folder,
+        store.open_to_measure(
+            path, settings, specs, attributes=attributes, overwrite=overwrite
+        ) as folder,
     ):
         for span in cut.windows:
             name, at = f"{span.start}-{span.stop}", places(cut, span, tuple(specs))
