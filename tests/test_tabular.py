@@ -12,6 +12,7 @@ import pytest
 import negjax
 from negjax import tabular
 from negjax.measurements.linearity import LinearFit
+from negjax.records import PerPrompt
 from tests.support.hostile_text import MARKUP
 
 GENERATOR = np.random.default_rng(0)
@@ -185,9 +186,12 @@ def test_hostile_texts_are_inert(text):
 
 
 def test_every_record_by_prompt_of_a_measurement_is_a_table():
-    every = {kind for kind in _below(tabular.PerPrompt) if "measurements" in kind.__module__}
+    every = [kind for kind in _below(PerPrompt) if "measurements" in kind.__module__]
     assert every and all(issubclass(kind, tabular.Tabular) for kind in every)
 
 
 def _below(kind: type) -> set[type]:
-    return {found for own in kind.__subclasses__() for found in (own, *_below(own))}
+    found: set[type] = set()
+    for subclass in type.__subclasses__(kind):
+        found |= {subclass, *_below(subclass)}
+    return found

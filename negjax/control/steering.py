@@ -24,6 +24,7 @@ from negjax.execution.finite import check_finite
 from negjax.execution.plans import Planned, plan_prompts, sizes_of
 from negjax.execution.row_plans import STEPS
 from negjax.execution.running import Run, run_batches
+from negjax.inputs.chats import Options, check_options
 from negjax.inputs.encoding import encode
 from negjax.inputs.positions import Positions, placed
 from negjax.inputs.probes import Probes, TargetMode, check_asked
@@ -95,6 +96,8 @@ class Steered(SmallestShift):
     """U prompts to which the same shift was applied."""
     unrelated_kl: np.ndarray
     """[U], KL of each of them."""
+    template_options: Options | None = dataclasses.field(default=None, repr=False)
+    """That the prompt, a chat, was rendered with."""
 
 
 @with_bar
@@ -111,6 +114,7 @@ def steer(
     turns: int = TURNS,
     unrelated: Probes | None = None,
     target_mode: TargetMode = "single",
+    template_options: Options | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
     progress: bool | None = None,
 ) -> Steered:
@@ -135,7 +139,7 @@ def steer(
             along the gradient at 0 where that leads to the probability.
         unrelated: prompts to apply the shift to; their targets play no part. Default: shipped
             facts, one of each relation but the prompt's own (`unrelated_facts`).
-        target_mode: as in `encode`.
+        target_mode, template_options: as in `encode`.
         budget_bytes: memory for one batch, besides the weights and the result.
         progress: whether a bar shows how far it is; None: to people, after two seconds.
 
@@ -146,11 +150,11 @@ def steer(
     """
     check_model(lm)
     # By the names that they have here; `encode` has them in lists.
-    asked_prompt(lm, prompt, "prompt")
+    asked_prompt(lm, prompt, "prompt", check_options(lm, template_options))
     asked_target(lm, target, "target")
     return steer_probes(
         lm,
-        encode(lm, [prompt], [target], target_mode=target_mode),
+        encode(lm, [prompt], [target], target_mode=target_mode, template_options=template_options),
         probability,
         site=site,
         neurons=neurons,
@@ -242,6 +246,7 @@ def steer_probes(
                 path=tuple((p.norm, float(to_probability(p.level))) for p in found.paths[row]),
                 prompt=group.prompts[row],
                 target=group.targets[row][0],
+                template_options=group.template_options,
                 before=float(to_probability(found.start[row])),
                 probability=float(to_probability(found.level[row])),
                 predicted=float(found.predicted[row]),

@@ -20,9 +20,10 @@ from negjax.execution.running import Run, in_order, run_batches
 from negjax.generation.choosing import Draws
 from negjax.generation.continuing import Settings, read_prompts, write_on
 from negjax.generation.moves import ROWS, Intervention, checked_interventions, moves_of
+from negjax.inputs.chats import Options
 from negjax.inputs.encoding import prompt_tokens, say_frames
 from negjax.inputs.probes import Probes
-from negjax.inputs.prompt_forms import Prompt, asked_prompts, decoded
+from negjax.inputs.prompt_forms import Asked, Prompt, asked_prompts, decoded
 from negjax.inputs.token_ids import check_given_ids
 from negjax.model import meshes
 from negjax.model.config import Site
@@ -63,6 +64,8 @@ class Generated(Tabular):
     """Of each token by the model that wrote it, at temperature 1, in nats; 0 where none is."""
     baseline_log_probability: Float[np.ndarray, "B N"]
     """Of the same tokens of the same text by the model without interventions."""
+    template_options: Options | None = dataclasses.field(default=None, repr=False)
+    """That chats among the prompts were rendered with."""
 
     def __getitem__(self, which: int | slice) -> Self:
         """What was written after one prompt, whose axis stays with B = 1, or after a slice of them.
@@ -106,6 +109,7 @@ def generate(
     top_p: float = 1.0,
     seed: int = 0,
     end_tokens: Sequence[int] | None = None,
+    template_options: Options | None = None,
     reroute: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
     progress: bool | None = None,
@@ -129,6 +133,7 @@ def generate(
         top_p: tokens are drawn from the fewest likeliest whose probabilities add up to this.
         seed: with a prompt's place among the prompts it decides what is drawn; 0 to 2**32 - 1.
         end_tokens: ids after which a text ends; None: those that the model's files name.
+        template_options: of chats, as for `encode`.
         reroute: where neurons are moved, routers choose experts again. Otherwise tokens keep the
             experts that they pass without interventions.
         budget_bytes: memory for one batch, besides the weights.
@@ -151,7 +156,7 @@ def generate(
     nucleus = checks.real_number(top_p, "top_p", above=0.0, most=1.0)
     seed = checks.whole_number(seed, "seed", 0, MOST_SEED)
     ends = _end_ids(lm, end_tokens)
-    texts, rows = _encoded(lm, prompts, limit)
+    texts, rows = _encoded(lm, asked_prompts(lm, prompts, template_options), limit)
     moving = checked_interventions(lm, interventions, len(rows))
     probes = _as_probes(texts, rows)
     settings = Settings(
@@ -197,6 +202,7 @@ def generate(
         mask=mask,
         log_probability=log_probability[:, :longest, 1],
         baseline_log_probability=log_probability[:, :longest, 0],
+        template_options=None if template_options is None else dict(template_options),
     )
 
 
@@ -226,10 +232,9 @@ def _end_ids(lm: LanguageModel, given: object) -> Int[np.ndarray, " ends"]:
 
 
 def _encoded(
-    lm: LanguageModel, prompts: object, limit: int
+    lm: LanguageModel, asked: list[Asked], limit: int
 ) -> tuple[tuple[str, ...], list[list[int]]]:
     """Texts and tokens of prompts."""
-    asked = asked_prompts(lm, prompts)
     if not asked:
         raise ValueError("no prompts: expected at least one")
     rows = []

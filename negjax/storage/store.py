@@ -89,7 +89,7 @@ class ArraySpec:
 
 
 class RunFolder:
-    """A folder opened for one run, by one process: by `open_to_measure`. Close it, or use `with`."""
+    """A folder opened for a run, by one process: by `open_to_measure`. Close it, or use `with`."""
 
     def __init__(self, path: Path, lock: BinaryIO, arrays: zarr.Group, before: progress.Progress):
         self.path = path

@@ -134,6 +134,8 @@ def test_probes_from_features(tmp_path):
     for kind in ("neurgrad", "cg"):
         chosen = chosen_scores(lm(), probes, some, kind)
         np.testing.assert_allclose(chosen, flat_scores(found, kind)[..., some], rtol=1e-9)
+    pairs = np.stack(np.divmod(some, lm().config.neurons), axis=1)
+    np.testing.assert_array_equal(chosen_scores(lm(), probes, pairs, "cg"), chosen)
 
 
 def test_pieces():

@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 
 import negjax
 from negjax.storage import progress, store
+from negjax.storage.run_settings import SETTINGS
 from negjax.storage.store import ArraySpec
 
 CURVE = np.arange(12.0).reshape(4, 3)
@@ -64,7 +65,7 @@ def test_what_several_processes_saved_is_counted_and_left_as_it_is(folder: Path)
     assert {file: file.read_bytes() for file in folder.iterdir() if file.is_file()} == before
 
 
-@pytest.mark.parametrize("name", [store.SETTINGS, progress.PROGRESS, store.SUMMARY])
+@pytest.mark.parametrize("name", [SETTINGS, progress.PROGRESS, store.SUMMARY])
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 1', "\0"])
 def test_damaged_files_are_named(folder: Path, name: str, content: str) -> None:
     (folder / name).write_text(content)
@@ -73,7 +74,7 @@ def test_damaged_files_are_named(folder: Path, name: str, content: str) -> None:
 
 
 def test_settings_that_were_changed_are_damaged(folder: Path) -> None:
-    file = folder / store.SETTINGS
+    file = folder / SETTINGS
     file.write_text(file.read_text().replace("10.0", "20.0"))
     with pytest.raises(ValueError, match=r"settings\.json is damaged"):
         negjax.open_run(folder)

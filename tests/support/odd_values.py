@@ -56,5 +56,8 @@ def these(*names: str) -> Takes:
     return lambda name, value: name in names
 
 
-EVERYWHERE: dict[str, Takes] = {"progress": these("None", "True")}
+EVERYWHERE: dict[str, Takes] = {
+    "progress": these("None", "True"),
+    "template_options": these("None", "mapping"),
+}
 """By an argument that takes the same wherever it is."""

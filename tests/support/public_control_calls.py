@@ -62,6 +62,7 @@ def controls() -> dict[str, Call]:
                 "turns": 0,
                 "unrelated": probes(),
                 "target_mode": "single",
+                "template_options": None,
                 "budget_bytes": 2**30,
                 "progress": None,
             },
