@@ -231,7 +231,7 @@ FLAGS_OF_OTHERS = (
 def test_the_library_has_no_command_line_and_draws_nothing_but_its_bars(name):
     """Its messages name arguments, which a command line spells as its flags (`errors.Message`)."""
     above = {"absl", "argparse", "matplotlib", "experiments"}
-    if name != "negjax.execution.bars":
+    if name != "negjax.process.bars":
         above.add("tqdm")
     assert not above.intersection(m.partition(".")[0] for m in imported(LIBRARY[name]))
     for text in texts(LIBRARY[name]):

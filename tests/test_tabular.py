@@ -192,6 +192,7 @@ def test_every_record_by_prompt_of_a_measurement_is_a_table():
 
 def _below(kind: type) -> set[type]:
     found: set[type] = set()
-    for subclass in type.__subclasses__(kind):
+    subclasses: list[type] = kind.__subclasses__()
+    for subclass in subclasses:
         found |= {subclass, *_below(subclass)}
     return found

@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 import negjax
 from experiments.bench.probes import blank_probes
-from negjax.execution import bars
 from negjax.execution.batching import split_probes
 from negjax.execution.running import needed_bytes
 from negjax.measurements.gradient_runs import gradient_program
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
 from negjax.model.transformer import Transformer
+from negjax.process import bars
 from negjax.weights.families import family_of
 
 VOCABULARY, HEAD_WIDTH = 8192, 64

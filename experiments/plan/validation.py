@@ -20,12 +20,12 @@ from experiments.plan.works import Work
 from experiments.reporting.escaping import code_span
 from experiments.reporting.tables import Column, Table, markdown_lines, terminal_lines
 from experiments.running import provenance
-from negjax.execution import bars
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import MeshShape
 from negjax.model.transformer import Transformer
+from negjax.process import bars
 from negjax.weights import loading
 from negjax.weights.families import family_of
 

@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 import negjax
 from experiments.running import caches, command_line, messages, program_cache, streams, terminal
-from negjax.execution import bars, batching, running
+from negjax.execution import batching, running
 from negjax.model.language_model import LanguageModel
-from negjax.process import accelerators, precisions
+from negjax.process import accelerators, bars, precisions
 from negjax.storage import store
 from negjax.weights import loading, residence
 from negjax.weights.families.settings import UnknownSettingsError, WrongAssumptionError

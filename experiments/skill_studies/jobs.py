@@ -17,8 +17,8 @@ from tqdm import tqdm
 from experiments.running import common, terminal
 from experiments.running.study import Divisible, Finished
 from experiments.skill_studies.inputs import Progress
-from negjax.execution import bars
 from negjax.model.language_model import LanguageModel
+from negjax.process import bars
 from negjax.process.hosts import Hosts
 from negjax.storage import run_settings, store
 from negjax.storage.store import RunFolder

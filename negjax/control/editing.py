@@ -18,11 +18,11 @@ from negjax.control.odds import to_log_odds, to_probability
 from negjax.control.rays import FIRST_LOOK
 from negjax.control.scores import target_probabilities
 from negjax.control.steering import PARALLEL, TOLERANCE, TURNS, SmallestShift
-from negjax.execution import bars
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.language_model import LanguageModel
+from negjax.process import bars
+from negjax.process.bars import with_bar
 from negjax.records import readable
 
 

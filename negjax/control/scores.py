@@ -17,8 +17,7 @@ from flax import nnx
 
 from negjax import checks
 from negjax.checks import real_number, real_numbers
-from negjax.execution import bars, batching
-from negjax.execution.bars import with_bar
+from negjax.execution import batching
 from negjax.execution.batching import Split
 from negjax.execution.finite import check_finite
 from negjax.execution.passes import unperturbed_pass
@@ -30,6 +29,8 @@ from negjax.inputs.token_ids import check_ids
 from negjax.measurements.answers import plain_answers
 from negjax.model.language_model import LanguageModel, check_model
 from negjax.model.meshes import to_host
+from negjax.process import bars
+from negjax.process.bars import with_bar
 from negjax.replay.suffixes import Suffix, run, take_read
 
 # Texts that are scored together.

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from negjax.control.rays import first_crossings
-from negjax.execution import bars
+from negjax.process import bars
 
 # What a bar counts: gradients, and rows of one ray or several.
 LOOK = "look"

@@ -17,8 +17,6 @@ from negjax.control.odds import replays_of, to_log_odds, to_probability
 from negjax.control.outcome import shifted_outcomes
 from negjax.control.rays import FIRST_LOOK
 from negjax.control.unrelated import unrelated_facts
-from negjax.execution import bars
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.finite import check_finite
 from negjax.execution.plans import Planned, plan_prompts, sizes_of
@@ -32,6 +30,8 @@ from negjax.inputs.prompt_forms import Prompt, Target, asked_prompt, asked_targe
 from negjax.measurements.joint_interventions import joint
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel, check_model
+from negjax.process import bars
+from negjax.process.bars import with_bar
 from negjax.records import readable
 
 TOLERANCE = 1e-3

@@ -8,7 +8,6 @@ import numpy as np
 
 from negjax.checks import finite_in, instance, is_whole, one_of, real_numbers, shown
 from negjax.control.outcome import Outcome, shifted_outcomes
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import sign
 from negjax.inputs.neurons import check_neurons, neuron_sets
@@ -16,6 +15,7 @@ from negjax.inputs.probes import Probes, check_asked, check_target
 from negjax.measurements.gradients import NeurGrad, neurgrad
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
+from negjax.process.bars import with_bar
 from negjax.records import readable
 
 Polarity = Literal["both", "positive", "negative"]

@@ -15,8 +15,6 @@ from negjax.corpus.stream_states import StreamFolder
 from negjax.corpus.summaries import CorpusStatistics, summary_of
 from negjax.corpus.text_windows import Cutting, Stream, Window, as_probes, blocks
 from negjax.errors import Argument, ArgumentError
-from negjax.execution import bars
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, bucket_count
 from negjax.execution.finite import check_finite
 from negjax.execution.passes import pass_tokens
@@ -25,6 +23,8 @@ from negjax.execution.running import Run, run_batches
 from negjax.inputs.probes import Probes
 from negjax.model.language_model import LanguageModel, check_model
 from negjax.model.meshes import to_host
+from negjax.process import bars
+from negjax.process.bars import with_bar
 
 TEXT = "text"
 """What a bar counts."""

@@ -14,10 +14,10 @@ import numpy as np
 from negjax.checks import one_of, whole_number
 from negjax.estimators.integrated import MOST_STEPS
 from negjax.estimators.registry import ESTIMATORS, Estimator
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.language_model import LanguageModel
+from negjax.process.bars import with_bar
 from negjax.replay.targets import Output
 
 __all__ = ["ESTIMATORS", "Estimator", "estimate"]

@@ -8,7 +8,6 @@ import numpy as np
 from flax import nnx
 
 from negjax.errors import Argument, ArgumentError
-from negjax.execution import bars
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.interventions import (
     Shifted,
@@ -23,6 +22,7 @@ from negjax.inputs.neurons import all_neurons
 from negjax.inputs.probes import Probes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
+from negjax.process import bars
 from negjax.replay.readout import Scores
 from negjax.replay.rows import Rows, read_writes
 from negjax.replay.suffixes import Pass

@@ -9,13 +9,13 @@ from flax import nnx
 from jaxtyping import Float
 
 from negjax.execution import batching
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.plans import plan_prompts, sizes_of
 from negjax.execution.running import Run, in_order, run_batches, run_program
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
+from negjax.process.bars import with_bar
 from negjax.replay.suffixes import Pass, run
 
 # Enough tokens in one pass to fill the matrix units; more only takes memory.

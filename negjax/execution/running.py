@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from negjax.execution import bars
 from negjax.execution.batching import STEPS, Split, split_probes
 from negjax.execution.finite import check_finite
 from negjax.execution.plans import Planned, target_groups
 from negjax.inputs.probes import Probes
 from negjax.model import meshes
 from negjax.model.language_model import LanguageModel
+from negjax.process import bars
 from negjax.process.notices import say
 
 NEAR = 0.5

@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float, Int
 
 from negjax import checks
 from negjax.errors import Argument, ArgumentError
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Sizes, bucket, tokens_at_once
 from negjax.execution.interventions import check_reroute
 from negjax.execution.passes import pass_tokens
@@ -28,6 +27,7 @@ from negjax.inputs.token_ids import check_given_ids
 from negjax.model import meshes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel, check_model
+from negjax.process.bars import with_bar
 from negjax.records import chosen_prompts, readable
 from negjax.tabular import Tabular, array_of
 

@@ -9,7 +9,6 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Bool, Float
 
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.passes import pass_tokens, unperturbed_pass
 from negjax.execution.plans import plan_prompts, sizes_of
@@ -17,6 +16,7 @@ from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
+from negjax.process.bars import with_bar
 from negjax.records import readable
 from negjax.replay.suffixes import take_read, take_scored
 from negjax.replay.targets import target_scores

@@ -23,7 +23,6 @@ from negjax.checks import (
     whole_number,
 )
 from negjax.execution.asked_outputs import check_output, output_name
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention
 from negjax.execution.interventions import Shifted, grid_rows
@@ -34,6 +33,7 @@ from negjax.inputs.residual_directions import Directions
 from negjax.measurements.rounding import Changes, measured_changes
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
+from negjax.process.bars import with_bar
 from negjax.records import readable
 from negjax.replay.outputs import AnyOutput
 from negjax.tabular import Tabular

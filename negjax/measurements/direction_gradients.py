@@ -8,7 +8,6 @@ from jaxtyping import Float, Int
 from negjax.checks import instance, one_of, whole_number
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.asked_outputs import check_output, output_name
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.inputs.positions import (
     Positions,
@@ -21,6 +20,7 @@ from negjax.measurements.gathered_gradients import gathered
 from negjax.measurements.gradient_runs import along_layers
 from negjax.model.config import PLACES, Place
 from negjax.model.language_model import LanguageModel
+from negjax.process.bars import with_bar
 from negjax.records import readable
 from negjax.replay.outputs import AnyOutput
 from negjax.tabular import Tabular

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 from negjax.checks import finite_in, shifts_within, whole_number
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.asked_outputs import asked_target, check_output, output_name
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention, check_convention
 from negjax.execution.interventions import grid_rows
@@ -25,6 +24,7 @@ from negjax.measurements.quadrature import Rule, radau_rule
 from negjax.measurements.rounding import measured_changes
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
+from negjax.process.bars import with_bar
 from negjax.records import readable
 from negjax.replay.outputs import AnyOutput
 from negjax.tabular import Tabular

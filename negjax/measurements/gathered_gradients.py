@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from negjax.execution import bars
 from negjax.execution.asked_outputs import TARGET_OUTPUTS
 from negjax.execution.common_heads import run_groups
 from negjax.inputs.positions import NONE, neuron_index, tokens_apart
@@ -14,6 +13,7 @@ from negjax.measurements.gradient_runs import Over, device_batches
 from negjax.model.config import PLACES, SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
+from negjax.process import bars
 from negjax.replay.outputs import AnyOutput
 
 

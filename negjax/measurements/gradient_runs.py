@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Bool, Float, Int
 
-from negjax.execution import bars, batching
+from negjax.execution import batching
 from negjax.execution.asked_outputs import DIFFERENCE, base_output, output_name, whole_output
 from negjax.execution.batching import KEPT_TOKENS, Split
 from negjax.execution.common_heads import HeadGroup, padded_head, run_groups
@@ -26,6 +26,7 @@ from negjax.model.config import PLACES, SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
 from negjax.model.transformer import linearise
+from negjax.process import bars
 from negjax.replay.outputs import AnyOutput, WholeOutput
 from negjax.replay.shifted_suffixes import pull_back
 from negjax.replay.suffixes import CommonHead, Pass, experts_at, run, take_scored

@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float, Int
 from negjax.checks import flag, one_of, whole_number
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.asked_outputs import check_output, output_name
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.common_heads import HeadGroup, run_groups
 from negjax.execution.conventions import sign
@@ -26,6 +25,7 @@ from negjax.measurements.gathered_gradients import gathered
 from negjax.measurements.gradient_runs import Over, device_batches
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
+from negjax.process.bars import with_bar
 from negjax.records import array_axes, readable
 from negjax.replay.outputs import AnyOutput
 from negjax.replay.suffixes import CommonHead

@@ -20,7 +20,6 @@ from negjax.execution.asked_outputs import (
     output_name,
     whole_output,
 )
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention, check_convention
 from negjax.execution.interventions import check_reroute
@@ -38,6 +37,7 @@ from negjax.measurements.set_replays import (
 from negjax.measurements.shifted_outputs import ShiftedOutputs
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
+from negjax.process.bars import with_bar
 from negjax.records import readable
 from negjax.replay.outputs import AnyOutput
 from negjax.replay.targets import output_of

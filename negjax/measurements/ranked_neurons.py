@@ -14,7 +14,6 @@ from jaxtyping import Float, Int
 from negjax.checks import flag, instance, whole_number
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.asked_outputs import TARGET_OUTPUTS
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import one_by_one
@@ -24,6 +23,7 @@ from negjax.measurements.empirical_gradients import neg
 from negjax.measurements.gradients import NeurGrad
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
+from negjax.process.bars import with_bar
 from negjax.records import chosen_prompts, readable
 from negjax.replay.outputs import AnyOutput
 from negjax.replay.suffixes import block_at, stacked_blocks, take_read

@@ -19,7 +19,6 @@ from negjax.execution.asked_outputs import (
     output_name,
     whole_output,
 )
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.interventions import grid_rows, measure_rows
 from negjax.execution.row_kernels import Kernel, with_last
@@ -29,6 +28,7 @@ from negjax.inputs.probes import Probes, check_asked
 from negjax.inputs.residual_directions import Directions
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
+from negjax.process.bars import with_bar
 from negjax.records import readable
 from negjax.replay.outputs import AnyOutput, WholeOutput, read_values
 from negjax.replay.rows import Rows, rise, sweep_rows

@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 
 from negjax.checks import flag, shift_list
 from negjax.execution.asked_outputs import check_output, output_name
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.conventions import Convention
 from negjax.execution.interventions import check_reroute, grid_rows, intervene, with_baselines
@@ -21,6 +20,7 @@ from negjax.inputs.residual_directions import Directions
 from negjax.measurements.shifted_outputs import ShiftedOutputs
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
+from negjax.process.bars import with_bar
 from negjax.records import readable
 from negjax.replay.outputs import AnyOutput
 

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from negjax.execution import batching
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.passes import unperturbed_pass
 from negjax.execution.plans import filled_up, fitting, one_by_one, sizes_of
@@ -20,6 +19,7 @@ from negjax.inputs.probes import Probes, check_asked
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
+from negjax.process.bars import with_bar
 from negjax.replay.shifted_suffixes import no_shift, replay_suffix
 from negjax.replay.suffixes import Prefix, Suffix, take_scored
 

@@ -81,6 +81,7 @@ def library() -> dict[str, Call]:
                 "weights": "auto",
                 "mesh": "data:1",
                 "assume_harmless": ["quirk"],
+                "progress": None,
             },
             {
                 "mesh": these("None"),

@@ -15,8 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from negjax.checks import integers, one_of, shown, whole_number
-from negjax.execution import bars
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.common_heads import HeadGroup, head_groups, head_tokens, run_common_head
 from negjax.inputs.neurons import check_neurons
@@ -24,6 +22,8 @@ from negjax.inputs.probes import Probes, check_asked
 from negjax.measurements.gradients import gradient_batches
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
+from negjax.process import bars
+from negjax.process.bars import with_bar
 from negjax.records import readable
 from negjax.replay.suffixes import CommonHead
 from negjax.skills.checks import check_gold

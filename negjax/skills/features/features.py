@@ -26,14 +26,13 @@ from numpy.typing import ArrayLike
 
 from negjax import checks
 from negjax.checks import flag, shown, whole_number
-from negjax.execution import bars
-from negjax.execution.bars import with_bar
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.plans import filled_up
 from negjax.inputs.probes import Probes, check_asked, probes_key
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
-from negjax.process import memory
+from negjax.process import bars, memory
+from negjax.process.bars import with_bar
 from negjax.skills.checks import check_gold
 from negjax.skills.features.feature_files import (
     Features,

@@ -10,10 +10,10 @@ import pytest
 import tqdm.auto
 
 import negjax
-from negjax.execution import bars
-from negjax.execution.bars import Bar, counted, current, seen, with_bar, without_bars
 from negjax.execution.plans import plan_prompts, sizes_of
 from negjax.execution.running import run_batches
+from negjax.process import bars
+from negjax.process.bars import Bar, counted, current, held, seen, with_bar, without_bars
 from tests.support.block_shapes import TARGETS, tiny, tiny_probes
 
 NEURONS = np.asarray([[0, 1], [2, 5]])
@@ -139,6 +139,22 @@ def test_texts_of_a_corpus_are_counted(drawn, at_once):
     for given in (texts, iter(texts)):
         negjax.corpus_statistics(tiny("gated"), given, extremes=1, progress=True)
     assert [(one.unit, one.n, one.total) for one in drawn] == [("text", 3, 3)] * 2
+
+
+def test_tensors_of_a_model_are_counted_and_not_beside_a_download(drawn, at_once, tmp_path):
+    folder = negjax.save_pretrained(tiny("gated"), tmp_path / "model")
+    negjax.load(folder, progress=True)
+    (one,) = drawn
+    assert (one.desc, one.unit) == ("load", "tensor") and one.n == one.total > 1
+    bar = Bar("load", visible=True)
+    with without_bars():
+        bars._CURRENT.set(bar)
+        with held():
+            bar.draw()
+        assert len(drawn) == 1
+        bar.draw()
+    assert len(drawn) == 2
+    bar.close(finished=False)
 
 
 def test_an_error_closes_the_bar_where_it_is(drawn, at_once):

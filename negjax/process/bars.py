@@ -34,7 +34,7 @@ class Bar:
     ) -> None:
         """Starts the clock."""
         self.unit, self.total, self.done = ROW, 0, 0.0
-        self.endless = self.counted = False
+        self.endless = self.counted = self.held = False
         self._name, self._visible, self._clock, self._start = name, visible, clock, clock()
         self._drawn: Any = None
         self._closed, self._lock = threading.Event(), threading.RLock()
@@ -63,7 +63,7 @@ class Bar:
     def draw(self, *, anew: bool = False) -> None:
         """Shows the bar, once it is time, and what has changed; `anew` also its clock."""
         age = self._clock() - self._start
-        if not self._visible or age < DELAY:
+        if not self._visible or self.held or age < DELAY:
             return
         with self._lock:
             if self._closed.is_set():
@@ -129,6 +129,17 @@ def counted(total: int | None, unit: str = ROW) -> Iterator[Bar]:
         yield bar
     finally:
         bar.counted = False
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """The bar of the call that is running is not drawn meanwhile: something else draws one."""
+    bar = current()
+    bar.held = True
+    try:
+        yield
+    finally:
+        bar.held = False
 
 
 @contextlib.contextmanager
