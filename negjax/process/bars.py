@@ -22,6 +22,7 @@ Returned = TypeVar("Returned")
 
 DELAY, REDRAWN = 2.0, 1.0
 """Seconds after which a bar appears, and between two times that its clock is drawn anew."""
+NO_TIME = 1e-9
 ROW = "row"
 """What is counted unless a function says otherwise."""
 
@@ -72,9 +73,11 @@ class Bar:
                 # What it imports takes time, and nothing but a bar needs it.
                 from tqdm.auto import tqdm
 
-                self._drawn = tqdm(desc=self._name, unit=self.unit, total=self._known)
-                # Seconds, and with them the rate, are those of the whole call.
+                # Its seconds, and with them the rate, are those of the whole call: it is not to
+                # draw itself before they are.
+                self._drawn = tqdm(desc=self._name, unit=self.unit, delay=NO_TIME)
                 self._drawn.start_t -= age
+                anew = True
             self._drawn.unit, self._drawn.total = self.unit, self._known
             self._drawn.update(int(self.done) - self._drawn.n)
             if anew:
