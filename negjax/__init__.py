@@ -61,6 +61,7 @@ from negjax.model.language_model import LanguageModel
 from negjax.process.configuration import configure_process
 from negjax.process.notices import Notice
 from negjax.storage.record_files import read, save
+from negjax.storage.run_results import RunResults, open_run
 from negjax.weights.loading import load
 from negjax.weights.saving import save_pretrained
 
@@ -87,6 +88,7 @@ __all__ = [
     "Probes",
     "ResidualGradients",
     "Response",
+    "RunResults",
     "Steered",
     "Steering",
     "Sweep",
@@ -120,6 +122,7 @@ __all__ = [
     "neg",
     "neurgrad",
     "neuron_sets",
+    "open_run",
     "paper_grid",
     "plain_answers",
     "random_neurons",

@@ -74,6 +74,21 @@ class PerPrompt:
         return {name: value for name, value in values.items() if value is not None}
 
 
+def array_axes(record: Any) -> dict[str, tuple[np.ndarray, tuple[str, ...]]]:
+    """The arrays among a dataclass's fields, and the letter of each of their axes."""
+    axes = _annotated_axes(type(record))
+    arrays = {
+        field.name: getattr(record, field.name)
+        for field in dataclasses.fields(record)
+        if field.name in axes
+    }
+    return {
+        name: (values, tuple(_spread(axes[name], values.ndim)))
+        for name, values in arrays.items()
+        if values is not None
+    }
+
+
 def chosen_prompts(which: object, count: int) -> list[int]:
     """Numbers of the prompts that an index or a slice selects of `count`, one or more.
 

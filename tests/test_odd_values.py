@@ -9,7 +9,7 @@ import pytest
 
 import negjax
 from negjax import control, corpus, mceval8k, skills
-from tests.support.odd_values import ODD, nothing
+from tests.support.odd_values import EVERYWHERE, ODD, nothing
 from tests.support.public_calls import Call, library
 from tests.support.public_control_calls import controls
 from tests.support.public_corpus_calls import of_corpus
@@ -32,7 +32,7 @@ GROUPS: dict[str, Callable[[Path], dict[str, Call]]] = {
 def faults(call: Call) -> Iterator[str]:
     """What an odd value meets that is not an error of the right kind, naming the argument."""
     for parameter in call.given:
-        takes = call.takes.get(parameter, nothing)
+        takes = call.takes.get(parameter, EVERYWHERE.get(parameter, nothing))
         for name, value in ODD.items():
             if takes(name, value):
                 continue

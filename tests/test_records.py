@@ -105,7 +105,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     cut = Layout((Span(0, 12),), (Span(0, 12),))
     folder = tmp_path_factory.mktemp("run")
     spec = store.ArraySpec(shape=(12, 3), dtype="float64", axes=("prompt", "x"), meaning=LONG)
-    with store.open_run(folder / "run", {}, {"values": spec}, attributes={}) as run:
+    with store.open_to_measure(folder / "run", {}, {"values": spec}, attributes={}) as run:
         run.save("one", (slice(0, 12),), {"values": np.zeros((12, 3))}, 1.0)
     every = [
         *(lm, lm.config),
@@ -272,7 +272,7 @@ def test_many_long_prompts_are_counted() -> None:
 
 def test_a_folder_says_where_it_is_and_how_far(made: dict[str, object], tmp_path: Path) -> None:
     assert repr(made["negjax.storage.store.RunFolder"]).endswith("1 groups finished, closed)")
-    with store.open_run(tmp_path / "new", {}, {}, attributes={}) as run:
+    with store.open_to_measure(tmp_path / "new", {}, {}, attributes={}) as run:
         assert repr(run).startswith(f"RunFolder('{str(tmp_path)[:12]}")
         assert repr(run).endswith("/new', 0 groups finished)")
 

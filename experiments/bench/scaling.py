@@ -19,6 +19,7 @@ from negjax.measurements.gradient_runs import gradient_program
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
 from negjax.model.transformer import Transformer
+from negjax.process import bars
 from negjax.weights.families import family_of
 
 VOCABULARY, HEAD_WIDTH = 8192, 64
@@ -97,6 +98,7 @@ class Point:
     decides it."""
 
 
+@bars.without_bars()
 def measure(axes: Sequence[Axis], points: int) -> list[Point]:
     """Measures axes.
 

@@ -25,6 +25,7 @@ from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import MeshShape
 from negjax.model.transformer import Transformer
+from negjax.process import bars
 from negjax.weights import loading
 from negjax.weights.families import family_of
 
@@ -116,6 +117,7 @@ def random_model(name: str, config: ModelConfig) -> LanguageModel:
     return dataclasses.replace(lm, graphdef=graphdef, params=params)
 
 
+@bars.without_bars()
 def validate() -> list[Compared]:
     """Predicts and measures all works of all cases."""
     found: list[Compared] = []

@@ -18,7 +18,7 @@ import negjax
 from experiments.running import caches, command_line, messages, program_cache, streams, terminal
 from negjax.execution import batching, running
 from negjax.model.language_model import LanguageModel
-from negjax.process import accelerators, precisions
+from negjax.process import accelerators, bars, precisions
 from negjax.storage import store
 from negjax.weights import loading, residence
 from negjax.weights.families.settings import UnknownSettingsError, WrongAssumptionError
@@ -300,7 +300,7 @@ def open_folder(
     attributes: Mapping[str, Any],
 ) -> store.RunFolder:
     """The run's folder, opened to begin or to go on; says on stderr which."""
-    folder = store.open_run(
+    folder = store.open_to_measure(
         output_folder(experiment),
         settings,
         specs,
@@ -315,13 +315,13 @@ def open_folder(
     return folder
 
 
+@bars.without_bars()
 def measure_all(folder: store.RunFolder, work: Sequence[Work], unit: str) -> bool:
     """Measures what is not finished yet, saving each group; False if it was interrupted."""
     todo = [item for item in work if item.name not in folder.finished]
-    total = sum(item.units for item in work)
     with tqdm(
-        total=total,
-        initial=total - sum(item.units for item in todo),
+        total=sum(item.units for item in work),
+        initial=sum(item.units for item in work if item.name in folder.finished),
         unit=unit,
         mininterval=0.5 if sys.stderr.isatty() else 15,
         disable=not todo,

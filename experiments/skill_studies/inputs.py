@@ -197,7 +197,8 @@ def _measure_part(
             "language": language,
         },
         budget_bytes=common.budget_bytes(),
-        progress=progress,
+        after_window=progress,
+        progress=False,
     )
 
 

@@ -18,6 +18,7 @@ from experiments.running import common, terminal
 from experiments.running.study import Divisible, Finished
 from experiments.skill_studies.inputs import Progress
 from negjax.model.language_model import LanguageModel
+from negjax.process import bars
 from negjax.process.hosts import Hosts
 from negjax.storage import run_settings, store
 from negjax.storage.store import RunFolder
@@ -123,6 +124,7 @@ def refuse_other_prompts(folder: RunFolder, jobs: Sequence[Job]) -> None:
         )
 
 
+@bars.without_bars()
 def measure_all(folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job]) -> Finished:
     """Measures what is not finished yet, saving each task; a task that fails is named, and the
     others continue. The work of what it returns are `Outcome`s."""

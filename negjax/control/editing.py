@@ -21,6 +21,8 @@ from negjax.control.steering import PARALLEL, TOLERANCE, TURNS, SmallestShift
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.language_model import LanguageModel
+from negjax.process import bars
+from negjax.process.bars import with_bar
 from negjax.records import readable
 
 
@@ -40,6 +42,8 @@ class Edited(SmallestShift):
     """[B], P(target) in the edited model."""
 
 
+@with_bar
+@bars.counted(None, search.LOOK)
 def edit(
     lm: LanguageModel,
     facts: Probes,
@@ -51,6 +55,7 @@ def edit(
     preserve: Probes | None = None,
     turns: int = TURNS,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Edited:
     """The model with the smallest input-independent shift (L2) that makes targets probable.
 
@@ -68,6 +73,7 @@ def edit(
         turns: most directions tried to make the shift shorter; 0 keeps the first that is found,
             along the gradient at 0 where that leads to the probability.
         budget_bytes: memory for one batch, besides the weights and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: a probability outside (0, 1), facts that are not encoded or have several targets

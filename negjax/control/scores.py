@@ -29,6 +29,8 @@ from negjax.inputs.token_ids import check_ids
 from negjax.measurements.answers import plain_answers
 from negjax.model.language_model import LanguageModel, check_model
 from negjax.model.meshes import to_host
+from negjax.process import bars
+from negjax.process.bars import with_bar
 from negjax.replay.suffixes import Suffix, run, take_read
 
 # Texts that are scored together.
@@ -88,10 +90,18 @@ def overall(efficacy: float, paraphrase: float, neighbourhood: float) -> float:
     return float(3 / (1 / parts).sum()) if (parts > 0).all() else 0.0
 
 
+@with_bar
 def target_probabilities(
-    lm: LanguageModel, probes: Probes, *, budget_bytes: int = batching.DEFAULT_BUDGET_BYTES
+    lm: LanguageModel,
+    probes: Probes,
+    *,
+    budget_bytes: int = batching.DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> np.ndarray:
     """P of each target, [B, K], by a plain forward.
+
+    Args:
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: probes that are not encoded; a budget that holds not even one prompt.
@@ -99,12 +109,14 @@ def target_probabilities(
     return plain_answers(lm, probes, budget_bytes=budget_bytes).probability
 
 
+@with_bar
 def next_token_kl(
     before: LanguageModel,
     after: LanguageModel,
     probes: Probes,
     *,
     budget_bytes: int = batching.DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> np.ndarray:
     """KL(before ‖ after) of the next-token distributions at the read positions, [B], in nats.
 
@@ -112,6 +124,7 @@ def next_token_kl(
 
     Args:
         before, after: models of one vocabulary; targets of the probes play no part.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: probes that are not encoded, models of different vocabularies or of which one
@@ -157,11 +170,13 @@ def _spread(
     return jax.nn.log_softmax(model.logits(take_read(resid[:, 0], split.suffix)))
 
 
+@with_bar
 def perplexity(
     lm: LanguageModel,
     texts: Sequence[str],
     *,
     budget_bytes: int = batching.DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> float:
     """exp of the mean −log P per token, of all texts together; the lower, the more fluent.
 
@@ -169,6 +184,9 @@ def perplexity(
     token from all others, its own place masked: pseudo-perplexity (Salazar et al., ACL 2020, arXiv
     1910.14659), over all but those that frame a text, such as [CLS]. An unknown word counts: it is
     the token [UNK].
+
+    Args:
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: no texts, a text longer than the context or without a token to predict.
@@ -187,11 +205,14 @@ def perplexity(
         fitting(budget_bytes, each, MOST_TEXTS, f"one text of {length} tokens")
     )
     total = count = 0.0
+    bar = bars.current()
+    bar.expect(len(rows))
     for start in range(0, len(rows), largest):
         some = slice(start, start + largest)
         found = _scored(lm, rows[some], targets[some], places[some], length)
         check_finite(lm, "log P of a text's token", found)
         total, count = total - found.sum(), count + found.size
+        bar.count(len(rows[some]), bars.ROW)
     return float(np.exp(total / count))
 
 

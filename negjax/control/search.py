@@ -15,7 +15,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from negjax.control.rays import first_crossings
+from negjax.process import bars
 
+# What a bar counts: gradients, and rows of one ray or several.
+LOOK = "look"
 # Rays from ever better points, before a goal is given up.
 RAYS = 30
 # A ray that closes less of the distance to the goal than this leads nowhere.
@@ -216,6 +219,7 @@ class _Walk:
         """Takes the gradient at the shifts, unless they are where it was taken last."""
         if self.gradient_at is not self.shift:
             self.gradient = self._projected(self.surface.slope(self.shift)[1])
+            bars.current().count(1, LOOK)
             self.gradient_at = self.shift
 
     def _projected(self, gradient: np.ndarray) -> np.ndarray:
@@ -246,6 +250,7 @@ class _Walk:
 
         def value(steps: np.ndarray) -> np.ndarray:
             found = self.surface.along(base, direction, steps).astype(np.float64)
+            bars.current().count(1, LOOK)
             return self.sign[:, None] * (found - self.goal[:, None])
 
         start = self.sign * (level - self.goal)

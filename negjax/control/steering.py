@@ -25,6 +25,7 @@ from negjax.execution.plans import Planned, plan_prompts, sizes_of
 from negjax.execution.row_plans import STEPS
 from negjax.execution.running import Run, run_batches
 from negjax.generation.interventions import Intervention
+from negjax.inputs.chats import Options, check_options
 from negjax.inputs.directed import direction_sets, refuse_site
 from negjax.inputs.encoding import encode
 from negjax.inputs.neurons import NeuronSets, sets_of_shifts
@@ -35,6 +36,8 @@ from negjax.inputs.residual_directions import Directions, check_directions
 from negjax.measurements.joint_interventions import joint
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel, check_model
+from negjax.process import bars
+from negjax.process.bars import with_bar
 from negjax.records import readable
 from negjax.replay.written_blocks import LayerVectors
 
@@ -109,6 +112,8 @@ class Steered(SmallestShift):
     """U prompts to which the same shift was applied."""
     unrelated_kl: np.ndarray
     """[U], KL of each of them."""
+    template_options: Options | None = dataclasses.field(default=None, repr=False)
+    """That the prompt, a chat, was rendered with."""
     directions: Directions | None = None
     """Given, the shift is of them, and `site` their place."""
 
@@ -121,6 +126,7 @@ class Steered(SmallestShift):
         return Intervention(direction_sets(self.directions, [(every, self.shift)]), "additive")
 
 
+@with_bar
 def steer(
     lm: LanguageModel,
     prompt: Prompt,
@@ -134,7 +140,9 @@ def steer(
     turns: int = TURNS,
     unrelated: Probes | None = None,
     target_mode: TargetMode = "single",
+    template_options: Options | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Steered:
     """The smallest shift (L2) of a prompt's neurons that moves P(target) to a probability.
 
@@ -158,8 +166,9 @@ def steer(
             along the gradient at 0 where that leads to the probability.
         unrelated: prompts to apply the shift to; their targets play no part. Default: shipped
             facts, one of each relation but the prompt's own (`unrelated_facts`).
-        target_mode: as in `encode`.
+        target_mode, template_options: as in `encode`.
         budget_bytes: memory for one batch, besides the weights and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: a probability outside (0, 1), a prompt or target that cannot be asked, unknown
@@ -168,11 +177,11 @@ def steer(
     """
     check_model(lm)
     # By the names that they have here; `encode` has them in lists.
-    asked_prompt(lm, prompt, "prompt")
+    asked_prompt(lm, prompt, "prompt", check_options(lm, template_options))
     asked_target(lm, target, "target")
     return steer_probes(
         lm,
-        encode(lm, [prompt], [target], target_mode=target_mode),
+        encode(lm, [prompt], [target], target_mode=target_mode, template_options=template_options),
         probability,
         site=site,
         neurons=neurons,
@@ -184,6 +193,8 @@ def steer(
     )[0]
 
 
+@with_bar
+@bars.counted(None, search.LOOK)
 def steer_probes(
     lm: LanguageModel,
     probes: Probes,
@@ -196,10 +207,14 @@ def steer_probes(
     turns: int = TURNS,
     unrelated: Probes | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> list[Steered]:
     """`steer` for B prompts together, with one target each and one probability or [B].
 
     By default the unrelated prompts are unrelated to all of them.
+
+    Args:
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: as `steer`; probes with several targets, probabilities of another shape.
@@ -265,6 +280,7 @@ def steer_probes(
                 path=tuple((p.norm, float(to_probability(p.level))) for p in found.paths[row]),
                 prompt=group.prompts[row],
                 target=group.targets[row][0],
+                template_options=group.template_options,
                 before=float(to_probability(found.start[row])),
                 probability=float(to_probability(found.level[row])),
                 predicted=float(found.predicted[row]),

@@ -15,6 +15,7 @@ from negjax.inputs.probes import Probes, check_asked, check_target
 from negjax.measurements.gradients import NeurGrad, neurgrad
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
+from negjax.process.bars import with_bar
 from negjax.records import readable
 
 Polarity = Literal["both", "positive", "negative"]
@@ -40,6 +41,7 @@ class Turned:
     """[B], KL(before ‖ after) of the next-token distribution, in nats."""
 
 
+@with_bar
 def enhance(
     lm: LanguageModel,
     probes: Probes,
@@ -51,6 +53,7 @@ def enhance(
     site: str | None = None,
     target: int | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Turned:
     """Turns the top-k neurons of each prompt so that the target's probability should rise.
 
@@ -67,6 +70,7 @@ def enhance(
         site: `act`, `up` or `product`; None is the model's default.
         target: which of the K targets; may be left out if there is one.
         budget_bytes: memory for one batch, besides the weights and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: a k that is not positive or exceeds a prompt's neurons of the polarity, neither
@@ -80,6 +84,7 @@ def enhance(
     return _turned(lm, one, gradients, *plan, budget_bytes)
 
 
+@with_bar
 def suppress(
     lm: LanguageModel,
     probes: Probes,
@@ -91,11 +96,15 @@ def suppress(
     site: str | None = None,
     target: int | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Turned:
     """Turns the top-k neurons of each prompt so that the target's probability should fall.
 
     The opposite of `enhance`, with the same arguments: positive neurons are weakened, negative ones
     strengthened.
+
+    Args:
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: as `enhance`.
@@ -107,6 +116,7 @@ def suppress(
     return _turned(lm, one, gradients, plan[0], -plan[1], budget_bytes)
 
 
+@with_bar
 def turn(
     lm: LanguageModel,
     probes: Probes,
@@ -116,6 +126,7 @@ def turn(
     site: str | None = None,
     target: int | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Turned:
     """Shifts neurons by amounts of one's own choice, all at once.
 
@@ -126,6 +137,7 @@ def turn(
         site: `act`, `up` or `product`; None is the model's default.
         target: which of the K targets; may be left out if there is one.
         budget_bytes: memory for one batch, besides the weights and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: bad neurons, more of them than the model has, bad shifts, site or target, by

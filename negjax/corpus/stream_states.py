@@ -11,7 +11,7 @@ from negjax.corpus.accumulating import Accumulated
 from negjax.corpus.text_windows import Stream
 from negjax.errors import Argument, ArgumentError
 from negjax.storage.record_files import read, save
-from negjax.storage.store import CORPUS, RunFolder, open_run
+from negjax.storage.store import CORPUS, RunFolder, open_to_measure
 
 
 class StreamFolder:
@@ -30,7 +30,7 @@ class StreamFolder:
         self._run: RunFolder | None = None
         if path is not None:
             where = checks.path(path, "folder")
-            self._run = open_run(where, settings, {}, attributes={}, overwrite=overwrite)
+            self._run = open_to_measure(where, settings, {}, attributes={}, overwrite=overwrite)
 
     def __enter__(self) -> "StreamFolder":
         return self

@@ -1,7 +1,7 @@
 """`corpus_statistics`: one stream over texts, in memory that does not grow with them."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from typing import NamedTuple
 
 import jax
@@ -23,7 +23,11 @@ from negjax.execution.running import Run, run_batches
 from negjax.inputs.probes import Probes
 from negjax.model.language_model import LanguageModel, check_model
 from negjax.model.meshes import to_host
+from negjax.process import bars
+from negjax.process.bars import with_bar
 
+TEXT = "text"
+"""What a bar counts."""
 MOST_EXTREMES = 1000
 """Contexts of a neuron that are kept at most, on either side."""
 ARRAYS = 10
@@ -31,6 +35,7 @@ ARRAYS = 10
 0.8 to 1.8 times what XLA reports."""
 
 
+@with_bar
 def corpus_statistics(
     lm: LanguageModel,
     texts: Iterable[str | Sequence[int]],
@@ -45,6 +50,7 @@ def corpus_statistics(
     folder: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> CorpusStatistics:
     """Mean, spread, extremes, quantiles and firing of every neuron over all tokens of a corpus.
 
@@ -71,6 +77,7 @@ def corpus_statistics(
             bytes. None: nothing is kept.
         overwrite: discard what the folder holds of another call.
         budget_bytes: memory for one batch, besides the weights.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         the statistics, float64. They depend on the batches by rounding alone.
@@ -115,11 +122,16 @@ def corpus_statistics(
         "groups": groups is not None,
     }
     found = measure.nothing()
-    with StreamFolder(folder, settings, overwrite=overwrite) as kept:
+    count = len(texts) if isinstance(texts, Sized) else None
+    with (
+        bars.counted(count, TEXT) as bar,
+        StreamFolder(folder, settings, overwrite=overwrite) as kept,
+    ):
         found = kept.resumed(found, stream)
         if not kept.finished:
             for block in blocks(stream, cutting, block_tokens):
                 measure.add(found, block)
+                bar.count(stream.taken - bar.done, TEXT)
                 kept.save(found, stream, finished=stream.ended)
     if not found.tokens.sum():
         raise ArgumentError(
@@ -170,7 +182,9 @@ class _Measure(NamedTuple):
         batches = run_batches(
             self.lm, probes, self._plan(probes), kernel, budget_bytes=self.budget_bytes
         )
-        for _, (reduced, rows) in batches:
+        bar = bars.current()
+        for batch, (reduced, rows) in batches:
+            bar.count(len(first) * len(batch.members) / len(windows), TEXT)
             if not rows.tokens.sum():
                 continue
             arrays: Reduced = jax.tree.map(to_host, reduced)

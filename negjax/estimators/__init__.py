@@ -18,11 +18,13 @@ from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.inputs.positions import Positions
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.language_model import LanguageModel
+from negjax.process.bars import with_bar
 from negjax.replay.outputs import AnyOutput
 
 __all__ = ["ESTIMATORS", "Estimator", "estimate"]
 
 
+@with_bar
 def estimate(
     lm: LanguageModel,
     probes: Probes,
@@ -34,6 +36,7 @@ def estimate(
     steps: int = 20,
     reference: Probes | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> np.ndarray:
     """One estimate of every neuron for all targets.
 
@@ -48,6 +51,7 @@ def estimate(
         steps: of "ig".
         reference: for "ablation": a neuron is set to its mean over these probes, not to 0.
         budget_bytes: memory for one batch, besides the weights and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         [B, O, L, F]; unit and sign depend on the method, see `ESTIMATORS`. An axis Q comes before L

@@ -24,6 +24,7 @@ from negjax.inputs.neurons import all_neurons
 from negjax.inputs.probes import Probes
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
+from negjax.process import bars
 from negjax.replay.outputs import AnyOutput
 from negjax.replay.readout import Scores
 from negjax.replay.rows import Rows, read_writes
@@ -146,16 +147,17 @@ def _all_changes(
     c = lm.config
     result = np.empty(0)
     layer, neuron = all_neurons(c).T
-    for start in range(0, len(probes), PROMPTS):
-        flat = shift[start : start + PROMPTS].reshape(-1, c.layers * c.neurons)
-        layers, neurons = (np.broadcast_to(number, flat.shape) for number in (layer, neuron))
-        rows = Shifted(layers, neurons, flat)
-        some = probes.select(range(start, start + len(flat)))
-        found = _changes(lm, some, rows, measure)
-        if not start:
-            shape = (len(probes), found.shape[1], *shift.shape[1:])
-            result = np.empty(shape, lm.compute_dtype)
-        result[start : start + len(flat)] = found.reshape(len(flat), -1, c.layers, c.neurons)
+    with bars.counted(len(probes) * (len(layer) + c.layers)):
+        for start in range(0, len(probes), PROMPTS):
+            flat = shift[start : start + PROMPTS].reshape(-1, c.layers * c.neurons)
+            layers, neurons = (np.broadcast_to(number, flat.shape) for number in (layer, neuron))
+            rows = Shifted(layers, neurons, flat)
+            some = probes.select(range(start, start + len(flat)))
+            found = _changes(lm, some, rows, measure)
+            if not start:
+                shape = (len(probes), found.shape[1], *shift.shape[1:])
+                result = np.empty(shape, lm.compute_dtype)
+            result[start : start + len(flat)] = found.reshape(len(flat), -1, c.layers, c.neurons)
     return result
 
 

@@ -90,6 +90,7 @@ def integrated_gradients(
         kernel,
         target=None if each else 0,
         steps=STEPS,
+        rows_each=len(layer),
         budget_bytes=budget_bytes,
     )
     result: np.ndarray = in_order(lm, len(probes), batches, ["an integrated gradient"])

@@ -215,6 +215,7 @@ def measure_rows(
         target=target,
         join=_of_all_targets,
         steps=STEPS,
+        rows_each=rows.layer.shape[1],
         budget_bytes=budget_bytes,
     )
     at_read, found = in_order(lm, len(probes), batches)
@@ -273,6 +274,7 @@ def _run_rows(
         for start in range(0, order.shape[1], plan.buffer):
             part, used = run(kernel.measure, *arguments(plan, start)), order.shape[1] - start
             found.append(jax.tree.map(lambda x, used=used: to_host(x)[:, :used], part))
+            run.reached(min(1, (start + plan.buffer) / order.shape[1]))
         return found
 
     plan = run.largest_fitting(kernel.measure, plan.smaller(), arguments)

@@ -16,6 +16,7 @@ from negjax.inputs.positions import NONE, Positions, neuron_index, placed, token
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
+from negjax.process.bars import with_bar
 from negjax.replay.suffixes import Pass, run
 
 # Enough tokens in one pass to fill the matrix units; more only takes memory.
@@ -41,6 +42,7 @@ def unperturbed_pass(
     return run(nnx.merge(graphdef, params), split.prefix_tokens, split.prefix_mask, split.suffix)
 
 
+@with_bar
 def activations(
     lm: LanguageModel,
     probes: Probes,
@@ -48,6 +50,7 @@ def activations(
     *,
     positions: Positions = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Float[np.ndarray, "B *Q L F"]:
     """Unperturbed activations, at the read position or at others.
 
@@ -55,6 +58,7 @@ def activations(
         site: `act`, `up` or `product`; None is the model's default.
         positions: of the neurons, among a prompt's own tokens: None (where it is read), an index
             from either end, one a prompt, a slice, "all", or `tokens_of(probes, text)`.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         an axis Q where `positions` are a slice, "all" or `tokens_of`; 0 where a prompt has fewer.

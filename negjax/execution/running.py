@@ -7,6 +7,7 @@ the program takes before it runs, and a batch that takes more is cut in two.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +21,7 @@ from negjax.execution.plans import Planned, target_groups
 from negjax.inputs.probes import Probes
 from negjax.model import meshes
 from negjax.model.language_model import LanguageModel
+from negjax.process import bars
 from negjax.process.notices import say
 
 NEAR = 0.5
@@ -90,6 +92,10 @@ def needed_bytes(lm: LanguageModel, program: Program, *arguments: Any) -> int:
     return int(found.temp_size_in_bytes + found.output_size_in_bytes + given)
 
 
+def _unwatched(share: float) -> None:
+    """Of a run that stands on no bar."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
     """A batch of probes on its way through a model."""
@@ -99,6 +105,8 @@ class Run:
     split: Split
     """The arrays of its prompts, filled up, and of one group of their targets."""
     budget_bytes: int
+    reached: Callable[[float], None] = _unwatched
+    """Takes the share of the run that is done, from 0 to 1, where a kernel has several calls."""
 
     def __call__(self, program: Program, *arguments: Any) -> Any:
         """Runs a program on the model and the arguments, at the model's precision.
@@ -164,6 +172,7 @@ def run_batches(
     steps: int = STEPS,
     head: int = 0,
     pack: bool = False,
+    rows_each: int = 1,
 ) -> Iterator[tuple[Planned, Result]]:
     """Runs a kernel over batches of probes: each with its result, filled-up rows included.
 
@@ -173,33 +182,46 @@ def run_batches(
         target: number of the one that is measured; None: all, joint ones one after the other.
         join: makes one result of those of the groups.
         steps, head, pack: as for `split_probes`.
+        rows_each: rows that run for each prompt, which a bar counts.
     """
     todo = list(plan)[::-1]
     groups = target_groups(probes, target)
     together = meshes.prompts_apart(lm.mesh)
     # Rows one after the other belong to no prompt, along which devices could divide them.
     pack = pack and together == 1
+    bar = bars.current()
+    bar.expect(rows_each * sum(len(batch.members) for batch in todo))
     while todo:
         batch = todo.pop()
         if batch.rows > 1:
             # One prompt alone is what some kernels are made for: all devices have it.
             batch = batch.filled_up_to(together)
-        parts = []
+        parts: list[Result] = []
+        before, rows = bar.done, rows_each * len(batch.members) / len(groups)
         try:
-            for group in groups:
+            for number, group in enumerate(groups):
                 split = split_probes(
                     lm.config, probes, batch.padded, group, steps=steps, head=head, pack=pack
                 )
                 placed = meshes.by_prompt(split, lm.mesh)
-                run = Run(lm=lm, batch=batch, split=placed, budget_bytes=budget_bytes)
+                run = Run(
+                    lm=lm,
+                    batch=batch,
+                    split=placed,
+                    budget_bytes=budget_bytes,
+                    reached=functools.partial(bar.reach_share, before + number * rows, rows),
+                )
                 parts.append(kernel(run))
+                run.reached(1)
         except TooLarge as answer:
+            bar.reach(before)
             todo += batch.pieces(answer.needed)[::-1]
             continue
         except (MemoryError, RuntimeError) as error:
             if batch.rows <= together or not out_of_memory(error):
                 raise
             say_smaller()
+            bar.reach(before)
             todo += batch.pieces(batch.estimate)[::-1]
             continue
         yield batch, join(parts)

@@ -1,8 +1,8 @@
 """`generate`: what a model writes after prompts, and what its neurons have to do with it."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Literal, Self, get_args
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, Self, get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +20,17 @@ from negjax.generation.choosing import Draws
 from negjax.generation.continuing import Settings, read_prompts, write_on
 from negjax.generation.interventions import Intervention, checked_interventions
 from negjax.generation.moves import moves_of
+from negjax.inputs.chats import Options
 from negjax.inputs.directed import refuse_site
 from negjax.inputs.encoding import prompt_tokens, say_frames
 from negjax.inputs.probes import Probes
-from negjax.inputs.prompt_forms import Prompt, asked_prompts, decoded
+from negjax.inputs.prompt_forms import Asked, Prompt, asked_prompts, decoded
 from negjax.inputs.token_ids import check_given_ids
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel, check_model
-from negjax.records import PerPrompt, chosen_prompts, readable
+from negjax.process.bars import with_bar
+from negjax.records import chosen_prompts, readable
+from negjax.tabular import Tabular, array_of
 
 When = Literal["all", "prompt", "generated"]
 
@@ -38,8 +41,13 @@ MOST_SEED = 2**32 - 1
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Generated(PerPrompt):
+class Generated(Tabular):
     """What was written after each of B prompts, at most N tokens."""
+
+    row_axes = ("B",)
+    column_names: ClassVar[Mapping[str, str | None]] = dict.fromkeys(
+        ("tokens", "mask", "log_probability", "baseline_log_probability")
+    )
 
     prompts: tuple[str, ...]
     """As read: given, rendered or decoded."""
@@ -58,6 +66,8 @@ class Generated(PerPrompt):
     baseline_log_probability: Float[np.ndarray, "B N"] | None
     """Of the same tokens of the same text by the model without interventions; None where it was not
     asked for."""
+    template_options: Options | None = dataclasses.field(default=None, repr=False)
+    """That chats among the prompts were rendered with."""
 
     def __getitem__(self, which: int | slice) -> Self:
         """What was written after one prompt, whose axis stays with B = 1, or after a slice of them.
@@ -74,7 +84,22 @@ class Generated(PerPrompt):
         chosen = super().__getitem__(which)
         return dataclasses.replace(chosen, prompts=prompts, texts=texts, stops=stops)
 
+    def _derived(self) -> dict[str, tuple[np.ndarray, tuple[str, ...]]]:
+        texts = {"asked": self.prompts, "text": self.texts, "stop": self.stops}
+        by_token: dict[str, np.ndarray | None] = {
+            "tokens": self.tokens,
+            "log_probability": self.log_probability,
+            "baseline_log_probability": self.baseline_log_probability,
+        }
+        written = {
+            name: [row[there].tolist() for row, there in zip(values, self.mask, strict=True)]
+            for name, values in by_token.items()
+            if values is not None
+        }
+        return {name: (array_of(values), ("B",)) for name, values in (texts | written).items()}
 
+
+@with_bar
 def generate(
     lm: LanguageModel,
     prompts: Sequence[Prompt],
@@ -87,9 +112,11 @@ def generate(
     top_p: float = 1.0,
     seed: int = 0,
     end_tokens: Sequence[int] | None = None,
+    template_options: Options | None = None,
     reroute: bool = False,
     baseline: bool = True,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Generated:
     """Lets a causal LM write after prompts while neurons or directions are moved.
 
@@ -111,10 +138,12 @@ def generate(
         top_p: tokens are drawn from the fewest likeliest whose probabilities add up to this.
         seed: with a prompt's place among the prompts it decides what is drawn; 0 to 2**32 - 1.
         end_tokens: ids after which a text ends; None: those that the model's files name.
+        template_options: of chats, as for `encode`.
         reroute: where neurons are moved, routers choose experts again. Otherwise tokens keep the
             experts that they pass without interventions.
         baseline: whether the model without interventions says what it thinks of the same tokens.
         budget_bytes: memory for one batch, besides the weights.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         texts, tokens and their log-probabilities with and without the interventions.
@@ -134,7 +163,7 @@ def generate(
     nucleus = checks.real_number(top_p, "top_p", above=0.0, most=1.0)
     seed = checks.whole_number(seed, "seed", 0, MOST_SEED)
     ends = _end_ids(lm, end_tokens)
-    texts, rows = _encoded(lm, prompts, limit)
+    texts, rows = _encoded(lm, asked_prompts(lm, prompts, template_options), limit)
     moving = checked_interventions(lm, interventions, len(rows))
     probes = _as_probes(texts, rows)
     if moving and all(some.place is not None for some in moving):
@@ -189,6 +218,7 @@ def generate(
         mask=mask,
         log_probability=log_probability[:, :longest, 1],
         baseline_log_probability=log_probability[:, :longest, 0] if baseline else None,
+        template_options=None if template_options is None else dict(template_options),
     )
 
 
@@ -218,10 +248,9 @@ def _end_ids(lm: LanguageModel, given: object) -> Int[np.ndarray, " ends"]:
 
 
 def _encoded(
-    lm: LanguageModel, prompts: object, limit: int
+    lm: LanguageModel, asked: list[Asked], limit: int
 ) -> tuple[tuple[str, ...], list[list[int]]]:
     """Texts and tokens of prompts."""
-    asked = asked_prompts(lm, prompts)
     if not asked:
         raise ValueError("no prompts: expected at least one")
     rows = []

@@ -5,8 +5,16 @@ chat_template.json, or of a GGUF file's metadata. transformers runs it in Jinja'
 (`PreTrainedTokenizerBase.apply_chat_template`), which lets it compute texts and nothing else.
 """
 
+import difflib
+import inspect
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import jinja2
+import jinja2.meta
+import jinja2.sandbox
 
 from negjax import checks
 from negjax.errors import Argument, ArgumentError
@@ -15,7 +23,14 @@ from negjax.model.language_model import LanguageModel
 Message = Mapping[str, Any]
 """`role` and `content`, both texts, and what else a template may read."""
 
+Options = Mapping[str, Any]
+"""What a template may read beside the messages, by name, such as `enable_thinking`."""
+
 _ANSWER = "answer"
+_GENERATION = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
+"""Marks of what an assistant wrote, a tag of transformers alone."""
+_HANDED_ON = ("tools", "documents")
+"""Arguments of `apply_chat_template` that it hands to the template."""
 
 
 def check_messages(value: Sequence[object], name: str) -> list[dict[str, Any]]:
@@ -39,16 +54,65 @@ def check_messages(value: Sequence[object], name: str) -> list[dict[str, Any]]:
     return messages
 
 
-def rendered(lm: LanguageModel, name: str, messages: list[dict[str, Any]]) -> str:
+def check_options(lm: LanguageModel, value: object) -> dict[str, Any]:
+    """Options of the model's chat template, none where None is given.
+
+    Raises:
+        ArgumentError: no mapping of JSON values by name; a name that the template never mentions,
+            or that is not the caller's to give.
+    """
+    if value is None:
+        return {}
+    expected = 'a mapping of JSON values by name: {"enable_thinking": False}'
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise ArgumentError(
+            Argument("template_options"), f" is {checks.shown(value)}, expected {expected}"
+        )
+    try:
+        options: dict[str, Any] = json.loads(json.dumps(dict(value), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArgumentError(
+            Argument("template_options"), f" cannot be recorded ({error}), expected {expected}"
+        ) from error
+    template = _template(lm, options)
+    if template is not None:
+        known = _mentioned(lm, template)
+        for name in options:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=2)
+                meant = f" (do you mean {' or '.join(near)}?)" if near else ""
+                raise ArgumentError(
+                    Argument("template_options"),
+                    f" names {name!r}, which the chat template of {lm.name} does not read{meant}; "
+                    f"it reads {', '.join(known) or 'none'}",
+                )
+    return options
+
+
+def _mentioned(lm: LanguageModel, template: str) -> list[str]:
+    """Names that a template reads and that are the caller's to give, sorted."""
+    sandbox = jinja2.sandbox.ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols"])
+    try:
+        names = jinja2.meta.find_undeclared_variables(sandbox.parse(_GENERATION.sub("", template)))
+    except jinja2.TemplateError:
+        # It renders nothing either, which is said then.
+        return []
+    given = {*inspect.signature(lm.tokenizer.apply_chat_template).parameters, "messages"}
+    functions = {*sandbox.globals, "raise_exception", "strftime_now"}
+    return sorted(names - (given - {*_HANDED_ON}) - functions)
+
+
+def rendered(lm: LanguageModel, name: str, messages: list[dict[str, Any]], options: Options) -> str:
     """The messages and the generation prompt, after which the model's answer begins.
 
     Args:
         name: of the argument that holds the messages.
+        options: of the template, as `check_options` returns them.
 
     Raises:
         ArgumentError: the model has no chat template, or its template raises.
     """
-    template = _template(lm)
+    template = _template(lm, options)
     if template is None:
         raise ArgumentError(
             Argument(name),
@@ -56,7 +120,7 @@ def rendered(lm: LanguageModel, name: str, messages: list[dict[str, Any]]) -> st
             "tuned on chats",
         )
     try:
-        return _render(lm, template, messages, generation=True)
+        return _render(lm, template, messages, options, generation=True)
     except ImportError:
         raise
     # A template is a program: it may raise anything, on purpose or not.
@@ -68,39 +132,52 @@ def rendered(lm: LanguageModel, name: str, messages: list[dict[str, Any]]) -> st
         ) from error
 
 
-def gap_before_answer(lm: LanguageModel, messages: list[dict[str, Any]], prompt: str) -> str | None:
+def gap_before_answer(
+    lm: LanguageModel, messages: list[dict[str, Any]], prompt: str, options: Options
+) -> str | None:
     """The white space, or nothing, that the template puts between a prompt and its answer.
 
     Args:
         prompt: the messages as `rendered`.
+        options: that they were rendered with.
 
     Returns:
         None where the template does not say: it raises, renders earlier messages otherwise once
         an answer follows, or writes more than white space before it.
     """
-    template = _template(lm)
+    template = _template(lm, options)
     assert template is not None, "it rendered the prompt"
     answered = [*messages, {"role": "assistant", "content": _ANSWER}]
     try:
-        text = _render(lm, template, answered, generation=False)
+        text = _render(lm, template, answered, options, generation=False)
     except Exception:  # as in `rendered`; here it is no fault
         return None
     gap, answer, _ = text.removeprefix(prompt).partition(_ANSWER)
     return gap if text.startswith(prompt) and answer and not gap.strip() else None
 
 
-def _template(lm: LanguageModel) -> str | None:
-    """The model's template, of several by name the default one."""
+def _template(lm: LanguageModel, options: Options) -> str | None:
+    """The model's template, of several by name the default one, or with tools the one for them."""
     found = lm.tokenizer.chat_template
     if isinstance(found, Mapping):
-        found = found.get("default")
+        for_tools = found.get("tool_use") if options.get("tools") else None
+        found = for_tools or found.get("default")
     return str(found) if found else None
 
 
 def _render(
-    lm: LanguageModel, template: str, messages: list[dict[str, Any]], *, generation: bool
+    lm: LanguageModel,
+    template: str,
+    messages: list[dict[str, Any]],
+    options: Options,
+    *,
+    generation: bool,
 ) -> str:
     text: Any = lm.tokenizer.apply_chat_template(
-        messages, chat_template=template, tokenize=False, add_generation_prompt=generation
+        messages,
+        chat_template=template,
+        tokenize=False,
+        add_generation_prompt=generation,
+        **options,
     )
     return str(text)

@@ -7,6 +7,7 @@ import numpy as np
 
 from negjax import checks
 from negjax.errors import Argument, ArgumentError
+from negjax.inputs.chats import Options
 from negjax.inputs.probes import Probes, TargetMode
 from negjax.inputs.prompt_forms import (
     MASK_MARK,
@@ -29,6 +30,7 @@ def encode(
     *,
     target_mode: TargetMode = "single",
     separator: str | None = None,
+    template_options: Options | None = None,
 ) -> Probes:
     """Tokenises prompts and, in their context, targets.
 
@@ -49,6 +51,8 @@ def encode(
         separator: text between prompt and target. Default: of a chat, what its template puts
             before an answer, if that is white space or nothing; otherwise a space, or nothing
             where the prompt ends, or the target begins, with white space.
+        template_options: of chats: what the template reads beside the messages, as JSON values by
+            name, such as `{"enable_thinking": False}`, `tools` or `documents`.
 
     Returns:
         Probes whose `prompts` and `targets` are texts: what was given, rendered or decoded.
@@ -57,11 +61,11 @@ def encode(
         ValueError: naming the row: an empty prompt or target, a target of several tokens, no
             `[MASK]` or several, a prompt longer than the context, an unknown token, token ids that
             the model does not embed, a chat that the template does not render, or that the model
-            has no template for.
+            has no template for; options that it does not read.
     """
     lm = check_model(lm)
     checks.one_of(target_mode, "target_mode", get_args(TargetMode))
-    asked, many = asked_prompts(lm, prompts), asked_targets(lm, targets)
+    asked, many = asked_prompts(lm, prompts, template_options), asked_targets(lm, targets)
     if separator is not None:
         checks.text(separator, "separator")
     if not asked:
@@ -103,6 +107,7 @@ def encode(
         target_mode=target_mode,
         spans=tuple(tuple((a, b) for a, b in row.prompt.spans) for row in rows),
         mask_id=None if lm.config.causal else lm.tokenizer.mask_token_id,
+        template_options=None if template_options is None else dict(template_options),
     )
 
 

@@ -3,7 +3,8 @@
 import dataclasses
 import hashlib
 import json
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -41,6 +42,8 @@ class Probes(PerPrompt):
     none, as of a BOS. Of a prompt given as token ids that its text is not tokenised as, nothing."""
     mask_id: int | None = None
     """Token that a masked LM's prompts are read at; None: they are a causal LM's."""
+    template_options: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
+    """That chats among the prompts were rendered with."""
 
     def __post_init__(self) -> None:
         for name in ("tokens", "read", "target_ids"):

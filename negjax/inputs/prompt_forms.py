@@ -7,7 +7,14 @@ import numpy as np
 
 from negjax import checks
 from negjax.errors import Argument, ArgumentError
-from negjax.inputs.chats import Message, check_messages, gap_before_answer, rendered
+from negjax.inputs.chats import (
+    Message,
+    Options,
+    check_messages,
+    check_options,
+    gap_before_answer,
+    rendered,
+)
 from negjax.inputs.token_ids import PromptTokens, bare_tokens, check_given_ids, framed_tokens
 from negjax.model.language_model import LanguageModel
 
@@ -41,19 +48,38 @@ class Asked(NamedTuple):
         return (framed_tokens if self.form == "text" else bare_tokens)(lm, what, text)
 
 
-def asked_prompts(lm: LanguageModel, prompts: object) -> list[Asked]:
+def asked_prompts(
+    lm: LanguageModel, prompts: object, template_options: Options | None = None
+) -> list[Asked]:
     """Prompts of any form.
+
+    Args:
+        template_options: of chats, not checked yet.
 
     Raises:
         ArgumentError: no list; a member of another kind, without content, with ids that the model
-            does not embed, or a chat that the model's template does not render; by name.
+            does not embed, or a chat that the model's template does not render; options that the
+            template does not read, or without a chat; by name.
     """
     members = checks.listed(prompts, "prompts", "a list of prompts (one is [prompt])")
-    return [asked_prompt(lm, member, f"prompts[{number}]") for number, member in enumerate(members)]
+    options = check_options(lm, template_options)
+    found = [
+        asked_prompt(lm, member, f"prompts[{number}]", options)
+        for number, member in enumerate(members)
+    ]
+    if options and not any(prompt.form == "chat" for prompt in found):
+        raise ArgumentError(
+            Argument("template_options"),
+            " are of chats, and no prompt is one; leave them out, or pass chat messages",
+        )
+    return found
 
 
-def asked_prompt(lm: LanguageModel, value: object, name: str) -> Asked:
+def asked_prompt(lm: LanguageModel, value: object, name: str, options: Options) -> Asked:
     """One prompt of any form.
+
+    Args:
+        options: of a chat, as `check_options` returns them.
 
     Raises:
         ArgumentError: as `asked_prompts`, by this name.
@@ -67,8 +93,9 @@ def asked_prompt(lm: LanguageModel, value: object, name: str) -> Asked:
     members = checks.listed(value, name, PROMPT)
     if any(isinstance(member, Mapping) for member in members):
         messages = check_messages(members, name)
-        text = rendered(lm, name, messages)
-        return Asked("chat", _marked(lm, text), separator=gap_before_answer(lm, messages, text))
+        text = rendered(lm, name, messages, options)
+        gap = gap_before_answer(lm, messages, text, options)
+        return Asked("chat", _marked(lm, text), separator=gap)
     ids = _checked_ids(lm, value, name, PROMPT)
     return Asked("ids", decoded(lm, ids), ids)
 

@@ -16,6 +16,7 @@ from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.probes import Probes, check_asked
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
+from negjax.process.bars import with_bar
 from negjax.records import readable
 from negjax.replay.suffixes import take_read, take_scored
 from negjax.replay.targets import target_scores
@@ -31,10 +32,18 @@ class Answers(NamedTuple):
     """True where no token of the vocabulary beats the target's first."""
 
 
+@with_bar
 def plain_answers(
-    lm: LanguageModel, probes: Probes, *, budget_bytes: int = DEFAULT_BUDGET_BYTES
+    lm: LanguageModel,
+    probes: Probes,
+    *,
+    budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Answers:
     """Probability of each target, and whether it comes first.
+
+    Args:
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: probes that are not encoded; a budget that holds not even one prompt.
@@ -55,10 +64,18 @@ def plain_answers(
     return Answers(*in_order(lm, len(probes), batches, ["P of a target", None]))
 
 
+@with_bar
 def logits(
-    lm: LanguageModel, probes: Probes, *, budget_bytes: int = DEFAULT_BUDGET_BYTES
+    lm: LanguageModel,
+    probes: Probes,
+    *,
+    budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Float[np.ndarray, "B V"]:
     """Logits of every token at the read position: what the model says there, without any shift.
+
+    Args:
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: probes that are not encoded; a budget that holds not even one prompt; logits

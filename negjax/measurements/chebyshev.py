@@ -34,8 +34,10 @@ from negjax.measurements.asked_tokens import token_targets
 from negjax.measurements.rounding import Changes, measured_changes
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
-from negjax.records import PerPrompt, readable
+from negjax.process.bars import with_bar
+from negjax.records import readable
 from negjax.replay.outputs import AnyOutput
+from negjax.tabular import Tabular
 
 # The error is read off how the last coefficients decay.
 LEAST_NODES = 4
@@ -47,7 +49,7 @@ SLOWEST_RATE = 0.95
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Response(PerPrompt):
+class Response(Tabular):
     """An output as a function of the shift of each of N neurons of B prompts."""
 
     site: SiteOrPlace
@@ -128,6 +130,7 @@ class Response(PerPrompt):
         return chebyshev.chebvander(x, self.coefficients.shape[-1] - 1)
 
 
+@with_bar
 def response(
     lm: LanguageModel,
     probes: Probes,
@@ -145,6 +148,7 @@ def response(
     max_nodes: int | None = None,
     seed: int = 0,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Response:
     """Measures each neuron's response within ±radius through a few exact interventions.
 
@@ -163,6 +167,7 @@ def response(
             nodes, up to `max_nodes`. Of several tokens, the worst decides.
         max_nodes: default: 3 · nodes. `nodes` switches refinement off.
         seed: of the neurons that probe the noise.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         the series, callable on any shifts within the radius.

@@ -20,17 +20,21 @@ from negjax.measurements.gathered_gradients import gathered
 from negjax.measurements.gradient_runs import along_layers
 from negjax.model.config import PLACES, Place
 from negjax.model.language_model import LanguageModel
-from negjax.records import PerPrompt, readable
+from negjax.process.bars import with_bar
+from negjax.records import readable
 from negjax.replay.outputs import AnyOutput
+from negjax.tabular import Tabular
 
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ResidualGradients(PerPrompt):
+class ResidualGradients(Tabular):
     """Gradients of O outputs by what is written at a place of each layer, at one position or Q.
 
     The axis Q is there where `positions` was a span, "all" or `tokens_of`.
     """
+
+    row_axes = ("B", "O", "Q", "L", "D")
 
     place: Place
     output: str
@@ -76,6 +80,7 @@ class ResidualGradients(PerPrompt):
         return along_layers(states, directions.layer, directions.vectors)
 
 
+@with_bar
 def residual_gradients(
     lm: LanguageModel,
     probes: Probes,
@@ -84,6 +89,7 @@ def residual_gradients(
     positions: Positions = None,
     output: AnyOutput = "probability",
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> ResidualGradients:
     """Gradients by what is written at a place of every layer: one forward, K backward passes.
 
@@ -95,6 +101,7 @@ def residual_gradients(
             from either end, one a prompt, a slice, "all", or `tokens_of(probes, text)`.
         output: what is differentiated, as in `neurgrad`.
         budget_bytes: memory for one batch, besides the weights and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         probabilities, residuals and gradients, as numpy arrays.

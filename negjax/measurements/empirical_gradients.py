@@ -1,6 +1,8 @@
 """NEG of many neurons: the slope over a grid of shifts, from one or two pairs of them."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -22,14 +24,18 @@ from negjax.measurements.quadrature import Rule, radau_rule
 from negjax.measurements.rounding import measured_changes
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
-from negjax.records import PerPrompt, readable
+from negjax.process.bars import with_bar
+from negjax.records import readable
 from negjax.replay.outputs import AnyOutput
+from negjax.tabular import Tabular
 
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EmpiricalGradient(PerPrompt):
+class EmpiricalGradient(Tabular):
     """NEG of N neurons of B prompts over the grid ±step, …, ±radius."""
+
+    column_names: ClassVar[Mapping[str, str | None]] = {"slope": "neg"}
 
     site: SiteOrPlace
     convention: Convention
@@ -104,6 +110,7 @@ class EmpiricalGradient(PerPrompt):
         return fit_changes(grid, changes)[1], np.abs(changes).max(-1)
 
 
+@with_bar
 def neg(
     lm: LanguageModel,
     probes: Probes,
@@ -119,6 +126,7 @@ def neg(
     target: int | None = None,
     seed: int = 0,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> EmpiricalGradient:
     """NEG over the grid ±step, …, ±radius from exact outputs under `pairs` pairs of shifts.
 
@@ -135,6 +143,7 @@ def neg(
             a neuron is shifted at all of them together, along each one's own s(a) if `signed`.
         output: as in `sweep`, but `kl`, which has no slope at no shift.
         seed: of the neurons that probe the rounding noise.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         slopes and their errors, computed in float64.

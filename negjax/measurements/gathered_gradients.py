@@ -13,6 +13,7 @@ from negjax.measurements.gradient_runs import Over, device_batches
 from negjax.model.config import PLACES, SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
+from negjax.process import bars
 from negjax.replay.outputs import AnyOutput
 
 
@@ -57,23 +58,24 @@ def gathered(
     states, gradient = np.empty((b, *shape), dtype), np.empty((b, outputs, *shape), dtype)
     signed = None if over is None else np.empty_like(gradient)
     routed = np.zeros((b, *shape), bool) if c.experts and not by_place else None
-    for index, found in device_batches(
-        lm,
-        probes,
-        run_groups(lm, probes, None),
-        site=site,
-        output=output,
-        over=over,
-        linearised=linearised,
-        budget_bytes=budget_bytes,
-    ):
-        probability[index] = to_host(found.probability)
-        states[index] = to_host(found.activation)
-        gradient[index] = to_host(found.gradient)
-        if signed is not None and found.signed is not None:
-            signed[index] = to_host(found.signed)
-        if routed is not None and found.experts is not None:
-            _mark(routed, at, index, to_host(found.experts), c.expert_neurons)
+    with bars.counted(b):
+        for index, found in device_batches(
+            lm,
+            probes,
+            run_groups(lm, probes, None),
+            site=site,
+            output=output,
+            over=over,
+            linearised=linearised,
+            budget_bytes=budget_bytes,
+        ):
+            probability[index] = to_host(found.probability)
+            states[index] = to_host(found.activation)
+            gradient[index] = to_host(found.gradient)
+            if signed is not None and found.signed is not None:
+                signed[index] = to_host(found.signed)
+            if routed is not None and found.experts is not None:
+                _mark(routed, at, index, to_host(found.experts), c.expert_neurons)
     if over is None:
         states[at == NONE] = 0
         gradient[np.broadcast_to((at == NONE)[:, None], (b, outputs, count))] = 0

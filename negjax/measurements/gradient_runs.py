@@ -32,6 +32,7 @@ from negjax.model.config import PLACES, SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
 from negjax.model.transformer import linearise
+from negjax.process import bars
 from negjax.replay.outputs import AnyOutput, WholeOutput
 from negjax.replay.shifted_suffixes import pull_back
 from negjax.replay.suffixes import CommonHead, Pass, experts_at, run, take_scored
@@ -306,21 +307,22 @@ def derivatives_along(
         over=over,
         budget_bytes=budget_bytes,
     )
-    # What is known of all neurons stays on the device; only those asked for leave it.
-    for index, batch in batches:
-        if directions is not None:
-            by_layer = to_host(batch.gradient[:, 0, 0])
-            found[index] = along_layers(by_layer, directions.layer, directions.vectors)
-            continue
-        layer, neuron = np.moveaxis(neurons[index], -1, 0)
-        at = np.arange(len(index))[:, None]
-        gradient = batch.gradient
-        if convention == "signed" and batch.signed is not None:
-            gradient = batch.signed
-        slope = to_host(gradient[at, 0, 0, layer, neuron])
-        if convention == "signed" and batch.signed is None:
-            slope = slope * sign(to_host(batch.activation[at, 0, layer, neuron]))
-        found[index] = slope
+    with bars.counted(len(probes)):
+        # What is known of all neurons stays on the device; only those asked for leave it.
+        for index, batch in batches:
+            if directions is not None:
+                by_layer = to_host(batch.gradient[:, 0, 0])
+                found[index] = along_layers(by_layer, directions.layer, directions.vectors)
+                continue
+            layer, neuron = np.moveaxis(neurons[index], -1, 0)
+            at = np.arange(len(index))[:, None]
+            gradient = batch.gradient
+            if convention == "signed" and batch.signed is not None:
+                gradient = batch.signed
+            slope = to_host(gradient[at, 0, 0, layer, neuron])
+            if convention == "signed" and batch.signed is None:
+                slope = slope * sign(to_host(batch.activation[at, 0, layer, neuron]))
+            found[index] = slope
     return found
 
 

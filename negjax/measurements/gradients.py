@@ -1,8 +1,8 @@
 """Derivatives by every neuron, CG and NeurGrad, by vjp."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
-from typing import get_args
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar, get_args
 
 import jax
 import numpy as np
@@ -25,20 +25,25 @@ from negjax.measurements.gathered_gradients import gathered
 from negjax.measurements.gradient_runs import Over, device_batches
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
-from negjax.records import PerPrompt, readable
+from negjax.process.bars import with_bar
+from negjax.records import array_axes, readable
 from negjax.replay.outputs import AnyOutput
 from negjax.replay.suffixes import CommonHead
+from negjax.tabular import Tabular
 
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NeurGrad(PerPrompt):
+class NeurGrad(Tabular):
     """Gradients of O outputs (one of each of K targets, or one) with respect to every neuron.
 
     They are at one position, or at each of Q.
 
     The axis Q is there where `positions` was a span, "all" or `tokens_of`.
     """
+
+    row_axes = ("B", "O", "Q", "L", "F")
+    column_names: ClassVar[Mapping[str, str | None]] = {"computed": "cg", "signed": None}
 
     site: Site
     output: str
@@ -67,7 +72,11 @@ class NeurGrad(PerPrompt):
         result: np.ndarray = self.computed * sign(self.activation)[:, None]
         return result
 
+    def _derived(self) -> dict[str, tuple[np.ndarray, tuple[str, ...]]]:
+        return {"neurgrad": (self.neurgrad, array_axes(self)["computed"][1])}
 
+
+@with_bar
 def neurgrad(
     lm: LanguageModel,
     probes: Probes,
@@ -77,6 +86,7 @@ def neurgrad(
     over: Over | None = None,
     output: AnyOutput = "probability",
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> NeurGrad:
     """CG and NeurGrad of every neuron for all targets: one forward, K backward passes of S tokens.
 
@@ -94,6 +104,7 @@ def neurgrad(
             `log_odds`; or one number in all: `logit_difference` of two targets, `entropy`, or a
             function of log-probabilities [V] (keep one, as each new one is compiled anew).
         budget_bytes: memory for one batch, besides the weights and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         probabilities, activations and gradients, as numpy arrays.

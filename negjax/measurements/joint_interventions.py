@@ -37,6 +37,7 @@ from negjax.measurements.set_replays import (
 from negjax.measurements.shifted_outputs import ShiftedOutputs
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
+from negjax.process.bars import with_bar
 from negjax.records import readable
 from negjax.replay.outputs import AnyOutput
 
@@ -49,6 +50,8 @@ class Joint(ShiftedOutputs):
     The spread, where it was asked for, is that of the next token over the whole vocabulary, at the
     read position; of several-token targets too.
     """
+
+    row_axes = ("B", "R")
 
     site: SiteOrPlace
     convention: Convention
@@ -83,6 +86,7 @@ class Joint(ShiftedOutputs):
     shifted at all of them together. None: the read position."""
 
 
+@with_bar
 def joint(
     lm: LanguageModel,
     probes: Probes,
@@ -97,6 +101,7 @@ def joint(
     spread: bool = False,
     reroute: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Joint:
     """Shifts all neurons of a set together, set by set, and measures the target's output exactly.
 
@@ -119,6 +124,7 @@ def joint(
             shifts. Otherwise tokens keep the experts that they pass without, and neurons of others
             change nothing.
         budget_bytes: memory for one batch, besides the weights, the sets and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         outputs and baselines, as numpy arrays.

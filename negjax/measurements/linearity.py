@@ -1,7 +1,8 @@
 """NEG and linearity: the zero-intercept least-squares line through an output's changes."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -12,7 +13,8 @@ from negjax.errors import Argument, ArgumentError
 from negjax.execution.asked_outputs import NAMED
 from negjax.measurements.chebyshev import Response
 from negjax.measurements.sweeps import Sweep
-from negjax.records import PerPrompt, readable
+from negjax.records import readable
+from negjax.tabular import Tabular
 
 MOST_STEPS = 1_000_000
 """Of a grid, to either side of 0."""
@@ -20,8 +22,10 @@ MOST_STEPS = 1_000_000
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LinearFit(PerPrompt):
+class LinearFit(Tabular):
     """Lines through (x, Δoutput), x ≠ 0, of N neurons of B prompts."""
+
+    column_names: ClassVar[Mapping[str, str | None]] = {"slope": "neg"}
 
     slope: Float[np.ndarray, "B N *K"]
     """NEG: output per unit of activation."""

@@ -2,15 +2,12 @@
 
 import dataclasses
 import functools
-import html
-import importlib.util
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pyarrow as pa
 from flax import nnx
 from jaxtyping import Float, Int
 
@@ -26,20 +23,22 @@ from negjax.measurements.empirical_gradients import neg
 from negjax.measurements.gradients import NeurGrad
 from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
-from negjax.records import PerPrompt, chosen_prompts, readable
+from negjax.process.bars import with_bar
+from negjax.records import chosen_prompts, readable
 from negjax.replay.outputs import AnyOutput
 from negjax.replay.suffixes import block_at, stacked_blocks, take_read
-
-MOST_ROWS = 100
-"""Of a table that a notebook shows."""
+from negjax.tabular import Tabular, array_of
 
 Texts = tuple[tuple[tuple[str, ...], ...], ...]
 
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TopNeurons(PerPrompt):
+class TopNeurons(Tabular):
     """The k neurons of each of B prompts that move the target's output most, largest first."""
+
+    row_axes = ("B", "k")
+    column_names: ClassVar[Mapping[str, str | None]] = {"computed": "cg", "slope": "neg"}
 
     site: Site
     output: str
@@ -68,53 +67,16 @@ class TopNeurons(PerPrompt):
         chosen = {name: own and tuple(own[b] for b in at) for name, own in texts.items()}
         return dataclasses.replace(super().__getitem__(which), **chosen)  # type: ignore[arg-type]
 
-    def to_arrow(self) -> pa.Table:
-        """A row a neuron: prompt, rank, layer, index, and what was measured."""
-        b, k = self.activation.shape
-        columns: dict[str, Any] = {
-            "prompt": np.repeat(np.arange(b), k),
-            "rank": np.tile(np.arange(k), b),
-            "layer": self.neurons[..., 0].ravel(),
-            "index": self.neurons[..., 1].ravel(),
-            "activation": self.activation.ravel(),
-            "cg": self.computed.ravel(),
-            "neurgrad": self.neurgrad.ravel(),
-        }
-        if self.slope is not None:
-            columns["neg"] = self.slope.ravel()
+    def _derived(self) -> dict[str, tuple[np.ndarray, tuple[str, ...]]]:
+        columns: dict[str, tuple[np.ndarray, tuple[str, ...]]] = {}
         for name, texts in (("promotes", self.promoted), ("demotes", self.demoted)):
             if texts is not None:
-                columns[name] = [list(tokens) for row in texts for tokens in row]
-        return pa.table(columns)
-
-    def to_pandas(self) -> Any:
-        """`to_arrow` as a pandas data frame.
-
-        Raises:
-            ImportError: pandas is not installed.
-        """
-        if importlib.util.find_spec("pandas") is None:
-            raise ImportError("to_pandas takes pandas, which is not installed: pip install pandas")
-        return self.to_arrow().to_pandas()
-
-    def _repr_html_(self) -> str:
-        table = self.to_arrow()
-        head = "".join(f"<th>{name}</th>" for name in table.column_names)
-        rows = "".join(
-            f"<tr>{''.join(f'<td>{_cell(value)}</td>' for value in row.values())}</tr>"
-            for row in table.slice(0, MOST_ROWS).to_pylist()
-        )
-        left = max(0, table.num_rows - MOST_ROWS)
-        more = f"<p>and {left} rows more</p>" if left else ""
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}"
+                rows = array_of([list(tokens) for row in texts for tokens in row])
+                columns[name] = rows.reshape(self.activation.shape), ("B", "k")
+        return columns
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return html.escape(" ".join(map(repr, value)) if isinstance(value, list) else str(value))
-
-
+@with_bar
 def top_neurons(
     gradients: NeurGrad,
     k: int,
@@ -125,6 +87,7 @@ def top_neurons(
     with_neg: bool = False,
     tokens: int = 5,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> TopNeurons:
     """The k neurons of each prompt whose gradients of a target's output are largest, either sign.
 
@@ -140,6 +103,7 @@ def top_neurons(
         with_neg: measure NEG of these neurons, too, over `neg`'s usual grid.
         tokens: how many tokens each way.
         budget_bytes: memory for one batch, besides the weights and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: no gradients, more neurons than there are, no such target, NEG without a model,

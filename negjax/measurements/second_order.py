@@ -28,17 +28,19 @@ from negjax.inputs.probes import Probes, check_asked
 from negjax.inputs.residual_directions import Directions
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
-from negjax.records import PerPrompt, readable
+from negjax.process.bars import with_bar
+from negjax.records import readable
 from negjax.replay.outputs import AnyOutput, WholeOutput, read_values
 from negjax.replay.rows import Rows, rise, sweep_rows
 from negjax.replay.suffixes import Pass
+from negjax.tabular import Tabular
 
 Array = TypeVar("Array")
 
 
 @readable
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Curvature(PerPrompt):
+class Curvature(Tabular):
     """First and second derivative of an output along each of N neurons of B prompts.
 
     With respect to the activation. Under the `signed` convention the first is to be multiplied by
@@ -64,6 +66,7 @@ class Curvature(PerPrompt):
     """Given, they were shifted, and `neurons` are (layer, number) of them, `site` their place."""
 
 
+@with_bar
 def curvature(
     lm: LanguageModel,
     probes: Probes,
@@ -73,6 +76,7 @@ def curvature(
     output: AnyOutput = "probability",
     target: int | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Curvature:
     """First and second derivative of the target's output along each neuron, at no shift.
 
@@ -84,6 +88,7 @@ def curvature(
             which have no site.
         site: `act`, `up` or `product`; None is the model's default.
         target: which of the K targets; may be left out if there is one.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: bad neurons, site, output or target, by name.

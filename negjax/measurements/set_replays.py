@@ -88,6 +88,7 @@ def measured_sets(
 
         most = run.largest_fitting(_replay, plan.smaller(), lambda most: arguments(largest(most)))
         found: list[np.ndarray] = []
+        done = 0
         for call in calls(most):
             leaves = [to_host(leaf) for leaf in jax.tree.leaves(run(_replay, *arguments(call)))]
             shape = (len(leaves[0]), 2, len(sets))
@@ -96,10 +97,19 @@ def measured_sets(
                 # Row 0 of every call is the prompt without a shift.
                 field[:, 0, call.sets] = leaf[:, 1 : 1 + len(call.sets)]
                 field[:, 1, call.sets] = leaf[:, :1]
+            done += len(call.sets)
+            run.reached(done / len(sets))
         return found
 
     batches = run_batches(
-        lm, probes, plan.batches, replay, target=target, steps=STEPS, budget_bytes=budget_bytes
+        lm,
+        probes,
+        plan.batches,
+        replay,
+        target=target,
+        steps=STEPS,
+        rows_each=len(sets),
+        budget_bytes=budget_bytes,
     )
     what = "an output under a set of shifts"
     leaves = in_order(lm, len(probes), batches, [what] * 6)

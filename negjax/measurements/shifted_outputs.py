@@ -8,11 +8,11 @@ from jaxtyping import Float
 from negjax.checks import one_of
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.asked_outputs import NAMED
-from negjax.records import PerPrompt
 from negjax.replay.targets import Output, output_of
+from negjax.tabular import Tabular
 
 
-class ShiftedOutputs(PerPrompt):
+class ShiftedOutputs(Tabular):
     """Outputs of B prompts under interventions; the first of the further axes counts the
     interventions that have a baseline of their own."""
 

@@ -1,6 +1,8 @@
 """Sweeps: the target's output while each of many neurons is shifted, alone, by many amounts."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -18,6 +20,7 @@ from negjax.inputs.residual_directions import Directions
 from negjax.measurements.shifted_outputs import ShiftedOutputs
 from negjax.model.config import SiteOrPlace
 from negjax.model.language_model import LanguageModel
+from negjax.process.bars import with_bar
 from negjax.records import readable
 from negjax.replay.outputs import AnyOutput
 
@@ -30,6 +33,9 @@ class Sweep(ShiftedOutputs):
     The spread, where it was asked for, is that of the next token over the whole vocabulary, at the
     read position; of several-token targets too.
     """
+
+    row_axes = ("B", "N", "X")
+    column_names: ClassVar[Mapping[str, str | None]] = {"shifts": "shift"}
 
     site: SiteOrPlace
     convention: Convention
@@ -74,6 +80,7 @@ class Sweep(ShiftedOutputs):
     """Given, they were shifted, and `neurons` are (layer, number) of them, `site` their place."""
 
 
+@with_bar
 def sweep(
     lm: LanguageModel,
     probes: Probes,
@@ -88,6 +95,7 @@ def sweep(
     spread: bool = False,
     reroute: bool = False,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Sweep:
     """Shifts each neuron by each amount, one at a time, and measures the target's output exactly.
 
@@ -111,6 +119,7 @@ def sweep(
             Otherwise tokens keep the experts that they pass without it, and the weights that
             routers give these follow.
         budget_bytes: memory for one batch, besides the weights and the result.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         outputs and baselines, as numpy arrays.

@@ -25,6 +25,7 @@ from negjax.model.config import Site
 from negjax.model.language_model import LanguageModel
 from negjax.model.layers import MASKED_SCORE
 from negjax.model.meshes import to_host
+from negjax.process.bars import with_bar
 from negjax.replay.outputs import AnyOutput, whole_values
 from negjax.replay.shifted_suffixes import no_shift, replay_suffix
 from negjax.replay.suffixes import Prefix, Suffix, take_scored
@@ -35,6 +36,7 @@ MOST_NEURONS = 256
 STEPS = 2
 
 
+@with_bar
 def effects(
     lm: LanguageModel,
     probes: Probes,
@@ -44,6 +46,7 @@ def effects(
     positions: Positions = None,
     output: AnyOutput = "probability",
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> Float[np.ndarray, "B N O"]:
     """Derivative of every token's probability with respect to each neuron.
 
@@ -55,6 +58,7 @@ def effects(
         output: of each token of the vocabulary `probability`, `log_probability`, `logit` or
             `log_odds`; or one number, as in `neurgrad`: `logit_difference` of two targets of a
             token each, `entropy`, or a function of log-probabilities [V].
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Returns:
         ∂output/∂a, of every token (O = V) or of one number (O = 1). Of the probability it sums to
@@ -89,16 +93,25 @@ def effects(
             return split.suffix, *before, filled_up(some, rows), chosen, output, split.targets
 
         chunk = run.largest_fitting(_effects, batching.smaller_buckets(largest), arguments)
-        parts = [
-            to_host(run(_effects, *arguments(chunk, start)))[: len(own) - start]
-            for start in range(0, len(own), chunk)
-        ]
+        parts = []
+        for start in range(0, len(own), chunk):
+            part = to_host(run(_effects, *arguments(chunk, start)))
+            parts.append(part[: len(own) - start])
+            run.reached(min(1, (start + chunk) / len(own)))
         return np.concatenate(parts)[None]
 
     plan = one_by_one(
         probes, sizes.prefix_bytes + min(largest, len(neurons[0])) * sizes.effects_bytes
     )
-    batches = run_batches(lm, probes, plan, kernel, steps=STEPS, budget_bytes=budget_bytes)
+    batches = run_batches(
+        lm,
+        probes,
+        plan,
+        kernel,
+        steps=STEPS,
+        rows_each=neurons.shape[1],
+        budget_bytes=budget_bytes,
+    )
     result: np.ndarray = in_order(lm, len(probes), batches, ["effect of neurons"])
     return result
 

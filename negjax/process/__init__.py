@@ -1,1 +1,1 @@
-"""The process that negjax runs in: accelerators, memory, what other packages print, notices."""
+"""The process that negjax runs in: accelerators, memory, what packages print, notices, bars."""

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from negjax.checks import as_array, described, is_whole, shown
+from negjax.checks import as_array, described, integers, is_whole, shown
 
 MOST_LABELS = 10_000
 """Of a task: each is a column of what probes hold."""
@@ -200,3 +200,24 @@ def _check_values(name: str, array: np.ndarray, total: int | None) -> np.ndarray
             "finite numbers"
         )
     return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+
+
+def as_layer_index(neurons: np.ndarray, shape: object, total: int) -> np.ndarray:
+    """(layer, index) [k, 2] of flat numbers [k], in a model of a shape (L, F).
+
+    Args:
+        total: N, of the model that the numbers are of.
+
+    Raises:
+        ValueError: no shape, or one of another number of neurons.
+    """
+    expected = "(layers, neurons of a layer), each 1 or more"
+    sizes = integers(shape, "shape", expected)
+    if sizes.shape != (2,) or sizes.min() < 1:
+        raise ValueError(f"shape: {described(shape)} was given, expected {expected}")
+    layers, width = map(int, sizes)
+    if layers * width != total:
+        raise ValueError(
+            f"shape: the model has {layers} × {width} neurons, the probe is of one with {total}"
+        )
+    return np.stack(np.divmod(neurons, width), axis=-1)

@@ -41,7 +41,7 @@ def open_part(
 
     Args:
         path: as process 0 was given it; a folder that all machines share.
-        settings: what determines the measurements, as of `store.open_run`.
+        settings: what determines the measurements, as of `store.open_to_measure`.
         process: number of this one, from 1 on.
         job: what process 0 has announced.
         seconds: to wait until this machine sees what process 0 has written.

@@ -88,7 +88,7 @@ class ArraySpec:
 
 
 class RunFolder:
-    """A folder opened for one run, by one process. Use `open_run`; close it, or use `with`."""
+    """A folder opened for a run, by one process: by `open_to_measure`. Close it, or use `with`."""
 
     def __init__(
         self,
@@ -211,7 +211,7 @@ class RunFolder:
         return file
 
 
-def open_run(
+def open_to_measure(
     path: str | Path,
     settings: Mapping[str, Any],
     specs: Mapping[str, ArraySpec],

@@ -22,6 +22,7 @@ from negjax.model import meshes
 from negjax.model.config import ModelConfig
 from negjax.model.streamed import Streamed
 from negjax.model.transformer import Transformer
+from negjax.process import bars
 from negjax.storage.file_parts import Scratch, aligned_empty
 from negjax.weights import finite
 from negjax.weights.copying import copy_into, workers
@@ -29,6 +30,9 @@ from negjax.weights.masked_heads import check_heads
 from negjax.weights.rules import Rule
 from negjax.weights.streaming import LayerSource
 from negjax.weights.tensors import Block, LazyTensor, Tensors
+
+TENSOR = "tensor"
+"""What a bar counts."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,8 +156,11 @@ def to_parameters(
             # What is not used is as if it were not there.
             places[target][: rule.first_layer] = 1
         tasks += [(rule, *numbered) for numbered in rule.numbered_sources(config)]
-    with ThreadPoolExecutor(workers()) as pool:
-        wrong = [name for found in pool.map(fill, tasks) for name in found]
+    wrong: list[str] = []
+    with bars.counted(len(tasks), TENSOR) as bar, ThreadPoolExecutor(workers()) as pool:
+        for found in pool.map(fill, tasks):
+            wrong += found
+            bar.count(1, TENSOR)
     finite.refuse(wrong, jnp.dtype(dtype).name, origin)
     for name in list(places):
         sharding, place = shardings[name], places.pop(name)

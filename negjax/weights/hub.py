@@ -15,6 +15,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils.tqdm import tqdm
 
+from negjax.process import bars
+
 # Weights as safetensors and what a tokenizer needs; no pickles, no code.
 FETCHED = (
     "config.json",
@@ -73,11 +75,11 @@ def fetch(hub_id: str, wanted: Sequence[str] = FETCHED, kind: Kind = "model") ->
             the cache does not hold it.
     """
     try:
-        return Path(
-            huggingface_hub.snapshot_download(
+        with bars.held():
+            folder = huggingface_hub.snapshot_download(
                 hub_id, repo_type=kind, allow_patterns=list(wanted), tqdm_class=_BarAtTerminals
             )
-        )
+        return Path(folder)
     except GatedRepoError as error:
         raise FileNotFoundError(
             f"hub id {hub_id!r}: the repository is gated; accept its terms on the hub and log in "

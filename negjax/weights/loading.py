@@ -18,6 +18,7 @@ from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
 from negjax.model.streamed import Streamed
 from negjax.process import accelerators, configuration, precisions, quiet
+from negjax.process.bars import with_bar
 from negjax.storage import given_files
 from negjax.weights import hub, residence
 from negjax.weights.conversion import abstract_model, to_parameters
@@ -41,6 +42,7 @@ FACTS_BERT = "facts-bert"
 """A small masked LM that negjax trained on facts; its weights are part of the package."""
 
 
+@with_bar
 def load(
     source: str | Path,
     *,
@@ -49,6 +51,7 @@ def load(
     weights: str = "auto",
     mesh: str | None = "auto",
     assume_harmless: Sequence[str] = (),
+    progress: bool | None = None,
 ) -> LanguageModel:
     """A language model: parameters, tokenizer, and where they came from.
 
@@ -76,6 +79,7 @@ def load(
         assume_harmless: settings of config.json that negjax does not know, and refuses otherwise,
             which you know to change nothing that the model computes; of one inside an object,
             `outer.inner`. The model remembers them (`assumed_harmless`).
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         FileNotFoundError: no such model, or a part of it is missing.

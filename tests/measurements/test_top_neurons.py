@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import negjax
-from negjax.measurements import ranked_neurons
+from negjax import tabular
 from tests.support.block_shapes import tiny, tiny_probes
 
 SITES = [
@@ -96,7 +96,7 @@ def test_forms_of_the_table(monkeypatch):
     page = found._repr_html_()
     assert page.count("<tr>") == 7 and f"<td>{table['neg'][0]:.4g}</td>" in page
     assert "demotes" not in negjax.top_neurons(gradients, 2).to_arrow().column_names
-    monkeypatch.setattr(ranked_neurons, "MOST_ROWS", 4)
+    monkeypatch.setattr(tabular, "SHOWN_ROWS", 4)
     assert found._repr_html_().endswith("</table><p>and 2 rows more</p>")
 
 

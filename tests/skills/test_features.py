@@ -75,7 +75,7 @@ def test_streamed_features_are_those_of_all_prompts_at_once(tmp_path, window, ti
         counts=counts,
         window=window,
         budget_bytes=budget,
-        progress=seen.append,
+        after_window=seen.append,
     )
     assert seen == [window] * (PROMPTS // window) + [PROMPTS % window] * (PROMPTS % window > 0)
     assert len(features) == PROMPTS and features.labels == 3 and features.kinds == KINDS
@@ -134,6 +134,8 @@ def test_probes_from_features(tmp_path):
     for kind in ("neurgrad", "cg"):
         chosen = chosen_scores(lm(), probes, some, kind)
         np.testing.assert_allclose(chosen, flat_scores(found, kind)[..., some], rtol=1e-9)
+    pairs = np.stack(np.divmod(some, lm().config.neurons), axis=1)
+    np.testing.assert_array_equal(chosen_scores(lm(), probes, pairs, "cg"), chosen)
 
 
 def test_pieces():
@@ -259,12 +261,12 @@ def test_a_second_process_is_refused(tmp_path):
     path = extract(tmp_path, lm(), probes, gold).path
     settings = json.loads((path / run_settings.SETTINGS).read_text())["settings"]
     with (
-        store.open_run(path, settings, {}, attributes={}),
+        store.open_to_measure(path, settings, {}, attributes={}),
         pytest.raises(ValueError, match="in use by another process; wait"),
     ):
         extract(tmp_path, lm(), probes, gold)
     # Reading needs no lock.
-    with store.open_run(path, settings, {}, attributes={}):
+    with store.open_to_measure(path, settings, {}, attributes={}):
         assert len(read_features(path)) == 6
 
 
@@ -291,7 +293,7 @@ def test_a_full_disk_costs_one_window(tmp_path):
 
     try:
         with pytest.raises(OSError, match=r"3-6 could not be saved: .* run the same command again"):
-            extract(tmp_path / "full", lm(), probes, gold, window=3, progress=fill_up)
+            extract(tmp_path / "full", lm(), probes, gold, window=3, after_window=fill_up)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     (path,) = (tmp_path / "full").iterdir()

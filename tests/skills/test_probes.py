@@ -197,6 +197,7 @@ def test_where_neurons_lie():
     )
     found = explain(probe, (LAYERS, WIDTH))
     assert found.neurons.tolist() == [[2, 1], [0, 0], [2, 0], [1, 1]]
+    np.testing.assert_array_equal(probe.layer_index((LAYERS, WIDTH)), found.neurons)
     assert found.polarity.tolist() == [1, -1, 1, 1]
     assert found.per_layer.tolist() == [1, 1, 2]
     assert found.votes is None and found.predicted is None

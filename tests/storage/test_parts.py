@@ -16,7 +16,7 @@ SPECS = {
 
 
 def opened(path: Path) -> store.RunFolder:
-    return store.open_run(path, {"a": 1}, SPECS, attributes={})
+    return store.open_to_measure(path, {"a": 1}, SPECS, attributes={})
 
 
 def save(folder: store.RunFolder, item: int) -> None:
@@ -59,7 +59,7 @@ def test_a_discarded_run_leaves_no_parts(tmp_path: Path) -> None:
     with opened(tmp_path) as first:
         parts.announce(first, "job")
         save(first, 0)
-    with store.open_run(tmp_path, {"a": 2}, SPECS, attributes={}, overwrite=True) as other:
+    with store.open_to_measure(tmp_path, {"a": 2}, SPECS, attributes={}, overwrite=True) as other:
         assert not other.finished
     assert progress.progress_files(tmp_path) == [tmp_path / progress.PROGRESS]
 

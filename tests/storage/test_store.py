@@ -28,7 +28,9 @@ SETTINGS = {"model": "abc", "range": 10.0}
 def opened(
     path: Path, settings: Mapping[str, Any] = SETTINGS, *, overwrite: bool = False
 ) -> RunFolder:
-    return store.open_run(path, settings, SPECS, attributes={"site": "up"}, overwrite=overwrite)
+    return store.open_to_measure(
+        path, settings, SPECS, attributes={"site": "up"}, overwrite=overwrite
+    )
 
 
 def save(folder: RunFolder, start: int) -> None:

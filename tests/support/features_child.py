@@ -31,5 +31,5 @@ if __name__ == "__main__":
         activations=True,
         counts=(5, 40),
         window=WINDOW,
-        progress=told,
+        after_window=told,
     )

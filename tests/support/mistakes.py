@@ -151,7 +151,7 @@ def bert(prompt: str, target: str = "w4") -> object:
 
 def run_folder(folder: Path, settings: Mapping[str, Any]) -> store.RunFolder:
     spec = store.ArraySpec(shape=(1,), dtype="float64", axes=("item",), meaning="a number")
-    return store.open_run(folder / "run", settings, {"x": spec}, attributes={})
+    return store.open_to_measure(folder / "run", settings, {"x": spec}, attributes={})
 
 
 def in_use(folder: Path) -> None:

@@ -54,3 +54,10 @@ def these(*names: str) -> Takes:
     """Takes some of them."""
     assert set(names) <= ODD.keys()
     return lambda name, value: name in names
+
+
+EVERYWHERE: dict[str, Takes] = {
+    "progress": these("None", "True"),
+    "template_options": these("None", "mapping"),
+}
+"""By an argument that takes the same wherever it is."""

@@ -51,7 +51,7 @@ def library() -> dict[str, Call]:
     """Of `negjax`."""
     model, asked = lm(), probes()
     base = {"lm": model, "probes": asked}
-    budget = {"budget_bytes": 2**30}
+    budget = {"budget_bytes": 2**30, "progress": None}
     sites = {"site": NONE}
     measured = {**base, "neurons": NEURONS, "site": None}
     sets = negjax.neuron_sets(model.config, [(NEURONS, 1.0)])
@@ -70,6 +70,7 @@ def library() -> dict[str, Call]:
             {"path": these("text", "number as text"), "record": saved},
         ),
         "read": Call(negjax.read, {"path": "nowhere"}),
+        "open_run": Call(negjax.open_run, {"folder": "nowhere"}),
         "activations": Call(
             negjax.activations,
             {**base, "site": None, "positions": None, **budget},
@@ -84,6 +85,7 @@ def library() -> dict[str, Call]:
                 "weights": "auto",
                 "mesh": "data:1",
                 "assume_harmless": ["quirk"],
+                "progress": None,
             },
             {
                 "mesh": these("None"),
@@ -103,6 +105,7 @@ def library() -> dict[str, Call]:
                 "targets": ["w4"],
                 "target_mode": "single",
                 "separator": None,
+                "template_options": None,
             },
             {"separator": these("None", "empty text")},
         ),
@@ -135,7 +138,7 @@ def library() -> dict[str, Call]:
                 "linearised": False,
                 "groups": None,
                 "few_shapes": False,
-                **budget,
+                "budget_bytes": 2**30,
             },
             # Groups are gone through when their turn comes: of none there is none.
             {
@@ -256,6 +259,7 @@ def library() -> dict[str, Call]:
                 "top_p": 1.0,
                 "seed": 0,
                 "end_tokens": None,
+                "template_options": None,
                 "reroute": False,
                 **budget,
             },

@@ -36,12 +36,14 @@ def turned() -> dict[str, Any]:
         "site": None,
         "target": None,
         "budget_bytes": 2**30,
+        "progress": None,
     }
 
 
 def controls() -> dict[str, Call]:
     """Of `negjax.control`."""
-    base = {"lm": lm(), "probes": probes(), "budget_bytes": 2**30}
+    measured = {"budget_bytes": 2**30, "progress": None}
+    base = {"lm": lm(), "probes": probes(), **measured}
     plan = {k: v for k, v in turned().items() if k in ("k", "volume", "ratio", "polarity")}
     return {
         "enhance": Call(negjax.enhance, turned(), TURNED),
@@ -60,7 +62,9 @@ def controls() -> dict[str, Call]:
                 "turns": 0,
                 "unrelated": probes(),
                 "target_mode": "single",
+                "template_options": None,
                 "budget_bytes": 2**30,
+                "progress": None,
             },
             STEERED,
         ),
@@ -76,6 +80,7 @@ def controls() -> dict[str, Call]:
                 "preserve": None,
                 "turns": 0,
                 "budget_bytes": 2**30,
+                "progress": None,
             },
             STEERED | {"preserve": NONE},
         ),
@@ -122,11 +127,9 @@ def controls() -> dict[str, Call]:
         "unrelated_facts": Call(control.unrelated_facts, {"lm": lm(), "probes": probes()}),
         "next_token_kl": Call(
             control.next_token_kl,
-            {"before": lm(), "after": lm(), "probes": probes(), "budget_bytes": 2**30},
+            {**measured, "before": lm(), "after": lm(), "probes": probes()},
         ),
-        "perplexity": Call(
-            control.perplexity, {"lm": lm(), "texts": ["w3 w4"], "budget_bytes": 2**30}
-        ),
+        "perplexity": Call(control.perplexity, {**measured, "lm": lm(), "texts": ["w3 w4"]}),
         "success": Call(control.success, {"first": [0.5], "second": [0.5]}),
         "overall": Call(
             control.overall,

@@ -39,6 +39,7 @@ def of_corpus() -> dict[str, Call]:
                 "folder": None,
                 "overwrite": False,
                 "budget_bytes": 2**30,
+                "progress": None,
             },
             {
                 # Two texts of token ids; and an array is as good as a list.

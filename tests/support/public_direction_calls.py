@@ -48,6 +48,7 @@ def direction_calls(folder: Path) -> dict[str, Call]:
                 "positions": None,
                 "output": "logit",
                 "budget_bytes": 2**30,
+                "progress": None,
             },
             {"positions": POSITIONS},
         ),

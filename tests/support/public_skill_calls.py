@@ -194,8 +194,9 @@ def stored(folder: Path) -> dict[str, Call]:
                 "counts": [],
                 "about": None,
                 "window": 2,
-                "progress": None,
+                "after_window": None,
                 "overwrite": False,
+                "progress": None,
             },
             {
                 "root": these("text", "number as text"),
@@ -204,7 +205,7 @@ def stored(folder: Path) -> dict[str, Call]:
                 "activations": TRUTH,
                 "counts": these("empty list"),
                 "about": these("None", "mapping"),
-                "progress": these("None", "function", "class"),
+                "after_window": these("None", "function", "class"),
                 "overwrite": TRUTH,
             },
         ),
@@ -212,7 +213,9 @@ def stored(folder: Path) -> dict[str, Call]:
             skills.activation_windows, {**base, "gold": [0, 1, 2], "window": 2}, {"site": NONE}
         ),
         "chosen_scores": Call(
-            skills.chosen_scores, {**base, "neurons": [0, 3], "kind": "cg"}, {"site": NONE}
+            skills.chosen_scores,
+            {**base, "neurons": [0, 3], "kind": "cg", "progress": None},
+            {"site": NONE},
         ),
         "read_features": Call(skills.read_features, {"path": found.path}),
         "Features.votes": Call(

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 import negjax
-from tests.support import direction_mistakes
+from tests.support import direction_mistakes, result_mistakes
 from tests.support.block_shapes import JOINT_TARGETS, tiny, tiny_probes
 from tests.support.mistakes import Provoke
 
@@ -45,6 +45,7 @@ def failing(log_p: jax.Array) -> jax.Array:
 
 CASES: dict[str, Provoke] = {
     **direction_mistakes.CASES,
+    **result_mistakes.CASES,
     "positions is …, expected None (where the prompt is read), …": lambda _: gradients(
         positions="some"
     ),

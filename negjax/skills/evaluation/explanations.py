@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike
 
-from negjax.checks import as_array, described, integers, shown
+from negjax.checks import as_array, described, shown
 from negjax.records import readable
 from negjax.skills.probes.act import ActProbe
 from negjax.skills.probes.fitted import ScoreProbe
@@ -48,18 +48,8 @@ def explain(probe: Explained, shape: tuple[int, int], item: ArrayLike | None = N
             f"probe is {shown(probe)}, expected one that asks neurons: what Polar, Magn, Act, Tree "
             "or Linear fits"
         )
-    expected = "(layers, neurons of a layer), each 1 or more"
-    sizes = integers(shape, "shape", expected)
-    if sizes.shape != (2,) or sizes.min() < 1:
-        raise ValueError(f"shape: {described(shape)} was given, expected {expected}")
-    layers, width = map(int, sizes)
-    if layers * width != probe.total:
-        raise ValueError(
-            f"shape: the model has {layers} × {width} neurons, the probe is of one with "
-            f"{probe.total}"
-        )
-    place = np.stack(np.divmod(probe.neurons, width), axis=-1)
-    per_layer = np.bincount(np.unique(probe.neurons) // width, minlength=layers)
+    place = probe.layer_index(shape)
+    per_layer = np.bincount(np.unique(place, axis=0)[:, 0], minlength=shape[0])
     if item is None:
         return Explanation(
             neurons=place, polarity=probe.polarity, per_layer=per_layer, votes=None, predicted=None

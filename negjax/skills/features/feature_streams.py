@@ -17,10 +17,13 @@ from numpy.typing import ArrayLike
 from negjax.checks import integers, one_of, shown, whole_number
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.common_heads import HeadGroup, head_groups, head_tokens, run_common_head
+from negjax.inputs.neurons import check_neurons
 from negjax.inputs.probes import Probes, check_asked
 from negjax.measurements.gradients import gradient_batches
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
+from negjax.process import bars
+from negjax.process.bars import with_bar
 from negjax.records import readable
 from negjax.replay.suffixes import CommonHead
 from negjax.skills.checks import check_gold
@@ -140,19 +143,22 @@ def scores_of(kind: Kind, batch: Batch) -> jax.Array:
     return result
 
 
+@with_bar
 def chosen_scores(
     lm: LanguageModel,
     probes: Probes,
-    neurons: Sequence[int] | np.ndarray,
+    neurons: ArrayLike,
     kind: Kind = "neurgrad",
     site: str | None = None,
     *,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    progress: bool | None = None,
 ) -> np.ndarray:
     """Scores [B, K, n] of some neurons, for what their codes do not tell: Magn adds them up.
 
     Args:
-        neurons: [n], flat, layer-major.
+        neurons: [n, 2], (layer, index); or [n], flat, layer-major, as probes have them.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: no model, no encoded probes, unknown kind or site, neurons that the model does
@@ -161,14 +167,18 @@ def chosen_scores(
     check_asked(lm, probes)
     one_of(kind, "kind", get_args(Kind))
     total = lm.config.layers * lm.config.neurons
-    expected = f"flat numbers of neurons [n], 0 to {total - 1}, one or more"
+    expected = f"(layer, index) pairs, or flat numbers of neurons [n], 0 to {total - 1}"
     some = integers(neurons, "neurons", expected)
+    if some.ndim == 2:
+        layer, index = check_neurons(lm.config, some, 1)[0].T
+        some = layer * lm.config.neurons + index
     if some.ndim != 1 or not some.size or some.min() < 0 or some.max() >= total:
         raise ValueError(f"neurons: {shown(neurons)} was given, expected {expected}")
     result = np.empty((len(probes), probes.target_count, len(some)), lm.compute_dtype)
-    for batch in FeatureStream(lm, probes, site, budget_bytes=budget_bytes).batches():
-        found = scores_of(kind, batch)[:, :, some]
-        result[batch.members] = to_host(found)[: len(batch.members)]
+    with bars.counted(len(probes)):
+        for batch in FeatureStream(lm, probes, site, budget_bytes=budget_bytes).batches():
+            found = scores_of(kind, batch)[:, :, some]
+            result[batch.members] = to_host(found)[: len(batch.members)]
     return result
 
 

@@ -31,7 +31,8 @@ from negjax.execution.plans import filled_up
 from negjax.inputs.probes import Probes, check_asked, probes_key
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
-from negjax.process import memory
+from negjax.process import bars, memory
+from negjax.process.bars import with_bar
 from negjax.skills.checks import check_gold
 from negjax.skills.features.feature_files import (
     Features,
@@ -58,6 +59,7 @@ VOTES: Mapping[RuleName, Callable[..., jax.Array]] = types.MappingProxyType(
 )
 
 
+@with_bar
 def extract(
     root: str | Path,
     lm: LanguageModel,
@@ -71,8 +73,9 @@ def extract(
     about: Mapping[str, Any] | None = None,
     window: int = WINDOW,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
-    progress: Callable[[int], object] | None = None,
+    after_window: Callable[[int], object] | None = None,
     overwrite: bool = False,
+    progress: bool | None = None,
 ) -> Features:
     """Runs prompts through the model and keeps their features in a folder of `root`.
 
@@ -92,8 +95,9 @@ def extract(
         window: prompts that are saved at once.
         budget_bytes: memory for one batch, besides weights and window. Features do not depend on it
             beyond rounding, and it is no part of the key.
-        progress: told the number of prompts that were computed, or found.
+        after_window: takes the number of prompts that were computed, or found.
         overwrite: compute all of them, whatever is there.
+        progress: whether a bar shows how far it is; None: to people, after two seconds.
 
     Raises:
         ValueError: gold, kinds, site or counts are wrong; another process uses the folder.
@@ -106,8 +110,10 @@ def extract(
     whole_number(budget_bytes, "budget_bytes", 1)
     if about is not None and not isinstance(about, Mapping):
         raise ValueError(f"about is {shown(about)}, expected a mapping of JSON values by name")
-    if progress is not None and not callable(progress):
-        raise ValueError(f"progress is {shown(progress)}, expected a function of one number")
+    if after_window is not None and not callable(after_window):
+        raise ValueError(
+            f"after_window is {shown(after_window)}, expected a function of one number"
+        )
     directory = checks.path(root, "root")
     cut = layout(len(probes), window, counts)
     stream = FeatureStream(lm, probes, site, budget_bytes=budget_bytes)
@@ -132,12 +138,15 @@ def extract(
     specs = array_specs(cut, labels, neurons, kinds, activations, dtype)
     attributes = {"model": lm.name, "site": stream.site}
     if not overwrite and _finished(path, settings, cut, tuple(specs)):
-        if progress is not None:
-            progress(len(probes))
+        if after_window is not None:
+            after_window(len(probes))
         return read_features(path)
-    with store.open_run(
-        path, settings, specs, attributes=attributes, overwrite=overwrite
-    ) as folder:
+    with (
+        bars.counted(len(probes), "prompt") as bar,
+        store.open_to_measure(
+            path, settings, specs, attributes=attributes, overwrite=overwrite
+        ) as folder,
+    ):
         for span in cut.windows:
             name, at = f"{span.start}-{span.stop}", places(cut, span, tuple(specs))
             if not folder.check(name, at):
@@ -148,8 +157,9 @@ def extract(
                 folder.save(name, at, values, time.perf_counter() - start)
                 # Prompts of many lengths leave pieces behind that no other length can use.
                 memory.give_back()
-            if progress is not None:
-                progress(span.stop - span.start)
+            bar.count(span.stop - span.start, "prompt")
+            if after_window is not None:
+                after_window(span.stop - span.start)
         kept = {name: settings[name] for name in ("kinds", "window", "counts", "about")}
         folder.write_json(store.SUMMARY, {"prompts": len(probes), "labels": labels, **kept})
     return read_features(path)

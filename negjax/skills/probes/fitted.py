@@ -18,7 +18,7 @@ from safetensors.numpy import save
 from negjax import checks
 from negjax.checks import shown
 from negjax.records import readable
-from negjax.skills.checks import check_codes, check_scores
+from negjax.skills.checks import as_layer_index, check_codes, check_scores
 from negjax.skills.probes.codes import decode_scores
 from negjax.storage.given_files import check_file
 from negjax.storage.record_files import read_arrays
@@ -35,7 +35,7 @@ class FittedProbe(abc.ABC):
     """A probe that predicts one of K labels from some of a model's N = L · F neurons."""
 
     neurons: np.ndarray
-    """[k], flat, layer-major: the layer is `neurons // F`; the most telling first."""
+    """[k], flat, layer-major: `layer_index` says which they are; the most telling first."""
     polarity: np.ndarray
     """[k], int8: +1, −1, or 0 where a neuron has none."""
     labels: int
@@ -46,6 +46,17 @@ class FittedProbe(abc.ABC):
     @abc.abstractmethod
     def predict(self, values: ArrayLike, /) -> np.ndarray:
         """The predicted labels [B] of what the probe reads of B prompts."""
+
+    def layer_index(self, shape: tuple[int, int]) -> np.ndarray:
+        """(layer, index) of the neurons, [k, 2], in their order.
+
+        Args:
+            shape: (L, F) of the model: `(lm.config.layers, lm.config.neurons)`.
+
+        Raises:
+            ValueError: a model of another number of neurons.
+        """
+        return as_layer_index(self.neurons, shape, self.total)
 
     def save(self, path: str | Path) -> Path:
         """Writes the probe as one file, whole or not at all; the same probe gives the same bytes.

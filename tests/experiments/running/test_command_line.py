@@ -192,15 +192,15 @@ def test_each_fault_of_a_disk_has_its_own_remedy(number: int, what: str) -> None
 def test_a_refused_folder_stays_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("Dear")
     with pytest.raises(ValueError, match=r"holds files that no run wrote \(letter.txt\)"):
-        store.open_run(tmp_path, {}, SPECS, attributes={})
+        store.open_to_measure(tmp_path, {}, SPECS, attributes={})
     assert [file.name for file in tmp_path.iterdir()] == ["letter.txt"]
 
 
 def test_a_run_with_other_settings_keeps_its_lock(tmp_path: Path) -> None:
-    store.open_run(tmp_path, {"a": 1}, SPECS, attributes={}).close()
+    store.open_to_measure(tmp_path, {"a": 1}, SPECS, attributes={}).close()
     before = sorted(file.name for file in tmp_path.iterdir())
     with pytest.raises(ValueError, match="other settings"):
-        store.open_run(tmp_path, {"a": 2}, SPECS, attributes={})
+        store.open_to_measure(tmp_path, {"a": 2}, SPECS, attributes={})
     assert sorted(file.name for file in tmp_path.iterdir()) == before
 
 

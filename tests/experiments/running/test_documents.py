@@ -29,7 +29,7 @@ TABLES = {store.NEURONS: pa.table({"x": [1]}), store.PROMPTS: pa.table({"y": ["a
 def folder(tmp_path: Path) -> RunFolder:
     if not flags.FLAGS.is_parsed():
         flags.FLAGS(["test"])
-    return store.open_run(tmp_path, {}, {}, attributes={})
+    return store.open_to_measure(tmp_path, {}, {}, attributes={})
 
 
 def drawn() -> Picture:

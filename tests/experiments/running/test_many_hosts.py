@@ -120,7 +120,7 @@ def test_a_study_of_one_process_is_refused(tmp_path: Path) -> None:
         results=lambda *_: None,
     )
     refused = pytest.raises(ValueError, match="--coordinator: one process alone measures alone; l")
-    with store.open_run(tmp_path, {}, {}, attributes={}) as run, refused:
+    with store.open_to_measure(tmp_path, {}, {}, attributes={}) as run, refused:
         study._measured(alone, run, three())
 
 

@@ -82,7 +82,7 @@ def test_unknown_settings_of_a_model_are_ignored_by_a_flag_and_recorded(
     recorded = {"assume_harmless": ["other", "quirk"]}
     plain = dataclasses.replace(lm, assumed_harmless=())
     assert common.model_settings(lm) == common.model_settings(plain) | recorded
-    with store.open_run(tmp_path / "run", {}, {}, attributes={}) as folder:
+    with store.open_to_measure(tmp_path / "run", {}, {}, attributes={}) as folder:
         summary = provenance.about_program(lm, folder, complete=True, loading=1.0)
         without = provenance.about_program(plain, folder, complete=True, loading=1.0)
     assert summary["model"] == without["model"] | recorded
@@ -119,7 +119,7 @@ def test_a_precision_is_refused_by_its_flag_and_recorded(
         lm = load(f"--precision={requested}")
         # What decides the numbers: a run goes on, however the same products were asked for.
         assert common.model_settings(lm)["precision"] == "highest"
-        with store.open_run(tmp_path / requested, {}, {}, attributes={}) as folder:
+        with store.open_to_measure(tmp_path / requested, {}, {}, attributes={}) as folder:
             model = provenance.about_program(lm, folder, complete=True, loading=1.0)["model"]
         assert (model["precision"], model["requested_precision"]) == ("highest", requested)
 
@@ -146,7 +146,7 @@ def test_an_interruption_at_the_progress_bar_is_one_of_the_measurement(
 
     monkeypatch.setattr("tqdm.tqdm.update", interrupted)
     monkeypatch.setattr("tqdm.std.tqdm.update", interrupted)
-    with store.open_run(tmp_path, {}, specs, attributes={}) as folder:
+    with store.open_to_measure(tmp_path, {}, specs, attributes={}) as folder:
         assert not common.measure_all(folder, work, "item")
         assert list(folder.finished) == ["0"]
 

@@ -197,7 +197,7 @@ def test_a_folder_of_features_in_use(inputs: Path, tmp_path: Path) -> None:
     used = sorted((tmp_path / "features").iterdir())[0]
     settings = json.loads((used / run_settings.SETTINGS).read_text("utf-8"))["settings"]
     parse(inputs, tmp_path / "second", *FEW, features)
-    with store.open_run(used, settings, {}, attributes={}):
+    with store.open_to_measure(used, settings, {}, attributes={}):
         assert study.run(experiment.prepare) == 1
     summary = summary_of(tmp_path / "second")
     assert summary["tasks"] == ["ner"]
