@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 import importlib
 import inspect
 import re
@@ -171,8 +172,14 @@ def reached(name: str) -> set[str]:
         module = todo.pop()
         if module in LIBRARY and module not in found:
             found.add(module)
-            todo.extend(imported(LIBRARY[module]))
+            todo.extend(imports_of(module))
     return found
+
+
+@functools.cache
+def imports_of(module: str) -> tuple[str, ...]:
+    """Every module that one of the library imports."""
+    return tuple(imported(LIBRARY[module]))
 
 
 @pytest.mark.parametrize(
