@@ -25,7 +25,6 @@ Meaning = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
 MEANT: dict[AnyOutput, Meaning] = {
     "log_odds": lambda z0, z, t: [np.log(softmax(z)[i] / (1 - softmax(z)[i])) for i in t],
     "logit_difference": lambda z0, z, t: [z[t[0]] - z[t[1]]],
-    "entropy": lambda z0, z, t: [-(softmax(z) * np.log(softmax(z))).sum()],
     gap: lambda z0, z, t: [np.log(softmax(z)[3]) - softmax(z)[7]],
     "kl": lambda z0, z, t: [(softmax(z0) * np.log(softmax(z0) / softmax(z))).sum()],
 }

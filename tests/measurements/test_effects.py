@@ -32,10 +32,8 @@ def gap(log_p: jax.Array) -> jax.Array:
 Meaning = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 # Of probabilities [V], logits [V] and ids of two targets.
 MEANT: list[tuple[AnyOutput, Meaning]] = [
-    ("log_probability", lambda p, z, t: np.log(p)),
     ("log_odds", lambda p, z, t: np.log(p) - np.log1p(-p)),
     ("logit_difference", lambda p, z, t: z[t[:1]] - z[t[1:]]),
-    ("entropy", lambda p, z, t: -(p * np.log(p)).sum(keepdims=True)),
     (gap, lambda p, z, t: np.log(p[3:4]) - p[7:8]),
 ]
 
