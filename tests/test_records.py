@@ -107,6 +107,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     spec = store.ArraySpec(shape=(12, 3), dtype="float64", axes=("prompt", "x"), meaning=LONG)
     with store.open_to_measure(folder / "run", {}, {"values": spec}, attributes={}) as run:
         run.save("one", (slice(0, 12),), {"values": np.zeros((12, 3))}, 1.0)
+        run.write_json(store.SUMMARY, {"lead": LONG})
     every = [
         *(lm, lm.config),
         Rope(theta=10000.0),
@@ -124,7 +125,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         *(negjax.joint(lm, first, sets, spread=True), negjax.enhance(lm, first, 2, volume=1.0)),
         *(negjax.Intervention(sets), negjax.generate(lm, ["w3"], max_tokens=2)),
         *(no_gradients(), negjax.directions(0, np.ones((2, 16)))),
-        outcome,
+        *(outcome, negjax.open_run(folder / "run")),
         negjax.Steered(
             **smallest,
             prompt=LONG,
