@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from negjax import checks
 from negjax.errors import Argument, ArgumentError
@@ -142,7 +142,9 @@ def _check_apart(interventions: Sequence[Intervention], prompts: int) -> None:
                 mover[neuron] = number
 
 
-def set_of(some: Intervention, prompt: int) -> tuple[np.ndarray, np.ndarray]:
+def set_of(
+    some: Intervention, prompt: int
+) -> tuple[Int[np.ndarray, "n 2"], Float[np.ndarray, " n"]]:
     """Neurons [n, 2] that are moved in a prompt, or directions (layer, number), and x [n]."""
     row = prompt % len(some.sets)
     used = some.sets.used[row]

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import zarr
 from pyarrow import parquet
 from safetensors import SafetensorError, safe_open
 
@@ -20,7 +19,7 @@ from negjax import checks
 from negjax.errors import Argument, ArgumentError
 from negjax.process.notices import say
 from negjax.records import readable
-from negjax.storage import progress
+from negjax.storage import progress, zarr_groups
 from negjax.storage.run_settings import FORMAT, SETTINGS, settings_key
 from negjax.storage.store import ARRAYS, REPORT, SUMMARY, At
 from negjax.storage.whole_files import read_json
@@ -77,7 +76,8 @@ class RunResults:
                 found: np.ndarray = opened.get_tensor(own)[at]
                 return found
         with _damaged(self.path / ARRAYS / name):
-            return np.asarray(zarr.open_array(self.path / ARRAYS / name, mode="r")[at])
+            group = zarr_groups.opened_group(self.path / ARRAYS, "r")
+            return np.asarray(zarr_groups.array_in(group, name)[at])
 
 
 def open_run(folder: str | os.PathLike[str]) -> RunResults:
@@ -138,7 +138,7 @@ def open_run(folder: str | os.PathLike[str]) -> RunResults:
 def _array_names(path: Path) -> Iterator[str]:
     if (path / ARRAYS).is_dir():
         with _damaged(path / ARRAYS):
-            yield from sorted(zarr.open_group(path / ARRAYS, mode="r").array_keys())
+            yield from sorted(zarr_groups.opened_group(path / ARRAYS, "r").array_keys())
     for file in sorted(path.glob("*.safetensors")):
         with _damaged(file), safe_open(file, "numpy") as opened:
             yield from (f"{file.stem}.{name}" for name in sorted(opened.keys()))

@@ -261,6 +261,7 @@ def library() -> dict[str, Call]:
                 "end_tokens": None,
                 "template_options": None,
                 "reroute": False,
+                "baseline": True,
                 **budget,
             },
             {
@@ -270,6 +271,7 @@ def library() -> dict[str, Call]:
                 "interventions": these("None", "empty list"),
                 "temperature": these("half", "huge", "array without axes"),
                 "end_tokens": these("None", "empty list"),
+                "baseline": TRUTH,
             },
         ),
         "estimate": Call(

@@ -62,8 +62,16 @@ def of_corpus() -> dict[str, Call]:
         ),
         "contrast": Call(
             corpus.contrast,
-            {"statistics": found, "toward": "a", "away": "b", "share": 0.1, "scales": [1.0]},
-            {"scales": FACTORS},
+            {
+                "statistics": found,
+                "toward": "a",
+                "away": "b",
+                "share": 0.1,
+                "scales": [1.0],
+                "how": "shift",
+                "left_out": None,
+            },
+            {"scales": FACTORS, "left_out": NONE},
         ),
         "mean_sets": Call(
             corpus.mean_sets,
