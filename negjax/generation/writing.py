@@ -122,7 +122,7 @@ def generate(
 
     The model without interventions reads along: it says what it thinks of the same tokens, and is
     what the `signed` convention and the choice of experts refer to. Where nothing asks for it, it
-    does not read along, which takes about half the time.
+    does not read along, which takes about two thirds of the time.
 
     Args:
         prompts: B of them, each a text, a list of token ids or a chat, as for `encode`.
