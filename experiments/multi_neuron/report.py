@@ -23,6 +23,8 @@ from experiments.running.study import Findings, Finished, Report
 from negjax.storage import store
 from negjax.storage.store import RunFolder
 
+ADDITIVE = 0.9
+"""Pearson r from which sums are said to predict."""
 SCATTERED = 3
 """Sizes whose sums are drawn against what was measured."""
 # Rows are sets of one size, by variant.
@@ -103,6 +105,21 @@ def findings(
     )
 
 
+def _additive(results: Results) -> str:
+    """Up to how many neurons of the first choice sums predict."""
+    choice, upto = results.choices[0], 0
+    for row in results.by_size(choice, "added"):
+        if row.neg.pearson is None or row.neg.pearson < ADDITIVE:
+            break
+        upto = row.size
+    if not upto:
+        return f"Not even of few neurons ({choice}) the effects add up to r ≥ {ADDITIVE:g}."
+    return (
+        f"The effects of up to {upto:,} neurons ({choice}) add up: their sum agrees with what they "
+        f"do together with Pearson r ≥ {ADDITIVE:g}."
+    )
+
+
 def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, Any]) -> Report:
     """What is shown of the results."""
     prompts, sets = len(results.prompts), len(results.sets["size"])
@@ -125,9 +142,18 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
         for choice, size in largest.items()
         for magnitude in (None, *results.magnitudes)
     ]
+    of_largest = (results.choices[0], "added", whole[0].size)
+    ends = results.magnitudes[0], results.magnitudes[-1]
     values = facts_page.values(inputs, summary) | {
         "count": f"{sets:,} sets of {prompts} prompts",
         "widest": results.magnitudes[-1],
+        "narrowest": results.magnitudes[0],
+        "additive": _additive(results),
+        "largest": whole[0],
+        **{
+            name: written(results.of(*of_largest, magnitude).neg.pearson, ".3f")
+            for name, magnitude in zip(("narrow", "wide"), ends, strict=True)
+        },
         "agreement": ", ".join(
             f"{written(row.neg.pearson, '.3f')} ({row.choice}, {row.size:,})" for row in whole
         ),

@@ -78,6 +78,10 @@ def make_report(
         "radius": f"{grid.radius:g}",
         "step": f"{grid.step:g}",
         "shifts": _shifts(grid),
+        "predictor": maps[0].name,
+        "agreement": _agreement(maps),
+        "prompts": f"{len(maps)} prompt" + "s" * (len(maps) > 1),
+        "furthest": _furthest(maps),
         "degree": 2 * len(grid.shifts) + 1,
         "top": TOP,
         "listed": LISTED,
@@ -95,6 +99,22 @@ def make_report(
     )
 
 
+def _agreement(maps: Sequence[Map]) -> str:
+    """Pearson's r of the prompts, from the lowest to the highest."""
+    known = [drawn.agreement.pearson for drawn in maps if drawn.agreement.pearson is not None]
+    if not known:
+        return "an r that nobody can tell: NEG is the same for all"
+    lowest, highest = (f"{extreme(known):.4f}" for extreme in (min, max))
+    return f"r = {lowest}" if lowest == highest else f"r from {lowest} to {highest}"
+
+
+def _furthest(maps: Sequence[Map]) -> dict[str, Any]:
+    """The neuron of all prompts that is predicted worst."""
+    worst = [(drawn.furthest(1)[0], drawn.predictor) for drawn in maps]
+    rows = [{**row, "predicted": row[predictor]} for row, predictor in worst]
+    return max(rows, key=lambda row: abs(row["neg"] - row["predicted"]))
+
+
 def _shifts(grid: Grid) -> str:
     return " and ".join(f"±{shift:.3g}" for shift in grid.shifts[len(grid.shifts) // 2 :])
 
@@ -103,7 +123,7 @@ def _part(drawn: Map) -> Contents:
     """The section of a prompt."""
     slope, predicted = drawn.grid("neg"), drawn.grid(drawn.predictor)
     top = [(n["layer"], n["neuron"]) for n in drawn.strongest(TOP)]
-    strongest = (
+    columns = (
         Column("layer", lambda n: n["layer"]),
         Column("neuron", lambda n: n["neuron"]),
         Column("NEG", lambda n: n["neg"], "+.2e"),
@@ -116,7 +136,10 @@ def _part(drawn: Map) -> Contents:
             "map": drawn,
             "count": f"{drawn.size:,} neurons of {len(drawn.layers)} layers",
         },
-        tables={"strongest": Table(columns=strongest, rows=drawn.strongest(LISTED))},
+        tables={
+            "strongest": Table(columns=columns, rows=drawn.strongest(LISTED)),
+            "furthest": Table(columns=columns, rows=drawn.furthest(LISTED)),
+        },
         figures={
             "map": lambda: figures.map_figure(drawn.layers, slope, predicted, drawn.name, top),
             "scatter": lambda: figures.scatter_figure(

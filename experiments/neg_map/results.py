@@ -80,7 +80,14 @@ class Map:
 
     def strongest(self, count: int) -> list[dict[str, Any]]:
         """The neurons of largest |NEG|, each by column."""
-        rows = strongest(self.neurons["neg"], count)
+        return self._rows(strongest(self.neurons["neg"], count))
+
+    def furthest(self, count: int) -> list[dict[str, Any]]:
+        """The neurons whose NEG is furthest from the predictor's, each by column."""
+        rows = strongest(self.neurons["neg"] - self.neurons[self.predictor], count)
+        return self._rows(rows)
+
+    def _rows(self, rows: np.ndarray) -> list[dict[str, Any]]:
         return [{name: values[row].item() for name, values in self.neurons.items()} for row in rows]
 
 

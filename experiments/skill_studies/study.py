@@ -141,7 +141,7 @@ def findings_of(
     }
     tables = dict(contents.tables)
     if verdicts is not None:
-        shared["verdicts"] = " ".join(verdict.in_short for verdict in verdicts)
+        shared["verdicts"] = skills_verdicts.lead_of(verdicts)
         tables["claims"] = skills_verdicts.table_of(verdicts)
         summary = {**summary, "verdicts": verdicts}
     report = Report(

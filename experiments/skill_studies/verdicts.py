@@ -4,6 +4,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from experiments.reporting.tables import Column, Table
+from experiments.skill_studies.accuracies import tasks_in_words
+
+FEW = 3
+"""Tasks, of which fewer say nothing of others."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,16 +24,27 @@ class Verdict:
     """Tasks in which the probes are no better than a guess, or there is nothing to compare."""
 
     @property
+    def heard(self) -> int:
+        """Tasks that say something."""
+        return len(self.for_it) + len(self.against)
+
+    @property
     def in_short(self) -> str:
-        """The claim, and how many tasks speak for it."""
-        heard = len(self.for_it) + len(self.against)
-        if not heard:
-            return f"{self.claim}: no task says anything."
-        if heard == 1:
-            speak = f"1 task speaks {'for' if self.for_it else 'against'} it"
-        else:
-            speak = f"{len(self.for_it)} of {heard} tasks speak for it"
-        return f"{self.claim}: {speak}, {len(self.silent)} say nothing."
+        """The claim, and how many of the tasks that say something speak for it."""
+        speak = "speaks" if len(self.for_it) == 1 else "speak"
+        silent = f", {len(self.silent)} say nothing" if self.silent else ""
+        few = "; too few to say it of others" if self.heard < FEW else ""
+        of_those = f"{len(self.for_it)} of {tasks_in_words(self.heard)}"
+        return f"{self.claim}: {of_those} {speak} for it{silent}{few}."
+
+
+def lead_of(verdicts: Sequence[Verdict]) -> str:
+    """Claims of which tasks say something, one after the other, then those of which none does."""
+    told = [verdict.in_short for verdict in verdicts if verdict.heard]
+    mute = [verdict.claim for verdict in verdicts if not verdict.heard]
+    if mute:
+        told.append(f"No task says anything of: {'; '.join(mute)}.")
+    return " ".join(told)
 
 
 def verdict(

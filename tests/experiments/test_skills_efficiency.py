@@ -158,7 +158,9 @@ def test_efficiency_is_read_from_rows() -> None:
     assert summary["mean_accuracy"]["neurons"]["polar"][16] == pytest.approx(1.3 / 3)
     text = str(page.sections)
     assert "median of the tasks in which the probe is better than a guess: Polar 288" in text
-    assert "1 of 2 tasks speak for it, 1 say nothing" in page.lead
+    assert (
+        "Polar needs few neurons: 1 of 2 tasks speaks for it, 1 say nothing; too few" in page.lead
+    )
 
 
 def made_up(task: str, polar: list[float], prompts: list[float]) -> TaskResult:
