@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 import negjax
-from experiments.corpus import report, sources
+from experiments.corpus import contrasting, report, sources
 from experiments.corpus.results import HALVES, Halves
 from experiments.running import common
 from experiments.running.settings import define, recorded, setting
@@ -58,6 +58,8 @@ def prepare() -> Study:
     texts = texts.first(settings.most_texts)
     texts.check_groups()
     lm = common.load_model()
+    contrast = contrasting.FLAGS.read()
+    contrast.check(lm, texts)
     loading = time.perf_counter() - start
 
     def findings(folder: RunFolder, finished: Finished) -> Findings | None:
@@ -68,7 +70,8 @@ def prepare() -> Study:
             share=settings.chosen_share,
             quantile=settings.firing_quantile,
         )
-        return report.findings(lm, folder, texts, found, finished, loading)
+        told_apart = contrasting.contrasted(lm, texts, found, contrast)
+        return report.findings(lm, folder, texts, found, told_apart, finished, loading)
 
     def work(folder: RunFolder) -> list[common.Work]:
         return [

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from experiments.corpus import figures
+from experiments.corpus.contrasting import UNMOVED, Continuation, Contrast
 from experiments.corpus.results import BUSY, HALVES, SILENT, Group, Halves, shown_context
 from experiments.corpus.sources import Texts
 from experiments.reporting import page_parts
@@ -37,6 +38,14 @@ class Neuron(NamedTuple):
     texts: str
 
 
+CONTINUATIONS = (
+    Column("group", lambda row: shortened(row.group, 24)),
+    Column("beginning", lambda row: row.beginning),
+    Column("factor", lambda row: row.factor, "g"),
+    Column("written", lambda row: row.text),
+    Column("perplexity", lambda row: row.perplexity, ",.1f"),
+    Column("different pairs", lambda row: row.distinct, ".0%"),
+)
 GROUPS = (
     Column("group", lambda group: shortened(group.label, 24)),
     Column("texts", lambda group: group.texts, ","),
@@ -62,6 +71,7 @@ def findings(
     folder: RunFolder,
     texts: Texts,
     found: Halves,
+    contrast: Contrast | None,
     finished: Finished,
     loading: float,
 ) -> Findings:
@@ -74,6 +84,7 @@ def findings(
         "overall": overall,
         "groups": groups,
         "neurons": [neuron._asdict() for neuron in listed],
+        "contrast": contrast,
     }
     table = {
         name: list(map(storable, column)) if name == "groups" else column
@@ -82,7 +93,7 @@ def findings(
     return Findings(
         tables={store.NEURONS: pa.table(table)},
         summary=summary,
-        report=lambda summary: _report(lm, texts, found, groups, listed, summary),
+        report=lambda summary: _report(lm, texts, found, groups, listed, contrast, summary),
     )
 
 
@@ -92,6 +103,7 @@ def _report(
     found: Halves,
     groups: Sequence[Group],
     listed: Sequence[Neuron],
+    contrast: Contrast | None,
     summary: Mapping[str, Any],
 ) -> Report:
     overall, first = found.overall(), found.statistics[0]
@@ -126,6 +138,7 @@ def _report(
                 "neurons": Table(columns=NEURONS, rows=list(listed)) if listed else None,
             },
             figures={"layers": lambda: figures.layers_figure(first.firing, _sorted(layers))},
+            parts={"contrast": [] if contrast is None else [_contrast(contrast)]},
         ),
         headline=f"{lm.name}: {summary['tokens']:,} tokens of {len(texts.texts):,} texts in "
         f"{len(groups)} groups",
@@ -135,6 +148,24 @@ def _report(
             ("Halves", f"every second text of a group each: to {' and to '.join(HALVES)}"),
             ("Site", page_parts.SITES[common.site(lm)]),
         ],
+    )
+
+
+def _contrast(contrast: Contrast) -> Contents:
+    """The section of two groups that are told apart."""
+    texts = len(contrast.written(UNMOVED))
+    before, after = (contrast.perplexity(factor) for factor in (UNMOVED, contrast.factor))
+    rows: list[Continuation] = contrast.continuations
+    count = len(contrast.neurons)
+    return Contents(
+        values={
+            "contrast": contrast,
+            "count": f"{count:,} neuron{'' if count == 1 else 's'}",
+            "texts": texts,
+            "before": before,
+            "after": after,
+        },
+        tables={"continuations": Table(columns=CONTINUATIONS, rows=rows)},
     )
 
 

@@ -98,7 +98,7 @@ class Halves:
                     neurons=int(mask.sum()),
                     own=None if firing is None else float(firing[again]),
                     others=None if others is None else float(others),
-                    jaccard=_jaccard(mask, self.neurons[1].masks[again]),
+                    jaccard=mask_jaccard(mask, self.neurons[1].masks[again]),
                 )
             )
         return sorted(found, key=lambda group: -group.neurons)
@@ -115,7 +115,7 @@ class Halves:
             signs=None if signs is None else dict(zip(corpus.SIGNS, signs, strict=True)),
             level=one.level,
             chosen=chosen,
-            jaccard=_jaccard(one.chosen, other.chosen) or 0.0,
+            jaccard=mask_jaccard(one.chosen, other.chosen) or 0.0,
             chance=skills.chance_jaccard(chosen, one.chosen.size).expected if chosen else 0.0,
         )
 
@@ -162,6 +162,7 @@ def shown_context(context: negjax.corpus.Context) -> str:
     return f"{context.before}⟦{context.at}⟧{context.after}".replace("\n", " ")
 
 
-def _jaccard(one: np.ndarray, other: np.ndarray) -> float | None:
+def mask_jaccard(one: np.ndarray, other: np.ndarray) -> float | None:
+    """Jaccard index of two masks; None: both are empty."""
     every = int((one | other).sum())
     return float((one & other).sum() / every) if every else None

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binomtest
 
-from experiments.inputs.written_texts import NONE, text_of
+from experiments.inputs.written_texts import NONE, distinct_pairs, text_of
 from experiments.reporting.dose_grids import first_dose
 from experiments.reporting.rank_correlation import spearman
 from experiments.windows.settings import Settings
@@ -172,12 +172,6 @@ def _read_fact(folder: RunFolder, plan: Plan, number: int) -> Fact:
         reach=np.abs(slope * unit),
         single_flip=single_flip,
     )
-
-
-def distinct_pairs(ids: np.ndarray) -> float:
-    """Share of different ones among the pairs of neighbouring tokens [N]; 1 of a single token."""
-    pairs = list(zip(ids[:-1].tolist(), ids[1:].tolist(), strict=True))
-    return len(set(pairs)) / len(pairs) if pairs else 1.0
 
 
 def keeps_meaning(settings: Settings, distinct: np.ndarray, perplexity: np.ndarray) -> np.ndarray:

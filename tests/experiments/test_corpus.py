@@ -131,3 +131,57 @@ def test_groups_without_neurons_are_shown_all_the_same() -> None:
     assert [group.neurons for group in halves.groups()] == [0, 0]
     assert halves.groups()[0].times is None and len(halves.best(3)) == 0
     assert halves.overall().chosen == 0
+
+
+def test_two_groups_are_told_apart_and_watched_in_text(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undraw(monkeypatch)
+    more = ["--toward=odd", "--away=even", "--contrast_share=0.1", "--factor=-3", "--watched=1"]
+    parse(*given(folder, tmp_path, *more, "--continued=3"))
+    assert study.run(corpus.prepare) == 0
+    lm, found = negjax.load(folder / "gated"), summary(tmp_path)["contrast"]
+    halves = [[i for i in range(16) if i % 4 in pair] for pair in ((0, 1), (2, 3))]
+    means = []
+    for half in halves:
+        taken = negjax.corpus_statistics(
+            lm, [TEXTS[i] for i in half], [LABELS[i % 2] for i in half]
+        )
+        groups = taken.groups
+        assert groups is not None
+        means.append(groups.mean[groups.number("odd")] - groups.mean[groups.number("even")])
+    order = np.argsort(-np.abs(means[0]), axis=None, kind="stable")[:6]
+    neurons = np.stack(np.unravel_index(np.sort(order), means[0].shape), -1)
+    np.testing.assert_array_equal(found["neurons"], neurons)
+    same = np.sign(means[0]) == np.sign(means[1])
+    assert found["held"] == pytest.approx(same.reshape(-1)[order].mean())
+    # One text of either group, as it is and scaled; the first half of w3 w4 … is its beginning.
+    assert [row["group"] for row in found["continuations"]] == ["odd", "odd", "even", "even"]
+    text = TEXTS[halves[1][0]]
+    beginning = lm.tokenizer(text)["input_ids"][:2]
+    sets = negjax.neuron_sets(lm.config, [(neurons, -3.0)])
+    expected = negjax.generate(lm, [beginning], negjax.Intervention(sets, "scale"), max_tokens=3)
+    plain, scaled = sorted(found["continuations"][:2], key=lambda row: -row["factor"])
+    assert (plain["factor"], scaled["factor"]) == (1, -3)
+    assert scaled["text"] == expected.texts[0] != plain["text"]
+    assert expected.baseline_log_probability is not None
+    perplexity = np.exp(-expected.baseline_log_probability.mean())
+    assert scaled["perplexity"] == pytest.approx(perplexity, rel=1e-5)
+    page = (tmp_path / store.REPORT).read_text(encoding="utf-8")
+    assert "What tells “odd” from “even”" in page
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--toward=odd"], "--toward alone is no contrast: pass --toward and --away"),
+        (["--toward=odd", "--away=odd"], "--away=odd: --toward is the same group; expected ano"),
+        (["--toward=odd", "--away=old"], "--away=old: no such group; expected one of even, odd"),
+    ],
+)
+def test_a_contrast_that_cannot_be_is_refused(
+    folder: Path, tmp_path: Path, more: list[str], message: str
+) -> None:
+    parse(*given(folder, tmp_path / "run"), *more)
+    with pytest.raises(ValueError, match=message):
+        study.run(corpus.prepare)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
+from experiments.inputs.written_texts import distinct_pairs
 from experiments.running import study
 from experiments.windows import figures, results
 from experiments.windows import program as windows
 from experiments.windows import work as windows_work
-from experiments.windows.results import Fact, Text, distinct_pairs, over_facts
+from experiments.windows.results import Fact, Text, over_facts
 from experiments.windows.work import ranks
 from negjax.model.language_model import LanguageModel
 from negjax.storage import store
