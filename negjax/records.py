@@ -12,6 +12,7 @@ for; without a source, sizes are shown alone.
 
 import ast
 import dataclasses
+import html
 import inspect
 import numbers
 import sys
@@ -35,9 +36,17 @@ of the first of many texts."""
 
 
 def readable(record: _Class) -> _Class:
-    """A class decorator: gives a dataclass or a NamedTuple a `repr` of at most three lines."""
+    """A class decorator: gives a dataclass or a NamedTuple a `repr` of at most three lines, which
+    notebooks show, too, where the class has nothing of its own for them."""
     record.__repr__ = _repr  # type: ignore[assignment]
+    if not hasattr(record, "_repr_html_"):
+        record._repr_html_ = as_html  # type: ignore[attr-defined]
     return record
+
+
+def as_html(record: object) -> str:
+    """A record's `repr` as a notebook shows it."""
+    return f"<pre>{html.escape(repr(record))}</pre>"
 
 
 class PerPrompt:

@@ -3,6 +3,7 @@
 The records are made by hand, and each cell is compared with the entry that an index finds.
 """
 
+import dataclasses
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ import negjax
 from negjax import tabular
 from negjax.measurements.linearity import LinearFit
 from negjax.records import PerPrompt
+from tests.support.block_shapes import tiny
 from tests.support.hostile_text import MARKUP
 
 GENERATOR = np.random.default_rng(0)
@@ -196,3 +198,12 @@ def _below(kind: type) -> set[type]:
     for subclass in subclasses:
         found |= {subclass, *_below(subclass)}
     return found
+
+
+def test_records_that_are_no_tables_show_their_lines_in_notebooks() -> None:
+    lm = tiny("gated")
+    some = negjax.directions(0, np.ones((1, 4)))
+    for record in (lm, some, lm.config, dataclasses.replace(lm, name=MARKUP)):
+        shown: str = record._repr_html_()
+        assert shown.startswith("<pre>") and type(record).__name__ in shown
+        assert "<" not in shown.removeprefix("<pre>").removesuffix("</pre>")

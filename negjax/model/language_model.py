@@ -14,7 +14,7 @@ from negjax.model.config import ModelConfig
 from negjax.model.layers import compute_dtype
 from negjax.model.streamed import leaves, read_failure
 from negjax.process import quiet
-from negjax.records import cut
+from negjax.records import as_html, cut
 
 SHOWN_DIGITS = 12
 """Of the fingerprint, in a model's repr."""
@@ -56,6 +56,9 @@ class LanguageModel:
             f"neurons, {self.parameter_count:,} parameters\n  {self.dtype.name}, precision "
             f"{cut(self.precision)!r}, fingerprint {self.fingerprint[:SHOWN_DIGITS]}…{assumed})"
         )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     @property
     def dtype(self) -> jnp.dtype:
