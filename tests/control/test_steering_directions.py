@@ -75,12 +75,16 @@ def test_the_smallest_write_that_gives_a_probability(shape: str, place: str, by:
 def test_what_is_steered_to_is_what_the_first_written_token_has() -> None:
     lm = sharp("gated")
     probes = one_target(lm).select([1])
-    some = along(lm, "attention_out")
-    [steered] = negjax.control.steer_probes(lm, probes, 0.9, neurons=some, unrelated=probes)
     prompt = probes.tokens[0][probes.mask[0]].tolist()
+    plain = negjax.generate(lm, [prompt], max_tokens=1)
+    likeliest = negjax.encode(lm, [prompt], plain.tokens.tolist())
+    goal = to_log_odds(np.exp(plain.log_probability[0, 0])) + 0.5
+    wanted = float(1 / (1 + np.exp(-goal)))
+    some = along(lm, "attention_out")
+    [steered] = negjax.control.steer_probes(lm, likeliest, wanted, neurons=some, unrelated=probes)
     found = negjax.generate(lm, [prompt], steered.intervention, when="generated", max_tokens=1)
     assert steered.reached
-    assert found.tokens[0, 0] == probes.target_ids[0, 0, 0]
+    assert found.tokens[0, 0] == plain.tokens[0, 0]
     assert np.exp(found.log_probability[0, 0]) == pytest.approx(steered.probability, rel=1e-4)
 
 
