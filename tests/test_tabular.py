@@ -68,6 +68,7 @@ def written(text: str = "w3") -> negjax.Generated:
         mask=np.asarray([[True, True, False], [True] * 3]),
         log_probability=noise(2, 3),
         baseline_log_probability=noise(2, 3),
+        entropy=noise(2, 3),
     )
 
 
@@ -203,7 +204,8 @@ def _below(kind: type) -> set[type]:
 def test_records_that_are_no_tables_show_their_lines_in_notebooks() -> None:
     lm = tiny("gated")
     some = negjax.directions(0, np.ones((1, 4)))
-    for record in (lm, some, lm.config, dataclasses.replace(lm, name=MARKUP)):
+    every: tuple[Any, ...] = (lm, some, lm.config, dataclasses.replace(lm, name=MARKUP[0]))
+    for record in every:
         shown: str = record._repr_html_()
         assert shown.startswith("<pre>") and type(record).__name__ in shown
         assert "<" not in shown.removeprefix("<pre>").removesuffix("</pre>")

@@ -195,6 +195,7 @@ def _doses(over: Over) -> Table:
         *shares,
         Column("perplexity", lambda dose: dose.perplexity, ".3g"),
         Column("different", lambda dose: dose.distinct, ".1%", "pairs"),
+        Column("entropy,", lambda dose: dose.entropy, ".2f", "nats"),
     )
     return Table(columns=columns, rows=over.doses)
 

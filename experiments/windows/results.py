@@ -39,6 +39,8 @@ class Text:
     """Under the unshifted model."""
     own_perplexity: float
     """Under the model that wrote it."""
+    entropy: float
+    """Mean over its tokens, of what the model that wrote it took each from, in nats."""
     keeps: bool
     """Its meaning, as the settings define it."""
 
@@ -98,6 +100,8 @@ class Dose:
     """Median."""
     distinct: float
     """Median."""
+    entropy: float
+    """Median."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,14 +136,18 @@ def read_facts(folder: RunFolder, plan: Plan, numbers: Sequence[int]) -> list[Fa
 
 
 def _read_fact(folder: RunFolder, plan: Plan, number: int) -> Fact:
-    names = ("probability", "top", "text", "moved", "unmoved")
-    probability, first, ids, moved, unmoved = (folder.read(name, (number,)) for name in names)
+    probability, first, ids = (
+        folder.read(name, (number,)) for name in ("probability", "top", "text")
+    )
+    means = [
+        np.nanmean(folder.read(name, (number,)), axis=1) for name in ("unmoved", "moved", "entropy")
+    ]
     inputs, settings = plan.inputs, plan.settings
     doses = np.asarray(settings.dose_grid)
     distinct = [distinct_pairs(row[row != NONE]) for row in ids]
     flipped = first != first[0]
-    perplexities, own = (np.exp(-np.nanmean(values, axis=1)) for values in (unmoved, moved))
-    keeps = keeps_meaning(settings, np.asarray(distinct), perplexities)
+    perplexities, own, entropy = np.exp(-means[0]), np.exp(-means[1]), means[2]
+    keeps = keeps_meaning(settings, np.asarray(distinct), perplexities, entropy)
     texts = [
         Text(
             dose=float(dose),
@@ -150,6 +158,7 @@ def _read_fact(folder: RunFolder, plan: Plan, number: int) -> Fact:
             distinct=distinct[row],
             perplexity=float(perplexities[row]),
             own_perplexity=float(own[row]),
+            entropy=float(entropy[row]),
             keeps=bool(keeps[row]),
         )
         for row, dose in enumerate([0.0, *doses])
@@ -174,10 +183,13 @@ def _read_fact(folder: RunFolder, plan: Plan, number: int) -> Fact:
     )
 
 
-def keeps_meaning(settings: Settings, distinct: np.ndarray, perplexity: np.ndarray) -> np.ndarray:
+def keeps_meaning(
+    settings: Settings, distinct: np.ndarray, perplexity: np.ndarray, entropy: np.ndarray
+) -> np.ndarray:
     """Where a text keeps its meaning, of [R] texts, the first of which is the unshifted model's."""
     varied = distinct >= settings.least_distinct * distinct[0]
     kept: np.ndarray = varied & (perplexity <= settings.most_perplexity)
+    kept &= entropy <= settings.most_entropy
     return kept
 
 
@@ -211,6 +223,7 @@ def _at_dose(facts: Sequence[Fact], row: int) -> Dose:
         both=_share([text.flipped and text.keeps for text in texts]),
         perplexity=float(np.median([text.perplexity for text in texts])),
         distinct=float(np.median([text.distinct for text in texts])),
+        entropy=float(np.median([text.entropy for text in texts])),
     )
 
 

@@ -43,7 +43,14 @@ class Settings:
     )
     most_perplexity: float = setting(
         50.0,
-        "… and if its perplexity under the unshifted model is at most this.",
+        "… and if its perplexity under the unshifted model is at most this,",
+        above=0,
+        recorded=False,
+    )
+    most_entropy: float = setting(
+        5.0,
+        "… and if the mean entropy of the distributions that the shifted model took its tokens "
+        "from is at most this, in nats.",
         above=0,
         recorded=False,
     )

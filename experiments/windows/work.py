@@ -65,6 +65,7 @@ def array_specs(plan: Plan) -> dict[str, store.ArraySpec]:
         "text": spec("ids of what is written; -1: none", "fact row token", "int32"),
         "moved": spec("log P of each token by the model that wrote it, nats", "fact row token"),
         "unmoved": spec("log P of each token by the unshifted model, nats", "fact row token"),
+        "entropy": spec("of what each token was taken from, nats", "fact row token"),
         **(singles if settings.singles else {}),
     }
 
@@ -134,7 +135,11 @@ def _texts(plan: Plan, probe: Probes, shifts: np.ndarray) -> dict[str, np.ndarra
         budget_bytes=common.budget_bytes(),
     )
     assert written.baseline_log_probability is not None
-    values = {"moved": written.log_probability, "unmoved": written.baseline_log_probability}
+    values = {
+        "moved": written.log_probability,
+        "unmoved": written.baseline_log_probability,
+        "entropy": written.entropy,
+    }
     return {
         "text": token_rows(written, plan.written),
         **{

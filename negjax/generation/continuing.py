@@ -58,6 +58,8 @@ class Written(NamedTuple):
     """True where there is a token."""
     log_probability: Float[jax.Array, "P N 2"]
     """Of each token by a prompt's first row, and by its last, which wrote it."""
+    entropy: Float[jax.Array, "P N"]
+    """Of the distribution of the last row that each token was taken from."""
     ended: Bool[jax.Array, " P"]
     """Whether the last one is a token that ends a text."""
 
@@ -181,7 +183,9 @@ def write_on(
         )
         # Of one token a prompt: the vocabulary's log-probabilities need not be written anywhere.
         each = jnp.take_along_axis(logits, token[:, None, None], axis=-1)[..., 0]
-        each = each - jax.nn.logsumexp(logits, axis=-1)
+        total = jax.nn.logsumexp(logits, axis=-1)
+        each, log_p = each - total, logits[:, -1] - total[:, -1:]
+        entropy = -(jnp.exp(log_p) * log_p).sum(-1)
         going = ~written.ended
         # A text that has ended stays where it is: what is written over it is read by nobody.
         reading = Reading(cache, state.reading.length + going)
@@ -191,6 +195,7 @@ def write_on(
             log_probability=written.log_probability.at[:, step].set(
                 jnp.where(going[:, None], each[:, jnp.asarray([0, rows - 1])], 0)
             ),
+            entropy=written.entropy.at[:, step].set(jnp.where(going, entropy, 0)),
             ended=written.ended | (token[:, None] == ends).any(-1),
         )
         return _State(reading, written, token, step + 1)
@@ -199,6 +204,7 @@ def write_on(
         tokens=jnp.zeros((prompts, most), jnp.int32),
         mask=jnp.zeros((prompts, most), bool),
         log_probability=jnp.zeros((prompts, most, 2), reading.cache.keys.dtype),
+        entropy=jnp.zeros((prompts, most), reading.cache.keys.dtype),
         ended=jnp.zeros(prompts, bool),
     )
     start = _State(reading, blank, last.astype(jnp.int32), jnp.zeros((), jnp.int32))

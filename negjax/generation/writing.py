@@ -46,7 +46,7 @@ class Generated(Tabular):
 
     row_axes = ("B",)
     column_names: ClassVar[Mapping[str, str | None]] = dict.fromkeys(
-        ("tokens", "mask", "log_probability", "baseline_log_probability")
+        ("tokens", "mask", "log_probability", "baseline_log_probability", "entropy")
     )
 
     prompts: tuple[str, ...]
@@ -66,6 +66,9 @@ class Generated(Tabular):
     baseline_log_probability: Float[np.ndarray, "B N"] | None
     """Of the same tokens of the same text by the model without interventions; None where it was not
     asked for."""
+    entropy: Float[np.ndarray, "B N"]
+    """Of the distribution that the model that wrote it took each token from, at temperature 1, in
+    nats; 0 where no token is."""
     template_options: Options | None = dataclasses.field(default=None, repr=False)
     """That chats among the prompts were rendered with."""
 
@@ -90,6 +93,7 @@ class Generated(Tabular):
             "tokens": self.tokens,
             "log_probability": self.log_probability,
             "baseline_log_probability": self.baseline_log_probability,
+            "entropy": self.entropy,
         }
         written = {
             name: [row[there].tolist() for row, there in zip(values, self.mask, strict=True)]
@@ -198,11 +202,12 @@ def generate(
         )
         bound = jnp.asarray(limit, jnp.int32)
         written, _ = run(write_on, reading, last, moves, draws, ends, bound, most, settings)
-        return written.log_probability, written.tokens, written.mask, written.ended
+        checked = written.log_probability, written.entropy
+        return *checked, written.tokens, written.mask, written.ended
 
     batches = run_batches(lm, probes, plan, kernel, target=0, budget_bytes=budget_bytes)
-    what = "a log-probability of generated text"
-    log_probability, tokens, mask, ended = in_order(lm, len(probes), batches, [what])
+    what = ["a log-probability of generated text", "an entropy of generated text"]
+    log_probability, entropy, tokens, mask, ended = in_order(lm, len(probes), batches, what)
     longest = int(mask.sum(1).max())
     tokens, mask = tokens[:, :longest], mask[:, :longest]
     return Generated(
@@ -218,6 +223,7 @@ def generate(
         mask=mask,
         log_probability=log_probability[:, :longest, 1],
         baseline_log_probability=log_probability[:, :longest, 0] if baseline else None,
+        entropy=entropy[:, :longest],
         template_options=None if template_options is None else dict(template_options),
     )
 

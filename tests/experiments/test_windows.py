@@ -30,6 +30,7 @@ pytestmark = pytest.mark.usefixtures("restored_flags")
 PROMPTS = [f"w{i} w{i + 5} w{i + 2}" for i in range(2, 9)]
 DOSES = (0.05, 0.5, 5.0)
 SIZE, SINGLES, WRITTEN = 4, 5, 5
+MOST_ENTROPY = 2.6
 FEW_TOKENS = (
     f"--dose_grid={','.join(map(str, DOSES))}",
     *(f"--size={SIZE}", f"--singles={SINGLES}", f"--written={WRITTEN}"),
@@ -113,28 +114,31 @@ class Reference:
                 own *= self.residual[layer] / np.linalg.norm(written)
         return shift
 
-    def text(self, shift: np.ndarray) -> tuple[list[int], float, float]:
-        """What is written, and its perplexity without and with the shift."""
+    def text(self, shift: np.ndarray) -> tuple[list[int], float, float, float]:
+        """What is written, its perplexity without and with the shift, its mean entropy."""
         ids = list(self.ids)
-        before = after = 0.0
+        before = after = entropy = 0.0
         for _ in range(WRITTEN):
-            moved, plain = self.logits(shift, ids)[-1], self.logits(None, ids)[-1]
-            token = int(moved.argmax())
-            before += float(np.log(softmax(plain)[token]))
-            after += float(np.log(softmax(moved)[token]))
+            there, here = (softmax(self.logits(x, ids)[-1]) for x in (shift, None))
+            token = int(there.argmax())
+            before += float(np.log(here[token]))
+            after += float(np.log(there[token]))
+            entropy -= float(there @ np.log(there))
             ids.append(token)
         own = ids[len(self.ids) :]
-        return own, float(np.exp(-before / WRITTEN)), float(np.exp(-after / WRITTEN))
+        plain, moved = (float(np.exp(-total / WRITTEN)) for total in (before, after))
+        return own, plain, moved, entropy / WRITTEN
 
 
 def test_doses_flips_and_texts_are_those_of_whole_forwards(
     lm: LanguageModel, folder: Path, measured: Path
 ) -> None:
-    assert run(folder, measured, "--most_perplexity=40", "--least_distinct=0.7") == 0
+    limits = ("--most_perplexity=40", "--least_distinct=0.7", f"--most_entropy={MOST_ENTROPY}")
+    assert run(folder, measured, *limits) == 0
     about, texts, neurons = summary(measured), columns(measured, store.DOSES), columns(measured)
     assert (about["measured"], about["answered"]) == (7, 6)
     assert sorted(set(texts["fact"])) == [0, 1, 2, 3, 4, 5]
-    flips, collapses, windows_found = [], [], 0
+    flips, collapses, windows_found, calm = [], [], 0, []
     for number, prompt in enumerate(PROMPTS[:-1]):
         fact = Reference(lm, prompt)
         unit = fact.unit()
@@ -143,7 +147,7 @@ def test_doses_flips_and_texts_are_those_of_whole_forwards(
         flip = collapse = np.inf
         pairs = 0.0
         for row, dose in zip(np.flatnonzero(own), (0.0, *DOSES), strict=True):
-            written, perplexity, moved = fact.text(dose * unit)
+            written, perplexity, moved, entropy = fact.text(dose * unit)
             text = "".join(f" {lm.tokenizer.decode([token])}" for token in written)
             assert texts["text"][row] == text
             assert texts["probability"][row] == pytest.approx(
@@ -151,11 +155,13 @@ def test_doses_flips_and_texts_are_those_of_whole_forwards(
             )
             assert texts["perplexity"][row] == pytest.approx(perplexity, rel=1e-3)
             assert texts["own_perplexity"][row] == pytest.approx(moved, rel=1e-3)
+            assert texts["entropy"][row] == pytest.approx(entropy, rel=1e-3)
+            calm.append(entropy <= MOST_ENTROPY)
             # The first token written is the one at which flips are judged.
             assert texts["flipped"][row] == (written[0] != fact.answer)
             different = len(set(itertools.pairwise(written))) / (WRITTEN - 1)
             pairs = different if dose == 0 else pairs
-            keeps = different >= 0.7 * pairs and perplexity <= 40
+            keeps = different >= 0.7 * pairs and perplexity <= 40 and entropy <= MOST_ENTROPY
             assert texts["keeps"][row] == keeps
             if dose and written[0] != fact.answer:
                 flip = min(flip, dose)
@@ -183,7 +189,7 @@ def test_doses_flips_and_texts_are_those_of_whole_forwards(
             np.testing.assert_equal(neurons["flip"][row], expected)
     over = about["over"]
     # Something differs, so that the numbers can be told apart.
-    assert len(set(flips)) > 1 and len(set(collapses)) > 1
+    assert len(set(flips)) > 1 and len(set(collapses)) > 1 and len(set(calm)) > 1
     median = np.quantile(flips, 0.5, method="inverted_cdf")
     assert over["flip"]["value"] == (median if np.isfinite(median) else None)
     assert over["window"]["value"] == pytest.approx(windows_found / 6)
@@ -255,6 +261,7 @@ def text(dose: float, flipped: bool, keeps: bool) -> Text:
         distinct=1.0,
         perplexity=2.0,
         own_perplexity=2.0,
+        entropy=1.0,
         keeps=keeps,
     )
 

@@ -93,6 +93,9 @@ def test_a_cache_changes_nothing(config: ModelConfig, when: When, site: str):
         ):
             own = expected[row, at, found.tokens[row]]
             np.testing.assert_allclose(computed[row], own, atol=1e-11)
+        told = after[row, at]
+        entropy = -(np.exp(told) * told).sum(-1)
+        np.testing.assert_allclose(found.entropy[row], entropy, atol=1e-11)
     assert np.abs(found.log_probability - found.baseline_log_probability).max() > 1e-3
 
 
