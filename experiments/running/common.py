@@ -15,7 +15,15 @@ from absl import app, flags, logging
 from tqdm import tqdm
 
 import negjax
-from experiments.running import caches, command_line, messages, program_cache, streams, terminal
+from experiments.running import (
+    caches,
+    command_line,
+    interrupts,
+    messages,
+    program_cache,
+    streams,
+    terminal,
+)
 from negjax.execution import batching, running
 from negjax.model.language_model import LanguageModel
 from negjax.process import accelerators, bars, precisions
@@ -329,20 +337,12 @@ def measure_all(folder: store.RunFolder, work: Sequence[Work], unit: str) -> boo
         for item in todo:
             try:
                 start = time.perf_counter()
-                at, values = item.measure()
+                at, values = interrupts.heard(item.measure)
                 folder.save(item.name, at, values, time.perf_counter() - start)
                 bar.update(item.units)
             except KeyboardInterrupt:
                 return False
     return True
-
-
-def say_interrupted(folder: store.RunFolder, work: Sequence[Work]) -> None:
-    """Says what an interrupted run has kept and how to go on."""
-    terminal.note(
-        f"interrupted: {len(folder.finished)} of {len(work)} groups are saved in {folder.path}; "
-        "the same command goes on from there"
-    )
 
 
 def wants_traceback() -> bool:

@@ -19,7 +19,7 @@ from experiments.reporting import page_parts, templates
 from experiments.reporting.report import Document, Section
 from experiments.reporting.tables import Table, terminal_lines
 from experiments.reporting.templates import Contents
-from experiments.running import common, documents, many_hosts, pages, profiles, terminal
+from experiments.running import common, documents, interrupts, many_hosts, pages, profiles, terminal
 from experiments.running.common import Work
 from negjax.process.hosts import Hosts
 from negjax.storage import store
@@ -118,7 +118,7 @@ class Groups:
         every = self.work(folder)
         complete = common.measure_all(folder, every, self.unit)
         if not complete:
-            common.say_interrupted(folder, every)
+            interrupts.say_interrupted(folder, len(every))
         finished = [item for item in every if item.name in folder.finished]
         return Finished(work=finished, complete=complete, interrupted=not complete)
 

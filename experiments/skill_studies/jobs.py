@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.running import common, terminal
+from experiments.running import common, interrupts, terminal
 from experiments.running.study import Divisible, Finished
 from experiments.skill_studies.inputs import Progress
 from negjax.model.language_model import LanguageModel
@@ -145,7 +145,7 @@ def measure_all(folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job]) -> Fi
             if result is None and not interrupted:
                 try:
                     bar.set_description(job.task)
-                    result = _measure(folder, lm, job, bar.update)
+                    result = interrupts.heard(_measure, folder, lm, job, bar.update)
                 except KeyboardInterrupt:
                     interrupted = True
                 except ValueError as error:
