@@ -11,7 +11,7 @@ import numpy as np
 import negjax
 from experiments.corpus.results import Halves, mask_jaccard
 from experiments.corpus.sources import Texts
-from experiments.inputs.written_texts import distinct_pairs
+from experiments.reporting.statistics import distinct_pairs
 from experiments.running.settings import define, setting
 from negjax import corpus, skills
 from negjax.inputs.prompt_forms import decoded

@@ -72,9 +72,3 @@ def padded(values: np.ndarray, length: int, fill: float) -> np.ndarray:
 def text_of(lm: LanguageModel, probes: Probes, row: int, tokens: np.ndarray) -> str:
     """The text of one row of `token_rows`, as it follows its prompt."""
     return added_text(lm, prompt_ids(probes, row), tokens[tokens != NONE].tolist(), lm.end_tokens)
-
-
-def distinct_pairs(ids: np.ndarray) -> float:
-    """Share of different ones among the pairs of neighbouring tokens [N]; 1 of a single token."""
-    pairs = list(zip(ids[:-1].tolist(), ids[1:].tolist(), strict=True))
-    return len(set(pairs)) / len(pairs) if pairs else 1.0

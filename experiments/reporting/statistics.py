@@ -337,3 +337,9 @@ def median(values: np.ndarray) -> float | None:
 
 def _mean(values: np.ndarray) -> float | None:
     return float(np.mean(values)) if len(values) else None
+
+
+def distinct_pairs(ids: np.ndarray) -> float:
+    """Share of different ones among the pairs of neighbouring tokens [N]; 1 of a single token."""
+    pairs = list(zip(ids[:-1].tolist(), ids[1:].tolist(), strict=True))
+    return len(set(pairs)) / len(pairs) if pairs else 1.0

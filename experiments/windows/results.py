@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binomtest
 
-from experiments.inputs.written_texts import NONE, distinct_pairs, text_of
+from experiments.inputs.written_texts import NONE, text_of
 from experiments.reporting.dose_grids import first_dose
 from experiments.reporting.rank_correlation import spearman
+from experiments.reporting.statistics import distinct_pairs
 from experiments.windows.settings import Settings
 from experiments.windows.work import Plan
 from negjax.storage.store import RunFolder

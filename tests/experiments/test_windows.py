@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from experiments.inputs.written_texts import distinct_pairs
+from experiments.reporting.statistics import distinct_pairs
 from experiments.running import study
 from experiments.windows import figures, results
 from experiments.windows import program as windows
