@@ -17,7 +17,7 @@ from negjax.records import readable
 
 Move = Literal["signed", "additive", "scale", "clamp"]
 KINDS: tuple[Move, ...] = get_args(Move)
-"""Numbered from 1 in `Moves.kind`."""
+"""Numbered from 1 in `moves.Amounts.kind`."""
 SIGNED, ADDITIVE, SCALE, CLAMP = range(1, 5)
 
 

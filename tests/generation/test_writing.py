@@ -56,6 +56,23 @@ def interventions(config: ModelConfig) -> list[negjax.Intervention]:
     return found
 
 
+def agree(found: negjax.Generated, before: np.ndarray, after: np.ndarray) -> None:
+    """What was written is what whole texts say, log-probabilities [B, T, V] without and with."""
+    assert found.baseline_log_probability is not None
+    for row, length in enumerate(LENGTHS):
+        at = np.arange(length, length + found.tokens.shape[1]) - 1
+        np.testing.assert_array_equal(after[row, at].argmax(-1), found.tokens[row])
+        for computed, expected in (
+            (found.log_probability, after),
+            (found.baseline_log_probability, before),
+        ):
+            own = expected[row, at, found.tokens[row]]
+            np.testing.assert_allclose(computed[row], own, atol=1e-11)
+        told = after[row, at]
+        entropy = -(np.exp(told) * told).sum(-1)
+        np.testing.assert_allclose(found.entropy[row], entropy, atol=1e-11)
+
+
 @pytest.mark.parametrize(
     ("config", "when", "site"),
     [
@@ -83,19 +100,8 @@ def test_a_cache_changes_nothing(config: ModelConfig, when: When, site: str):
         }
         before, after = whole_texts(lm, texts, spans[when], site, MOVED)
     assert found.mask.all() and found.stops == ("length",) * 3
+    agree(found, before, after)
     assert found.baseline_log_probability is not None
-    for row, length in enumerate(LENGTHS):
-        at = np.arange(length - 1, length + 6)
-        np.testing.assert_array_equal(after[row, at].argmax(-1), found.tokens[row])
-        for computed, expected in (
-            (found.log_probability, after),
-            (found.baseline_log_probability, before),
-        ):
-            own = expected[row, at, found.tokens[row]]
-            np.testing.assert_allclose(computed[row], own, atol=1e-11)
-        told = after[row, at]
-        entropy = -(np.exp(told) * told).sum(-1)
-        np.testing.assert_allclose(found.entropy[row], entropy, atol=1e-11)
     assert np.abs(found.log_probability - found.baseline_log_probability).max() > 1e-3
 
 
