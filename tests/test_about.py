@@ -30,7 +30,8 @@ def test_what_takes_long_to_import_is_imported_where_it_is_used() -> None:
     """transformers and zarr took half the time of importing negjax."""
     code = (
         "import sys, negjax; print([name for name in "
-        "('transformers', 'zarr', 'matplotlib', 'sklearn', 'torch', 'pandas') "
+        "('transformers', 'zarr', 'matplotlib', 'sklearn', 'torch', 'pandas', 'jinja2', "
+        "'huggingface_hub', 'negjax.skills', 'negjax.mceval8k') "
         "if name in sys.modules])"
     )
     ran = subprocess.run(

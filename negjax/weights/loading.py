@@ -20,7 +20,7 @@ from negjax.model.streamed import Streamed
 from negjax.process import accelerators, configuration, precisions, quiet
 from negjax.process.bars import with_bar
 from negjax.storage import given_files
-from negjax.weights import hub, residence
+from negjax.weights import residence
 from negjax.weights.conversion import abstract_model, to_parameters
 from negjax.weights.copying import workers
 from negjax.weights.families import SHORT_NAMES, family_of
@@ -214,6 +214,9 @@ def _open_named(name: str, assumed: Sequence[str]) -> _Stored:
         return _open_gguf(embedded_file(), assumed)
     if name == FACTS_BERT:
         return _open_directory(facts_bert_directory(), assumed)
+    # Here: the hub's client takes a tenth of the time of importing negjax.
+    from negjax.weights import hub
+
     if name in SHORT_NAMES:
         return _open_directory(hub.fetch(SHORT_NAMES[name]), assumed)
     if hub.is_hub_id(name):
