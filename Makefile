@@ -1,7 +1,8 @@
 # make demo        environment, embedded model, the quickstart experiment and its report
 # make test        lint, format check, type check and tests, without PyTorch; axes in annotations of
 #                  four rooms are checked while the tests run
-# make test-lowest all but the slow tests, with the lowest versions that pyproject.toml allows
+# make test-lowest with the lowest versions that pyproject.toml allows: all but the slow tests, of the
+#                  rooms where packages are met, and of the studies, which use all others
 # make test-torch  comparisons that run PyTorch itself
 # make results     the quick studies of facts; each writes its part of its page in docs/results
 # make results-skills  the same of the studies of skill neurons, which read MCEval8K: of the directory
@@ -20,6 +21,9 @@ LOWEST ?= .venv-lowest
 OUTSIDE ?= .venv-dist
 TORCH ?= torch
 BIN := $(VENV)/bin
+# Rooms whose tests are JAX's arithmetic on many shapes, and rules that know no versions: run once.
+ONCE := control corpus estimators execution generation mceval8k measurements model replay skills torch \
+	test_architecture.py test_documents_linked.py test_properties.py test_results_pages.py
 SUITE := -m pytest --ignore=tests/torch --numprocesses=2 --dist=loadfile --no-loadscope-reorder --durations=40
 ENOUGH := import sys; assert sys.version_info >= (3, 11), "negjax needs Python >= 3.11; set PYTHON="
 
@@ -35,7 +39,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/python $(SUITE) -p tests.support.axes
 
 test-lowest: $(LOWEST)/.installed-lowest
-	$(LOWEST)/bin/python $(SUITE) -m "not slow"
+	$(LOWEST)/bin/python $(SUITE) -m "not slow" $(ONCE:%=--ignore=tests/%)
 
 test-torch: $(VENV)/.installed-torch
 	$(BIN)/python -m pytest tests/torch --numprocesses=2 --dist=loadfile --no-loadscope-reorder
