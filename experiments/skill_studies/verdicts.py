@@ -40,8 +40,8 @@ def lead_of(verdicts: Sequence[Verdict]) -> str:
     if any(verdict.heard < FEW for verdict in heard):
         lead.append(f"Fewer than {FEW} tasks are too few to say it of others.")
     if mute:
-        others = "the other" if told else "the"
-        lead.append(f"No task says anything of {others} {mute} claim{'' if mute == 1 else 's'}.")
+        claims = "claim" if mute == 1 else f"{mute} claims"
+        lead.append(f"No task says anything of the {'other ' if told else ''}{claims}.")
     return " ".join(lead)
 
 

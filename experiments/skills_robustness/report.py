@@ -50,10 +50,14 @@ def findings(results: Results) -> Shown:
         axis: {probe: transfer_of(tasks, axis, probe) for probe in fitted if probe != "lm_prob"}
         for axis, tasks in by_axis.items()
     }
+    says = [t.verdict for some in transfers.values() for t in some.values()]
     shared = {axis: shared_neurons(tasks, axis) for axis, tasks in by_axis.items()}
     return Shown(
         values={
             "finding": "; ".join(_finding(axis, some) for axis, some in transfers.items()),
+            "losses": len(says),
+            "for_it": says.count("speaks for the claim"),
+            "against": says.count("speaks against it"),
             "kept": HELD,
             "lost": LOST,
             "shared": next(iter(shared.values())),

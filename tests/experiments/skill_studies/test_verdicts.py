@@ -14,7 +14,7 @@ FEW = "Fewer than 3 tasks are too few to say it of others."
         ({"agnews": False, "imdb": None}, f"Few do in 0 of 1 task. {FEW}"),
         ({"agnews": True, "ged": False, "imdb": None}, f"Few do in 1 of 2 tasks. {FEW}"),
         ({"agnews": True, "ged": False, "imdb": True}, "Few do in 2 of 3 tasks."),
-        ({"agnews": None}, "No task says anything of the 1 claim."),
+        ({"agnews": None}, "No task says anything of the claim."),
     ],
 )
 def test_a_claim_in_short(says, words):
