@@ -111,8 +111,15 @@ def _shares(leaks: Sequence[Leaks]) -> Picture:
         found = [(n, task.published(part, other, "text")) for n, task in enumerate(leaks)]
         known = {n: overlap.shared / overlap.items for n, overlap in found if overlap is not None}
         shares = list(known.values())
-        label = f"{part} in {other}"
-        of = {"accuracy": shares, "low": shares, "high": shares}
-        series.append(Series(label=label, color=color, at=list(known), **of))
+        series.append(
+            Series(
+                label=f"{part} in {other}",
+                color=color,
+                at=list(known),
+                accuracy=shares,
+                low=shares,
+                high=shares,
+            )
+        )
     names, none = [task.name for task in leaks], [0.0] * len(leaks)
     return skill_figures.dots_figure(names, series, none, across="share of the items", limits=None)
