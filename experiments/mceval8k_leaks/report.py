@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.mceval8k_leaks.results import Leaks, largest_overlap, overlap_table, wholly_leaked
+from experiments.reporting import skill_figures
+from experiments.reporting.figures import BLUE, GREY, ORANGE, Picture
 from experiments.reporting.report import Facts
+from experiments.reporting.skill_figures import Series
 from experiments.reporting.tables import Column, Table
 from experiments.reporting.templates import Contents
 from experiments.running import provenance
@@ -13,12 +16,18 @@ from negjax.storage import store
 
 PARTS = ("train", "valid", "test")
 ABSENT = "–"
+PAIRS = {
+    "test_is_training": ("test", "train", BLUE),
+    "test_is_valid": ("test", "valid", ORANGE),
+    "valid_is_training": ("valid", "train", GREY),
+}
+"""Of published parts: how much of the first stands in the second; by the key of summary.json."""
 
 
 def _sizes(split: str) -> Callable[[Leaks], str]:
     def cell(task: Leaks) -> str:
         sizes = task.sizes[split]
-        return ", ".join(f"{sizes[part]:,}" if part in sizes else ABSENT for part in PARTS)
+        return " / ".join(f"{sizes[part]:,}" if part in sizes else ABSENT for part in PARTS)
 
     return cell
 
@@ -38,12 +47,12 @@ def _pair(part: str, other: str) -> Callable[[Leaks], str]:
 
 COLUMNS = (
     Column("task", lambda task: task.name),
-    Column("published: train, valid, test", _sizes("original")),
+    Column("published: train / valid / test", _sizes("original")),
     Column("test in train", _pair("test", "train")),
     Column("test in valid", _pair("test", "valid")),
     Column("valid in train", _pair("valid", "train")),
     Column("demonstrations in test", _pair("test", "demonstrations")),
-    Column("ours: train, valid, test", _sizes("disjoint")),
+    Column("ours: train / valid / test", _sizes("disjoint")),
     Column("shared", lambda task: task.most("disjoint")),
 )
 
@@ -56,9 +65,7 @@ def findings(leaks: Sequence[Leaks], seconds: float) -> Findings:
         "flags": provenance.flag_values(),
         "environment": provenance.environment(),
         "seconds": seconds,
-        "test_is_training": wholly_leaked(leaks, "test", "train"),
-        "test_is_valid": wholly_leaked(leaks, "test", "valid"),
-        "valid_is_training": wholly_leaked(leaks, "valid", "train"),
+        **{key: wholly_leaked(leaks, part, other) for key, (part, other, _) in PAIRS.items()},
         "largest_overlap": {
             split: largest_overlap(leaks, split) for split in ("original", "disjoint")
         },
@@ -73,33 +80,46 @@ def findings(leaks: Sequence[Leaks], seconds: float) -> Findings:
 
 def make_report(leaks: Sequence[Leaks], summary: Mapping[str, Any]) -> Report:
     """What is shown of the overlaps."""
-    listed = {
-        "test item is a training item": summary["test_is_training"],
-        "test item is a validation item": summary["test_is_valid"],
-        "validation item is a training item": summary["valid_is_training"],
-    }
     wholly = [
-        f"Every published {what}: {len(names)} of {len(leaks)} tasks"
-        + (f" ({', '.join(names)})." if names else ".")
-        for what, names in listed.items()
+        f"Every published {part} item is a {other} item: {len(summary[key])} of {len(leaks)} tasks"
+        + (f" ({', '.join(summary[key])})." if summary[key] else ".")
+        for key, (part, other, _) in PAIRS.items()
     ]
-    ours = (
-        "Largest overlap of any two parts, demonstrations included, of negjax's disjoint split: "
-        f"{summary['largest_overlap']['disjoint']}."
-    )
     overlaps = Table(columns=COLUMNS, rows=leaks)
     return Report(
         contents=Contents(
             values={
+                **summary,
+                "count": len(leaks),
+                "leaked": len(summary["test_is_training"]),
                 "wholly": wholly,
-                "ours": ours,
                 "left_out": Facts([(t.name, "; ".join(t.notes)) for t in leaks if t.notes]),
-                "machine": summary["environment"],
-                "seconds": summary["seconds"],
             },
             tables={"overlaps": overlaps},
+            figures={"shares": lambda: _shares(leaks)},
         ),
         headline=f"MCEval8K, {len(leaks)} tasks: items of one part that stand in another",
-        printed=[overlaps, "\n".join([*wholly, ours])],
+        printed=[overlaps, "\n".join(wholly)],
         measured=None,
     )
+
+
+def _shares(leaks: Sequence[Leaks]) -> Picture:
+    """Which share of a published part's items stands in another, by exact text."""
+    series = []
+    for part, other, color in PAIRS.values():
+        found = [(n, task.published(part, other, "text")) for n, task in enumerate(leaks)]
+        known = {n: overlap.shared / overlap.items for n, overlap in found if overlap is not None}
+        shares = list(known.values())
+        series.append(
+            Series(
+                label=f"{part} in {other}",
+                color=color,
+                at=list(known),
+                accuracy=shares,
+                low=shares,
+                high=shares,
+            )
+        )
+    names, none = [task.name for task in leaks], [0.0] * len(leaks)
+    return skill_figures.dots_figure(names, series, none, across="share of the items", limits=None)

@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from experiments.reporting.escaping import for_figure, for_label
-from experiments.reporting.figures import BLUE, DASHES, GREY, ORANGE, drawing
+from experiments.reporting.figures import BLUE, DASHES, GREEN, GREY, ORANGE, drawing
 
 # Steps of a running mean: single batches differ much.
 WINDOW = 50
 
 
-@drawing(height=2.9)
+@drawing(height=3.1)
 def training_figure(
     figure: Figure, loss: np.ndarray, learning_rate: np.ndarray, recalled: Mapping[str, np.ndarray]
 ) -> None:
@@ -32,13 +32,13 @@ def training_figure(
     mean = running_mean(loss, WINDOW)
     left.plot(steps[len(loss) - len(mean) :], mean, color=BLUE, label="running mean")
     left.set(xlabel="step", ylabel="loss (nats)", ylim=(0, None))
-    left.legend(loc="upper right")
+    _legend(left)
     left.set_title("a   Loss of the predicted tokens")
     rate = left.twinx()
-    rate.plot(steps, learning_rate, color=ORANGE, lw=0.8)
+    rate.plot(steps, learning_rate, color=GREEN, lw=0.8)
     rate.set(ylim=(0, None))
     rate.spines["right"].set_visible(True)
-    rate.set_ylabel("learning rate", color=ORANGE)
+    rate.set_ylabel("learning rate", color=GREEN)
     rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
     for (name, share), color in zip(recalled.items(), (BLUE, ORANGE), strict=False):
         asked = np.isfinite(share)
@@ -46,8 +46,13 @@ def training_figure(
     right.set(xlabel="step", ylabel="facts with P(answer) > 0.5", ylim=(0, 1))
     right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     right.set_title("b   Facts recalled")
-    if recalled:
-        right.legend(loc="lower right")
+    _legend(right)
+
+
+def _legend(axes: Axes) -> None:
+    """Below the panel, where it hides nothing."""
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2)
 
 
 @drawing(height=2.3)

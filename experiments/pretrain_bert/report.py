@@ -11,8 +11,7 @@ from experiments.pretrain_bert.job import Job
 from experiments.pretrain_bert.results import Results, corpus_facts, epoch_losses, loss_table
 from experiments.reporting import page_parts
 from experiments.reporting.figures import Picture
-from experiments.reporting.report import Facts
-from experiments.reporting.tables import Column, Table, written
+from experiments.reporting.tables import Column, Table
 from experiments.reporting.templates import Contents
 from experiments.running import provenance
 from experiments.running.study import Findings, Report
@@ -77,15 +76,17 @@ def make_report(
         files: lines that say where it left what it made.
     """
     loss, speed, recall = summary["loss"], summary["speed"], summary["recall"]
+    sources = summary["corpus"]["by_source"]
+    machine = page_parts.machine_rows(summary["environment"])
     table = Table(columns=RECALL, rows=list(recall.items())) if recall else None
     return Report(
         contents=Contents(
             values={
-                **{name: summary[name] for name in ("model", "loss", "steps", "speed", "settings")},
-                "corpus": summary["corpus"],
-                "recall": recall,
+                **summary,
                 "trained": recall.get("trained"),
-                "trained_on": _trained_on(summary),
+                "held_out": recall.get("held_out"),
+                "parts": ", ".join(f"{n:,} of {name}" for name, n in sources.items()),
+                "machine": [": ".join(row) for row in machine],
             },
             tables={"recall": table},
             figures=draws,
@@ -110,26 +111,3 @@ def _figures(results: Results) -> dict[str, Callable[[], Picture] | None]:
         ),
         "recall": (lambda: figures.recall_figure(recalled)) if recalled else None,
     }
-
-
-def _trained_on(summary: Mapping[str, Any]) -> Facts:
-    corpus, settings, speed = summary["corpus"], summary["settings"], summary["speed"]
-    parts = ", ".join(f"{count:,} of {name}" for name, count in corpus["by_source"].items())
-    return Facts(
-        [
-            ("Text", f"{corpus['statements']:,} statements: {parts}"),
-            ("Held out", f"{corpus['held_out']:,} paraphrases"),
-            ("Vocabulary", f"{corpus['vocabulary']:,} WordPiece tokens, cased"),
-            ("One-token answers", written(corpus["single_token_answers"], ".1%")),
-            (
-                "Optimiser",
-                f"AdamW (β {settings['beta1']}, {settings['beta2']}; weight decay "
-                f"{settings['weight_decay']}), learning rate up to {settings['learning_rate']}, "
-                f"{settings['warmup']:,} steps of warm-up, cosine; gradients clipped at norm "
-                f"{settings['clip']}",
-            ),
-            ("Seed", str(settings["seed"])),
-            ("Time", f"{speed['hours']:.2f} h, {speed['cpu_hours']:.2f} CPU-h"),
-            *page_parts.machine_rows(summary["environment"]),
-        ]
-    )

@@ -132,7 +132,7 @@ def _block(text: str, contents: Contents) -> Iterator[Block]:
         name, caption = table.groups()
         found = contents.tables[name]
         several = [found] if isinstance(found, Table) else found or ()
-        for number, one in enumerate(several, 1):
+        for number, one in enumerate((table for table in several if table.rows), 1):
             shown = _text(caption, {**values, "table": one}) or one.caption
             file = one.name or (name if len(several) == 1 else f"{name}_{number}")
             yield replace(one, name=f"{file}{contents.ending}", caption=shown)

@@ -1,11 +1,26 @@
 """Accuracies of probes: chosen among others, beside a guess, and as readers see them."""
 
-import functools
+import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
+import numpy as np
+
+from experiments.reporting import skill_figures
+from experiments.reporting.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    YELLOW,
+    Picture,
+)
 from experiments.reporting.skill_figures import Series
-from experiments.reporting.tables import Column, written
+from experiments.reporting.tables import Table, columns, written
 from experiments.skill_studies.jobs import Results, Row, TaskResult
 from negjax import mceval8k
 from negjax.skills.features import feature_files
@@ -20,6 +35,20 @@ PROBES: Mapping[str, str] = {
     "tree": "Tree",
     "linear": "Linear",
 }
+MEANINGS: Mapping[str, str] = {
+    "majority": "the most frequent label of the training prompts",
+    "lm_prob": "the model's own answer, the label to whose token it gives the largest probability",
+    "random": "neurons drawn at random, with Polar's votes; mean of several draws",
+    "polar": "the neurons whose score has one sign for the right label most often, and another "
+    "for others; each votes by the sign",
+    "magn": "the neurons whose score is largest for the right label most often; each votes for "
+    "the label of its largest score, in training as in test",
+    "act": "the neurons whose activation, above or below its mean, goes with the label best",
+    "tree": "a random forest, which asks of all neurons for which label their score is the largest",
+    "linear": "multinomial regression on the signs of all neurons' scores",
+}
+COLORS = dict(zip(PROBES, (SKY, BLACK, GREY, BLUE, ORANGE, GREEN, PURPLE, YELLOW), strict=True))
+"""A probe's, in every figure of every study."""
 RULES: Mapping[str, str] = {name: PROBES[name] for name in feature_files.RULES}
 """Probes whose neurons vote."""
 
@@ -69,12 +98,34 @@ def smallest(rows: Sequence[Row], fair: Row) -> Row | None:
     return next(row for row in rows if row.accuracy >= best.low)
 
 
+class Mean(NamedTuple):
+    """An accuracy, or a difference of two, with its 95% interval."""
+
+    accuracy: float
+    low: float
+    high: float
+
+
+def mean_of(several: Sequence[Row | Mean]) -> Mean:
+    """Of tasks, whose prompts have nothing to do with each other: errors are independent."""
+    mean = statistics.fmean(one.accuracy for one in several)
+    below = math.hypot(*(one.accuracy - one.low for one in several)) / len(several)
+    above = math.hypot(*(one.high - one.accuracy for one in several)) / len(several)
+    return Mean(mean, mean - below, mean + above)
+
+
+def mean_gain(pairs: Iterable[tuple[Row, Row]]) -> Mean:
+    """What the first of two has more, mean over tasks; errors count as independent."""
+    gains = []
+    for row, other in pairs:
+        gain = row.accuracy - other.accuracy
+        below = math.hypot(row.accuracy - row.low, other.high - other.accuracy)
+        above = math.hypot(row.high - row.accuracy, other.accuracy - other.low)
+        gains.append(Mean(gain, gain - below, gain + above))
+    return mean_of(gains)
+
+
 # ---- As readers see them.
-
-
-def percent(share: float | None) -> str:
-    """A share."""
-    return written(share, ".1%")
 
 
 def tasks_in_words(count: int) -> str:
@@ -82,22 +133,26 @@ def tasks_in_words(count: int) -> str:
     return f"{count} task{'' if count == 1 else 's'}"
 
 
-def interval(row: Row) -> str:
+def interval(found: Row | Mean) -> str:
     """An accuracy with its interval."""
-    return f"{row.accuracy:.1%} ({row.low:.1%}–{row.high:.1%})"
+    return f"{found.accuracy:.1%} ({found.low:.1%}–{found.high:.1%})"
 
 
-TASK = (Column("task", str), Column("guess", chance, ".1%"))
-"""Of tables whose rows are names of tasks."""
+def signed(found: Mean) -> str:
+    """A difference with its interval."""
+    text = f"{found.accuracy:+.1%} ({found.low:+.1%} to {found.high:+.1%})"
+    return text.replace("-", "−")
 
 
-def by_probe(probes: Iterable[str], value: Callable[..., object], form: str = "") -> list[Column]:
-    """A column a probe.
+def table_of(heads: str, rows: Iterable[Sequence[object]]) -> Table:
+    """A table of rows of values.
 
     Args:
-        value: of a row, and of the `probe` by its name.
+        heads: of its columns, semicolons between them; a head's format and its second line, if it
+            has any, follow it with a bar before each.
     """
-    return [Column(PROBES[probe], functools.partial(value, probe=probe), form) for probe in probes]
+    every = [(*head.split("|"), "", "") for head in heads.split("; ")]
+    return Table(columns=columns(*((head[0], head[1], head[2]) for head in every)), rows=[*rows])
 
 
 def median(values: Sequence[int]) -> str:
@@ -105,10 +160,18 @@ def median(values: Sequence[int]) -> str:
     return written(statistics.median(values) if values else None, "g")
 
 
-def series_of(label: str, rows: Sequence[Row], at: Sequence[float], dashed: bool = False) -> Series:
-    """Rows as a curve, or as dots, at these places."""
+def series_of(
+    rows: Sequence[Row | Mean],
+    at: Sequence[float],
+    *,
+    probe: str,
+    label: str = "",
+    dashed: bool = False,
+) -> Series:
+    """Rows as a curve, or as dots, at these places, in the probe's colour and under its name."""
     return Series(
-        label=label,
+        label=label or PROBES[probe],
+        color=COLORS[probe],
         at=at,
         accuracy=[row.accuracy for row in rows],
         low=[row.low for row in rows],
@@ -117,9 +180,23 @@ def series_of(label: str, rows: Sequence[Row], at: Sequence[float], dashed: bool
     )
 
 
-def level(label: str, row: Row, at: Sequence[float]) -> Series:
-    """An accuracy that does not depend on what a figure's axis shows, from its first to last."""
-    return series_of(label, [row, row], [at[0], at[-1]], dashed=True)
+def level(row: Row, ends: Sequence[float], *, probe: str, label: str = "") -> Series:
+    """An accuracy that does not depend on what a figure's axis shows, from end to end."""
+    return series_of([row, row], [ends[0], ends[-1]], probe=probe, label=label, dashed=True)
+
+
+def layers_figure(tasks: Sequence[str], counts: Mapping[str, Sequence[Sequence[int]]]) -> Picture:
+    """Which shares of a task's neurons lie in a layer; counts by probe, and [tasks, L]."""
+    panels = []
+    for probe, of_probe in counts.items():
+        numbers = np.asarray(of_probe, float)
+        panels.append((PROBES[probe], numbers / np.maximum(numbers.sum(1, keepdims=True), 1)))
+    layers = [str(layer) for layer in range(panels[0][1].shape[1])]
+    return skill_figures.matrix_figure(
+        *(panels, tasks, layers, "share of neurons"),
+        axes_names=("", "layer"),
+        percent=True,
+    )
 
 
 def notes(results: Results) -> list[str]:

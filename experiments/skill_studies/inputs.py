@@ -47,7 +47,7 @@ class Settings:
         choices=["neurgrad", "cg", "cgxa"],
     )
     shots: int = setting(1, "Demonstrations a label.", least=0)
-    template: int = setting(0, "Number of the wording.", least=0)
+    template: int = setting(0, "Template, by number, of the prompts.", least=0)
 
     @property
     def sizes(self) -> dict[str, int]:

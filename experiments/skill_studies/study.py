@@ -21,7 +21,7 @@ from experiments.running.study import Findings, Finished, Report, Study
 from experiments.skill_studies import inputs as skills_inputs
 from experiments.skill_studies import jobs as skills_jobs
 from experiments.skill_studies import verdicts as skills_verdicts
-from experiments.skill_studies.accuracies import notes, tasks_in_words
+from experiments.skill_studies.accuracies import MEANINGS, PROBES, notes, tasks_in_words
 from experiments.skill_studies.inputs import PARTS, Measured
 from experiments.skill_studies.jobs import Job, Results, Row, TaskResult
 from experiments.skill_studies.verdicts import Verdict
@@ -38,11 +38,27 @@ KINDS = {
 NOTHING = "No task could be measured."
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shown(Contents):
+    """What a study of tasks shows.
+
+    Templates may name, beside its contents, how many `{tasks}` (“2 tasks”), the `{model}`, what it
+    `{rests}` on where tasks are few, what its `{probes}` are, the `{notes}` on the tasks' parts
+    and, where there are verdicts, `{verdicts}` in short and the `{claims}`.
+    """
+
+    summary: Mapping[str, Any]
+    """Its part of summary.json."""
+    printed: Sequence[str]
+    """Tables, by name, for the terminal."""
+    verdicts: Sequence[Verdict] = ()
+
+
 def of_tasks(
     name: str,
     settings: Mapping[str, Any],
     jobs: Callable[[], Sequence[Job]],
-    findings: Callable[[Results, LanguageModel], Findings],
+    findings: Callable[[Results], Shown],
 ) -> Study:
     """A study of tasks of the benchmark.
 
@@ -66,7 +82,7 @@ def of_tasks(
         failed = {o.task: o.failure for o in finished.work if o.failure is not None}
         if finished.interrupted and not measured:
             return None
-        shown = findings(measured, lm) if measured else _nothing()
+        shown = findings_of(findings(measured), measured, lm) if measured else _nothing()
         about = provenance.about_program(lm, folder, finished.complete, loading) | {
             "tasks": list(measured),
             "failed": failed,
@@ -103,7 +119,7 @@ def by_task(
     name: str,
     settings: Mapping[str, Any],
     measure: Callable[[Measured], TaskResult],
-    findings: Callable[[Results, LanguageModel], Findings],
+    findings: Callable[[Results], Shown],
 ) -> Study:
     """A study that looks at each task by itself, in disjoint parts; arguments as of `of_tasks`."""
 
@@ -119,35 +135,29 @@ def by_task(
     return of_tasks(name, settings, lambda: [*map(job, benchmark_flags.tasks())], findings)
 
 
-def findings_of(
-    results: Results,
-    lm: LanguageModel,
-    *,
-    contents: Contents,
-    printed: Table,
-    summary: Mapping[str, Any],
-    verdicts: Sequence[Verdict] | None = None,
-) -> Findings:
-    """What a study of tasks found.
-
-    Templates may name, beside its own contents, how many `{tasks}` (“2 tasks”), the `{model}`, the
-    `{notes}` on the tasks' parts and, where there are verdicts, `{verdicts}` and the table
-    `claims`.
-    """
-    shared: dict[str, Any] = {
-        "tasks": tasks_in_words(len(results)),
+def findings_of(shown: Shown, results: Results, lm: LanguageModel) -> Findings:
+    """What a study of tasks found."""
+    tasks = tasks_in_words(len(results))
+    few = len(results) < skills_verdicts.FEW
+    asked = {row.probe for result in results.values() for row in result.rows}
+    values: dict[str, Any] = {
+        "tasks": tasks,
         "model": lm.name,
+        "rests": f"{tasks}: too few to say it of others." if few else "",
+        "probes": Facts([(PROBES[probe], MEANINGS[probe]) for probe in PROBES if probe in asked]),
         "notes": notes(results),
     }
-    tables = dict(contents.tables)
-    if verdicts is not None:
-        shared["verdicts"] = skills_verdicts.lead_of(verdicts)
-        tables["claims"] = skills_verdicts.table_of(verdicts)
-        summary = {**summary, "verdicts": verdicts}
+    summary = dict(shown.summary)
+    if shown.verdicts:
+        values["verdicts"] = skills_verdicts.lead_of(shown.verdicts)
+        values["claims"] = skills_verdicts.facts_of(shown.verdicts)
+        summary["verdicts"] = shown.verdicts
     report = Report(
-        contents=dataclasses.replace(contents, values={**shared, **contents.values}, tables=tables),
+        contents=dataclasses.replace(shown, values={**values, **shown.values}),
         headline=f"{lm.name}: {len(results)} of {len(mceval8k.names())} tasks of MCEval8K",
-        printed=[printed],
+        printed=[
+            t for name in shown.printed if isinstance(t := shown.tables[name], Table) and t.rows
+        ],
         measured=None,
     )
     return Findings(tables={}, summary=summary, report=lambda _: report)

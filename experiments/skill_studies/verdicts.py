@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from experiments.reporting.tables import Column, Table
-from experiments.skill_studies.accuracies import tasks_in_words
+from experiments.reporting.report import Facts
+from experiments.skill_studies.accuracies import PROBES, tasks_in_words
 
 FEW = 3
 """Tasks, of which fewer say nothing of others."""
@@ -28,23 +28,27 @@ class Verdict:
         """Tasks that say something."""
         return len(self.for_it) + len(self.against)
 
-    @property
-    def in_short(self) -> str:
-        """The claim, and how many of the tasks that say something speak for it."""
-        speak = "speaks" if len(self.for_it) == 1 else "speak"
-        silent = f", {len(self.silent)} say nothing" if self.silent else ""
-        few = "; too few to say it of others" if self.heard < FEW else ""
-        of_those = f"{len(self.for_it)} of {tasks_in_words(self.heard)}"
-        return f"{self.claim}: {of_those} {speak} for it{silent}{few}."
-
 
 def lead_of(verdicts: Sequence[Verdict]) -> str:
-    """Claims of which tasks say something, one after the other, then those of which none does."""
-    told = [verdict.in_short for verdict in verdicts if verdict.heard]
-    mute = [verdict.claim for verdict in verdicts if not verdict.heard]
+    """In how many tasks each claim holds, and of how many claims none says anything."""
+    heard = [verdict for verdict in verdicts if verdict.heard]
+    mute = len(verdicts) - len(heard)
+    told = "; ".join(
+        f"{_inner(v.claim)} in {len(v.for_it)} of {tasks_in_words(v.heard)}" for v in heard
+    )
+    lead = [f"{told[0].upper()}{told[1:]}."] if told else []
+    if any(verdict.heard < FEW for verdict in heard):
+        lead.append(f"Fewer than {FEW} tasks are too few to say it of others.")
     if mute:
-        told.append(f"No task says anything of: {'; '.join(mute)}.")
-    return " ".join(told)
+        claims = "claim" if mute == 1 else f"{mute} claims"
+        lead.append(f"No task says anything of the {'other ' if told else ''}{claims}.")
+    return " ".join(lead)
+
+
+def _inner(claim: str) -> str:
+    """A claim within a sentence."""
+    named = claim.startswith(tuple(PROBES.values()))
+    return claim if named else claim[0].lower() + claim[1:]
 
 
 def verdict(
@@ -61,21 +65,19 @@ def verdict(
     )
 
 
-def table_of(verdicts: Sequence[Verdict]) -> Table:
-    """A row a verdict."""
-    shown = [
-        Column("claim", lambda v: v.claim),
-        Column("a task speaks for it if", lambda v: v.test),
-        Column("for", lambda v: _named(v.for_it)),
-        Column("against", lambda v: _named(v.against)),
-        Column("says nothing", lambda v: _named(v.silent)),
-    ]
-    caption = (
-        "Which tasks speak for a claim and which against it, by test accuracies and their 95% "
-        "intervals. Of many comparisons of equals some end outside an interval by chance."
+def facts_of(verdicts: Sequence[Verdict]) -> Facts:
+    """Which tasks say what of each claim, and by what test."""
+    return Facts(
+        [
+            (
+                v.claim,
+                f"for: {_named(v.for_it)}; against: {_named(v.against)}; silent: "
+                f"{_named(v.silent)}. A task is for it if {v.test}.",
+            )
+            for v in verdicts
+        ]
     )
-    return Table(columns=shown, rows=verdicts, caption=caption)
 
 
 def _named(tasks: Sequence[str]) -> str:
-    return f"{len(tasks)}: {', '.join(tasks)}" if tasks else "none"
+    return f"{len(tasks)} ({', '.join(tasks)})" if tasks else "none"

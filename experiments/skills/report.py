@@ -5,21 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from experiments.reporting import skill_figures
 from experiments.reporting.figures import Picture
-from experiments.reporting.tables import Column, Table
-from experiments.reporting.templates import Contents
-from experiments.running.study import Findings
-from experiments.skill_studies.accuracies import (
-    PROBES,
-    by_probe,
-    chance,
-    interval,
-    select,
-    series_of,
-)
+from experiments.reporting.tables import Table
+from experiments.skill_studies import accuracies as acc
 from experiments.skill_studies.inputs import PARTS
 from experiments.skill_studies.jobs import Results, Row
-from experiments.skill_studies.study import findings_of
-from negjax.model.language_model import LanguageModel
+from experiments.skill_studies.study import Shown
 
 PAPER: Mapping[str, tuple[float, float, float, float]] = {
     "ner": (0.361, 0.453, 0.498, 0.740),
@@ -31,95 +21,107 @@ PAPER: Mapping[str, tuple[float, float, float, float]] = {
 }
 """Reported for Llama2-7B by Zhao, Jiang and Yoshinaga (ACL 2025): LM-Prob, Act, Magn, Tree."""
 PAPER_PROBES = ("lm_prob", "act", "magn", "tree")
-MEAN = "mean"
+BASELINES = ("majority", "lm_prob", "random")
+"""Probes of which none is a finding."""
 
 
-def findings(results: Results, lm: LanguageModel) -> Findings:
+def findings(results: Results) -> Shown:
     """Tables, figures and summary of the finished tasks."""
     rows = [row for result in results.values() for row in result.rows]
-    cells = {(row.task, row.split, row.part, row.probe): row for row in rows}
+    cells = {(row.task, row.probe, row.split, row.part): row for row in rows}
     splits = list(dict.fromkeys(row.split for row in rows))
-    probes = [name for name in PROBES if any(row.probe == name for row in rows)]
-    means = {
-        split: {part: {p: _mean(rows, split, part, p) for p in probes} for part in PARTS}
-        for split in splits
-    }
+    probes = [name for name in acc.PROBES if any(row.probe == name for row in rows)]
 
-    def accuracy(task: str, probe: str, split: str = splits[0]) -> float:
-        return means[split]["test"][probe] if task == MEAN else cell((task, split, "test"), probe)
+    def of(probe: str, split: str = splits[0], part: str = "test") -> list[Row]:
+        return [cells[task, probe, split, part] for task in results]
 
-    def cell(at: tuple[str, str, str], probe: str) -> float:
-        return cells[*at, probe].accuracy
+    def mean(probe: str, split: str = splits[0], part: str = "test") -> acc.Mean:
+        return acc.mean_of(of(probe, split, part))
 
-    def leak(task: str, probe: str) -> float:
-        return accuracy(task, probe, "original") - accuracy(task, probe, "disjoint")
+    def counted(tests: Sequence[bool | None]) -> str:
+        return f"{tests.count(True)} of {acc.tasks_in_words(len(results))}"
 
-    def beside_paper(task: str, probe: str) -> str:
-        there = PAPER[task][PAPER_PROBES.index(probe)]
-        return f"{accuracy(task, probe):.1%} | {there:.1%}"
+    def leads(probe: str) -> str:
+        return counted([acc.above(*pair) for pair in zip(of(probe), of("lm_prob"), strict=True)])
 
-    name = Column("task", str)
-    reported = [task for task in results if task in PAPER and set(PAPER_PROBES) <= set(probes)]
-    averages = Table(
-        columns=[Column("", str), *by_probe(probes, accuracy, ".1%")], rows=[*results, MEAN]
-    )
-    tables = {
-        "accuracies": Table(
-            columns=[
-                Column("task", lambda at: at[0]),
-                Column("genre", lambda at: results[at[0]].more["genre"]),
-                Column("split", lambda at: at[1]),
-                Column("part", lambda at: f"{at[2]}, {cells[*at, probes[0]].tested}"),
-                *by_probe(probes, lambda at, probe: interval(cells[*at, probe])),
-            ],
-            rows=[(task, split, part) for task in results for split in splits for part in PARTS],
-        ),
-        "paper": Table(columns=[name, *by_probe(PAPER_PROBES, beside_paper)], rows=reported)
-        if reported
-        else None,
-        "leaks": Table(columns=[name, *by_probe(probes, leak, "+.1%")], rows=list(results))
-        if len(splits) > 1
-        else None,
-    }
-    shown = ", ".join(f"{PROBES[probe]} {accuracy(MEAN, probe):.1%}" for probe in probes)
-    return findings_of(
-        results,
-        lm,
-        contents=Contents(
-            values={"split": splits[0], "means": shown},
-            tables=tables,
-            figures=_figures(results, probes, select(rows, split=splits[0], part="test")),
-        ),
-        printed=averages,
-        summary={"accuracy": means},
+    own = "lm_prob" in probes
+    best = max([p for p in probes if p not in BASELINES] or probes, key=lambda p: mean(p).accuracy)
+    means = "; ".join(f"mean accuracy||{split}" for split in splits)
+    return Shown(
+        values={
+            "split": splits[0],
+            "probe": acc.PROBES[best],
+            "of_probe": acc.interval(mean(best)),
+            "guess": statistics.fmean(map(acc.chance, results)),
+            "own": own and acc.interval(mean("lm_prob")),
+            "gain": own and acc.signed(acc.mean_gain(zip(of(best), of("lm_prob"), strict=True))),
+            "leads": own and leads(best),
+        },
+        tables={
+            "means": acc.table_of(
+                f"probe; {means}; above a guess; above LM-Prob",
+                [
+                    (
+                        *(acc.PROBES[p], *(acc.interval(mean(p, split)) for split in splits)),
+                        *(
+                            counted([not acc.guessed(row) for row in of(p)]),
+                            leads(p) if own else None,
+                        ),
+                    )
+                    for p in probes
+                ],
+            ),
+            "accuracies": _accuracies(results, cells, splits, probes),
+        },
+        figures=_figures(results, {probe: of(probe) for probe in probes}),
+        printed=["means"],
+        summary={
+            "accuracy": {
+                s: {part: {p: mean(p, s, part).accuracy for p in probes} for part in PARTS}
+                for s in splits
+            }
+        },
     )
 
 
-def _mean(rows: Sequence[Row], split: str, part: str, probe: str) -> float:
-    cells = select(rows, split=split, part=part, probe=probe)
-    return statistics.fmean(row.accuracy for row in cells)
+def _accuracies(
+    results: Results,
+    cells: Mapping[tuple[str, str, str, str], Row],
+    splits: Sequence[str],
+    probes: Sequence[str],
+) -> Table:
+    def row(task: str, probe: str) -> list[object]:
+        shares = {
+            at: cells[task, probe, *at] for at in ((s, part) for s in splits for part in PARTS)
+        }
+        shown = [acc.interval(r) if r.part == "test" else r.accuracy for r in shares.values()]
+        tests = [shares[split, "test"].accuracy for split in sorted(splits)]
+        leak = tests[1] - tests[0] if len(tests) > 1 else None
+        reported = dict(zip(PAPER_PROBES, PAPER.get(task, ()), strict=False)).get(probe)
+        return [task, results[task].more["genre"], acc.PROBES[probe], *shown, leak, reported]
+
+    forms = {"train": ".1%", "valid": ".1%", "test": ""}
+    shares = [f"{part}|{forms[part]}|{split}" for split in splits for part in PARTS]
+    return acc.table_of(
+        "; ".join(["task; genre; probe", *shares, "leak|+.1%; Llama2-7B|.1%"]),
+        [row(task, probe) for task in results for probe in probes],
+    )
 
 
 def _figures(
-    results: Results, probes: Sequence[str], rows: Sequence[Row]
+    results: Results, rows: Mapping[str, Sequence[Row]]
 ) -> dict[str, Callable[[], Picture] | None]:
     tasks = list(results)
-    # Tasks whose probes have neurons.
-    placed = [task for task in tasks if results[task].more["layers"]]
+    # Of tasks whose probes have neurons.
+    layers = {task: some for task, result in results.items() if (some := result.more["layers"])}
 
     def accuracy() -> Picture:
-        by_name = [(PROBES[probe], select(rows, probe=probe)) for probe in probes]
-        series = [
-            series_of(name, some, [tasks.index(row.task) for row in some]) for name, some in by_name
-        ]
-        return skill_figures.dots_figure(tasks, series, [chance(task) for task in tasks])
+        series = [acc.series_of(some, range(len(tasks)), probe=p) for p, some in rows.items()]
+        return skill_figures.dots_figure(tasks, series, [*map(acc.chance, tasks)])
 
-    def layers() -> Picture:
-        counts = {task: results[task].more["layers"] for task in placed}
-        panels = [
-            (PROBES[probe], placed, [counts[task].get(probe, []) for task in placed])
-            for probe in counts[placed[0]]
-        ]
-        return skill_figures.layers_figure(panels)
+    def drawn() -> Picture:
+        probes = next(iter(layers.values()))
+        counts = {probe: [some[probe] for some in layers.values()] for probe in probes}
+        return acc.layers_figure(list(layers), counts)
 
-    return {"accuracy": accuracy, "layers": layers if placed else None}
+    return {"accuracy": accuracy, "layers": drawn if layers else None}

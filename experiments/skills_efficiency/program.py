@@ -18,12 +18,11 @@ from experiments.skill_studies.jobs import Row, TaskResult
 from experiments.skill_studies.probes import Voters
 from experiments.skill_studies.rows import LOOKED_AT
 from experiments.skills_efficiency import report as skills_efficiency_report
+from experiments.skills_efficiency.results import NEURONS, PROMPTS
 from negjax import skills
 from negjax.skills import Ranking
 from negjax.skills.features.feature_files import RuleName
 
-BY_NEURONS = ("polar", "magn", "random", "act")
-BY_PROMPTS = ("polar", "magn", "act", "tree", "linear")
 TREES = 100
 
 
@@ -34,7 +33,7 @@ class Settings:
     by_prompts: list[str] = setting(
         ["polar", "magn", "act", "tree"],
         "Probes to fit to fewer training prompts. linear, which is left out, doubles the time.",
-        choices=BY_PROMPTS,
+        choices=PROMPTS.probes,
     )
 
 
@@ -59,7 +58,7 @@ def measure(measured: Measured, by_prompts: Sequence[str]) -> TaskResult:
     training prompts; with that number it is fitted to fewer.
     """
     rows = [*skills_rows.lm_prob(measured), *_by_neurons(measured)]
-    chosen = {name: _best_on_valid(rows, name) for name in BY_NEURONS}
+    chosen = {name: _best_on_valid(rows, name) for name in NEURONS.probes}
     voting = [name for name in skills_probes.RULES if name in by_prompts]
     rows += _votes_by_prompts(measured, {name: chosen[name] for name in voting})
     others: Mapping[str, Callable[[Measured], Iterator[Row]]] = {

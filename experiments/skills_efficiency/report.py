@@ -1,122 +1,104 @@
 """What the study of efficiency shows: tables, figures, and numbers of its report's template."""
 
-from collections.abc import Callable
+import functools
 
 from experiments.reporting import skill_figures
 from experiments.reporting.figures import Picture
 from experiments.reporting.tables import Column, Table
-from experiments.reporting.templates import Contents
-from experiments.running.study import Findings
-from experiments.skill_studies.accuracies import (
-    PROBES,
-    TASK,
-    by_probe,
-    chance,
-    highest,
-    interval,
-    level,
-    median,
-    series_of,
-    tasks_in_words,
-    tested,
-)
+from experiments.skill_studies import accuracies as acc
 from experiments.skill_studies.jobs import Results
-from experiments.skill_studies.study import findings_of
+from experiments.skill_studies.study import Shown
 from experiments.skills_efficiency.results import (
-    NEURONS,
-    PROMPTS,
-    Curve,
+    AXES,
+    Axis,
     Curves,
     curves_of,
+    means_of,
     verdicts_of,
 )
-from negjax.model.language_model import LanguageModel
 
 
-def findings(results: Results, lm: LanguageModel) -> Findings:
+def findings(results: Results) -> Shown:
     """Tables, figures and summary of the finished tasks."""
-    axes = [curves_of(axis, results) for axis in (NEURONS, PROMPTS)]
-    smallest = {(c.axis.name, p): c.smallest(p) for c in axes for p in c.probes}
-
-    def number(name: str, probe: str) -> Column:
-        return Column(
-            PROBES[probe], lambda task: smallest[name, probe].get(task) or None, under=name
-        )
-
-    return findings_of(
-        results,
-        lm,
-        contents=Contents(
-            values={"medians": [_medians(curves) for curves in axes]},
-            tables={f"smallest_{c.axis.name}": _smallest(c, results) for c in axes}
-            | {f"means_{c.axis.name}": _means(c) for c in axes},
-            figures={c.axis.name: _drawn(c, results) for c in axes},
-        ),
-        printed=Table(
-            title="smallest number within the interval of the best",
-            columns=[Column("", str), *(number(*at) for at in smallest)],
-            rows=list(results),
-        ),
-        summary={
-            "smallest": {c.axis.name: {p: c.smallest(p) for p in c.probes} for c in axes},
-            "chosen": {task: result.more["chosen"] for task, result in results.items()},
-            "mean_accuracy": {c.axis.name: c.means() for c in axes},
+    every = {axis: curves_of(axis, results) for axis in AXES}
+    means = {axis.name: means_of(curves, len(results)) for axis, curves in every.items()}
+    enough = {
+        axis.name: {p: {t: c.enough for t, c in some.items()} for p, some in curves.items()}
+        for axis, curves in every.items()
+    }
+    return Shown(
+        values={"medians": "; ".join(_medians(axis, curves) for axis, curves in every.items())},
+        tables={
+            "smallest": _smallest(results, list(every.values())),
+            "enough": Table(
+                title="smallest number within the interval of the best",
+                columns=[
+                    Column("task", str),
+                    *(
+                        Column(acc.PROBES[probe], some.get, under=axis)
+                        for axis, by_probe in enough.items()
+                        for probe, some in by_probe.items()
+                    ),
+                ],
+                rows=list(results),
+            ),
+            **{f"means_{axis.name}": _means(axis, means[axis.name]) for axis in every},
         },
-        verdicts=verdicts_of(*axes),
+        figures={
+            axis.name: functools.partial(_drawn, axis, curves, results)
+            for axis, curves in every.items()
+        },
+        printed=["enough"],
+        summary={
+            "smallest": enough,
+            "chosen": {task: result.more["chosen"] for task, result in results.items()},
+            "mean_accuracy": means,
+        },
+        verdicts=verdicts_of(*every.values()),
     )
 
 
-def _medians(curves: Curves) -> str:
-    smallest = []
-    for probe in curves.probes:
-        numbers = [at for at in curves.smallest(probe).values() if at is not None]
-        smallest.append(f"{PROBES[probe]} {median(numbers)} ({tasks_in_words(len(numbers))})")
-    return (
-        f"Smallest number of {curves.axis.label} within the interval of the best, median of the "
-        f"tasks in which the probe is better than a guess: {', '.join(smallest) or '—'}."
-    )
+def _medians(axis: Axis, curves: Curves) -> str:
+    numbers = {p: [c.enough for c in some.values() if c.enough] for p, some in curves.items()}
+    told = [
+        f"{acc.PROBES[probe]} {acc.median(some)} ({acc.tasks_in_words(len(some))})"
+        for probe, some in numbers.items()
+        if some
+    ]
+    return f"of {axis.label} {', '.join(told) or 'no probe is better than a guess'}"
 
 
-def _smallest(curves: Curves, results: Results) -> Table:
-    return Table(
-        columns=[
-            *TASK,
-            Column("LM-Prob", lambda task: interval(tested(results[task], "lm_prob"))),
-            *by_probe(curves.probes, lambda task, probe: _first(curves.by_task[task].get(probe))),
+def _smallest(results: Results, every: list[Curves]) -> Table:
+    return acc.table_of(
+        "task; number of; probe; smallest||number; smallest|.1%|accuracy; best||number; "
+        "best||accuracy; chosen on valid; LM-Prob; guess|.1%",
+        [
+            (
+                *(task, curve.axis.label, acc.PROBES[probe], curve.enough),
+                *(curve.smallest and curve.smallest.accuracy, curve.axis.at(curve.best)),
+                *(acc.interval(curve.best), acc.interval(curve.fair)),
+                *(acc.interval(acc.tested(result, "lm_prob")), acc.chance(task)),
+            )
+            for task, result in results.items()
+            for curves in every
+            for probe, some in curves.items()
+            if (curve := some.get(task))
         ],
-        rows=list(results),
     )
 
 
-def _first(curve: Curve | None) -> str | None:
-    if curve is None:
-        return None
-    best, first = highest(curve.rows), curve.smallest
-    if first is None:
-        return f"no better than a guess: {interval(curve.fair)}"
-    at = curve.axis.at
-    return f"{at(first)}: {first.accuracy:.1%} (best {at(best)}: {interval(best)})"
+def _means(axis: Axis, means: dict[str, dict[int, float]]) -> Table:
+    shown = [Column(acc.PROBES[probe], some.get, ".1%") for probe, some in means.items()]
+    numbers = sorted({at for some in means.values() for at in some})
+    return Table(columns=[Column(axis.label, int), *shown], rows=numbers)
 
 
-def _means(curves: Curves) -> Table:
-    means = curves.means()
-    return Table(
-        columns=[
-            Column(curves.axis.label, int),
-            *by_probe(means, lambda at, probe: means[probe].get(at), ".1%"),
-        ],
-        rows=sorted({at for shares in means.values() for at in shares}),
-    )
-
-
-def _drawn(curves: Curves, results: Results) -> Callable[[], Picture]:
-    def draw() -> Picture:
-        panels = []
-        for task, of_task in curves.by_task.items():
-            series = [series_of(PROBES[p], c.rows, c.places) for p, c in of_task.items()]
-            places = sorted({at for curve in of_task.values() for at in curve.places}) or [1]
-            answer = tested(results[task], "lm_prob")
-            panels.append((task, [*series, level(PROBES["lm_prob"], answer, places)], chance(task)))
-        return skill_figures.curves_figure(panels, curves.axis.label)
-
-    return draw
+def _drawn(axis: Axis, curves: Curves, results: Results) -> Picture:
+    panels = []
+    for task, result in results.items():
+        of_task = [some[task] for some in curves.values() if task in some]
+        series = [acc.series_of(c.rows, c.places, probe=c.rows[0].probe) for c in of_task]
+        places = sorted({at for curve in of_task for at in curve.places}) or [1]
+        answer = acc.level(acc.tested(result, "lm_prob"), places, probe="lm_prob")
+        panels.append((task, [*series, answer], acc.chance(task)))
+    return skill_figures.curves_figure(panels, axis.label)

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.skill_studies.accuracies import PROBES, above, select, smallest
+from experiments.skill_studies.accuracies import PROBES, RULES, above, highest, select, smallest
 from experiments.skill_studies.jobs import Results, Row, TaskResult
 from experiments.skill_studies.verdicts import Verdict, verdict
 
@@ -22,7 +22,7 @@ class Axis:
     probes: Sequence[str]
     label: str
     """For readers."""
-    at: Callable[[Row], int | None]
+    at: Callable[[Row], int]
     """Where a row lies."""
 
 
@@ -30,19 +30,19 @@ NEURONS = Axis(
     name="neurons",
     probes=("polar", "magn", "random", "act"),
     label="neurons",
-    at=lambda row: row.neurons,
+    at=lambda row: row.neurons or 0,
 )
 PROMPTS = Axis(
     name="prompts",
     probes=("polar", "magn", "act", "tree", "linear"),
     label="training prompts",
-    at=lambda row: row.trained,
+    at=lambda row: row.trained or 0,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Test accuracies of a probe along an axis."""
+    """Test accuracies of a task's probe along an axis."""
 
     axis: Axis
     rows: Sequence[Row]
@@ -53,115 +53,93 @@ class Curve:
     @property
     def places(self) -> list[int]:
         """Of the rows."""
-        return [self.axis.at(row) or 0 for row in self.rows]
+        return [self.axis.at(row) for row in self.rows]
 
     @property
-    def accuracies(self) -> dict[int, float]:
-        """By place."""
-        return dict(zip(self.places, (row.accuracy for row in self.rows), strict=True))
+    def best(self) -> Row:
+        """The row of the largest accuracy."""
+        return highest(self.rows)
 
     @property
     def smallest(self) -> Row | None:
         """The first within the interval of the best; None, where the probe only guesses."""
         return smallest(self.rows, self.fair)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Curves:
-    """Of all tasks, along an axis."""
-
-    axis: Axis
-    by_task: Mapping[str, Mapping[str, Curve]]
-    """By task and probe."""
-
     @property
-    def probes(self) -> list[str]:
-        """Those that have a curve in any task."""
-        return [p for p in self.axis.probes if any(p in some for some in self.by_task.values())]
+    def enough(self) -> int | None:
+        """Where that lies."""
+        return None if self.smallest is None else self.axis.at(self.smallest)
 
-    def smallest(self, probe: str) -> dict[str, int | None]:
-        """By task, the smallest number that comes within the interval of the best."""
-        rows = {t: some[probe].smallest for t, some in self.by_task.items() if probe in some}
-        return {task: None if row is None else self.axis.at(row) for task, row in rows.items()}
 
-    def means(self) -> dict[str, dict[int, float]]:
-        """Mean accuracies over the tasks, by probe and number, where all tasks have that number."""
-        means = {}
-        for probe in self.probes:
-            curves = [some.get(probe) for some in self.by_task.values()]
-            accuracies = [curve.accuracies if curve is not None else {} for curve in curves]
-            shared = sorted(set.intersection(*map(set, accuracies)))
-            means[probe] = {at: statistics.fmean(some[at] for some in accuracies) for at in shared}
-        return means
+Curves = dict[str, dict[str, Curve]]
+"""By probe and task."""
+AXES = (NEURONS, PROMPTS)
 
 
 def curves_of(axis: Axis, results: Results) -> Curves:
-    """The accuracies of all tasks along an axis."""
-    by_task = {task: _of_task(axis, result) for task, result in results.items()}
-    return Curves(axis=axis, by_task=by_task)
+    """The accuracies of all tasks along an axis, of the probes that have any."""
+    found = {
+        probe: {t: c for t, result in results.items() if (c := _curve(axis, probe, result))}
+        for probe in axis.probes
+    }
+    return {probe: some for probe, some in found.items() if some}
 
 
-def _of_task(axis: Axis, result: TaskResult) -> dict[str, Curve]:
+def means_of(curves: Curves, tasks: int) -> dict[str, dict[int, float]]:
+    """Mean accuracies by probe and number, where all of so many tasks have that number."""
+    means = {}
+    for probe, some in curves.items():
+        rows = [(at, row) for c in some.values() for at, row in zip(c.places, c.rows, strict=True)]
+        several = {at: [row.accuracy for n, row in rows if n == at] for at in sorted(dict(rows))}
+        means[probe] = {at: statistics.fmean(x) for at, x in several.items() if len(x) == tasks}
+    return means
+
+
+def _curve(axis: Axis, probe: str, result: TaskResult) -> Curve | None:
     rows = select(result.rows, part="test")
     every = max(row.trained or 0 for row in rows)
-    curves = {}
-    for probe in axis.probes:
-        of_probe = fitted = select(rows, probe=probe)
-        if probe in result.more["chosen"]:
-            fitted = select(of_probe, neurons=result.more["chosen"][probe])
-        along = select(of_probe, trained=every) if axis is NEURONS else fitted
-        along.sort(key=lambda row: axis.at(row) or 0)
-        # A probe that was fitted to all training prompts alone has no curve.
-        if axis is NEURONS or len(along) > 1:
-            [fair] = select(fitted, trained=every)
-            curves[probe] = Curve(axis=axis, rows=along, fair=fair)
-    return curves
+    of_probe = fitted = select(rows, probe=probe)
+    if probe in result.more["chosen"]:
+        fitted = select(of_probe, neurons=result.more["chosen"][probe])
+    along = select(of_probe, trained=every) if axis is NEURONS else fitted
+    # A probe that was fitted to all training prompts alone has no curve.
+    if axis is PROMPTS and len(along) < 2:
+        return None
+    [fair] = select(fitted, trained=every)
+    return Curve(axis=axis, rows=sorted(along, key=axis.at), fair=fair)
 
 
 def verdicts_of(by_neurons: Curves, by_prompts: Curves) -> list[Verdict]:
     """What the tasks say of the paper's claims."""
-    fitted = [probe for probe in ("polar", "magn") if probe in by_prompts.probes]
-    return [
-        *(_few_neurons(by_neurons, probe) for probe in ("polar", "magn")),
-        _ranked(by_neurons),
-        *(_few_prompts(by_prompts, probe) for probe in fitted),
-    ]
 
-
-def _few_neurons(curves: Curves, probe: str) -> Verdict:
-    return verdict(
-        f"{PROBES[probe]} needs few neurons",
-        f"with {FEW_NEURONS} neurons or fewer {PROBES[probe]} comes within the interval of the "
-        "best number of neurons",
-        {
-            task: None if at is None else at <= FEW_NEURONS
-            for task, at in curves.smallest(probe).items()
-        },
-    )
-
-
-def _ranked(curves: Curves) -> Verdict:
     def few(curve: Curve) -> Row:
-        return [row for row in curve.rows if (row.neurons or 0) <= FEW_NEURONS][-1]
+        return [row for row in curve.rows if curve.axis.at(row) <= FEW_NEURONS][-1]
 
-    return verdict(
+    ranked, random = by_neurons["polar"], by_neurons["random"]
+    which = verdict(
         "It matters which neurons",
         f"Polar's first {FEW_NEURONS} neurons are above the interval of as many random ones",
-        {
-            task: above(few(by_probe["polar"]), few(by_probe["random"]))
-            for task, by_probe in curves.by_task.items()
-        },
+        {task: above(few(ranked[task]), few(random[task])) for task in ranked},
+    )
+    prompts = [_few_prompts(p, by_prompts[p]) for p in RULES if p in by_prompts]
+    return [*(_few_neurons(p, by_neurons[p]) for p in RULES), which, *prompts]
+
+
+def _few_neurons(probe: str, curves: Mapping[str, Curve]) -> Verdict:
+    name = PROBES[probe]
+    return verdict(
+        f"{name} needs few neurons",
+        f"with {FEW_NEURONS} neurons or fewer {name} comes within the interval of the best number "
+        "of neurons",
+        {t: None if c.enough is None else c.enough <= FEW_NEURONS for t, c in curves.items()},
     )
 
 
-def _few_prompts(curves: Curves, probe: str) -> Verdict:
-    every = {task: curves.by_task[task][probe].fair.trained or 0 for task in curves.smallest(probe)}
+def _few_prompts(probe: str, curves: Mapping[str, Curve]) -> Verdict:
+    name, few = PROBES[probe], {t: (c.fair.trained or 0) / FEW_PROMPTS for t, c in curves.items()}
     return verdict(
-        f"{PROBES[probe]} needs few training prompts",
-        f"with one in {FEW_PROMPTS} of the training prompts or fewer {PROBES[probe]} comes within "
-        "the interval of the best number of training prompts",
-        {
-            task: None if at is None else FEW_PROMPTS * at <= every[task]
-            for task, at in curves.smallest(probe).items()
-        },
+        f"{name} needs few training prompts",
+        f"with one in {FEW_PROMPTS} of the training prompts or fewer {name} comes within the "
+        "interval of the best number of training prompts",
+        {t: None if c.enough is None else c.enough <= few[t] for t, c in curves.items()},
     )

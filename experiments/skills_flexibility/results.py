@@ -1,7 +1,7 @@
 """What the study of flexibility found: accuracies of sets, and what they say of its claims."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from experiments.skill_studies.accuracies import PROBES, guessed, select, tested
@@ -18,6 +18,8 @@ BEST_RANDOM = 0.975
 class Sets:
     """Of a task and a rule: test accuracies."""
 
+    task: str
+    probe: str
     ranked: Sequence[Row]
     """By set, the best ranked first."""
     random: Row
@@ -52,11 +54,6 @@ class Sets:
         """What `BEST_RANDOM` of the random sets are at or below."""
         return self.drawn[min(int(BEST_RANDOM * len(self.drawn)), len(self.drawn) - 1)]
 
-    @property
-    def silent(self) -> bool:
-        """Whether the first set is no better than a guess."""
-        return guessed(self.first)
-
     def at(self, place: int) -> float | None:
         """Accuracy of a set, by its place from 1; None beyond the last."""
         return self.ranked[place - 1].accuracy if place <= len(self.ranked) else None
@@ -75,49 +72,41 @@ class Sets:
         }
 
 
-SetsByTask = Mapping[str, Sets]
-
-
 def sets_of(result: TaskResult, rule: str) -> Sets:
     """Of one task."""
     ranked = select(result.rows, part="test", probe=rule)
     return Sets(
+        task=ranked[0].task,
+        probe=rule,
         ranked=sorted(ranked, key=lambda row: row.number or 0),
         random=tested(result, f"random_{rule}"),
         drawn=result.more["random"][rule],
     )
 
 
-def verdicts_of(rule: str, sets: SetsByTask) -> list[Verdict]:
+def verdicts_of(rule: str, sets: Sequence[Sets]) -> list[Verdict]:
     """What the tasks say of the paper's claims."""
     name = PROBES[rule]
-    several = {task: some for task, some in sets.items() if len(some.ranked) > 1}
 
-    def says(sets: SetsByTask, test: Callable[[Sets], bool]) -> dict[str, bool | None]:
-        return {task: None if some.silent else test(some) for task, some in sets.items()}
+    def says(test: Callable[[Sets], bool], least: int = 1) -> dict[str, bool | None]:
+        mute = {s.task for s in sets if guessed(s.first) or len(s.ranked) < least}
+        return {s.task: None if s.task in mute else test(s) for s in sets}
 
-    def of_others(claim: str, test: str, accuracy: Callable[[Sets], float]) -> Verdict:
-        return verdict(
-            f"{name}'s {claim} as well as its first",
-            f"{test} not below the first one's interval",
-            says(several, lambda some: accuracy(some) >= some.first.low),
-            [task for task in sets if task not in several],
-        )
-
+    below = "not below the first one's interval"
     return [
-        of_others(
-            "second set does",
-            "the second set's accuracy is",
-            lambda some: some.ranked[1].accuracy,
+        verdict(
+            f"{name}'s second set does as well as its first",
+            f"the second set's accuracy is {below}",
+            says(lambda s: s.ranked[1].accuracy >= s.first.low, least=2),
         ),
-        of_others(
-            f"next {NEXT} sets do",
-            f"the mean accuracy of sets 2 to {NEXT + 1} is",
-            lambda some: some.next_mean,
+        verdict(
+            f"{name}'s next {NEXT} sets do as well as its first",
+            f"the mean accuracy of sets 2 to {NEXT + 1} is {below}",
+            says(lambda s: s.next_mean >= s.first.low, least=2),
         ),
         verdict(
             f"{name}'s first set is better than random ones",
             f"its accuracy is above that of {BEST_RANDOM:.1%} of the random sets",
-            says(sets, lambda some: some.first.accuracy > some.high_random),
+            says(lambda s: s.first.accuracy > s.high_random),
         ),
     ]

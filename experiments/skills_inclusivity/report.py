@@ -2,94 +2,80 @@
 
 import functools
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
 
 from experiments.reporting import skill_figures
 from experiments.reporting.figures import Picture
-from experiments.reporting.tables import Column, Table
-from experiments.reporting.templates import Contents
+from experiments.reporting.tables import Table
 from experiments.running import common
-from experiments.running.study import Findings
-from experiments.skill_studies.accuracies import RULES, chance, highest, interval
-from experiments.skill_studies.jobs import Results, Row
-from experiments.skill_studies.study import findings_of
+from experiments.skill_studies import accuracies as acc
+from experiments.skill_studies.accuracies import RULES
+from experiments.skill_studies.jobs import Results
+from experiments.skill_studies.study import Shown
 from experiments.skills_inclusivity.results import (
     RANDOM,
-    Kinship,
+    Comparison,
     by_chance,
     cells_of,
     compared,
     kinships_of,
     shared_of,
 )
-from negjax.model.language_model import LanguageModel
+
+KNOWLEDGE = ("own", "others", "random", "guess", "noise")
 
 
-def _share(name: str) -> Column:
-    return Column(name, lambda c: getattr(c.knowledge, name), ".1%")
-
-
-RULE = Column("", lambda c: RULES[c.rule])
-OVERLAP = (
-    Column("Jaccard", lambda c: c.overlap.mean, ".3f"),
-    Column("chance", lambda c: c.overlap.chance.expected, ".3f"),
-    Column("above", lambda c: f"{c.overlap.above}/{c.overlap.pairs}"),
-)
-OVERLAP_ALONE = (
-    Column("times chance", lambda c: c.overlap.mean / c.overlap.chance.expected, ".1f"),
-    Column("random", lambda c: c.overlap.chance.low, ".3f", under="from"),
-    Column("random", lambda c: c.overlap.chance.high, ".3f", under="to"),
-    Column("above by luck", lambda c: c.overlap.by_luck, ".1f"),
-    Column("halves", lambda c: c.overlap.halves, ".3f"),
-)
-KNOWLEDGE = tuple(map(_share, ("own", "others", "random", "guess")))
-KNOWLEDGE_ALONE = (
-    Column("tasks", lambda c: c.knowledge.tasks),
-    Column("noise", lambda c: c.knowledge.noise, ".1%"),
-    Column("kept", lambda c: c.knowledge.kept, ".0%"),
-)
-
-
-def findings(results: Results, lm: LanguageModel) -> Findings:
+def findings(results: Results) -> Shown:
     """Tables, figures and summary of the finished tasks."""
     comparisons = compared(results)
-    kinships = {rule: kinships_of(results, rule, common.seed()) for rule in RULES}
     by_rule = {comparison.rule: comparison for comparison in comparisons}
-    averages = [
-        f"{RULES[c.rule]}: Jaccard index {c.overlap.mean:.3f} on average, "
-        f"{c.overlap.chance.expected:.3f} by chance; {c.overlap.above} of {c.overlap.pairs} pairs "
-        "above the band of random ones."
-        for c in comparisons
-    ]
-
-    def shown(*columns: Column) -> Table | None:
-        return Table(columns=[RULE, *columns], rows=comparisons) if comparisons else None
-
+    kinships = {rule: kinships_of(results, rule, common.seed()) for rule in RULES}
     k = int(next(iter(results.values())).more["k"])
-    return findings_of(
-        results,
-        lm,
-        contents=Contents(
-            values={
-                "k": k,
-                "averages": " ".join(averages),
-                "several": bool(comparisons),
-                "shared": [f"{RULES[c.rule]}: {c.overlap.verdict}." for c in comparisons],
-                "known": [f"{RULES[c.rule]}: {c.knowledge.verdict}." for c in comparisons],
-                "band": by_chance(results).high,
-            },
-            tables={
-                "overlaps": shown(*OVERLAP, *OVERLAP_ALONE),
-                "kinships": _kinships(kinships),
-                "knowledge": shown(*KNOWLEDGE, *KNOWLEDGE_ALONE),
-                "known": [_known(results, rule) for rule in RULES],
-            },
-            figures=_figures(results),
-        ),
-        printed=Table(columns=[RULE, *OVERLAP, *KNOWLEDGE], rows=comparisons),
+    return Shown(
+        values={
+            "k": k,
+            "shared": "; ".join(map(_shared, comparisons)),
+            "known": [f"{RULES[c.rule]}: {c.knowledge.verdict}." for c in comparisons],
+        },
+        tables={
+            "overlaps": acc.table_of(
+                "by; Jaccard|.3f; halves|.3f; random|.3f; random|.3f|from; random|.3f|to; pairs; "
+                "pairs||above; pairs|.1f|by luck",
+                [
+                    (RULES[c.rule], o.mean, o.halves, *o.chance, o.pairs, o.above, o.by_luck)
+                    for c in comparisons
+                    for o in [c.overlap]
+                ],
+            ),
+            "knowledge": acc.table_of(
+                "by; own|.1%; others|.1%; random|.1%; guess|.1%; noise|.1%; kept|.0%; tasks",
+                [
+                    (
+                        RULES[c.rule],
+                        *(getattr(known, n) for n in KNOWLEDGE),
+                        known.kept,
+                        known.tasks,
+                    )
+                    for c in comparisons
+                    for known in [c.knowledge]
+                ],
+            ),
+            "kinships": acc.table_of(
+                "by; same; pairs; alike|.3f; others|.3f; p|.4f; says",
+                [
+                    (RULES[rule], group, kin.pairs, kin.mean, kin.others, kin.chance, kin.verdict)
+                    for rule, some in kinships.items()
+                    for group, kin in some.items()
+                    if kin is not None
+                ],
+            ),
+            "known": _known(results),
+        },
+        figures=_figures(results, comparisons),
+        printed=["overlaps", "knowledge"],
         summary={
             "k": k,
             "chance": by_chance(results)._asdict(),
@@ -106,90 +92,82 @@ def findings(results: Results, lm: LanguageModel) -> Findings:
     )
 
 
-def _kinships(kinships: Mapping[str, Mapping[str, Kinship | None]]) -> Table | None:
-    """None where no tasks are alike, or all are."""
-    rows = [
-        (rule, group, kin)
-        for rule, some in kinships.items()
-        for group, kin in some.items()
-        if kin is not None
-    ]
-    if not rows:
-        return None
-    return Table(
-        columns=[
-            Column("", lambda row: RULES[row[0]]),
-            Column("same", lambda row: row[1]),
-            Column("pairs", lambda row: row[2].pairs),
-            Column("alike", lambda row: row[2].mean, ".3f"),
-            Column("others", lambda row: row[2].others, ".3f"),
-            Column("p", lambda row: "< 0.001" if row[2].chance < 0.001 else f"{row[2].chance:.3f}"),
-            Column("says", lambda row: row[2].verdict),
-        ],
-        rows=rows,
+def _shared(comparison: Comparison) -> str:
+    overlap, random = comparison.overlap, comparison.overlap.chance
+    pairs = f"{overlap.pairs} pair{'' if overlap.pairs == 1 else 's'}"
+    return (
+        f"by {RULES[comparison.rule]} {overlap.mean:.3f} ({pairs}), where random neurons have "
+        f"{random.expected:.3f} (95% of pairs: {random.low:.3f} to {random.high:.3f}): "
+        f"{overlap.verdict}"
     )
 
 
-def _known(results: Results, rule: str) -> Table:
-    cells = cells_of(results, rule)
-
-    def others(task: str) -> list[Row]:
-        return [cells[source, task] for source in results if source != task]
-
-    def mean(task: str) -> float | None:
-        rows = others(task)
-        return statistics.fmean(row.accuracy for row in rows) if rows else None
-
-    def best(task: str) -> str | None:
-        rows = others(task)
-        return f"{highest(rows).accuracy:.1%} ({highest(rows).source})" if rows else None
-
-    return Table(
-        name=f"known_{rule}",
-        title=RULES[rule],
-        columns=[
-            Column("task", str),
-            Column("genre", lambda task: results[task].more["genre"]),
-            Column("guess", chance, ".1%"),
-            Column("own", lambda task: interval(cells[task, task])),
-            Column("others, mean", mean, ".1%"),
-            Column("best other", best),
-            Column("random", lambda task: interval(cells[RANDOM, task])),
-        ],
-        rows=list(results),
+def _known(results: Results) -> Table:
+    rows = []
+    for task, result in results.items():
+        for rule, name in RULES.items():
+            cells = cells_of(results, rule)
+            others = [cells[source, task] for source in results if source != task]
+            mean = statistics.fmean(row.accuracy for row in others) if others else None
+            best = acc.highest(others) if others else None
+            rows.append(
+                (
+                    *(task, result.more["genre"], name, acc.interval(cells[task, task]), mean),
+                    best and f"{best.accuracy:.1%} ({best.source})",
+                    *(acc.interval(cells[RANDOM, task]), acc.chance(task)),
+                )
+            )
+    return acc.table_of(
+        "task; genre; by; own; others, mean|.1%; best other; random; guess|.1%",
+        rows,
     )
 
 
-def _figures(results: Results) -> dict[str, Callable[[], Picture] | None]:
-    tasks = list(results)
-    genres = [result.more["genre"] for result in results.values()]
-    drawn = functools.partial(
-        skill_figures.matrix_figure,
-        rows=tasks,
-        columns=tasks,
-        breaks=[n for n in range(1, len(tasks)) if genres[n] != genres[n - 1]],
+def _figures(
+    results: Results, comparisons: list[Comparison]
+) -> dict[str, Callable[[], Picture] | None]:
+    tasks, every = list(results), results.values()
+    genres = [result.more["genre"] for result in every]
+    breaks = [n for n in range(1, len(tasks)) if genres[n] != genres[n - 1]]
+    squares = functools.partial(
+        skill_figures.matrix_figure, rows=tasks, columns=tasks, breaks=breaks
     )
+    maps = {rule: shared_of(results, rule) for rule in RULES}
 
-    def shared(rule: str) -> Picture:
-        matrix = shared_of(results, rule)
-        pairs = matrix[~np.eye(len(tasks), dtype=bool)]
-        limits = (0, max(float(pairs.max(initial=0)), by_chance(results).high))
-        return drawn([(RULES[rule], matrix)], label="Jaccard index", limits=limits, decimals=3)
-
-    def known(rule: str) -> Picture:
-        cells = cells_of(results, rule)
-        lead = np.asarray(
-            [[cells[s, t].accuracy - cells[RANDOM, t].accuracy for t in tasks] for s in tasks]
+    def pairs() -> Picture:
+        random = by_chance(results)
+        series = []
+        for rule, matrix in maps.items():
+            found = matrix[np.triu_indices(len(tasks), 1)]
+            of_tasks = acc.Mean(found.mean(), *np.quantile(found, [0.025, 0.975]))
+            series.append(acc.series_of([of_tasks, acc.Mean(*random)], range(2), probe=rule))
+        return skill_figures.dots_figure(
+            *(["pairs of tasks", "random sets"], series, [random.expected] * 2),
+            across="Jaccard index",
+            limits=None,
+            percent=False,
         )
-        limits = (float(lead.min()), float(lead.max()))
-        return drawn([(RULES[rule], lead)], label="lead over random neurons", limits=limits)
+
+    def shared() -> Picture:
+        panels = [(RULES[rule], maps[rule]) for rule in RULES]
+        return squares(panels, label="Jaccard index", form=".3f", reference=True, apart=True)
+
+    def known() -> Picture:
+        panels = []
+        for rule, name in RULES.items():
+            cells = {at: row.accuracy for at, row in cells_of(results, rule).items()}
+            lead = [[cells[s, t] - cells[RANDOM, t] for t in tasks] for s in tasks]
+            panels.append((name, np.asarray(lead)))
+        ends, label = ("neurons of", "asked about"), "lead over random neurons"
+        return squares(panels, label=label, form="+.0f", percent=True, axes_names=ends)
 
     def layers() -> Picture:
-        counts = {r: [result.more["layers"][r] for result in results.values()] for r in RULES}
-        return skill_figures.layers_figure([(RULES[r], tasks, counts[r]) for r in RULES])
+        counts = {rule: [result.more["layers"][rule] for result in every] for rule in RULES}
+        return acc.layers_figure(tasks, counts)
 
     return {
+        "pairs": pairs if comparisons else None,
+        "shared": shared if len(tasks) > 2 else None,
+        "known": known if comparisons else None,
         "layers": layers,
-        **{f"shared_{rule}": functools.partial(shared, rule) for rule in RULES},
-        **{f"known_{rule}": functools.partial(known, rule) for rule in RULES},
     }

@@ -24,7 +24,7 @@ class Settings:
 
     depths: list[int] = setting([1, 2, 4, 8, 16], "Depths of the trees.")
     unlimited: bool = setting(True, "Grow trees of no limited depth as well.")
-    tree_counts: list[int] = setting([1, 2, 5, 10, 25, 50, 100], "Numbers of trees.")
+    tree_counts: list[int] = setting([1, 2, 5, 10, 25, 50, 100], "Numbers of trees of a forest.")
 
     @property
     def every_depth(self) -> list[int | None]:

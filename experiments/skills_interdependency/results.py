@@ -21,7 +21,7 @@ class Comparison:
     name: str
     """Of the difference, in summary.json."""
     words: str
-    """For it."""
+    """For the difference."""
     claim: str
     test: str
 
@@ -31,7 +31,7 @@ COMPARISONS = (
         better="deep",
         worse="shallow",
         name="gain_of_depth",
-        words="Deeper trees less the shallowest",
+        words="deeper trees less the shallowest",
         claim="Depth matters",
         test="deeper trees, of the depth chosen on valid, are above the interval of as many of the "
         "shallowest",
@@ -40,7 +40,7 @@ COMPARISONS = (
         better="all_trees",
         worse="single",
         name="gain_of_trees",
-        words="All trees less the fewest",
+        words="all trees less the fewest",
         claim="The number of trees matters",
         test="all trees of the depth chosen are above the interval of the fewest",
     ),
@@ -48,7 +48,7 @@ COMPARISONS = (
         better="chosen",
         worse="polar",
         name="gain_over_polar",
-        words="The chosen forest less Polar",
+        words="the chosen forest less Polar",
         claim="Neurons know more together than alone",
         test="the forest chosen on valid is above the interval of Polar, whose number of neurons "
         "was chosen there, too",

@@ -32,8 +32,8 @@ from negjax.storage.store import RunFolder
 class Settings:
     """Settings of this study alone."""
 
-    axes: list[str] = setting(AXES, "In what the ways of asking differ.", choices=AXES)
-    templates: list[str] = setting([], "Numbers of templates. Default: all that there are.")
+    axes: list[str] = setting(AXES, "What differs between the ways of asking.", choices=AXES)
+    templates: list[str] = setting([], "Templates, by number. Default: all of a task.")
     shots_list: list[str] = setting(["0", "1", "2"], "Numbers of demonstrations a label.")
     languages: list[str] = setting(
         LANGUAGES, "Languages, in multilingual tasks.", choices=LANGUAGES

@@ -1,36 +1,32 @@
 """What the study of robustness shows: accuracies by source and target, losses, shared neurons."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from experiments.reporting import skill_figures
 from experiments.reporting.figures import Picture
-from experiments.reporting.skill_figures import Series
-from experiments.reporting.tables import Column, Table
+from experiments.reporting.tables import Table
 from experiments.reporting.templates import Contents
-from experiments.running.study import Findings
-from experiments.skill_studies.accuracies import PROBES, RULES, chance
+from experiments.skill_studies import accuracies as acc
 from experiments.skill_studies.jobs import Results, TaskResult
-from experiments.skill_studies.study import findings_of
+from experiments.skill_studies.study import Shown
 from experiments.skills_robustness.results import (
     AXES,
     FITTED,
     HELD,
     LOST,
     Transfer,
+    accuracy_of,
     common_names,
     half_matrix,
     mean_matrix,
     of_axis,
-    other_accuracy,
-    own_accuracy,
     shared_neurons,
     transfer_of,
 )
-from negjax.model.language_model import LanguageModel
 
 HEADINGS = {
     "template": "From one template to another",
@@ -40,58 +36,48 @@ HEADINGS = {
 """Of the axes' sections."""
 WAYS = {"template": "template", "shots": "number of demonstrations", "language": "language"}
 """What differs along an axis."""
-# Of a probe and its transfer.
-TRANSFER = (
-    Column("probe", lambda row: PROBES[row[0]]),
-    Column("own", lambda row: row[1].own, ".1%"),
-    Column("other", lambda row: row[1].other, ".1%"),
-    Column("loss", lambda row: row[1].loss, "+.1%"),
-    Column("95%", lambda row: f"{row[1].low:+.1%} to {row[1].high:+.1%}"),
-    Column("kept", lambda row: row[1].kept, ".1%"),
-)
-TRANSFER_ALONE = (
-    Column("tasks", lambda row: row[1].tasks),
-    Column("from a guess", lambda row: f"{row[1].lead:+.1%} (± {row[1].lead_noise:.1%})"),
-    Column("pairs", lambda row: row[1].noise, ".1%", under="±"),
-    Column("pairs", lambda row: f"{row[1].beyond} of {row[1].cells}", under="beyond"),
-    Column("pairs", lambda row: row[1].by_luck, ".1f", under="by luck"),
-)
+SHARED = ("other_way", "other_prompts", "both")
+Transfers = Mapping[str, Transfer]
+"""By probe."""
 
 
-def findings(results: Results, lm: LanguageModel) -> Findings:
+def findings(results: Results) -> Shown:
     """Tables, figures and summary of the finished tasks."""
-    rows = [row for result in results.values() for row in result.rows]
-    fitted = [name for name in FITTED if any(row.probe == name for row in rows)]
+    asked = {row.probe for result in results.values() for row in result.rows}
+    fitted = [name for name in FITTED if name in asked]
     by_axis = {axis: tasks for axis in AXES if (tasks := of_axis(results, axis))}
     transfers = {
         axis: {probe: transfer_of(tasks, axis, probe) for probe in fitted if probe != "lm_prob"}
         for axis, tasks in by_axis.items()
     }
-    losses = [
-        f"by {WAYS[axis]}, "
-        + ", ".join(
-            f"{PROBES[probe]} {t.loss:+.1%} ({t.low:+.1%} to {t.high:+.1%})"
-            for probe, t in some.items()
-        )
-        for axis, some in transfers.items()
-    ]
-    sections = [_section(tasks, axis, fitted, transfers[axis]) for axis, tasks in by_axis.items()]
-    return findings_of(
-        results,
-        lm,
-        contents=Contents(
-            values={
-                "losses": "; ".join(losses),
-                "kept": HELD,
-                "lost": LOST,
-                "labels": _labels(results),
-            },
-            parts={"axes": sections},
-        ),
-        printed=Table(
-            columns=[Column("axis", lambda row: row[2]), *TRANSFER],
-            rows=[(p, t, axis) for axis, some in transfers.items() for p, t in some.items()],
-        ),
+    says = [t.verdict for some in transfers.values() for t in some.values()]
+    shared = {axis: shared_neurons(tasks, axis) for axis, tasks in by_axis.items()}
+    return Shown(
+        values={
+            "finding": "; ".join(_finding(axis, some) for axis, some in transfers.items()),
+            "losses": len(says),
+            "for_it": says.count("speaks for the claim"),
+            "against": says.count("speaks against it"),
+            "kept": HELD,
+            "lost": LOST,
+            "shared": next(iter(shared.values())),
+            "labels": _labels(results),
+        },
+        tables={
+            "transfer": _transfer(transfers),
+            "losses": _losses(by_axis, fitted),
+            "common": acc.table_of(
+                "other; by; other way, same prompts|.3f; other prompts, same way|.3f; both|.3f",
+                [
+                    (axis, name, *(of_axis[rule][kind] for kind in SHARED))
+                    for axis, of_axis in shared.items()
+                    for rule, name in acc.RULES.items()
+                ],
+            ),
+        },
+        figures={"means": lambda: _means(transfers)},
+        parts={"axes": [_section(tasks, a, list(transfers[a])) for a, tasks in by_axis.items()]},
+        printed=["transfer"],
         summary={
             "transfer": {
                 axis: {
@@ -100,126 +86,109 @@ def findings(results: Results, lm: LanguageModel) -> Findings:
                 }
                 for axis, some in transfers.items()
             },
-            "shared": {axis: shared_neurons(tasks, axis) for axis, tasks in by_axis.items()},
+            "shared": shared,
         },
     )
 
 
-def _section(
-    tasks: Results, axis: str, fitted: Sequence[str], transfers: Mapping[str, Transfer]
-) -> Contents:
+def _transfer(transfers: Mapping[str, Transfers]) -> Table:
+    return acc.table_of(
+        "other; probe; own|.1%; asked otherwise|.1%; loss; kept|.1%; from a guess; tasks; "
+        "pairs|.1%|±; pairs||beyond; pairs|.1f|by luck; says",
+        [
+            (
+                *(axis, acc.PROBES[probe], t.own, t.other, acc.signed(t.change), t.kept),
+                *(f"{t.lead:+.1%} ± {t.lead_noise:.1%}", t.tasks, t.noise),
+                *(f"{t.beyond} of {t.cells}", t.by_luck, t.verdict),
+            )
+            for axis, some in transfers.items()
+            for probe, t in some.items()
+        ],
+    )
+
+
+def _losses(by_axis: Mapping[str, Results], fitted: list[str]) -> Table:
+    def row(task: str, result: TaskResult, axis: str, probe: str) -> tuple[object, ...]:
+        own = accuracy_of(result, axis, probe)
+        # Nothing is taught to the model's own answer: it has no other source.
+        other = None if probe == "lm_prob" else accuracy_of(result, axis, probe, own=False)
+        loss = result.more["losses"][axis].get(probe)
+        change = loss and acc.signed(acc.Mean(*loss))
+        ways = len(result.more["ways"][axis])
+        return task, axis, acc.PROBES[probe], ways, own, other, change, acc.chance(task)
+
+    return acc.table_of(
+        "task; other; probe; ways; own|.1%; asked otherwise|.1%; loss; guess|.1%",
+        [
+            row(task, result, axis, probe)
+            for axis, tasks in by_axis.items()
+            for task, result in tasks.items()
+            for probe in fitted
+        ],
+    )
+
+
+def _finding(axis: str, transfers: Transfers) -> str:
+    """The largest loss along an axis, of the probes that have something to lose."""
+    leading = {probe: t for probe, t in transfers.items() if t.kept is not None}
+    if not leading:
+        return f"by another {WAYS[axis]} nothing can be lost, all probes are close to a guess"
+    probe = max(leading, key=lambda name: leading[name].loss)
+    t, tasks = leading[probe], acc.tasks_in_words(leading[probe].tasks)
+    near = [acc.PROBES[name] for name in transfers if name not in leading]
+    aside = f"; {', '.join(near)}: too close to a guess" if near else ""
+    return (
+        f"by another {WAYS[axis]} {acc.PROBES[probe]} loses most, {acc.signed(t.change)}, from "
+        f"{t.own:.1%} to {t.other:.1%} ({tasks}{aside})"
+    )
+
+
+def _section(tasks: Results, axis: str, probes: list[str]) -> Contents:
     """What is shown of an axis."""
-    shared = shared_neurons(tasks, axis)
+    names = common_names(tasks, axis)
+    short = [name.partition(" ")[2] for name in names]
+    squares = functools.partial(skill_figures.matrix_figure, rows=short, columns=short)
+
+    def accuracy() -> Picture:
+        panels = [(acc.PROBES[p], mean_matrix(tasks, axis, p, names)) for p in probes]
+        ends = ("taught", "tested")
+        return squares(panels, label="accuracy", form=".0f", percent=True, axes_names=ends)
+
+    def shared() -> Picture:
+        every = {r: [half_matrix(t, axis, r, names) for t in tasks.values()] for r in acc.RULES}
+        panels = [(acc.RULES[rule], np.mean(some, axis=0)) for rule, some in every.items()]
+        ends = ("asked of one half", "asked of the other")
+        return squares(panels, label="Jaccard index", form=".2f", axes_names=ends)
+
+    def losses() -> Picture:
+        found = [task.more["losses"][axis] for task in tasks.values()]
+        return _dots(list(tasks), {p: [acc.Mean(*of[p]) for of in found] for p in probes})
+
+    several, mean = len(names) > 1, f", mean of {len(tasks)} tasks, of the ways common to all"
+    figures: dict[str, Callable[[], Picture] | None] = {
+        "accuracy": accuracy if several else None,
+        "losses": losses if len(tasks) > 1 else None,
+        "shared": shared if several else None,
+    }
+    heading, way = HEADINGS[axis], WAYS[axis]
     return Contents(
-        values={
-            "heading": HEADINGS[axis],
-            "way": WAYS[axis],
-            "verdicts": [
-                f"{PROBES[p]}: the loss is {t.explanation}; {t.verdict}."
-                for p, t in transfers.items()
-            ],
-            "mean": f", mean over {len(tasks)} tasks, of the ways that all were asked in"
-            if len(tasks) > 1
-            else "",
-            "shared": shared,
-        },
-        tables={
-            "transfer": Table(columns=[*TRANSFER, *TRANSFER_ALONE], rows=list(transfers.items())),
-            "losses": _losses(tasks, axis, fitted),
-            "common": _common(shared),
-        },
-        figures=_figures(tasks, axis, list(transfers)),
+        values={"heading": heading, "way": way, "mean": mean if len(tasks) > 1 else ""},
+        figures=figures,
         ending=f"_{axis}",
     )
 
 
-def _losses(tasks: Results, axis: str, fitted: Sequence[str]) -> Table:
-    def of_probe(probe: str) -> list[Column]:
-        taught = Column(PROBES[probe], lambda t: own_accuracy(tasks[t], axis, probe), ".1%")
-        if probe == "lm_prob":
-            return [taught]
-        return [
-            taught,
-            Column(
-                PROBES[probe],
-                lambda t: other_accuracy(tasks[t], axis, probe),
-                ".1%",
-                under="other",
-            ),
-            Column(PROBES[probe], lambda t: _loss(tasks[t], axis, probe), under="loss"),
-        ]
-
-    return Table(
-        columns=[
-            Column("task", str),
-            Column("ways", lambda task: len(tasks[task].more["ways"][axis])),
-            Column("guess", chance, ".1%"),
-            *(column for probe in fitted for column in of_probe(probe)),
-        ],
-        rows=list(tasks),
-    )
+def _means(transfers: Mapping[str, Transfers]) -> Picture:
+    """Losses along each axis."""
+    every = list(transfers.values())
+    losses = {probe: [some[probe].change for some in every] for probe in every[0]}
+    return _dots([f"other {axis}" for axis in transfers], losses)
 
 
-def _loss(result: TaskResult, axis: str, probe: str) -> str:
-    mean, low, high = result.more["losses"][axis][probe]
-    return f"{mean:+.1%} ({low:+.1%} to {high:+.1%})"
-
-
-def _common(shared: Mapping[str, Any]) -> Table:
-    heads = {
-        "other_way": "other way, same prompts",
-        "other_prompts": "other prompts, same way",
-        "both": "both",
-    }
-
-    def column(name: str) -> Column:
-        return Column(heads[name], lambda rule: shared[rule][name], ".3f")
-
-    return Table(
-        columns=[Column("", lambda rule: RULES[rule]), *map(column, heads)], rows=list(RULES)
-    )
-
-
-def _figures(
-    tasks: Results, axis: str, probes: Sequence[str]
-) -> dict[str, Callable[[], Picture] | None]:
-    names = common_names(tasks, axis)
-
-    def squares(panels: Sequence[tuple[str, np.ndarray]], label: str) -> Picture:
-        values = np.asarray([square for _, square in panels])
-        short = [name.partition(" ")[2] for name in names]
-        limits = (float(values.min()), float(values.max()))
-        return skill_figures.matrix_figure(panels, short, short, label, limits=limits)
-
-    def accuracy() -> Picture:
-        panels = [(PROBES[p], mean_matrix(tasks, axis, p, names)) for p in probes]
-        return squares(panels, "accuracy")
-
-    def shared() -> Picture:
-        matrices = {
-            rule: [half_matrix(result, axis, rule, names) for result in tasks.values()]
-            for rule in RULES
-        }
-        panels = [(RULES[rule], np.mean(some, axis=0)) for rule, some in matrices.items()]
-        return squares(panels, "Jaccard index")
-
-    def losses() -> Picture:
-        series = []
-        for probe in probes:
-            of_tasks = np.asarray([r.more["losses"][axis][probe] for r in tasks.values()])
-            mean, low, high = of_tasks.T.tolist()
-            at = range(len(tasks))
-            series.append(Series(label=PROBES[probe], at=at, accuracy=mean, low=low, high=high))
-        return skill_figures.dots_figure(
-            list(tasks), series, [0.0] * len(tasks), across="loss of accuracy", limits=None
-        )
-
-    several = len(names) > 1
-    return {
-        "accuracy": accuracy if several else None,
-        "losses": losses,
-        "shared": shared if several else None,
-    }
+def _dots(lines: list[str], losses: Mapping[str, list[acc.Mean]]) -> Picture:
+    series = [acc.series_of(some, range(len(some)), probe=p) for p, some in losses.items()]
+    none = [0.0] * len(lines)
+    return skill_figures.dots_figure(lines, series, none, across="loss of accuracy", limits=None)
 
 
 def _labels(results: Results) -> list[str]:

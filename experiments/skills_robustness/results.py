@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.skill_studies.accuracies import RULES, chance, select
+from experiments.skill_studies.accuracies import RULES, Mean, chance, mean_of, select
 from experiments.skill_studies.jobs import Results, Row, TaskResult
 from negjax import skills
 
@@ -55,13 +55,9 @@ class Transfer:
         return 0.025 * self.cells
 
     @property
-    def explanation(self) -> str:
-        """Whether the choice of test prompts explains the loss."""
-        if self.low > 0:
-            return "more than the choice of test prompts explains"
-        if self.high < 0:
-            return "a gain that the choice of test prompts does not explain"
-        return "not distinguishable from no loss"
+    def change(self) -> Mean:
+        """The loss with its interval."""
+        return Mean(self.loss, self.low, self.high)
 
     @property
     def verdict(self) -> str:
@@ -85,21 +81,15 @@ def cells_of(result: TaskResult, axis: str, probe: str) -> list[Row]:
     return [row for row in rows if row.source in names and row.target in names]
 
 
-def own_accuracy(result: TaskResult, axis: str, probe: str) -> float:
-    """A task's mean accuracy where source and target are the same."""
+def accuracy_of(result: TaskResult, axis: str, probe: str, own: bool = True) -> float:
+    """A task's mean accuracy where source and target are the same, or where they differ."""
     cells = cells_of(result, axis, probe)
-    return statistics.fmean(row.accuracy for row in cells if row.source == row.target)
-
-
-def other_accuracy(result: TaskResult, axis: str, probe: str) -> float:
-    """A task's mean accuracy where source and target differ."""
-    cells = cells_of(result, axis, probe)
-    return statistics.fmean(row.accuracy for row in cells if row.source != row.target)
+    return statistics.fmean(r.accuracy for r in cells if (r.source == r.target) == own)
 
 
 def transfer_of(results: Results, axis: str, probe: str) -> Transfer:
     """What a probe's accuracies along an axis amount to, over tasks."""
-    taught = {task: own_accuracy(result, axis, probe) for task, result in results.items()}
+    taught = {task: accuracy_of(result, axis, probe) for task, result in results.items()}
     halves, noises, beyond = [], [], 0
     for result in results.values():
         cells = cells_of(result, axis, probe)
@@ -109,28 +99,20 @@ def transfer_of(results: Results, axis: str, probe: str) -> Transfer:
             if row.source != row.target:
                 noises.append(math.hypot(row.half, best[row.target].half))
                 beyond += best[row.target].accuracy - row.accuracy > noises[-1]
-    loss, low, high = _together([r.more["losses"][axis][probe] for r in results.values()])
+    loss = mean_of([Mean(*r.more["losses"][axis][probe]) for r in results.values()])
     return Transfer(
         tasks=len(results),
         own=statistics.fmean(taught.values()),
-        other=statistics.fmean(other_accuracy(r, axis, probe) for r in results.values()),
+        other=statistics.fmean(accuracy_of(r, axis, probe, own=False) for r in results.values()),
         lead=statistics.fmean(accuracy - chance(task) for task, accuracy in taught.items()),
         lead_noise=math.hypot(*halves) / len(halves),
-        loss=loss,
-        low=low,
-        high=high,
+        loss=loss.accuracy,
+        low=loss.low,
+        high=loss.high,
         cells=len(noises),
         noise=statistics.fmean(noises),
         beyond=beyond,
     )
-
-
-def _together(losses: Sequence[Sequence[float]]) -> tuple[float, float, float]:
-    """The mean of tasks' (mean, low, high), whose prompts have nothing to do with each other."""
-    mean = statistics.fmean(m for m, _, _ in losses)
-    below = math.hypot(*(m - low for m, low, _ in losses)) / len(losses)
-    above = math.hypot(*(high - m for m, _, high in losses)) / len(losses)
-    return mean, mean - below, mean + above
 
 
 def mean_matrix(results: Results, axis: str, probe: str, names: Sequence[str]) -> np.ndarray:

@@ -106,8 +106,10 @@ def test_a_run_writes_what_it_found(
     assert len(ours) == 3 * 6 * 3 and {r["shared"] for r in ours} == {0}
     shown = Page((output / store.REPORT).read_text(encoding="utf-8"))
     lines = page.read_text(encoding="utf-8").splitlines()
+    assert any(line.startswith("In 0 of 3 tasks of MCEval8K as it is published") for line in lines)
     assert lines[:2] == ["<!-- mceval8k_leaks: start -->", f"# {TITLE}"]
     assert lines[-1] == "<!-- mceval8k_leaks: stop -->"
+    assert len(shown.images) == 1 and (output / store.FIGURES / "shares.svg").stat().st_size > 1000
     # Report and page are made of one document.
     assert {TITLE, *summary_sentences(lines)} <= set(shown.text)
     # Another benchmark's results are not written over these.

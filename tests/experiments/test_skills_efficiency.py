@@ -7,6 +7,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
+from experiments.reporting.tables import Table
 from experiments.skill_studies import inputs as skills_inputs
 from experiments.skill_studies.accuracies import select
 from experiments.skill_studies.inputs import Measured
@@ -156,11 +157,15 @@ def test_efficiency_is_read_from_rows() -> None:
         assert verdicts[claim]["against"] == against, claim
         assert verdicts[claim]["silent"] == ["imdb"], claim
     assert summary["mean_accuracy"]["neurons"]["polar"][16] == pytest.approx(1.3 / 3)
-    text = str(page.sections)
-    assert "median of the tasks in which the probe is better than a guess: Polar 288" in text
-    assert (
-        "Polar needs few neurons: 1 of 2 tasks speaks for it, 1 say nothing; too few" in page.lead
-    )
+    # A median of 64 and 512; of prompts, of 40 and 8.
+    assert "of neurons Polar 288 (2 tasks)" in page.lead
+    assert "of training prompts Polar 24 (2 tasks)" in page.lead
+    assert "Polar needs few neurons in 1 of 2 tasks; " in page.lead
+    tables = [b for s in page.sections for b in s.blocks if isinstance(b, Table)]
+    [table] = [table for table in tables if table.name == "smallest"]
+    first = {(task, of, probe): number for task, of, probe, number, *_ in table.cells}
+    assert first["agnews", "neurons", "Polar"] == "512"
+    assert first["imdb", "training prompts", "Polar"] == "—"
 
 
 def made_up(task: str, polar: list[float], prompts: list[float]) -> TaskResult:

@@ -287,14 +287,14 @@ def test_one_task_alone_is_shown(benchmark, tmp_path, monkeypatch):
     parse(benchmark, tmp_path / "run", "--tasks=mnli")
     assert study.run(skills_inclusivity.prepare) == 0
     page = (tmp_path / "run" / store.REPORT).read_text("utf-8")
-    assert "one task, nothing to compare" in page
+    assert "for 1 task of MCEval8K: nothing to compare." in page
 
 
 def test_a_line_parts_genres():
     matrix = np.random.default_rng(0).uniform(size=(3, 3))
     maps = [
         skill_figures.matrix_figure(
-            [("", matrix)], NAMES, NAMES, "Jaccard index", limits=(0, 1), breaks=edges, decimals=3
+            [("", matrix)], NAMES, NAMES, "Jaccard index", breaks=edges, form=".3f"
         )
         for edges in ([], [2], [2, 3])
     ]

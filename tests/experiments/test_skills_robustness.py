@@ -1,6 +1,7 @@
 """The study of robustness: its matrices against scores in memory, what it says, flags to folder."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -224,7 +225,7 @@ def test_a_run_is_shown_and_goes_on(benchmark, tmp_path, capsys, monkeypatch):
     parse(benchmark, tmp_path / "run", *more)
     assert study.run(skills_robustness.prepare) == 0
     told = capsys.readouterr().out
-    assert "language  Polar" in told
+    assert re.search("language +Polar", told)
     rows = parquet.read_table(tmp_path / "run" / store.ACCURACIES).to_pylist()
     ways = {(r["task"], r["source"], r["target"]) for r in rows if r["probe"] == "polar"}
     assert ("xnli", "language zh", "language en") in ways
@@ -234,7 +235,7 @@ def test_a_run_is_shown_and_goes_on(benchmark, tmp_path, capsys, monkeypatch):
     assert summary["transfer"]["shots"]["polar"]["tasks"] == 2
     assert summary["shared"]["template"]["k"] == 6
     page = (tmp_path / "run" / store.REPORT).read_text("utf-8")
-    for text in ("From one language to another", "mnli", "speak", "as it was taught"):
+    for text in ("From one language to another", "mnli", "are robust, are ", "as it was taught"):
         assert text in page
     assert Page(page).text
     asked = summary["asked"]["xnli"]

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from experiments.reporting import templates
 from experiments.reporting.report import Document
 from experiments.running import study
+from experiments.skill_studies import study as skills_study
 from experiments.skill_studies.jobs import Results
 from negjax.process.quiet import transformers
 from negjax.storage import store
@@ -67,7 +68,7 @@ def parse(inputs: Path, output: Path, *more: str) -> None:
 
 def shown(report: ModuleType, results: Results) -> tuple[Mapping[str, Any], Document]:
     """What a study's module `report` makes of results: its part of summary.json, and a page."""
-    made = report.findings(results, tiny("gated"))
+    made = skills_study.findings_of(report.findings(results), results, tiny("gated"))
     template = study.template(report.__name__.split(".")[1])
     return finite_json(made.summary), templates.document(
         template, made.report(made.summary).contents

@@ -196,9 +196,13 @@ FIGURES: dict[str, Callable[[], Picture]] = {
     "dots": lambda: skill_figures.dots_figure([HOSTILE, "b"], [SERIES], [0.5, 0.5], across=HOSTILE),
     "curves": lambda: skill_figures.curves_figure([(HOSTILE, [SERIES], 0.5)], HOSTILE),
     "matrix": lambda: skill_figures.matrix_figure(
-        [(HOSTILE, SQUARE)], [HOSTILE] * 2, [HOSTILE] * 2, HOSTILE, limits=(0, 1)
+        *([(HOSTILE, SQUARE)], [HOSTILE] * 2, [HOSTILE] * 2, HOSTILE),
+        form=".2f",
+        axes_names=(HOSTILE, HOSTILE),
     ),
-    "layers": lambda: skill_figures.layers_figure([(HOSTILE, [HOSTILE], [[1, 2]])]),
+    "squares without numbers": lambda: skill_figures.matrix_figure(
+        [(HOSTILE, SQUARE)], [HOSTILE] * 2, [HOSTILE] * 2, HOSTILE
+    ),
     "training": lambda: training_figures.training_figure(
         np.ones(20), np.ones(20), {HOSTILE: np.full(20, 0.5)}
     ),

@@ -1,7 +1,7 @@
 """The studies that look at each task by itself, from flags to folder, and their figures."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +15,7 @@ from pyarrow import parquet
 from experiments.inputs import benchmark_flags
 from experiments.reporting import figures, skill_figures
 from experiments.running import study as runner
+from experiments.skill_studies import accuracies
 from experiments.skill_studies import inputs as skills_inputs
 from experiments.skill_studies.inputs import Measured
 from experiments.skills_efficiency import program as skills_efficiency
@@ -156,15 +157,27 @@ def test_flag_files(name: str, size: str) -> None:
     assert size == "full" or f"--tasks={benchmark_flags.tasks()[0]}" in table
 
 
+def drawn_by(draw: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> Figure:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(figures, "rendered", drawn.append)
+    draw()
+    return drawn[0]
+
+
 @pytest.mark.parametrize(("count", "lines", "across"), [(1, 1, 1), (3, 1, 3), (6, 2, 4)])
 def test_matrices_stand_in_lines_of_four(
     count: int, lines: int, across: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn: list[Figure] = []
-    monkeypatch.setattr(figures, "rendered", drawn.append)
     matrices = [(str(n), np.full((2, 3), n / 10)) for n in range(count)]
-    skill_figures.matrix_figure(matrices, ["a", "b"], ["x", "y", "z"], "accuracy", limits=(0, 1))
-    panels = [axes for axes in drawn[0].axes if axes.images]
+    figure = drawn_by(
+        lambda: skill_figures.matrix_figure(
+            *(matrices, ["a", "b"], ["x", "y", "z"], "accuracy"),
+            form=".2f",
+            axes_names=("depth", "trees"),
+        ),
+        monkeypatch,
+    )
+    panels = [axes for axes in figure.axes if axes.images]
     assert [axes.get_title(loc="left") or axes.get_title() for axes in panels] == [
         title for title, _ in matrices
     ]
@@ -174,3 +187,34 @@ def test_matrices_stand_in_lines_of_four(
     assert (grid.nrows, grid.ncols) == (lines, across)
     shown = [text.get_text() for text in panels[-1].texts]
     assert shown == [f"{(count - 1) / 10:.2f}".replace("0.", ".")] * 6
+    assert (panels[0].get_ylabel(), panels[0].get_xlabel()) == ("depth", "trees")
+
+
+def test_differences_have_colours_of_two_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = np.asarray([[0.3, -0.1], [0.004, -0.004]])
+    figure = drawn_by(
+        lambda: skill_figures.matrix_figure(
+            *([("", matrix)], ["a", "b"], ["a", "b"], "lead"), form="+.0f", percent=True
+        ),
+        monkeypatch,
+    )
+    [image] = [image for axes in figure.axes for image in axes.images]
+    assert image.get_clim() == (-0.3, 0.3)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["+30", "−10", "0", "0"]
+
+
+@pytest.mark.parametrize(("size", "shown"), [(20, 400), (60, 0)])
+def test_numbers_too_small_to_read_are_left_out(
+    size: int, shown: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, matrix = [str(n) for n in range(size)], np.full((size, size), 0.123)
+    figure = drawn_by(
+        lambda: skill_figures.matrix_figure([("", matrix)], names, names, "", form=".3f"),
+        monkeypatch,
+    )
+    assert len(figure.axes[0].texts) == shown
+
+
+def test_every_probe_has_a_colour_of_its_own() -> None:
+    assert len(set(accuracies.COLORS.values())) == len(accuracies.PROBES)
+    assert accuracies.COLORS.keys() == accuracies.MEANINGS.keys() == accuracies.PROBES.keys()

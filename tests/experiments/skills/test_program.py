@@ -100,17 +100,17 @@ def test_probes_are_saved(finished: Path) -> None:
 
 def test_the_report_shows_tables_and_figures(finished: Path) -> None:
     page = Page((finished / store.REPORT).read_text("utf-8"))
-    assert {"How much of a task do a model's neurons know?", "Accuracy", "What leaks"} <= set(
-        page.text
-    )
+    headings = {"How much of a task do a model's neurons know?", "Accuracy", "Task by task", "leak"}
+    assert headings <= set(page.text)
     summary = json.loads((finished / store.SUMMARY).read_text("utf-8"))
     assert summary["complete"] and summary["tasks"] == list(TASKS)
     assert summary["failed"] == {}
-    assert any("Magn answers train by the same votes as test" in text for text in page.text)
+    assert any("Magn answers train by another rule" in text for text in page.text)
     means = summary["accuracy"]["disjoint"]["test"]
     rows = [r for r in rows_of(finished) if r["split"] == "disjoint" and r["part"] == "test"]
     for probe, mean in means.items():
         assert mean == pytest.approx(np.mean([r["accuracy"] for r in rows if r["probe"] == probe]))
+    assert any(text.endswith("2 tasks: too few to say it of others.") for text in page.text)
     for name in ("accuracy", "layers"):
         assert (finished / store.FIGURES / f"{name}.svg").stat().st_size > 1000
 
