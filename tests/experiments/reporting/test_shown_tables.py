@@ -38,8 +38,8 @@ def test_each_rendering_has_every_column_and_row() -> None:
         "a title",
         "name     r≥1   r≥1",
         "         all  some",
-        " a|b   25.0%     —",
-        "   c  100.0%     —",
+        "a|b    25.0%     —",
+        "c     100.0%     —",
     ]
     assert markdown_lines(TABLE) == [
         "| name | r ≥ 1 all | r ≥ 1 some |",
