@@ -72,7 +72,7 @@ def steering_figure(
         panels,
         "abc",
         ("Where a straight line ends", "Length of the shift", "What it does"),
-        ("|P − wanted|", "‖shift‖ / ‖activations‖", "KL from the unshifted model, nats"),
+        ("|P − wanted|", "‖shift‖ / ‖activations‖", "KL, nats"),
         (missed, norms, divergences),
         strict=True,
     ):

@@ -9,6 +9,7 @@ from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter
 
 from experiments.reporting.escaping import for_label
 from experiments.reporting.figures import (
@@ -21,6 +22,8 @@ from experiments.reporting.figures import (
     ORANGE,
     drawing,
     percent,
+    power,
+    powers_apart,
     predictions,
     titled,
 )
@@ -79,6 +82,8 @@ def map_figure(
         cax=figure.add_subplot(grid[3, 0]),
         orientation="horizontal",
         label="change of P(answer) per unit of activation",
+        ticks=powers_apart(lambda x: scale(x) - 0.5, scale.linthresh, float(scale.vmax), 0.07),
+        format=FuncFormatter(lambda value, _: power(value)),
     )
 
 
@@ -143,6 +148,7 @@ def _profiles(figure: Figure, grid: GridSpec, row: int, values: np.ndarray, besi
     total.axvline(0, color=BLACK, lw=0.5)
     limit = 1.1 * max(float(positive.max()), float(negative.max()), 1e-12)
     total.set(xlim=(-limit, limit))
+    total.locator_params(axis="x", nbins=2)
     total.set_title("sum by sign")
     drawn = [total]
     if row < 2:

@@ -60,6 +60,10 @@ STYLE = {
 }
 
 
+# A browser that darkens pages would turn letters white, and leave the ground below them white.
+_LIGHT = b'style="color-scheme: only light"'
+
+
 @dataclass(frozen=True)
 class Picture:
     """A drawn figure, in both formats."""
@@ -79,7 +83,7 @@ def rendered(figure: Figure) -> Picture:
         figure.savefig(png, format="png", dpi=200)
     # To a hundredth of a point: what is finer nobody sees.
     short = re.sub(rb"(\d\d\.\d\d)\d+", rb"\1", svg.getvalue())
-    return Picture(short, png.getvalue())
+    return Picture(short.replace(b"<svg ", b"<svg %s " % _LIGHT, 1), png.getvalue())
 
 
 P = ParamSpec("P")
@@ -147,7 +151,7 @@ def in_words(found: statistics.Agreement) -> str:
 
 
 def scatter(
-    axes: Axes, x: np.ndarray, y: np.ndarray, most: int = 7
+    axes: Axes, x: np.ndarray, y: np.ndarray, most: int = 5
 ) -> matplotlib.collections.PolyCollection:
     """Hexagons on axes that are linear about 0 and logarithmic beyond; returns them.
 
@@ -177,15 +181,31 @@ def scatter(
         clip_on=False,
     )
     axes.plot([-edge, edge], [-edge, edge], color=BLACK, lw=0.6, ls=DASHES, zorder=3)
-    lowest, highest = int(np.ceil(np.log10(inner))), int(np.floor(np.log10(limit)))
-    every = max(1, -(-2 * (highest - lowest + 1) // (most - 1)))
-    powers = 10.0 ** np.arange(highest, lowest - 1, -every)[::-1]
-    ticks = np.concatenate([-powers[::-1], [0.0], powers])
+    ticks = powers_apart(squeezed, inner, limit, 2 * edge / (most + 1))
     labels = [power(tick) for tick in ticks]
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(squeezed(ticks), labels)
     axes.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
     return hexagons
+
+
+def powers_apart(
+    place: Callable[[np.ndarray], np.ndarray], least: float, most: float, gap: float
+) -> np.ndarray:
+    """0 and powers of ten of both signs, from the largest down, as far apart as labels need.
+
+    Args:
+        place: where values lie on the axis, 0 at 0.
+        least, most: sizes of the smallest power and of the largest.
+        gap: on the axis.
+    """
+    kept: list[float] = []
+    last = np.inf
+    for exponent in range(int(np.floor(np.log10(most))), int(np.ceil(np.log10(least))) - 1, -1):
+        at = float(place(np.asarray(10.0**exponent)))
+        if gap <= at <= last - gap:
+            kept, last = [*kept, 10.0**exponent], at
+    return np.asarray([*(-p for p in kept), 0.0, *reversed(kept)])
 
 
 def predictions(

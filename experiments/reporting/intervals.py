@@ -42,6 +42,8 @@ class Estimate:
 
 def share(true: Sequence[bool], noun: str) -> Estimate:
     """A share of groups with Wilson's interval, which a share of 0 or 1 has, too."""
+    if not true:
+        return Estimate(None, None, None, 0, noun)
     bounds = binomtest(sum(true), len(true)).proportion_ci(LEVEL, "wilson")
     return Estimate(sum(true) / len(true), float(bounds.low), float(bounds.high), len(true), noun)
 
@@ -59,7 +61,12 @@ def drawn(
 
 
 def shares(true: np.ndarray, group: np.ndarray, noun: str = "prompt") -> Estimate:
-    """Share of True among [P], over the groups [P] that they belong to."""
+    """Share of True among [P], over the groups [P] that they belong to.
+
+    Where all are True, or none, drawing groups anew changes nothing: then it is their `share`.
+    """
+    if np.all(true) or not np.any(true):
+        return share([bool(np.any(true))] * len(np.unique(group)), noun)
     return ratio(true, np.ones(len(true)), group, noun)
 
 

@@ -14,7 +14,6 @@ from experiments.reporting.figures import Picture
 from experiments.reporting.tables import Table
 
 STYLE = """
-/* "only": a browser that darkens pages would leave the pictures' labels dark on dark. */
 :root { color-scheme: only light; }
 body { margin: 0; background: #fff; color: #222; font: 16px/1.5 Georgia, "Times New Roman", serif; }
 main { max-width: 76rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }

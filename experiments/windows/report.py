@@ -23,7 +23,7 @@ from negjax.storage.store import RunFolder
 
 LISTED = 12
 """Facts listed in the report."""
-NONE = "The model's likeliest token is the answer of none of the {} prompts: nothing can flip."
+NONE = "The model's likeliest token is the answer of none of {}: nothing can flip."
 
 
 def findings(
@@ -99,8 +99,7 @@ def make_report(
     inputs, settings = plan.inputs, plan.settings
     values = facts_page.values(inputs, summary) | {
         "settings": settings,
-        "facts": len(facts),
-        "asked": summary["measured"],
+        "asked": counted(summary["measured"], "prompt"),
         "few": len(facts) < FEW,
         "told": counted(len(facts), "fact"),
         "written": plan.written,
@@ -123,7 +122,7 @@ def make_report(
             ("Neurons", f"{settings.size} together, {settings.singles} one by one"),
             ("Texts", f"{plan.written} tokens at most, the likeliest each time"),
         ],
-        instead="" if facts else NONE.format(summary["measured"]),
+        instead="" if facts else NONE.format(counted(summary["measured"], "prompt")),
     )
 
 

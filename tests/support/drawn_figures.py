@@ -56,13 +56,23 @@ def check(figure: Figure) -> None:
         over = [other for other in boxes if _overlap(box, other)]
         assert own or not over, f"{text.get_text()!r} lies over a legend"
     titles = [
-        t.get_window_extent()
+        title.get_window_extent()
         for axes in figure.axes
-        for t in [axes.title, axes._left_title]
-        if t.get_text()
+        for title in (axes.title, axes._left_title)
+        if title.get_text()
     ]
-    for number, box in enumerate(titles):
-        assert not any(_overlap(box, other) for other in titles[:number]), "titles overlap"
+    assert not _any_overlap(titles), "titles overlap"
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
+            ticks = [tick.get_window_extent() for tick in _of_axis(axis)[2:] if tick.get_text()]
+            # The boxes of slanted labels meet where the letters do not.
+            slanted = any(tick.get_rotation() % 90 for tick in _of_axis(axis)[2:])
+            names = [tick.get_text() for tick in _of_axis(axis)[2:]]
+            assert slanted or not _any_overlap(ticks), f"labels of ticks overlap: {names}"
+
+
+def _any_overlap(boxes: list[Bbox]) -> bool:
+    return any(_overlap(box, other) for i, box in enumerate(boxes) for other in boxes[:i])
 
 
 def _texts(figure: Figure, legends: list[Legend]) -> Iterator[tuple[Text, bool]]:

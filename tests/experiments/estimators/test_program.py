@@ -29,7 +29,7 @@ SHORT = (*SHAPE, "--methods=cg,neurgrad,ablation", "--range=2", "--top=3")
 WHOLE = (*SHAPE, "--range=4", "--dosed_prompts=2")
 
 
-pytestmark = pytest.mark.usefixtures("restored_flags")
+pytestmark = pytest.mark.usefixtures("restored_flags", "well_drawn")
 
 
 @pytest.fixture(scope="module")
