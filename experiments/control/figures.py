@@ -35,7 +35,7 @@ QUARTILES = (0.25, 0.5, 0.75)
 def turning_figure(turning: Sequence[Turning], amounts: Sequence[tuple[str, float]]) -> Picture:
     """What turning does, by number of neurons and amount; a column a direction."""
 
-    colors = {}
+    colors: dict[tuple[str, float], Any] = {}
     for name in {name for name, _ in amounts}:
         own = [amount for other, amount in amounts if other == name]
         colors |= {(name, amount): c for amount, c in zip(own, steps(len(own)), strict=True)}

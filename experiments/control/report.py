@@ -1,13 +1,14 @@
 """What the study of control shows: tables, figures, and the numbers of its report's template."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from experiments.control import figures
 from experiments.control.continuations import Written
-from experiments.control.results import NEAR, Editing, Results
+from experiments.control.results import NEAR, Editing, Results, Steering
 from experiments.control.settings import LINES, PARTS, WAYS, Settings
 from experiments.control.tables import texts_table
 from experiments.control.work import Plan
@@ -37,6 +38,10 @@ TURNING = (
 )
 
 
+def _missed(line: str, row: Steering) -> float:
+    return row.missed[line]
+
+
 STEERING = (
     Column("wanted", lambda row: row.wanted, "g", "P"),
     Column("within", lambda row: row.hit, ".1%", f"{NEAR:g}"),
@@ -46,7 +51,7 @@ STEERING = (
     Column("saved", lambda row: row.saved, ".1%"),
     Column("KL", lambda row: row.kl, ".2g", "here"),
     Column("KL", lambda row: row.unrelated, ".2g", "elsewhere"),
-    *(Column("missed,", lambda row, name=name: row.missed[name], ".3f", name) for name in LINES),
+    *(Column("missed,", partial(_missed, name), ".3f", name) for name in LINES),
 )
 EDITING = (
     Column("edit", lambda row: row.way),

@@ -178,7 +178,8 @@ def _sorted(layers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _signs(signs: Mapping[str, float] | None) -> str:
-    return ", ".join(f"{name} {share:.1%}" for name, share in (signs or {}).items())
+    shown = {name.replace("-", "−"): share for name, share in (signs or {}).items()}
+    return ", ".join(f"{name} {share:.1%}" for name, share in shown.items())
 
 
 def _listed(lm: LanguageModel, texts: Texts, found: Halves) -> list[Neuron]:

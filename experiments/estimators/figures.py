@@ -196,7 +196,7 @@ def doses_figure(
     by_attribution.axvline(0.5, color=GREY, lw=0.6, ls=DASHES)
     by_attribution.set_yticks(range(len(names)), [for_label(labels[name]) for name in names])
     by_attribution.set(xlim=(-0.02, 1.02), ylim=(len(names) - 0.5, -0.5))
-    by_attribution.set_xlabel("median rank among the dosed neurons (100%: largest)")
+    by_attribution.set_xlabel("median rank (100%: the largest)")
     titled(by_attribution, "d   Which attribution ranks them high")
     for axis in (top.yaxis, by_gradient.yaxis, by_attribution.xaxis):
         percent(axis)

@@ -111,7 +111,7 @@ def _of_sums(
         value, draws = float(of(sums.sum(0))), of(_draws(count) @ sums)
     known = draws[np.isfinite(draws)]
     low, high = np.quantile(known, _ENDS) if known.size and count > 1 else (np.nan, np.nan)
-    return Estimate(*map(_finite, (value, low, high)), count, noun)
+    return Estimate(_finite(value), _finite(low), _finite(high), count, noun)
 
 
 @functools.cache

@@ -37,9 +37,10 @@ def window_figure(
     for (name, values), color, marker in zip(shares.items(), (ORANGE, BLUE), "os", strict=True):
         low, high = ([getattr(e, end) for e in values] for end in ("low", "high"))
         axes.fill_between(doses, low, high, color=color, alpha=0.15, lw=0)
+        middle = np.asarray([e.value for e in values], float)
         axes.plot(
             doses,
-            [e.value for e in values],
+            middle,
             color=color,
             marker=marker,
             ms=3.5,

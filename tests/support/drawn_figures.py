@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -55,12 +56,7 @@ def check(figure: Figure) -> None:
         assert inside, f"{text.get_text()!r} is cut off"
         over = [other for other in boxes if _overlap(box, other)]
         assert own or not over, f"{text.get_text()!r} lies over a legend"
-    titles = [
-        title.get_window_extent()
-        for axes in figure.axes
-        for title in (axes.title, axes._left_title)
-        if title.get_text()
-    ]
+    titles = [title.get_window_extent() for axes in figure.axes for title in _titles(axes)]
     assert not _any_overlap(titles), "titles overlap"
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
@@ -80,11 +76,17 @@ def _texts(figure: Figure, legends: list[Legend]) -> Iterator[tuple[Text, bool]]
     for legend in legends:
         yield from ((text, True) for text in (*legend.get_texts(), legend.get_title()))
     for axes in figure.axes:
-        own: list[Text] = [*axes.texts, axes.title, axes._left_title]
+        own: list[Text] = [*axes.texts, *_titles(axes)]
         if axes.axison:
             own += [*_of_axis(axes.xaxis), *_of_axis(axes.yaxis)]
         yield from ((text, False) for text in own if text.get_visible() and text.get_text())
     yield from ((text, False) for text in figure.texts if text.get_text())
+
+
+def _titles(axes: Axes) -> list[Text]:
+    """Those that are set, whatever side they stand on."""
+    every = [child for child in axes.get_children() if isinstance(child, Text)]
+    return [text for text in every if text not in axes.texts and text.get_text()]
 
 
 def _of_axis(axis: Axis) -> list[Text]:
