@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from experiments.estimators.hidden import DoseStatistics
-from experiments.reporting.escaping import for_label
+from experiments.reporting.escaping import for_figure, for_label
 from experiments.reporting.figures import (
     BLACK,
     BLUE,
@@ -54,7 +54,8 @@ def estimates_figure(figure: Figure, slope: np.ndarray, panels: Sequence[Estimat
         x, y = panel.values[known], slope[known]
         factor = 1.0 if panel.slope_units else _scale(x, y)
         scatter(axes, x * factor, y, most=3)
-        axes.set_title(f"{for_label(panel.label)}\n{panel.heading}", fontsize=7)
+        lines = [for_label(panel.label), *map(for_figure, panel.heading.split("\n"))]
+        axes.set_title("\n".join(lines), fontsize=7)
         units = "" if panel.slope_units else " (scaled)"
         axes.set_xlabel(f"{for_label(panel.label)}{units}")
         if number % columns == 0:
