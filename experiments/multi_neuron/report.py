@@ -27,8 +27,9 @@ ADDITIVE = 0.9
 """Pearson r from which sums are said to predict."""
 SCATTERED = 3
 """Sizes whose sums are drawn against what was measured."""
-# Rows are sets of one size, by variant.
+# Rows are sets of one choice and size, by variant.
 BY_SIZE = (
+    Column("choice", lambda row: row["added"].choice),
     Column("neurons", lambda row: row["added"].size, ","),
     Column("sets", lambda row: row["added"].sets),
     Column("added, r", lambda row: row["added"].neg.pearson, ".3f", "Σ NEG x"),
@@ -130,18 +131,16 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
     prompts, sets = len(results.prompts), len(results.sets["size"])
     largest = {choice: max(results.sizes_of(choice)) for choice in results.choices}
     whole = [results.of(choice, "added", size) for choice, size in largest.items()]
-    by_size = [
-        Table(
-            name=f"additivity_{choice}",
-            title=f"{choice}: {CHOICES[choice]}",
-            columns=BY_SIZE,
-            rows=[
-                {variant: results.of(choice, variant, size) for variant in VARIANTS}
-                for size in results.sizes_of(choice)
-            ],
-        )
-        for choice in results.choices
-    ]
+    by_size = Table(
+        name="additivity",
+        columns=BY_SIZE,
+        rows=[
+            {variant: results.of(choice, variant, size) for variant in VARIANTS}
+            for choice in results.choices
+            for size in results.sizes_of(choice)
+        ],
+    )
+    chosen = " ".join(f"{choice}: {CHOICES[choice]}." for choice in results.choices)
     beside = [
         results.of(choice, "added", size, magnitude)
         for choice, size in largest.items()
@@ -163,6 +162,7 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
         "agreement": ", ".join(
             f"{written(row.neg.pearson, '.3f')} ({row.choice}, {row.size:,})" for row in whole
         ),
+        "chosen": chosen,
         "signs": " ".join(f"{name.capitalize()}: {SIGNS[name]}." for name in results.signs),
         "noise_deviations": statistics.NOISE_DEVIATIONS / 2**0.5,
     }
@@ -189,7 +189,7 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
             f"{counted(sets, 'set')} of neurons",
             f"up to ±{results.magnitudes[-1]:g}",
         ),
-        printed=by_size,
+        printed=[chosen, by_size],
         measured=[
             *facts_page.measured(inputs, summary),
             facts_page.probabilities(results.probability),
