@@ -16,7 +16,7 @@ from experiments.estimators.settings import Settings
 from experiments.estimators.tables import ATTRIBUTIONS
 from experiments.estimators.work import Plan
 from experiments.inputs import facts, facts_page
-from experiments.inputs.estimates import CONVENTIONS
+from experiments.inputs.estimates import CONVENTIONS, LABELS
 from experiments.reporting import statistics
 from experiments.reporting.figures import COLORS, Picture
 from experiments.reporting.line_panels import Line, Panel, panels_figure
@@ -118,6 +118,11 @@ def make_report(plan: Plan, results: Results, summary: Mapping[str, Any]) -> Rep
         "count": counted(count, "neuron"),
         "methods": counted(len(settings.methods), "estimator"),
         "r": r,
+        "named": "; ".join(
+            f"{LABELS[name]}: {title}"
+            for name in settings.methods
+            if (title := ESTIMATORS[name].title) != LABELS[name]
+        ),
         "best": best.written("signed"),
         "best_r": r["signed"][best.name],
         "widest": curves.ranges[-1],
