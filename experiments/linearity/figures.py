@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation
 
 from experiments.reporting import statistics
 from experiments.reporting.figures import (
@@ -115,6 +115,9 @@ def layers_figure(figure: Figure, layer: np.ndarray, slope: np.ndarray, layers: 
     top.fill_between(x, bands[:, 1], bands[:, 3], color=BLUE, alpha=0.3, lw=0, label="25–75%")
     top.plot(x, bands[:, 2], color=BLUE, marker="o", ms=2.5, label="median")
     top.set(yscale="log" if known.any() else "linear", ylabel="|NEG|\nP per unit of activation")
+    if known.any():
+        # Between powers of ten only where there is no power to be seen.
+        top.yaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(0.3, 0.1)))
     titled(top, "a   How steep", 3)
     positive = statistics.layer_shares(layer, slope > 0, layers)
     bottom.axhline(0.5, color=GREY, lw=0.6, ls=DASHES)

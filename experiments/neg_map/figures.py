@@ -149,6 +149,8 @@ def _profiles(figure: Figure, grid: GridSpec, row: int, values: np.ndarray, besi
     limit = 1.1 * max(float(positive.max()), float(negative.max()), 1e-12)
     total.set(xlim=(-limit, limit))
     total.locator_params(axis="x", nbins=2)
+    total.ticklabel_format(axis="x", style="sci", scilimits=(-1, 2), useMathText=True)
+    total.xaxis.get_offset_text().set_fontsize(6)
     total.set_title("sum by sign")
     drawn = [total]
     if row < 2:

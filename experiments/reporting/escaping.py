@@ -4,7 +4,6 @@ Prompts, answers, tokens, labels and names of files may hold anything. One funct
 figures, HTML, Markdown, the terminal. What all of them show alike is `visible`.
 """
 
-import functools
 import html
 import re
 import unicodedata
@@ -64,19 +63,12 @@ def for_figure(text: str, most: int = MOST) -> str:
 
     What its font lacks, as Chinese letters and emoji, is written out: a box would say nothing.
     """
-    known = _glyphs()
-    drawn = "".join(c if ord(c) in known else _written_out(c) for c in visible(text))
-    return shortened(drawn, most).replace("$", r"\$")
-
-
-@functools.cache
-def _glyphs() -> frozenset[int]:
-    """Letters that the font of figures has."""
     # Here: programs without figures have no need of matplotlib.
     from matplotlib import font_manager
 
     font = font_manager.get_font(font_manager.findfont(FONT))
-    return frozenset(font.get_charmap())
+    drawn = "".join(c if font.get_char_index(ord(c)) else _written_out(c) for c in visible(text))
+    return shortened(drawn, most).replace("$", r"\$")
 
 
 def for_label(text: str) -> str:

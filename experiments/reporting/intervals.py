@@ -1,6 +1,5 @@
 """Numbers over prompts, facts or pairs, with the intervals that drawing those anew gives."""
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -114,7 +113,6 @@ def _of_sums(
     return Estimate(_finite(value), _finite(low), _finite(high), count, noun)
 
 
-@functools.cache
 def _draws(count: int) -> np.ndarray:
     """How often each of so many groups is drawn [DRAWS, count]."""
     return np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)

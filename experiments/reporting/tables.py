@@ -15,7 +15,8 @@ from experiments.reporting.escaping import MOST, for_markdown, for_terminal, sto
 
 NOTHING = "—"
 """Stands where there is no number."""
-_NUMBER = re.compile(r"[±≈−+]?\d[\d.,]*(e[−+]\d+)?%?")
+# Figures, alone or several.
+_NUMBER = re.compile(r"([\d\s.,()%±≈−+–]|e[−+])*")
 _SHORTEST = re.compile(r"(\+?)\.(\d)g")
 
 

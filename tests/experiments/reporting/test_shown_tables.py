@@ -53,6 +53,8 @@ def test_each_rendering_has_every_column_and_row() -> None:
 def test_texts_are_left_and_numbers_right_whatever_they_begin_with() -> None:
     rows = [["1984 is a book", "±2", "2.6e−05", "—"], ["—", "≈1.5", "—", "12,345"]]
     assert Table(columns=columns(*"abcd"), rows=rows).texts == [True, False, False, False]
+    several = [["5,979, 997", "3–4", "0.5 (−0.25)"], ["–, 1,000", "–", "—"]]
+    assert Table(columns=columns(*"abc"), rows=several).texts == [False] * 3
     assert Table(columns=columns("a"), rows=[]).texts == [False]
 
 
