@@ -82,7 +82,9 @@ def map_figure(
         cax=figure.add_subplot(grid[3, 0]),
         orientation="horizontal",
         label="change of P(answer) per unit of activation",
-        ticks=powers_apart(lambda x: scale(x) - 0.5, scale.linthresh, scale.inverse(1.0), 0.07),
+        ticks=powers_apart(
+            lambda x: scale(x) - 0.5, scale.linthresh / 10, scale.inverse(1.0), 0.07
+        ),
         format=FuncFormatter(lambda value, _: power(value)),
     )
 
