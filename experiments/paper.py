@@ -34,11 +34,14 @@ class Reported:
 
 
 ESTIMATORS = {
-    "cg": Reported({BERT: "−0.891", LLAMA: "0.302"}, {BERT: "6.1e-03"}, "0.149"),
-    "ig": Reported({BERT: "0.736", LLAMA: "0.538"}, {BERT: "3.0e-03"}, "19.3"),
+    "cg": Reported({BERT: "−0.891", LLAMA: "0.302"}, {BERT: "6.1e−03"}, "0.149"),
+    "ig": Reported({BERT: "0.736", LLAMA: "0.538"}, {BERT: "3.0e−03"}, "19.3"),
     "lpi": Reported({LLAMA: "0.647"}, {}, "6.1"),
-    "neurgrad": Reported({BERT: "0.9998", LLAMA: "0.814"}, {BERT: "2.6e-05"}, "0.161"),
+    "neurgrad": Reported({BERT: "0.9998", LLAMA: "0.814"}, {BERT: "2.6e−05"}, "0.161"),
 }
+
+NOT_REPORTED = Reported({}, {}, "—")
+"""Of an estimator that the paper has not."""
 
 
 def told(figures: Mapping[str, str]) -> str:

@@ -15,6 +15,7 @@ from absl.testing import flagsaver
 import negjax.weights.loading
 from experiments.running import documents
 from negjax.model.language_model import LanguageModel
+from tests.support import drawn_figures
 from tests.support.shared_data import EXPECTED
 from tests.support.tiny_runs import undraw
 
@@ -122,6 +123,13 @@ def restored_flags() -> Iterator[None]:
     """Flags are as they were before the test."""
     with flagsaver.flagsaver():
         yield
+
+
+@pytest.fixture
+def well_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures that are rendered cut no text off and have no legend over what they show."""
+    if "undrawn" not in request.fixturenames:
+        drawn_figures.watch(monkeypatch)
 
 
 @pytest.fixture

@@ -6,12 +6,22 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from experiments.control.results import Turning
 from experiments.control.settings import DIRECTIONS
-from experiments.reporting.escaping import for_figure, for_label
-from experiments.reporting.figures import BLACK, BLUE, DASHES, GREY, PALETTE, Picture, drawing
+from experiments.reporting.escaping import for_label
+from experiments.reporting.figures import (
+    BLACK,
+    BLUE,
+    DASHES,
+    GREY,
+    PALETTE,
+    Picture,
+    drawing,
+    percent,
+    steps,
+    titled,
+)
 from experiments.reporting.line_panels import Panel, line, panels_figure
 
 TURNED: Mapping[str, Mapping[str, Any]] = {
@@ -25,14 +35,15 @@ QUARTILES = (0.25, 0.5, 0.75)
 def turning_figure(turning: Sequence[Turning], amounts: Sequence[tuple[str, float]]) -> Picture:
     """What turning does, by number of neurons and amount; a column a direction."""
 
-    numbers = [
-        sum(name == other for other, _ in amounts[:i]) for i, (name, _) in enumerate(amounts)
-    ]
+    colors: dict[tuple[str, float], Any] = {}
+    for name in {name for name, _ in amounts}:
+        own = [amount for other, amount in amounts if other == name]
+        colors |= {(name, amount): c for amount, c in zip(own, steps(len(own)), strict=True)}
 
     def panel(field: str, direction: str) -> Panel:
         lines = []
-        for color, (name, amount) in zip(numbers, amounts, strict=True):
-            label = f"{name} {amount:g}"
+        for name, amount in amounts:
+            label, color = f"{name} {amount:g}", colors[name, amount]
             rows = [r for r in turning if (r.direction, r.amount) == (direction, label)]
             lines.append(line(label, color, rows, field, size="count", dashed=name == "ratio"))
         return Panel(title=direction, lines=lines, **TURNED[field])
@@ -40,7 +51,7 @@ def turning_figure(turning: Sequence[Turning], amounts: Sequence[tuple[str, floa
     return panels_figure([[panel(field, way) for way in DIRECTIONS] for field in TURNED])
 
 
-@drawing(height=2.7)
+@drawing(height=3.1)
 def steering_figure(
     figure: Figure,
     wanted: np.ndarray,
@@ -61,14 +72,13 @@ def steering_figure(
         panels,
         "abc",
         ("Where a straight line ends", "Length of the shift", "What it does"),
-        ("|P − wanted|", "‖shift‖ / ‖activations‖", "KL from the unshifted model, nats"),
+        ("|P − wanted|", "‖shift‖ / ‖activations‖", "KL, nats"),
         (missed, norms, divergences),
         strict=True,
     ):
         _quartiles(axes, wanted, groups)
         axes.set(yscale="log", xlabel="wanted P(answer)", ylabel=for_label(label))
-        axes.set_title(f"{letter}   {for_figure(title)}")
-        axes.legend(loc="best", handlelength=1.2)
+        titled(axes, f"{letter}   {title}", 1)
 
 
 def _quartiles(axes: Axes, wanted: np.ndarray, groups: Mapping[str, np.ndarray]) -> None:
@@ -112,15 +122,14 @@ def editing_figure(
             at, values, 0.92 * width, color=PALETTE[number % len(PALETTE)], label=for_label(name)
         )
     left.set(ylim=(0, 1.02), ylabel="share of the prompts")
-    left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    left.set_title("a   Does the edit take, carry over and keep to itself?", pad=22)
-    left.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(scores))
+    percent(left.yaxis)
+    titled(left, "a   Does it take, carry over, keep to itself?", len(scores))
     middle.bar(x, perplexity / perplexity[0], color=[GREY, *[BLUE] * (len(ways) - 1)])
     middle.axhline(1, color=BLACK, lw=0.6, ls=DASHES)
     middle.set(ylabel="perplexity ÷ unedited")
-    middle.set_title("b   Plain text", pad=22)
+    middle.set_title("b   Plain text")
     right.bar(x, divergence, color=BLUE)
-    right.set(ylabel="KL at unrelated prompts, nats")
-    right.set_title("c   Elsewhere", pad=22)
+    right.set(ylabel="KL, nats")
+    right.set_title("c   Other prompts")
     for axes in (left, middle, right):
         axes.set_xticks(x, [for_label(way) for way in ways], rotation=35, ha="right")

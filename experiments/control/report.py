@@ -1,6 +1,7 @@
 """What the study of control shows: tables, figures, and the numbers of its report's template."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from experiments.control.settings import LINES, PARTS, WAYS, Settings
 from experiments.control.tables import texts_table
 from experiments.control.work import Plan
 from experiments.inputs import facts, facts_page
+from experiments.reporting import intervals
 from experiments.reporting.figures import Picture
-from experiments.reporting.tables import Column, Table
+from experiments.reporting.tables import Column, Table, counted
 from experiments.reporting.templates import Contents
 from experiments.running.study import Findings, Finished, Report
 from negjax.control.steering import PARALLEL, TOLERANCE
@@ -36,8 +38,8 @@ TURNING = (
 )
 
 
-def _missed(line: str) -> Callable[[Steering], float]:
-    return lambda row: row.missed[line]
+def _missed(line: str, row: Steering) -> float:
+    return row.missed[line]
 
 
 STEERING = (
@@ -49,7 +51,7 @@ STEERING = (
     Column("saved", lambda row: row.saved, ".1%"),
     Column("KL", lambda row: row.kl, ".2g", "here"),
     Column("KL", lambda row: row.unrelated, ".2g", "elsewhere"),
-    *(Column("missed:", _missed(line), ".3f", line) for line in LINES),
+    *(Column("missed,", partial(_missed, name), ".3f", name) for name in LINES),
 )
 EDITING = (
     Column("edit", lambda row: row.way),
@@ -121,10 +123,13 @@ def make_report(
         "tolerance": TOLERANCE,
         "edit_probability": settings.edit_probability,
         "edits": summary["edits"],
+        "edited": counted(len(results.prompts.get("editing", [])), "fact"),
+        "few_edited": len(results.prompts.get("editing", [])) < intervals.FEW,
+        "turned": counted(len(results.prompts.get("turning", [])), "prompt"),
         "left_out": len(summary["edits"]["left_out"]) if summary["edits"] else 0,
         "written": plan.written,
         "masked": not inputs.lm.config.causal,
-        **(_steered(results.steering) if results.steering else {}),
+        **(_steered(results) if results.steering else {}),
         **(_edited(results.editing) if results.editing else {}),
     }
     tables = {
@@ -132,7 +137,6 @@ def make_report(
         "steering": Table(columns=STEERING, rows=results.steering),
         "editing": Table(columns=EDITING, rows=results.editing),
     }
-    texts = Table(columns=WRITTEN, rows=_listed(results.texts))
     strongest = Table(columns=TURNING, rows=[row for row in turning if row.count == most])
     printed = {**tables, "turning": strongest}
     draws: dict[str, Callable[[], Picture]] = {
@@ -144,8 +148,7 @@ def make_report(
     return Report(
         contents=Contents(
             values=values,
-            tables={part: tables[part] if shown[part] else None for part in PARTS}
-            | {"texts": texts if results.texts else None},
+            tables=tables | {"texts": Table(columns=WRITTEN, rows=_listed(results.texts))},
             figures={part: draw if shown[part] else None for part, draw in draws.items()},
         ),
         headline=f"{inputs.lm.name} (site {inputs.site}): {measured}",
@@ -160,12 +163,13 @@ def _listed(texts: Sequence[Written]) -> list[Written]:
     return [text for some in of_parts for text in some[:LISTED]]
 
 
-def _steered(steering: Sequence[Steering]) -> dict[str, Any]:
-    pairs = sum(row.prompts for row in steering)
+def _steered(results: Results) -> dict[str, Any]:
+    steering, table = results.steering, results.tables["steering"]
+    hit = np.abs(table["steered"].to_numpy() - table["wanted"].to_numpy()) < NEAR
     missed = {line: sum(row.missed[line] for row in steering) for line in LINES}
     return {
-        "pairs": pairs,
-        "hit": sum(row.hit * row.prompts for row in steering) / pairs,
+        "pairs": counted(table.num_rows, "(fact, probability) pair"),
+        "hit": intervals.shares(hit & table["reached"].to_numpy(), table["prompt"].to_numpy()),
         "line": min(missed, key=lambda line: missed[line]),
     }
 

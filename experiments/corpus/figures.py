@@ -4,16 +4,15 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from experiments.reporting.escaping import for_label
-from experiments.reporting.figures import BLUE, GREY, PALETTE, drawing
+from experiments.reporting.figures import BLUE, GREY, PALETTE, drawing, percent, titled
 
 MOST_GROUPS = len(PALETTE) - 1
 """Drawn apart; the others are one color."""
 
 
-@drawing(height=2.9)
+@drawing(height=3.3)
 def layers_figure(figure: Figure, firing: np.ndarray, groups: Mapping[str, np.ndarray]) -> None:
     """How often neurons fire, firing [L, F], and how many are a group's, [L] by its label."""
     left, right = figure.subplots(1, 2)
@@ -22,9 +21,8 @@ def layers_figure(figure: Figure, firing: np.ndarray, groups: Mapping[str, np.nd
     left.fill_between(layer, low, high, color=BLUE, alpha=0.2, lw=0, label="5% to 95%")
     left.plot(layer, middle, color=BLUE, marker="o", ms=2.5, label="median neuron")
     left.set(xlabel="layer", ylabel="share of tokens at which it fires", ylim=(0, 1))
-    left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    left.set_title("a   When neurons fire")
-    left.legend()
+    percent(left.yaxis)
+    titled(left, "a   When neurons fire", 2)
     bottom = np.zeros(len(layer))
     names = list(groups)
     for label, color in zip(names[:MOST_GROUPS], PALETTE, strict=False):
@@ -34,6 +32,4 @@ def layers_figure(figure: Figure, firing: np.ndarray, groups: Mapping[str, np.nd
         others = np.sum([groups[label] for label in rest], axis=0)
         right.bar(layer, others, bottom=bottom, color=GREY, label=f"{len(rest)} others")
     right.set(xlabel="layer", ylabel="neurons of groups")
-    right.set_title("b   Where groups have their neurons")
-    if names:
-        right.legend(ncols=2, fontsize=6)
+    titled(right, "b   Where groups have their neurons", 2)

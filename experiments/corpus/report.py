@@ -10,9 +10,9 @@ from experiments.corpus import figures
 from experiments.corpus.contrasting import UNMOVED, Continuation, Contrast
 from experiments.corpus.results import BUSY, HALVES, SILENT, Group, Halves, shown_context
 from experiments.corpus.sources import Texts
-from experiments.reporting import page_parts
+from experiments.reporting import intervals, page_parts
 from experiments.reporting.escaping import shortened, storable
-from experiments.reporting.tables import Column, Table, written
+from experiments.reporting.tables import Column, Table, counted
 from experiments.reporting.templates import Contents
 from experiments.running import common, provenance
 from experiments.running.study import Findings, Finished, Report
@@ -108,7 +108,9 @@ def _report(
 ) -> Report:
     overall, first = found.overall(), found.statistics[0]
     tested = [group for group in groups if group.times is not None]
-    times = float(np.median([group.times for group in tested])) if tested else None
+    times = intervals.drawn(
+        np.asarray([group.times for group in tested], float), np.median, "group"
+    )
     table = Table(columns=GROUPS, rows=list(groups[:MOST_GROUPS]))
     layers = {
         label: found.neurons[0].masks[number].sum(1)
@@ -123,7 +125,7 @@ def _report(
         "overall": overall,
         "gated": overall.signs is not None,
         "signs": _signs(overall.signs),
-        "times": written(times, ".1f"),
+        "times": times,
         "tested": len(tested),
         "listed": len(listed),
         "silent_level": SILENT,
@@ -135,7 +137,7 @@ def _report(
             values=values,
             tables={
                 "groups": table,
-                "neurons": Table(columns=NEURONS, rows=list(listed)) if listed else None,
+                "neurons": Table(columns=NEURONS, rows=listed),
             },
             figures={"layers": lambda: figures.layers_figure(first.firing, _sorted(layers))},
             parts={"contrast": [] if contrast is None else [_contrast(contrast)]},
@@ -160,7 +162,7 @@ def _contrast(contrast: Contrast) -> Contents:
     return Contents(
         values={
             "contrast": contrast,
-            "count": f"{count:,} neuron{'' if count == 1 else 's'}",
+            "count": counted(count, "neuron"),
             "texts": texts,
             "before": before,
             "after": after,
@@ -176,7 +178,8 @@ def _sorted(layers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _signs(signs: Mapping[str, float] | None) -> str:
-    return ", ".join(f"{name} {share:.1%}" for name, share in (signs or {}).items())
+    shown = {name.replace("-", "−"): share for name, share in (signs or {}).items()}
+    return ", ".join(f"{name} {share:.1%}" for name, share in shown.items())
 
 
 def _listed(lm: LanguageModel, texts: Texts, found: Halves) -> list[Neuron]:

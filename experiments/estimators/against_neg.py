@@ -10,7 +10,8 @@ import numpy as np
 
 from experiments.inputs.estimates import CONVENTIONS, FORMS, Form
 from experiments.inputs.fitted_curves import FittedCurves
-from experiments.reporting import statistics
+from experiments.reporting import intervals, statistics
+from experiments.reporting.intervals import Estimate
 from experiments.reporting.rank_correlation import spearman
 from negjax.execution.conventions import Convention, sign
 from negjax.inputs.ranking import top_overlap
@@ -70,6 +71,13 @@ class Comparison:
             )
             for form in self.forms
         }
+
+    def interval(self, convention: Convention, radius: float, name: str) -> Estimate:
+        """Pearson r of a form with NEG, and its interval over the prompts."""
+        values = self.values[convention][name]
+        kept = np.isfinite(values)
+        slopes, prompts = self.slopes[convention][radius], self.curves.neurons["prompt"]
+        return intervals.pearson(values[kept], slopes[kept], prompts[kept])
 
 
 def compared(

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.patches import Patch
 
 from experiments.estimators.hidden import DoseStatistics
 from experiments.reporting.escaping import for_figure, for_label
@@ -22,7 +21,10 @@ from experiments.reporting.figures import (
     cumulative,
     curve,
     drawing,
+    percent,
     scatter,
+    steps,
+    titled,
 )
 
 
@@ -51,14 +53,13 @@ def estimates_figure(figure: Figure, slope: np.ndarray, panels: Sequence[Estimat
         known = np.isfinite(panel.values)
         x, y = panel.values[known], slope[known]
         factor = 1.0 if panel.slope_units else _scale(x, y)
-        scatter(axes, x * factor, y)
-        axes.tick_params(labelsize=5.5)
-        axes.tick_params(axis="x", labelrotation=45)
-        axes.set_title(f"{for_figure(panel.label)}\n{for_figure(panel.heading)}", fontsize=7)
+        scatter(axes, x * factor, y, most=3)
+        lines = [for_label(panel.label), *map(for_figure, panel.heading.split("\n"))]
+        axes.set_title("\n".join(lines), fontsize=7)
         units = "" if panel.slope_units else " (scaled)"
-        axes.set_xlabel(f"{for_label(panel.label)}{units}", fontsize=6.5)
+        axes.set_xlabel(f"{for_label(panel.label)}{units}")
         if number % columns == 0:
-            axes.set_ylabel("NEG", fontsize=6.5)
+            axes.set_ylabel("NEG")
 
 
 def _scale(x: np.ndarray, y: np.ndarray) -> float:
@@ -91,7 +92,7 @@ def ranges_figure(
         middle.axvline(at, color=GREY, lw=0.6, ls=DASHES, zorder=0)
     middle.set(xscale="log", xlim=(0.05, 20), ylim=(0, 1), xlabel="measured ÷ predicted range")
     middle.set_ylabel("share of neurons at most")
-    middle.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    percent(middle.yaxis)
     middle.set_title("b   Their ratio")
     _kinds(right, kinds)
 
@@ -127,11 +128,10 @@ def _kinds(axes: Axes, kinds: Mapping[float, Mapping[str, float | None]]) -> Non
         height = np.asarray([shares[name] or 0.0 for shares in kinds.values()])
         axes.bar(range(len(kinds)), height, bottom=base, color=color, width=0.8, label=name)
         base += height
-    axes.set_xticks(range(len(kinds)), [f"±{radius:g}" for radius in kinds], fontsize=6)
+    axes.set_xticks(range(len(kinds)), [f"±{radius:g}" for radius in kinds], rotation=90)
     axes.set(xlabel="shifts", ylabel="share of neurons", ylim=(0, 1))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_title("c   NEG ÷ slope at 0")
-    axes.legend(loc="lower left", fontsize=6, frameon=True, framealpha=0.9, edgecolor="none")
+    percent(axes.yaxis)
+    titled(axes, "c   NEG ÷ slope at 0", 2)
 
 
 @drawing(height=2.2)
@@ -163,54 +163,43 @@ def doses_figure(
         labels: of attributions, by name.
     """
     (top, by_gradient), (by_layer, by_attribution) = figure.subplots(2, 2)
-    colors = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, len(doses)))
-    sizes = [d.dose for d in doses]
-    for field, label, color, marker in (
-        ("flipped", "another token on top", BLUE, "o"),
-        ("collapsed", "output collapsed", ORANGE, "s"),
+    sizes, colors = [d.dose for d in doses], steps(len(doses))
+    for field, label, style, marker in (
+        ("flipped", "another token on top", "-", "o"),
+        ("collapsed", "output collapsed", DASHES, "s"),
     ):
         shares = [np.nan if (v := getattr(d, field)) is None else v for d in doses]
-        top.plot(sizes, shares, color=color, marker=marker, ms=3.5, label=label)
+        top.plot(sizes, shares, color=GREY, ls=style, marker=marker, ms=3.5, label=label)
+        top.scatter(sizes, shares, color=colors, marker=marker, s=14, zorder=3)
     top.set(xscale="log", ylim=(0, 1.02), xlabel="dose", ylabel="share of neurons")
     top.set_xticks(sizes, [f"{dose:g}" for dose in sizes])
     top.minorticks_off()
-    top.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    top.set_title("a   What a dose does, at either sign")
-    top.legend(loc="best")
+    titled(top, "a   What a dose does, at either sign", 2)
     by_gradient.axhline(0.1, color=GREY, lw=0.6, ls=DASHES)
     for tenths, color in zip(deciles, colors, strict=True):
         by_gradient.plot(range(1, 11), tenths, color=color, marker="o", ms=2.5)
     by_gradient.set(xlabel="tenth of |NeurGrad|, smallest first", ylabel="share of large effects")
     by_gradient.set(xlim=(0.5, 10.5), ylim=(0, None))
     by_gradient.set_xticks(range(1, 11))
-    by_gradient.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    by_gradient.set_title("b   Neurons of large |ΔP|, by gradient")
-    _by_layer(by_layer, doses, colors, layers)
-    _by_attribution(by_attribution, doses, colors, labels)
-
-
-def _by_layer(axes: Axes, doses: Sequence[DoseStatistics], colors: np.ndarray, layers: int) -> None:
+    titled(by_gradient, "b   Neurons of large |ΔP|, by gradient")
     width = 0.8 / max(1, len(doses))
     for number, (dose, color) in enumerate(zip(doses, colors, strict=True)):
         at = np.asarray([*dose.layers], float) + (number + 0.5) * width - 0.4
-        axes.bar(at, [*dose.layers.values()], width=width, color=color, label=f"{dose.dose:g}")
-    axes.set(xlabel="layer", ylabel="hidden controllers", xlim=(-0.6, layers - 0.4))
-    axes.set_title("c   Hidden controllers, by layer and dose")
-    axes.legend(title="dose", ncols=2, loc="best")
-
-
-def _by_attribution(
-    axes: Axes, doses: Sequence[DoseStatistics], colors: np.ndarray, labels: Mapping[str, str]
-) -> None:
+        by_layer.bar(at, [*dose.layers.values()], width=width, color=color)
+    by_layer.set(xlabel="layer", ylabel="hidden controllers", xlim=(-0.6, layers - 0.4))
+    titled(by_layer, "c   Hidden controllers, by layer and dose")
     names = list(doses[0].shown) if doses else []
     for dose, color in zip(doses, colors, strict=True):
         medians = [dose.shown[name].median for name in names]
         places = [(value, row) for row, value in enumerate(medians) if value is not None]
         if places:
-            axes.plot(*zip(*places, strict=True), "o", color=color, ms=3.5)
-    axes.axvline(0.5, color=GREY, lw=0.6, ls=DASHES)
-    axes.set_yticks(range(len(names)), [for_label(labels[name]) for name in names])
-    axes.set(xlim=(-0.02, 1.02), ylim=(len(names) - 0.5, -0.5))
-    axes.set_xlabel("median rank (100%: the largest)")
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_title("d   Which attribution shows them")
+            by_attribution.plot(*zip(*places, strict=True), "o", color=color, ms=3.5)
+    by_attribution.axvline(0.5, color=GREY, lw=0.6, ls=DASHES)
+    by_attribution.set_yticks(range(len(names)), [for_label(labels[name]) for name in names])
+    by_attribution.set(xlim=(-0.02, 1.02), ylim=(len(names) - 0.5, -0.5))
+    by_attribution.set_xlabel("median rank (100%: the largest)")
+    titled(by_attribution, "d   Which attribution ranks them high")
+    for axis in (top.yaxis, by_gradient.yaxis, by_attribution.xaxis):
+        percent(axis)
+    patches = [Patch(color=c, label=f"±{dose:g}") for c, dose in zip(colors, sizes, strict=True)]
+    figure.legend(handles=patches, title="dose", loc="outside lower center", ncols=len(sizes))

@@ -1,6 +1,7 @@
 """What the study of estimators shows: tables, figures, and the numbers of its report's template."""
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,12 @@ from experiments.estimators.settings import Settings
 from experiments.estimators.tables import ATTRIBUTIONS
 from experiments.estimators.work import Plan
 from experiments.inputs import facts, facts_page
-from experiments.inputs.estimates import CONVENTIONS
+from experiments.inputs.estimates import CONVENTIONS, LABELS
 from experiments.reporting import statistics
-from experiments.reporting.figures import Picture
+from experiments.reporting.figures import COLORS, Picture
 from experiments.reporting.line_panels import Line, Panel, panels_figure
 from experiments.reporting.page_parts import asked_in_short
-from experiments.reporting.tables import Table, written
+from experiments.reporting.tables import Table, counted, written
 from experiments.reporting.templates import Contents
 from experiments.running.study import Findings, Finished, Report
 from negjax.estimators import ESTIMATORS
@@ -62,7 +63,6 @@ def findings(plan: Plan, folder: RunFolder, results: Results, finished: Finished
 
 def summary(results: Results, settings: Settings) -> dict[str, Any]:
     """Returns the part of summary.json that is this study's own."""
-    compared = tables.paper_table(results)
     return {
         "neurons_measured": len(results.curves.neurons["layer"]),
         "prompts_measured": len(results.curves.prompts),
@@ -74,10 +74,6 @@ def summary(results: Results, settings: Settings) -> dict[str, Any]:
                 {"radius": radius, "estimates": of_form} for radius, of_form in by_range.items()
             ]
             for convention, by_range in results.agreements.items()
-        },
-        "paper": {
-            method: dict(zip(compared.heads[1:], cells[1:], strict=True))
-            for (method, *_), cells in zip(compared.rows, compared.cells, strict=True)
         },
         "linear_range": results.ranges.check,
         "slope_ratio": {f"{radius:g}": shares for radius, shares in results.ratios.items()},
@@ -99,33 +95,39 @@ def make_report(plan: Plan, results: Results, summary: Mapping[str, Any]) -> Rep
     fits, count = curves.fits["response"][results.headline], len(curves.neurons["layer"])
     within_noise = statistics.share(fits.largest_change < curves.neurons["bound"])
     noise_note = f"{written(within_noise, '.1%')} of the neurons stay within the rounding noise."
-    notes = [text for text in (CORRECTION, _not_slopes(results), _top_note(results)) if text]
     verdicts = [verdict(s) for s in results.by_dose]
-    agreement, paper = tables.agreement_tables(results), tables.paper_table(results)
-    by_range = {name: tables.range_tables(results, name) for name in tables.MEASURES}
-    check = tables.check_table(results)
-    by_dose, ranks, hidden = None, None, []
-    if results.doses:
-        by_dose = Table(columns=tables.DOSE, rows=results.by_dose)
-        ranks = tables.rank_table(results)
-        hidden = [
-            Table(
-                name=f"hidden_{swept.prompt}",
-                title=f"“{inputs.probes.prompts[swept.prompt]}” → "
-                f"“{inputs.probes.targets[swept.prompt][0]}”",
-                columns=tables.HIDDEN,
-                rows=entries,
-            )
-            for swept, entries in zip(results.doses, results.hidden, strict=True)
-        ]
+    first, *others = results.headline, *(r for r in curves.ranges if r != results.headline)
+    shown = {
+        "agreement": tables.agreement_table(results, [first]),
+        "paper": tables.paper_table(results),
+        "check": tables.check_table(results),
+        "doses": Table(columns=tables.DOSE, rows=results.by_dose),
+        "ranks": tables.rank_table(results),
+    }
+    r = {
+        convention: {
+            form.name: results.comparison.interval(convention, first, form.name)
+            for form in results.comparison.forms
+        }
+        for convention in CONVENTIONS
+    }
+    best = max(results.comparison.forms, key=lambda form: r["signed"][form.name].value or -1)
     values = facts_page.values(inputs, summary) | {
         "results": results,
         "settings": settings,
-        "count": count,
+        "count": counted(count, "neuron"),
+        "methods": counted(len(settings.methods), "estimator"),
+        "r": r,
+        "named": "; ".join(
+            f"{LABELS[name]}: {title}"
+            for name in settings.methods
+            if (title := ESTIMATORS[name].title) != LABELS[name]
+        ),
+        "best": best.written("signed"),
+        "best_r": r["signed"][best.name],
         "widest": curves.ranges[-1],
         "cg": "cg" in settings.methods,
         "correction": CORRECTION,
-        "not_slopes": _not_slopes(results),
         "top_note": _top_note(results),
         "noise_note": noise_note,
         "mean_size": results.at_headline[results.measured]["neurgrad"].mean_size,
@@ -134,34 +136,33 @@ def make_report(plan: Plan, results: Results, summary: Mapping[str, Any]) -> Rep
         "dosed_neurons": sum(swept.layer.size for swept in results.doses),
         "large_share": 1 - settings.large_quantile,
         "verdicts": verdicts,
+        "prompts": [
+            f"Prompt {swept.prompt}: “{inputs.probes.prompts[swept.prompt]}” → "
+            f"“{inputs.probes.targets[swept.prompt][0]}”."
+            for swept in results.doses
+        ],
         "half_relp": summary["site"] == "up" and "relp" in settings.methods,
-        "silent": results.silent,
+        "silent": counted(results.silent, "neuron") if results.silent else "",
     }
     return Report(
         contents=Contents(
             values=values,
             tables={
-                "agreement": agreement,
-                "paper": paper,
-                "ranges": [table for some in by_range.values() for table in some],
-                "check": check,
+                **shown,
+                "ranges": tables.agreement_table(results, others) if others else None,
                 "thirds": tables.thirds_table(results),
-                "doses": by_dose,
-                "ranks": ranks,
-                "hidden": hidden,
+                "hidden": Table(columns=tables.HIDDEN, rows=[*chain.from_iterable(results.hidden)]),
             },
             figures=_figures(results, settings, inputs.lm.config.layers),
         ),
-        headline=f"{inputs.lm.name}: {len(curves.prompts)} prompts, {count:,} neurons (site "
-        f"{inputs.site}); {noise_note}",
+        headline=facts_page.headline(
+            inputs, summary, counted(len(curves.prompts), "prompt"), counted(count, "neuron")
+        ),
         printed=[
-            *agreement,
-            "\n".join(notes),
-            *by_range["pearson"],
-            paper,
-            check,
+            shown.pop("agreement"),
+            "\n".join((CORRECTION, _top_note(results), noise_note)),
             *_dosed(inputs, results),
-            *(table for table in (by_dose, ranks) if table is not None),
+            *(table for table in shown.values() if table.rows),
             *(["\n".join(verdicts)] if verdicts else []),
         ],
         measured=[*facts_page.measured(inputs, summary), *_measured(results, settings)],
@@ -177,7 +178,7 @@ def _figures(
         Estimate(
             label=form.written(convention),
             values=comparison.values[convention][form.name],
-            heading=f"r = {written(of_form[form.name].pearson, '.3f')}, "
+            heading=f"r = {written(of_form[form.name].pearson, '.3f')}\n"
             f"Spearman {written(of_form[form.name].spearman, '.3f')}",
             slope_units=form.slope,
         )
@@ -187,7 +188,7 @@ def _figures(
         "estimates": lambda: figures.estimates_figure(
             comparison.slopes[convention][results.headline], panels
         ),
-        "agreement": lambda: _agreement_figure(results, settings),
+        "agreement": lambda: _agreement_figure(results),
         "ranges": lambda: figures.ranges_figure(
             ranges.predicted, ranges.measured, ranges.checked, ranges.radius, results.ratios
         ),
@@ -196,18 +197,24 @@ def _figures(
     }
 
 
-def _agreement_figure(results: Results, settings: Settings) -> Picture:
+def _agreement_figure(results: Results) -> Picture:
     """Correlation with NEG by shift range, a column a convention."""
 
     def panel(measure: str, name: str, convention: Convention) -> Panel:
+        by_range = results.agreements[convention]
         lines = [
             Line(
-                label=form.written("signed").replace("|a|", "|a| or a"),
-                color=settings.methods.index(form.method),
+                label=form.written("additive"),
+                color=COLORS[form.method],
                 dashed=not (form.slope or form.per_unit),
                 points=[
                     (radius, getattr(of_form[form.name], measure))
-                    for radius, of_form in results.agreements[convention].items()
+                    for radius, of_form in by_range.items()
+                ],
+                intervals=[
+                    results.comparison.interval(convention, radius, form.name)
+                    for radius in by_range
+                    if measure == "pearson"
                 ],
             )
             for form in results.comparison.forms
@@ -246,30 +253,16 @@ def _dosed(inputs: facts.Inputs, results: Results) -> list[str]:
     lines = []
     for swept, entries in zip(results.doses, results.hidden, strict=True):
         prompt, answer = inputs.probes.prompts[swept.prompt], inputs.probes.targets[swept.prompt][0]
-        lines.append(f"Dosed: {asked_in_short(prompt, answer)}, {swept.layer.size:,} neurons")
+        lines.append(
+            f"Dosed: {asked_in_short(prompt, answer)}, {counted(swept.layer.size, 'neuron')}"
+        )
         lines += [
-            f"  layer {h.layer} neuron {h.neuron}: dose {h.dose:+g} moves P by {h.change:+.3g}, "
-            f"KL {h.kl:.2g}; NeurGrad ranks at {h.percentiles['neurgrad']:.1%}"
+            f"  layer {h.layer} neuron {h.neuron}: dose {written(h.dose, '+g')} moves P by "
+            f"{written(h.change, '+.3g')}, KL {written(h.kl, '.2g')}; NeurGrad ranks at "
+            f"{h.percentiles['neurgrad']:.1%}"
             for h in entries[:NAMED]
         ]
     return ["\n".join(lines)]
-
-
-def _not_slopes(results: Results) -> str:
-    """Which estimates have no error in NEG's units, and why."""
-    raw = [form for form in results.comparison.forms if not form.slope and not form.per_unit]
-    others = [form for form in raw if form.method != "lpi"]
-    units = sorted({ESTIMATORS[form.method].unit for form in others})
-    parts = []
-    if others:
-        parts.append(
-            f"{', '.join(form.label for form in others)} are in units of {' or '.join(units)}, not "
-            "of NEG (P per unit of activation): they say what the activation gives as it is, so "
-            "they have no MAE until they are divided by it"
-        )
-    if len(others) < len(raw):
-        parts.append("LPI is in units of log-probability, divided by the activation or not")
-    return f"{'; '.join(parts)}." if parts else ""
 
 
 def _top_note(results: Results) -> str:
@@ -282,30 +275,33 @@ def _top_note(results: Results) -> str:
 
 
 def verdict(dose: DoseStatistics) -> str:
-    """Says which attribution finds a dose's hidden controllers, most of them in its top tenth, and
-    the layers where they are."""
-    shares = {name: ranks.top_tenth for name, ranks in dose.shown.items()}
-    known = {name: share for name, share in shares.items() if share is not None}
+    """Says which attribution ranks most of a dose's hidden controllers in its top tenth, or comes
+    closest to it, and the layers where they are."""
+    known = {n: ranks.top_tenth for n, ranks in dose.shown.items() if ranks.top_tenth is not None}
     if not known:
         return f"Dose ±{dose.dose:g}: no hidden controllers."
     best = max(known, key=lambda name: known[name])
-    rank = written(dose.shown[best].median, ".1%")
-    where = f"({known[best]:.1%} in its top tenth, median rank {rank})"
-    finder = (
-        f"{ATTRIBUTIONS[best]} finds most of them {where}"
+    median = written(dose.shown[best].median, ".1%")
+    said = (
+        f"{ATTRIBUTIONS[best]} ranks most of the {dose.hidden:,} in its top tenth"
         if known[best] > 0.5
-        else f"nothing finds most of them; the nearest is {ATTRIBUTIONS[best]} {where}"
+        else f"no attribution ranks most of the {dose.hidden:,} in its top tenth; "
+        f"{ATTRIBUTIONS[best]} comes closest"
     )
     fullest = sorted(dose.layers.items(), key=lambda item: (-item[1], item[0]))[:LAYERS]
     layers = ", ".join(f"{layer} ({count:,})" for layer, count in fullest)
     others = len(dose.layers) - len(fullest)
     rest = f"; the rest in {others} more." if others else "."
-    return f"Dose ±{dose.dose:g}: {finder}. By layer: {layers}{rest}"
+    return (
+        f"Dose ±{dose.dose:g}: {said} ({known[best]:.1%}; median rank {median}). "
+        f"By layer: {layers}{rest}"
+    )
 
 
 def _measured(results: Results, settings: Settings) -> list[tuple[str, str]]:
     doses = ", ".join(f"±{dose:g}" for dose in settings.doses)
-    layers = f"{len(results.doses)} prompts, {results.dosed_layers} layers in all"
+    prompts = counted(len(results.doses), "prompt")
+    layers = f"{prompts}, {counted(results.dosed_layers, 'layer')} in all"
     return [
         *((ATTRIBUTIONS[name], ESTIMATORS[name].citation) for name in settings.methods),
         ("IG steps", str(settings.ig_steps)),

@@ -15,13 +15,15 @@ class Settings:
     ig_steps: int = setting(20, "Steps of integrated gradients.", least=1)
     top: int = setting(
         100,
-        "Neurons of a prompt's top, which NEG and an estimate may share.",
+        "Neurons of a prompt with the largest |NEG|, sought among as many with the largest "
+        "|estimate|.",
         least=1,
         recorded=False,
     )
     tolerance: float = setting(
         0.05,
-        "Share of its tangent's change by which a straight curve may be off it.",
+        "How far a curve that counts as straight may leave its tangent: a share of the "
+        "tangent's own change.",
         above=0,
         recorded=False,
     )
@@ -34,7 +36,9 @@ class Settings:
     dosed_prompts: int = setting(
         1, "Prompts whose every neuron is dosed: the first so many.", least=1
     )
-    dosed_every: int = setting(1, "Dose one layer in so many.", least=1)
+    dosed_every: int = setting(
+        1, "Distance between layers that are dosed: 1 doses all, 10 every tenth.", least=1
+    )
     large_quantile: float = setting(
         0.99,
         "Quantile from which a |ΔP| or a KL is large, among the dosed neurons of a prompt.",

@@ -1,5 +1,8 @@
 """The tables of the study of estimators: for the report, the terminal and the run's folder."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
@@ -9,40 +12,44 @@ from experiments.estimators.hidden import Hidden
 from experiments.estimators.results import Results
 from experiments.estimators.settings import Settings
 from experiments.inputs import fitted_curves
-from experiments.inputs.estimates import LABELS
-from experiments.reporting.tables import Column, Table, columns, written
+from experiments.inputs.estimates import CONVENTIONS, LABELS
+from experiments.reporting.tables import Column, Table, columns
+from negjax.execution.conventions import Convention
 
 ATTRIBUTIONS = {**LABELS, BY_DOSE: BY_DOSE}
 """What could have shown a hidden controller, for readers."""
-MEASURES = {
-    "pearson": ("Pearson r with NEG", ".4f"),
-    "spearman": ("Spearman correlation with NEG", ".4f"),
-    "mae": ("Mean |estimate − NEG|", ".1e"),
-    "same_sign": ("Share of the neurons where estimate and NEG have the same sign", ".1%"),
-    "top_overlap": ("Overlap of the tops", ".1%"),
-}
-"""How well an estimate predicts NEG: in words, and how it is written."""
+
+
+def by_convention(head: str, measure: str, form: str, under: str = "") -> list[Column]:
+    """A measure of agreement under either convention, side by side."""
+
+    def of(convention: Convention) -> Callable[[Any], object]:
+        return lambda row: getattr(row[convention], measure)
+
+    return [Column(head, of(name), form, f"{under} {name}".strip()) for name in CONVENTIONS]
+
 
 AGREEMENT = (
-    Column("estimate", lambda row: row[0]),
-    Column("r", lambda row: row[1].pearson, ".4f"),
-    Column("r within", lambda row: row[1].pearson_of_a_prompt, ".4f", "a prompt"),
-    Column("Spearman", lambda row: row[1].spearman, ".4f"),
-    Column("MAE", lambda row: row[1].mae, ".1e"),
-    Column("same sign", lambda row: row[1].same_sign, ".1%"),
-    Column("same sign", lambda row: row[1].same_sign_above_noise, ".1%", "above noise"),
-    Column("top", lambda row: row[1].top_overlap, ".1%", "overlap"),
-    Column("seconds", lambda row: row[2], under="a prompt"),
+    Column("within", lambda row: f"±{row['radius']:g}"),
+    Column("estimate", lambda row: row["form"].written("additive")),
+    *by_convention("r", "pearson", ".4f"),
+    *by_convention("r in a", "pearson_of_a_prompt", ".4f", "prompt"),
+    *by_convention("Spearman", "spearman", ".4f"),
+    *by_convention("MAE", "mae", ".1e"),
+    *by_convention("same sign", "same_sign", ".1%"),
+    *by_convention("same sign", "same_sign_above_noise", ".1%", "above noise"),
+    # Of sizes, which are the same under both.
+    Column("top", lambda row: row["signed"].top_overlap, ".1%", "overlap"),
 )
 PAPER = (
-    Column("estimate", lambda row: LABELS[row[0]]),
-    Column("r, paper", lambda row: row[1].pearson.get(paper.BERT), under=paper.BERT),
-    Column("MAE, paper", lambda row: row[1].mae.get(paper.BERT), under=paper.BERT),
-    Column("r, paper", lambda row: row[1].pearson.get(paper.LLAMA), under=paper.LLAMA),
-    Column("s a prompt", lambda row: row[1].seconds, under="paper"),
-    Column("r", lambda row: row[2] and row[2].pearson, ".4f", "here"),
-    Column("MAE", lambda row: row[2] and row[2].mae, ".1e", "here"),
-    Column("s a prompt", lambda row: row[3], under="here"),
+    Column("estimate", lambda row: LABELS[row["method"]]),
+    Column("r, paper", lambda row: row["there"].pearson.get(paper.BERT), under=paper.BERT),
+    Column("r, paper", lambda row: row["there"].pearson.get(paper.LLAMA), under=paper.LLAMA),
+    Column("r", lambda row: row["here"] and row["here"].pearson, ".4f", "here"),
+    Column("MAE, paper", lambda row: row["there"].mae.get(paper.BERT), under=paper.BERT),
+    Column("MAE", lambda row: row["here"] and row["here"].mae, ".1e", "here"),
+    Column("seconds", lambda row: row["there"].seconds, under="paper"),
+    Column("seconds", lambda row: row["seconds"], ".3g", "here"),
 )
 CHECK = (
     Column("range holds", lambda check: check.holds, ".1%"),
@@ -69,6 +76,7 @@ DOSE = (
     Column("of them", lambda s: s.hidden_collapsed, ",", "collapsed"),
 )
 HIDDEN = (
+    Column("prompt", lambda h: h.prompt),
     Column("layer", lambda h: h.layer),
     Column("neuron", lambda h: h.neuron),
     Column("dose", lambda h: h.dose, "+g"),
@@ -77,54 +85,24 @@ HIDDEN = (
     Column("ΔP", lambda h: h.change, "+.3g"),
     Column("KL", lambda h: h.kl, ".3g"),
     Column("rank by NeurGrad", lambda h: h.percentiles["neurgrad"], ".1%"),
-    Column("highest rank", lambda h: _highest(h)),
-    Column(
-        "collapse dose", lambda h: "none" if h.collapse_dose is None else f"{h.collapse_dose:g}"
-    ),
+    Column("highest rank", lambda h: _highest(h)[1], ".1%"),
+    Column("by", lambda h: ATTRIBUTIONS[_highest(h)[0]]),
+    Column("collapse dose", lambda h: h.collapse_dose, "g"),
 )
 
 
-def agreement_tables(results: Results) -> list[Table]:
-    """How well each form predicts NEG within the headline range, a table a convention."""
-    measured = "as the curves were measured"
-    mirrored = "from the same curves, mirrored where s(a) = −1, which turns the sign of NEG"
-    return [
-        Table(
-            name=f"agreement_{convention}",
-            title=f"NEG within ±{results.headline:g}, {convention} convention, "
-            f"{measured if convention == results.measured else mirrored}",
-            columns=AGREEMENT,
-            rows=[
-                (
-                    form.written(convention),
-                    of_form[form.name],
-                    "" if form.per_unit else seconds(results, form.method),
-                )
-                for form in results.comparison.forms
-            ],
-        )
-        for convention, of_form in results.at_headline.items()
-    ]
-
-
-def range_tables(results: Results, measure: str) -> list[Table]:
-    """One of `MEASURES`, a form a row and a range a column, a table a convention."""
-    words, form_of = MEASURES[measure]
-    return [
-        Table(
-            name=f"{measure}_{convention}",
-            title=f"{words}, by shift range, {convention} convention",
-            columns=columns("estimate", *(("within", form_of, f"±{r:g}") for r in by_range)),
-            rows=[
-                [
-                    form.written(convention),
-                    *(getattr(of_form[form.name], measure) for of_form in by_range.values()),
-                ]
-                for form in results.comparison.forms
-            ],
-        )
-        for convention, by_range in results.agreements.items()
-    ]
+def agreement_table(results: Results, radii: Sequence[float]) -> Table:
+    """How well each form predicts NEG within some ranges."""
+    return Table(
+        title=f"Agreement with NEG within ±{radii[0]:g}, under either convention",
+        columns=AGREEMENT if len(radii) > 1 else AGREEMENT[1:],
+        rows=[
+            {"radius": radius, "form": form}
+            | {c: results.agreements[c][radius][form.name] for c in CONVENTIONS}
+            for radius in radii
+            for form in results.comparison.forms
+        ],
+    )
 
 
 def paper_table(results: Results) -> Table:
@@ -134,8 +112,13 @@ def paper_table(results: Results) -> Table:
         title=f"As reported by the paper, and here (signed, ±{results.headline:g})",
         columns=PAPER,
         rows=[
-            (method, there, here.get(method), seconds(results, method) if method in here else None)
-            for method, there in paper.ESTIMATORS.items()
+            {
+                "method": method,
+                "there": paper.ESTIMATORS.get(method, paper.NOT_REPORTED),
+                "here": here.get(method),
+                "seconds": results.seconds.get(method),
+            }
+            for method in {**paper.ESTIMATORS, **results.seconds}
         ],
     )
 
@@ -186,16 +169,9 @@ def rank_table(results: Results) -> Table:
                 ATTRIBUTIONS[name],
                 *(v for s in doses for v in (s.shown[name].median, s.shown[name].top_tenth)),
             ]
-            for name in doses[0].shown
+            for name in (doses[0].shown if doses else ())
         ],
     )
-
-
-def seconds(results: Results, method: str) -> str:
-    """Of a prompt, all neurons; the ablation's come from one layer."""
-    value = results.seconds[method]
-    about = "≈" if method == "ablation" and value is not None else ""
-    return f"{about}{written(value, '.3g')}"
 
 
 def neuron_table(results: Results) -> pa.Table:
@@ -237,8 +213,7 @@ def dose_table(swept: Doses, settings: Settings) -> pa.Table:
     return pa.table(table)
 
 
-def _highest(hidden: Hidden) -> str:
-    """Of the other attributions, the one that ranks a hidden controller highest."""
-    others = {name: at for name, at in hidden.percentiles.items() if name != "neurgrad"}
-    best = max(others, key=lambda name: others[name])
-    return f"{ATTRIBUTIONS[best]} {others[best]:.1%}"
+def _highest(hidden: Hidden) -> tuple[str, float]:
+    """Of the other attributions, the one that ranks a hidden controller highest, and its rank."""
+    others = [item for item in hidden.percentiles.items() if item[0] != "neurgrad"]
+    return max(others, key=lambda item: item[1])

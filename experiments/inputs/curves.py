@@ -25,8 +25,8 @@ class Settings:
     step: float = setting(0.2, "Step of the shifts that a line is fitted to.", least=1e-6)
     nodes: int = setting(
         12,
-        "Replays a neuron that a Chebyshev series starts with; rough curves get three times as "
-        "many.",
+        "Shifts at which every neuron is replayed for its Chebyshev series; a neuron whose curve "
+        "is rough is replayed at three times as many.",
         least=4,
     )
     group: int | None = setting(

@@ -72,6 +72,12 @@ def values(inputs: facts.Inputs, summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def headline(inputs: facts.Inputs, summary: Mapping[str, Any], *counts: str) -> str:
+    """First line in the terminal: the model, what was counted, site and convention."""
+    about = f"site {inputs.site}; {summary['convention']} shifts"
+    return f"{inputs.lm.name}: {', '.join(counts)} ({about})"
+
+
 def measured(inputs: facts.Inputs, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the numbers are about, beside the model."""
     prompts = summary["prompts"]

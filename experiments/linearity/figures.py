@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation
 
 from experiments.reporting import statistics
 from experiments.reporting.figures import (
@@ -20,8 +19,11 @@ from experiments.reporting.figures import (
     cumulative,
     curve,
     drawing,
+    percent,
     power,
     predictions,
+    steps,
+    titled,
 )
 
 
@@ -42,7 +44,7 @@ def linearity_figure(
         by_range: statistics of each range.
     """
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-    colors = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, len(ranges)))
+    colors = steps(len(ranges))
     for radius, r, kept, color in zip(ranges, pearson, above, colors, strict=True):
         distance = np.clip(1 - np.abs(r[kept]), 1e-9, 1.0)
         cumulative(left, distance, color=color, label=f"±{radius:g}")
@@ -50,8 +52,8 @@ def linearity_figure(
         left.axvline(1 - threshold, color=GREY, lw=0.6, ls=DASHES, zorder=0)
         left.annotate(
             f"|r| = {threshold:g}",
-            (1 - threshold, 1.0),
-            xytext=(2 if side == "right" else -2, 3),
+            (1 - threshold, 0.02),
+            xytext=(2 if side == "right" else -2, 0),
             textcoords="offset points",
             ha=side,
             fontsize=6.5,
@@ -64,12 +66,8 @@ def linearity_figure(
         xlabel="1 − |r|   (to the right: straighter)",
         ylabel="share of neurons at most this far from a line",
     )
-    left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    left.set_title("a   How straight the curves are", pad=14)
-    if any(kept.any() for kept in above):
-        left.legend(
-            title="shifts", loc="lower left", frameon=True, framealpha=1.0, edgecolor="none"
-        )
+    percent(left.yaxis)
+    titled(left, "a   How straight the curves are", 3)
     _share_panel(right, by_range)
 
 
@@ -84,17 +82,7 @@ def _share_panel(axes: Axes, by_range: Sequence[statistics.RangeStatistics]) -> 
         above = [np.nan if (v := getattr(s.resolved, field)) is None else v for s in known]
         axes.plot(radii, above, color=color, marker=marker, ms=4, label=f"|r| ≥ {threshold:g}")
         axes.plot(radii, every, color=color, marker=marker, ms=4, mfc="white", lw=0.8, ls=":")
-    axes.plot(
-        [],
-        [],
-        color=GREY,
-        marker="o",
-        ms=4,
-        mfc="white",
-        lw=0.8,
-        ls=":",
-        label="all neurons",
-    )
+    axes.plot([], [], color=GREY, marker="o", ms=4, mfc="white", ls=":", label="all neurons")
     if any(s.radius == 2 for s in known):
         axes.vlines(2, 0.9, 1.0, color=GREEN, lw=5, alpha=0.35, zorder=0)
         axes.annotate(
@@ -110,9 +98,8 @@ def _share_panel(axes: Axes, by_range: Sequence[statistics.RangeStatistics]) -> 
     axes.set(xscale="log", xlabel="largest shift", ylabel="share of neurons", ylim=(0, 1.02))
     axes.set_xticks(radii, [f"±{r:g}" for r in radii])
     axes.minorticks_off()
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_title("b   Linear neurons, by shift range", pad=14)
-    axes.legend(loc="lower left")
+    percent(axes.yaxis)
+    titled(axes, "b   Linear neurons, by shift range", 3)
 
 
 @drawing(height=3.2)
@@ -128,15 +115,17 @@ def layers_figure(figure: Figure, layer: np.ndarray, slope: np.ndarray, layers: 
     top.fill_between(x, bands[:, 1], bands[:, 3], color=BLUE, alpha=0.3, lw=0, label="25–75%")
     top.plot(x, bands[:, 2], color=BLUE, marker="o", ms=2.5, label="median")
     top.set(yscale="log" if known.any() else "linear", ylabel="|NEG|\nP per unit of activation")
-    top.legend(ncols=3, loc="upper left")
-    top.set_title("a   How steep")
+    if known.any():
+        # Between powers of ten only where there is no power to be seen.
+        top.yaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(0.3, 0.1)))
+    titled(top, "a   How steep", 3)
     positive = statistics.layer_shares(layer, slope > 0, layers)
     bottom.axhline(0.5, color=GREY, lw=0.6, ls=DASHES)
     bottom.bar(
         x, positive - 0.5, bottom=0.5, width=0.7, color=np.where(positive > 0.5, ORANGE, BLUE)
     )
     bottom.set(xlabel="layer", ylabel="NEG > 0", ylim=(0, 1), xlim=(-0.6, layers - 0.4))
-    bottom.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    percent(bottom.yaxis)
     bottom.set_title("b   Which way")
 
 

@@ -10,9 +10,9 @@ from experiments.inputs import facts, facts_page, fitted_curves
 from experiments.inputs.fitted_curves import FittedCurves
 from experiments.linearity import figures
 from experiments.linearity.results import Results
-from experiments.reporting import statistics
+from experiments.reporting import intervals, statistics
 from experiments.reporting.figures import Picture
-from experiments.reporting.tables import Column, Table, columns, written
+from experiments.reporting.tables import Column, Table, columns, counted, written
 from experiments.reporting.templates import Contents
 from experiments.running.study import Findings, Finished, Report
 from negjax.storage import store
@@ -78,7 +78,9 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
     by_range = results.by_range[curves.measure]
     headline = next(s for s in by_range if s.radius == curves.headline)
     fits, neurons, prompts = curves.fits[curves.measure], curves.neurons, len(curves.prompts)
-    count = f"{headline.every.neurons:,} neurons ({prompts} prompts)"
+    of_headline, prompt = fits[curves.headline], neurons["prompt"]
+    count = f"{counted(headline.every.neurons, 'neuron')} of {counted(prompts, 'prompt')}"
+    enough = of_headline.points >= statistics.LEAST_POINTS
     ranges = [
         Table(
             name=f"ranges_{measure}",
@@ -92,7 +94,10 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
     values = facts_page.values(inputs, summary)
     values |= {
         "headline": headline,
-        "neurgrad": headline.predictions["neurgrad"],
+        "linear": intervals.shares(np.abs(of_headline.pearson) >= statistics.LINEAR, prompt)
+        if enough
+        else None,
+        "neurgrad": intervals.pearson(neurons["neurgrad"], of_headline.slope, prompt),
         "resolved": headline.resolved_predictions["neurgrad"],
         "count": count,
         "neurons": headline.every.neurons,
@@ -101,7 +106,7 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
         "curves": CURVES[curves.measure],
         "series": curves.measure == "response",
         "widest": curves.ranges[-1],
-        "zeros": int((fits[curves.headline].slope == 0).sum()),
+        "zeros": counted(int((of_headline.slope == 0).sum()), "neuron"),
         "noise": np.median(curves.noise),
     }
     straight = [s.radius for s in by_range if s.every.linear is not None]
@@ -136,8 +141,12 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
             },
             figures=draws,
         ),
-        headline=f"{inputs.lm.name}: {prompts} prompts, {headline.every.neurons:,} neurons (site "
-        f"{inputs.site}), shifts {summary['convention']}",
+        headline=facts_page.headline(
+            inputs,
+            summary,
+            counted(prompts, "prompt"),
+            counted(headline.every.neurons, "neuron"),
+        ),
         printed=[*ranges, *_agreement(results.comparison)],
         measured=[*facts_page.measured(inputs, summary), *_measured(curves)],
     )
@@ -162,9 +171,9 @@ def _agreement(compared: statistics.Comparison | None) -> list[str]:
     if compared is None or compared.slope is None or compared.curve is None:
         return []
     return [
-        f"series against grid: NEG differs by {compared.slope['0.5']:.1e} (median), "
-        f"{compared.slope['0.95']:.1e} (95%); ΔP by {compared.curve['0.5']:.1f} (median) noise "
-        "deviations"
+        f"series against grid: NEG differs by {written(compared.slope['0.5'], '.1e')} (median), "
+        f"{written(compared.slope['0.95'], '.1e')} (95%); ΔP by {compared.curve['0.5']:.1f} "
+        "(median) noise deviations"
     ]
 
 
@@ -180,7 +189,7 @@ def _paper(here: statistics.RangeStatistics) -> Table:
             [f"{name}, r with NEG", paper.told(there.pearson), written(found.pearson, ".4f")],
             [f"{name}, MAE", paper.told(there.mae), written(found.mae, ".1e")],
         ]
-    return Table(columns=columns("", "paper", "here"), rows=rows)
+    return Table(columns=columns("measure", "paper", "here"), rows=rows)
 
 
 def _measured(curves: FittedCurves) -> list[tuple[str, str]]:

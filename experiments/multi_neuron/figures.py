@@ -8,11 +8,15 @@ from matplotlib.figure import Figure
 
 from experiments import paper
 from experiments.multi_neuron.results import VARIANTS, Results
-from experiments.reporting.figures import Picture, drawing, scatter
+from experiments.multi_neuron.sets import CHOICES
+from experiments.reporting.figures import PALETTE, Picture, drawing, scatter, steps
 from experiments.reporting.line_panels import LETTERS, Panel, line, panels_figure
+from experiments.reporting.tables import counted
 
 LABELS = {"neg": "Σ NEG x", "gradient": "Σ gradient x"}
 PAPER = (paper.TOGETHER, paper.TOGETHER_PEARSON, f"paper: r ≥ {paper.TOGETHER_PEARSON:g}")
+COLORS = dict(zip(CHOICES, PALETTE, strict=False))
+"""Of ways of choosing, in every figure."""
 AGREEMENT: Mapping[str, Mapping[str, Any]] = {
     "pearson": {"label": "Pearson r", "kind": "r"},
     "explained": {"label": "share of variance explained", "kind": "share"},
@@ -32,8 +36,15 @@ def additivity_figure(results: Results) -> Picture:
 
     def panel(field: str, variant: str) -> Panel:
         lines = [
-            line(f"{choice}, {label}", color, rows, f"{name}.{field}", dashed=name == "gradient")
-            for color, choice in enumerate(results.choices)
+            line(
+                f"{choice}, {label}",
+                COLORS[choice],
+                rows,
+                f"{name}.{field}",
+                dashed=name == "gradient",
+                interval=f"{name}.{field}_interval",
+            )
+            for choice in results.choices
             for rows in [results.by_size(choice, variant)]
             for name, label in LABELS.items()
         ]
@@ -48,18 +59,19 @@ def magnitudes_figure(results: Results) -> Picture:
 
     def panel(field: str, choice: str) -> Panel:
         lines = [
-            line(f"±{m:g}", color, results.by_size(choice, "added", m), f"neg.{field}")
-            for color, m in enumerate(results.magnitudes)
+            line(
+                f"±{m:g}",
+                color,
+                results.by_size(choice, "added", m),
+                f"neg.{field}",
+                interval=f"neg.{field}_interval",
+            )
+            for color, m in zip(steps(len(results.magnitudes)), results.magnitudes, strict=True)
         ]
         return Panel(title=choice, lines=lines, **AGREEMENT[field])
 
     rows = [[panel(field, choice) for choice in results.choices] for field in AGREEMENT]
-    return panels_figure(
-        rows,
-        across="neurons together",
-        legend="size of every shift",
-        scale=len(results.magnitudes),
-    )
+    return panels_figure(rows, across="neurons together", legend="size of every shift")
 
 
 def effects_figure(results: Results) -> Picture:
@@ -67,8 +79,8 @@ def effects_figure(results: Results) -> Picture:
 
     def panel(field: str) -> Panel:
         lines = [
-            line(f"{choice}, {variant}", color, rows, field, dashed=variant == "clamped")
-            for color, choice in enumerate(results.choices)
+            line(f"{choice}, {variant}", COLORS[choice], rows, field, dashed=variant == "clamped")
+            for choice in results.choices
             for variant in VARIANTS
             for rows in [results.by_size(choice, variant)]
         ]
@@ -84,9 +96,7 @@ def sums_figure(figure: Figure, sums: Mapping[int, tuple[np.ndarray, np.ndarray]
     for letter, axes, (size, (predicted, measured)) in zip(
         LETTERS, panels, sums.items(), strict=False
     ):
-        scatter(axes, predicted, measured)
-        axes.tick_params(labelsize=6)
-        axes.tick_params(axis="x", labelrotation=45)
+        scatter(axes, predicted, measured, most=3)
         axes.set_xlabel("Σ NEG x")
-        axes.set_title(f"{letter}   {size:,} neuron{'s' if size > 1 else ''}")
+        axes.set_title(f"{letter}   {counted(size, 'neuron')}")
     panels[0].set_ylabel("ΔP measured")

@@ -17,7 +17,7 @@ from experiments.multi_neuron.results import (
 from experiments.multi_neuron.sets import CHOICES, SIGNS
 from experiments.reporting import statistics
 from experiments.reporting.figures import Picture
-from experiments.reporting.tables import Column, Table, written
+from experiments.reporting.tables import Column, Table, counted, written
 from experiments.reporting.templates import Contents
 from experiments.running.study import Findings, Finished, Report
 from negjax.storage import store
@@ -27,11 +27,14 @@ ADDITIVE = 0.9
 """Pearson r from which sums are said to predict."""
 SCATTERED = 3
 """Sizes whose sums are drawn against what was measured."""
-# Rows are sets of one size, by variant.
+# Rows are sets of one choice and size, by variant.
 BY_SIZE = (
+    Column("choice", lambda row: row["added"].choice),
     Column("neurons", lambda row: row["added"].size, ","),
     Column("sets", lambda row: row["added"].sets),
     Column("added, r", lambda row: row["added"].neg.pearson, ".3f", "Σ NEG x"),
+    Column("added, r", lambda row: row["added"].neg.pearson_interval.low, ".3f", "from"),
+    Column("added, r", lambda row: row["added"].neg.pearson_interval.high, ".3f", "to"),
     Column("added, r", lambda row: row["added"].gradient.pearson, ".3f", "Σ grad x"),
     Column("added, R²", lambda row: row["added"].neg.explained, ".3f", "Σ NEG x"),
     Column("added, R²", lambda row: row["added"].gradient.explained, ".3f", "Σ grad x"),
@@ -43,7 +46,7 @@ BY_SIZE = (
     Column("median", lambda row: row["added"].change, ".1e", "|ΔP|"),
     Column("median", lambda row: row["added"].kl, ".1e", "KL"),
 )
-SETS = Column("", lambda row: f"{row.choice}, {row.size:,} neuron{'' if row.size == 1 else 's'}")
+SETS = Column("sets", lambda row: f"{row.choice}, {counted(row.size, 'neuron')}")
 PAPER = (
     SETS,
     Column("shifts", lambda row: f"±{row.magnitude:g}" if row.magnitude else "all"),
@@ -55,7 +58,7 @@ PAPER = (
 BY_SIGNS = (
     SETS,
     Column("signs", lambda row: row.signs),
-    Column("sets", lambda row: row.sets),
+    Column("how many", lambda row: row.sets, ","),
     Column("r", lambda row: row.neg.pearson, ".3f"),
     Column("R²", lambda row: row.neg.explained, ".3f"),
     Column("slope", lambda row: row.neg.slope, ".2f"),
@@ -113,10 +116,13 @@ def _additive(results: Results) -> str:
             break
         upto = row.size
     if not upto:
-        return f"Not even of few neurons ({choice}) the effects add up to r ≥ {ADDITIVE:g}."
+        return (
+            f"The effects of no number of neurons tried ({choice}) add up: Pearson r of their sum "
+            f"with what they do together is below {ADDITIVE:g}."
+        )
     return (
-        f"The effects of up to {upto:,} neurons ({choice}) add up: their sum agrees with what they "
-        f"do together with Pearson r ≥ {ADDITIVE:g}."
+        f"The effects of up to {counted(upto, 'neuron')} ({choice}) add up: their sum agrees with "
+        f"what they do together with Pearson r ≥ {ADDITIVE:g}."
     )
 
 
@@ -125,18 +131,16 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
     prompts, sets = len(results.prompts), len(results.sets["size"])
     largest = {choice: max(results.sizes_of(choice)) for choice in results.choices}
     whole = [results.of(choice, "added", size) for choice, size in largest.items()]
-    by_size = [
-        Table(
-            name=f"additivity_{choice}",
-            title=f"{choice}: {CHOICES[choice]}",
-            columns=BY_SIZE,
-            rows=[
-                {variant: results.of(choice, variant, size) for variant in VARIANTS}
-                for size in results.sizes_of(choice)
-            ],
-        )
-        for choice in results.choices
-    ]
+    by_size = Table(
+        name="additivity",
+        columns=BY_SIZE,
+        rows=[
+            {variant: results.of(choice, variant, size) for variant in VARIANTS}
+            for choice in results.choices
+            for size in results.sizes_of(choice)
+        ],
+    )
+    chosen = " ".join(f"{choice}: {CHOICES[choice]}." for choice in results.choices)
     beside = [
         results.of(choice, "added", size, magnitude)
         for choice, size in largest.items()
@@ -145,18 +149,20 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
     of_largest = (results.choices[0], "added", whole[0].size)
     ends = results.magnitudes[0], results.magnitudes[-1]
     values = facts_page.values(inputs, summary) | {
-        "count": f"{sets:,} sets of {prompts} prompts",
+        "count": f"{counted(sets, 'set')} of {counted(prompts, 'prompt')}",
         "widest": results.magnitudes[-1],
         "narrowest": results.magnitudes[0],
+        "several": len(results.magnitudes) > 1,
         "additive": _additive(results),
         "largest": whole[0],
         **{
-            name: written(results.of(*of_largest, magnitude).neg.pearson, ".3f")
+            name: results.of(*of_largest, magnitude).neg.pearson_interval
             for name, magnitude in zip(("narrow", "wide"), ends, strict=True)
         },
         "agreement": ", ".join(
             f"{written(row.neg.pearson, '.3f')} ({row.choice}, {row.size:,})" for row in whole
         ),
+        "chosen": chosen,
         "signs": " ".join(f"{name.capitalize()}: {SIGNS[name]}." for name in results.signs),
         "noise_deviations": statistics.NOISE_DEVIATIONS / 2**0.5,
     }
@@ -176,9 +182,14 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
             },
             figures=draws,
         ),
-        headline=f"{inputs.lm.name}: {prompts} prompts, {sets:,} sets of neurons (site "
-        f"{inputs.site}), shifts {summary['convention']}, up to ±{results.magnitudes[-1]:g}",
-        printed=by_size,
+        headline=facts_page.headline(
+            inputs,
+            summary,
+            counted(prompts, "prompt"),
+            f"{counted(sets, 'set')} of neurons",
+            f"up to ±{results.magnitudes[-1]:g}",
+        ),
+        printed=[chosen, by_size],
         measured=[
             *facts_page.measured(inputs, summary),
             facts_page.probabilities(results.probability),

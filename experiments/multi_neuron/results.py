@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from experiments.multi_neuron.sets import Design
-from experiments.reporting import statistics
+from experiments.reporting import intervals, statistics
+from experiments.reporting.intervals import Estimate
 from negjax.measurements.linearity import fit_changes
 from negjax.storage.store import RunFolder
 
@@ -27,8 +28,12 @@ class Prediction:
 
     pearson: float | None
     """Over all sets of all prompts."""
+    pearson_interval: Estimate
+    """The same with its interval over the prompts."""
     prompt_pearson: float | None
     """Median over prompts of the r of each one's sets."""
+    explained_interval: Estimate
+    """Likewise."""
     explained: float | None
     """Share of the measured changes' variance that the prediction explains, 1 - SSE/SST: 1 where
     it is right, below 0 where it is worse than the mean change."""
@@ -162,8 +167,10 @@ def prediction(
     after = sets["baseline"] + predicted
     return Prediction(
         pearson=statistics.correlation(predicted, change),
+        pearson_interval=intervals.pearson(predicted, change, sets["prompt"]),
         prompt_pearson=statistics.median(np.asarray(by_prompt)),
         explained=statistics.explained(predicted, change),
+        explained_interval=intervals.explained(predicted, change, sets["prompt"]),
         slope=None if slope is None else float(slope),
         impossible=statistics.share((after < 0) | (after > 1)),
     )

@@ -9,15 +9,25 @@ from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from experiments.reporting.escaping import for_label
-from experiments.reporting.figures import BLACK, BLUE, DASHES, GREY, ORANGE, drawing, predictions
+from experiments.reporting.figures import (
+    BLACK,
+    BLUE,
+    COLORS,
+    DASHES,
+    DIVERGING,
+    GREY,
+    ORANGE,
+    drawing,
+    percent,
+    power,
+    powers_apart,
+    predictions,
+    titled,
+)
 from experiments.reporting.statistics import Agreement
-
-# Blue to red through white: told apart with any colour vision, white is no effect.
-DIVERGING = "RdBu_r"
-
 
 # Neurons' worth of axis before the first: more of it gives the extremes less room.
 END_ROOM = 2.0
@@ -72,6 +82,10 @@ def map_figure(
         cax=figure.add_subplot(grid[3, 0]),
         orientation="horizontal",
         label="change of P(answer) per unit of activation",
+        ticks=powers_apart(
+            lambda x: scale(x) - 0.5, scale.linthresh / 10, scale.inverse(1.0), 0.07
+        ),
+        format=FuncFormatter(lambda value, _: power(value)),
     )
 
 
@@ -136,6 +150,9 @@ def _profiles(figure: Figure, grid: GridSpec, row: int, values: np.ndarray, besi
     total.axvline(0, color=BLACK, lw=0.5)
     limit = 1.1 * max(float(positive.max()), float(negative.max()), 1e-12)
     total.set(xlim=(-limit, limit))
+    total.locator_params(axis="x", nbins=2)
+    total.ticklabel_format(axis="x", style="sci", scilimits=(-1, 2), useMathText=True)
+    total.xaxis.get_offset_text().set_fontsize(6)
     total.set_title("sum by sign")
     drawn = [total]
     if row < 2:
@@ -144,7 +161,7 @@ def _profiles(figure: Figure, grid: GridSpec, row: int, values: np.ndarray, besi
         share.plot((values > 0).mean(1), layer, color=BLACK, marker="o", ms=2, lw=0.8)
         share.set(xlim=(0.3, 0.7))
         share.set_xticks([0.4, 0.6])
-        share.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        percent(share.xaxis)
         share.set_title("positive")
         drawn.append(share)
     for axes in drawn:
@@ -170,12 +187,11 @@ def scatter_figure(
     below = figure.add_subplot(grid[1, :])
     for values, label, color in (
         (slope, "mean |NEG|", BLACK),
-        (slope - neurgrad, "mean |NEG − NeurGrad|", BLUE),
-        (slope - computed, "mean |NEG − CG|", ORANGE),
+        (slope - neurgrad, "mean |NEG − NeurGrad|", COLORS["neurgrad"]),
+        (slope - computed, "mean |NEG − CG|", COLORS["cg"]),
     ):
         size = np.abs(values).mean(1)
         shown = np.where(size > 0, size, np.nan)
         below.plot(layer, shown, color=color, marker="o", ms=2.5, label=label)
     below.set(yscale="log", xlabel="layer", ylabel="P per unit\nof activation")
-    below.set_title("c   Size and error, by layer")
-    below.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.3))
+    titled(below, "c   Size and error, by layer", 3)

@@ -24,7 +24,9 @@ class Settings:
         None, "A prompt to map, instead of some of the table; needs --answer.", recorded=False
     )
     answer: str | None = setting(None, "The answer to --prompt.", recorded=False)
-    every: int = setting(1, "Map one layer in so many: the first, and so on.", least=1)
+    every: int = setting(
+        1, "Distance between layers that are mapped, from the first: 1 maps all.", least=1
+    )
 
     @property
     def table(self) -> negjax.Facts | None:

@@ -9,8 +9,9 @@ from experiments.inputs import facts, facts_page
 from experiments.neg_map import figures
 from experiments.neg_map.results import Grid, Map
 from experiments.reporting import statistics
+from experiments.reporting.intervals import FEW
 from experiments.reporting.page_parts import asked_in_short
-from experiments.reporting.tables import Column, Table, written
+from experiments.reporting.tables import Column, Table, counted, written
 from experiments.reporting.templates import Contents
 from experiments.running.study import Findings, Finished, Report
 from negjax.storage import store
@@ -80,7 +81,8 @@ def make_report(
         "shifts": _shifts(grid),
         "predictor": maps[0].name,
         "agreement": _agreement(maps),
-        "prompts": f"{len(maps)} prompt" + "s" * (len(maps) > 1),
+        "prompts": counted(len(maps), "prompt"),
+        "few": len(maps) < FEW,
         "furthest": _furthest(maps),
         "degree": 2 * len(grid.shifts) + 1,
         "top": TOP,
@@ -88,8 +90,9 @@ def make_report(
     }
     return Report(
         contents=Contents(values=values, parts={"maps": [_part(drawn) for drawn in maps]}),
-        headline=f"{inputs.lm.name}: {len(maps)} prompts, {neurons:,} neurons (site "
-        f"{inputs.site}), shifts {summary['convention']}",
+        headline=facts_page.headline(
+            inputs, summary, counted(len(maps), "prompt"), counted(neurons, "neuron")
+        ),
         printed=["\n".join(_lines(drawn)) for drawn in maps],
         measured=[
             *facts_page.measured(inputs, summary),
@@ -134,7 +137,7 @@ def _part(drawn: Map) -> Contents:
     return Contents(
         values={
             "map": drawn,
-            "count": f"{drawn.size:,} neurons of {len(drawn.layers)} layers",
+            "count": f"{counted(drawn.size, 'neuron')} of {counted(len(drawn.layers), 'layer')}",
         },
         tables={
             "strongest": Table(columns=columns, rows=drawn.strongest(LISTED)),
@@ -158,11 +161,12 @@ def _lines(drawn: Map) -> list[str]:
     """What the terminal shows of a prompt."""
     every, agreement = drawn.statistics.every, drawn.agreement
     strongest = ", ".join(
-        f"layer {n['layer']} neuron {n['neuron']} ({n['neg']:+.2g})" for n in drawn.strongest(NAMED)
+        f"layer {n['layer']} neuron {n['neuron']} ({written(n['neg'], '+.2g')})"
+        for n in drawn.strongest(NAMED)
     )
     return [
         f"{asked_in_short(drawn.text, drawn.answer)}, P = {drawn.probability:.3g}",
-        f"  {drawn.size:,} neurons in {len(drawn.layers)} layers",
+        f"  {counted(drawn.size, 'neuron')} in {counted(len(drawn.layers), 'layer')}",
         f"  NEG > 0: {written(every.positive, '.1%')}; within noise: {drawn.within_noise:.1%}; "
         f"|r| ≥ {statistics.LINEAR:g}: {written(every.linear, '.1%')}",
         f"  {drawn.name} against NEG: r = {written(agreement.pearson, '.4f')}, MAE = "

@@ -8,6 +8,8 @@ import html
 import re
 import unicodedata
 
+FONT = "DejaVu Sans"
+"""Of figures: it comes with matplotlib, so that pictures look the same everywhere."""
 MOST = 80
 """Characters of a title in a figure, or of a cell in the terminal; the report shows texts whole."""
 MOST_OF_LABEL = 28
@@ -57,8 +59,16 @@ def shortened(text: str, most: int = MOST) -> str:
 
 
 def for_figure(text: str, most: int = MOST) -> str:
-    """Text for matplotlib, which reads what stands between two dollars as mathematics."""
-    return shortened(visible(text), most).replace("$", r"\$")
+    """Text for matplotlib, which reads what stands between two dollars as mathematics.
+
+    What its font lacks, as Chinese letters and emoji, is written out: a box would say nothing.
+    """
+    # Here: programs without figures have no need of matplotlib.
+    from matplotlib import font_manager
+
+    font = font_manager.get_font(font_manager.findfont(FONT))
+    drawn = "".join(c if font.get_char_index(ord(c)) else _written_out(c) for c in visible(text))
+    return shortened(drawn, most).replace("$", r"\$")
 
 
 def for_label(text: str) -> str:

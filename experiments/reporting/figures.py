@@ -6,7 +6,6 @@ Object-oriented matplotlib: no window system, no global state.
 import functools
 import io
 import re
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec
@@ -14,24 +13,32 @@ from typing import Any, Concatenate, ParamSpec
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from experiments.reporting import statistics
-from experiments.reporting.escaping import for_figure, for_label
+from experiments.reporting.escaping import FONT, for_figure, for_label
 from experiments.reporting.tables import written
 
 # Okabe & Ito's palette, told apart with any colour vision.
 BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#8A8A8A", "#222222"
 PURPLE, YELLOW, SKY = "#CC79A7", "#E69F00", "#56B4E9"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY, BLACK, GREY)
+COLORS = dict(
+    zip(("neurgrad", "cg", "ig", "lpi", "relp", "cgxa", "ablation"), PALETTE, strict=False)
+)
+"""Of estimators, in every figure; `steps` has those of sizes of shifts."""
+# Blue to red through white: told apart with any colour vision, white is no effect.
+DIVERGING = "RdBu_r"
 DASHES = (0, (4, 3))
 WIDTH = 7.0  # inches: two columns of a paper
 STEPS = 250  # of a cumulative curve: of more, each is lower than the line is thick
 
 STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so pictures look the same everywhere
+    "font.family": FONT,
     "font.size": 8.0,
     "axes.titlesize": 8.5,
     "axes.titlelocation": "left",
@@ -53,6 +60,10 @@ STYLE = {
 }
 
 
+# A browser that darkens pages would turn letters white, and leave the ground below them white.
+_LIGHT = b'style="color-scheme: only light"'
+
+
 @dataclass(frozen=True)
 class Picture:
     """A drawn figure, in both formats."""
@@ -65,16 +76,14 @@ def rendered(figure: Figure) -> Picture:
     """A figure as SVG and PNG."""
     FigureCanvasAgg(figure)
     svg, png = io.BytesIO(), io.BytesIO()
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        # A box stands for a letter that the font lacks: nobody can act on hearing of it.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+    with matplotlib.rc_context(STYLE):
         # A constrained layout knows the size of panels of a fixed aspect only once they are drawn.
         figure.draw_without_rendering()
         figure.savefig(svg, format="svg", metadata={"Date": None})
         figure.savefig(png, format="png", dpi=200)
     # To a hundredth of a point: what is finer nobody sees.
     short = re.sub(rb"(\d\d\.\d\d)\d+", rb"\1", svg.getvalue())
-    return Picture(short, png.getvalue())
+    return Picture(short.replace(b"<svg ", b"<svg %s " % _LIGHT, 1), png.getvalue())
 
 
 P = ParamSpec("P")
@@ -102,16 +111,53 @@ def drawing(
     return decorate
 
 
+def steps(count: int) -> list[Any]:
+    """Colors of so many sizes of shifts (doses, ranges), the smallest first."""
+    return list(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, max(count, 1))))
+
+
+def titled(axes: Axes, title: str, across: int = 0) -> None:
+    """Sets a panel's title and, between it and the panel, its legend, which so hides nothing.
+
+    Args:
+        across: entries of the legend side by side; 0: it has none.
+    """
+    count = len(axes.get_legend_handles_labels()[1])
+    lines = -(-count // across) if across else 0
+    axes.set_title(title, pad=6 + 11 * lines)
+    if lines:
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=across,
+            borderaxespad=0.2,
+            borderpad=0.1,
+            handlelength=1.2,
+            columnspacing=1.0,
+        )
+
+
+def percent(axis: Axis) -> None:
+    """Writes an axis' shares in per cent."""
+    axis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
 def in_words(found: statistics.Agreement) -> str:
     """An agreement as the heading of a panel."""
     return (
-        f"r = {written(found.pearson, '.4f')}, MAE = {written(found.mae, '.1e')}, "
+        f"r = {written(found.pearson, '.4f')}, MAE = {written(found.mae, '.1e')}\n"
         f"same sign {written(found.same_sign, '.1%')}"
     )
 
 
-def scatter(axes: Axes, x: np.ndarray, y: np.ndarray) -> matplotlib.collections.PolyCollection:
-    """Hexagons on axes that are linear about 0 and logarithmic beyond; returns them."""
+def scatter(
+    axes: Axes, x: np.ndarray, y: np.ndarray, most: int = 5
+) -> matplotlib.collections.PolyCollection:
+    """Hexagons on axes that are linear about 0 and logarithmic beyond; returns them.
+
+    Args:
+        most: ticks of an axis.
+    """
     sizes = np.abs(np.concatenate([x, y]))
     sizes = sizes[sizes > 0]
     inner = float(np.quantile(sizes, 0.25)) if sizes.size else 1e-9
@@ -135,15 +181,31 @@ def scatter(axes: Axes, x: np.ndarray, y: np.ndarray) -> matplotlib.collections.
         clip_on=False,
     )
     axes.plot([-edge, edge], [-edge, edge], color=BLACK, lw=0.6, ls=DASHES, zorder=3)
-    lowest, highest = int(np.ceil(np.log10(inner))), int(np.floor(np.log10(limit)))
-    every = max(1, -(-(highest - lowest + 1) // 3))
-    powers = 10.0 ** np.arange(highest, lowest - 1, -every)[::-1]
-    ticks = np.concatenate([-powers[::-1], [0.0], powers])
+    ticks = powers_apart(squeezed, inner, limit, 2 * edge / (most + 1))
     labels = [power(tick) for tick in ticks]
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(squeezed(ticks), labels)
     axes.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
     return hexagons
+
+
+def powers_apart(
+    place: Callable[[np.ndarray], np.ndarray], least: float, most: float, gap: float
+) -> np.ndarray:
+    """0 and powers of ten of both signs, from the largest down, as far apart as labels need.
+
+    Args:
+        place: where values lie on the axis, 0 at 0.
+        least, most: sizes of the smallest power and of the largest.
+        gap: on the axis.
+    """
+    kept: list[float] = []
+    last = np.inf
+    for exponent in range(int(np.floor(np.log10(most))), int(np.ceil(np.log10(least))) - 1, -1):
+        at = float(place(np.asarray(10.0**exponent)))
+        if gap <= at <= last - gap:
+            kept, last = [*kept, 10.0**exponent], at
+    return np.asarray([*(-p for p in kept), 0.0, *reversed(kept)])
 
 
 def predictions(
@@ -215,5 +277,5 @@ def power(value: float) -> str:
 
 def _straightness(pearson: float) -> str:
     if 1 - abs(pearson) >= 1e-3:
-        return f"r = {pearson:.3f}"
-    return f"|r| = 1 − {1 - abs(pearson):.0e}"
+        return f"r = {written(pearson, '.3f')}"
+    return f"|r| = 1 − {written(1 - abs(pearson), '.0e')}"

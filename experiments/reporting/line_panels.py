@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.reporting.escaping import for_figure, for_label
-from experiments.reporting.figures import DASHES, GREY, PALETTE, drawing
+from experiments.reporting.figures import DASHES, GREY, drawing
+from experiments.reporting.intervals import Estimate
 
 LETTERS = "abcdefghijklmnop"
-# A share of variance far below 0 says "no use", however far: the axis ends there.
+# A share of variance far below 0 says "no use", however far: the axis ends there, and a triangle
+# points to what lies below.
 LOWEST_SHARE = -1.0
 
 
@@ -25,23 +26,26 @@ class Line:
     label: str
     points: Sequence[tuple[float, float | None]]
     """(size or range, value)."""
-    color: int
-    """Number in the palette, or of a step of a scale."""
+    color: Any
     dashed: bool = False
+    intervals: Sequence[Estimate] = ()
+    """Of the values."""
 
 
 def line(
     label: str,
-    color: int,
+    color: Any,
     rows: Sequence[Any],
     value: str,
     *,
     size: str = "size",
     dashed: bool = False,
+    interval: str = "",
 ) -> Line:
-    """A line of records, whose `size` and `value` are named as of `attrgetter`."""
+    """A line of records, whose `size`, `value` and `interval` are named as of `attrgetter`."""
     points = [(attrgetter(size)(row), attrgetter(value)(row)) for row in rows]
-    return Line(label=label, points=points, color=color, dashed=dashed)
+    ends = [attrgetter(interval)(row) for row in rows] if interval else []
+    return Line(label=label, points=points, color=color, dashed=dashed, intervals=ends)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,6 @@ def panels_figure(
     across: str = "neurons shifted together",
     ticks: Mapping[float, str] | None = None,
     legend: str = "",
-    scale: int = 0,
 ) -> None:
     """Panels of lines on a logarithmic axis, with one legend.
 
@@ -74,12 +77,10 @@ def panels_figure(
         across: name of the horizontal axis.
         ticks: labels of its places; default: powers of 2.
         legend: its title.
-        scale: that many steps of a color scale, instead of the palette.
     """
     columns = max(map(len, rows))
     figure.set_figheight(0.6 + 2.1 * len(rows))
     grid = figure.subplots(len(rows), columns, squeeze=False, sharex=True)
-    colors = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, max(scale, 1)))
     for axes in grid.flat:
         axes.set_axis_off()
     letters = iter(LETTERS)
@@ -87,7 +88,7 @@ def panels_figure(
         for column, panel in enumerate(panels):
             axes = grid[row, column]
             axes.set_axis_on()
-            _panel(axes, panel, colors if scale else PALETTE)
+            _panel(axes, panel)
             axes.set_title(f"{next(letters)}   {for_figure(panel.title)}")
             if column == 0 or panel.label != panels[column - 1].label:
                 axes.set_ylabel(for_label(panel.label))
@@ -106,17 +107,27 @@ def panels_figure(
     )
 
 
-def _panel(axes: Axes, panel: Panel, colors: Sequence[str] | np.ndarray) -> None:
+def _panel(axes: Axes, panel: Panel) -> None:
     for line in panel.lines:
+        sizes = np.asarray([size for size, _ in line.points], float)
         values = np.asarray([np.nan if v is None else v for _, v in line.points], float)
         if panel.kind == "share":
-            values = np.maximum(values, LOWEST_SHARE)
+            beyond = sizes[values < LOWEST_SHARE]
+            axes.plot(beyond, np.full(beyond.size, LOWEST_SHARE), "v", color=line.color, ms=3.5)
+            values = np.where(values < LOWEST_SHARE, np.nan, values)
         if panel.kind == "log":
             values = np.where(values > 0, values, np.nan)
+        known = [
+            (x, e.low, e.high)
+            for x, e in zip(sizes, line.intervals, strict=False)
+            if e.low is not None
+        ]
+        if known:
+            axes.vlines(*zip(*known, strict=True), color=line.color, lw=2.0, alpha=0.3)
         axes.plot(
-            [size for size, _ in line.points],
+            sizes,
             values,
-            color=colors[line.color % len(colors)],
+            color=line.color,
             ls=DASHES if line.dashed else "-",
             lw=0.9 if line.dashed else 1.2,
             marker="o",

@@ -14,29 +14,30 @@ from experiments.reporting.figures import Picture
 from experiments.reporting.tables import Table
 
 STYLE = """
-:root { color-scheme: light; }
+:root { color-scheme: only light; }
 body { margin: 0; background: #fff; color: #222; font: 16px/1.5 Georgia, "Times New Roman", serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+main { max-width: 76rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem; }
 h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; border-bottom: 1px solid #ccc; }
-p { margin: .6rem 0; max-width: 46rem; }
+p, ul { margin: .6rem 0; max-width: 46rem; }
 .lead { font-size: 1.1rem; color: #444; }
 .warning { border-left: 4px solid #D55E00; padding: .2rem .9rem; background: #fdf3ec; }
 figure { margin: 1.6rem 0; }
-figure img { width: 100%; height: auto; display: block; }
-figcaption { font-size: .9rem; color: #333; margin-top: .4rem; max-width: 52rem; }
+figure img { width: 100%; max-width: 60rem; height: auto; display: block; background: #fff; }
+figcaption { font-size: .9rem; color: #333; margin: .4rem 0; max-width: 52rem; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; margin: .6rem 0; }
-table { font: .86rem/1.35 Arial, Helvetica, sans-serif; }
-caption { text-align: left; font: .9rem/1.4 Georgia, serif; color: #333; padding-bottom: .4rem; }
-th, td { padding: .22rem .6rem; text-align: right; white-space: nowrap; }
+table { border-collapse: collapse; font: .84rem/1.35 Arial, Helvetica, sans-serif; }
+th, td { padding: .22rem .5rem; text-align: right; white-space: nowrap; vertical-align: top; }
 th { border-bottom: 1px solid #222; vertical-align: bottom; }
 thead th { white-space: normal; }
+.text { text-align: left; }
+td.text { white-space: normal; min-width: 6em; overflow-wrap: anywhere; }
 tbody tr:nth-child(even) { background: #f6f6f6; }
 .facts th, .facts td { text-align: left; border: 0; white-space: normal; vertical-align: top; }
 .facts th { white-space: nowrap; font-weight: 600; }
 pre { background: #f6f6f6; padding: .7rem .9rem; overflow-x: auto; font-size: .85rem; }
-ul { max-width: 46rem; }
+/* On a telephone a picture is moved sideways: made to fit, nobody could read it. */
+@media (max-width: 40rem) { .scroll img { width: 44rem; max-width: none; } }
 @media print { main { max-width: none; padding: 0; } figure, table { break-inside: avoid; } }
 """
 
@@ -191,23 +192,32 @@ def _fact(row: tuple[str, str]) -> str:
 
 
 def _table(table: Table, number: int) -> str:
-    head = "".join(f'<th scope="col">{for_html(name)}</th>' for name in table.heads)
-    rows = "\n".join(
-        f"<tr>{''.join(f'<td>{for_html(cell)}</td>' for cell in row)}</tr>" for row in table.cells
-    )
-    caption = f"<caption><b>Table {number}.</b> {for_html(table.caption)}</caption>"
+    kinds = [' class="text"' if text else "" for text in table.texts]
+
+    def row(cells: Sequence[str], opening: str) -> str:
+        tag = opening.split()[0]
+        shown = zip(cells, kinds, strict=True)
+        return "".join(f"<{opening}{kind}>{for_html(cell)}</{tag}>" for cell, kind in shown)
+
+    head = row(table.heads, 'th scope="col"')
+    rows = "\n".join(f"<tr>{row(cells, 'td')}</tr>" for cells in table.cells)
     return (
-        f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead>'
-        f"<tbody>\n{rows}\n</tbody></table></div>"
+        f'<figure>{_caption("Table", number, table.caption)}<div class="scroll"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table></div></figure>"
     )
 
 
 def _figure(figure: Figure, number: int, picture: Picture | Failure) -> str:
-    caption = f"<b>Figure {number}.</b> {for_html(figure.caption)}"
     if isinstance(picture, Failure):
         shown = _paragraph(f"This figure could not be drawn: {picture.reason}", "warning")
     else:
         # As an image of its own, an SVG's ids and styles cannot meet those of another.
         data = base64.b64encode(picture.svg).decode()
-        shown = f'<img alt="{for_html(figure.alternative)}" src="data:image/svg+xml;base64,{data}">'
-    return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>"
+        source = f"data:image/svg+xml;base64,{data}"
+        image = f'<img alt="{for_html(figure.alternative)}" src="{source}">'
+        shown = f'<div class="scroll">{image}</div>'
+    return f"<figure>{shown}{_caption('Figure', number, figure.caption)}</figure>"
+
+
+def _caption(kind: str, number: int, text: str) -> str:
+    return f"<figcaption><b>{kind} {number}.</b> {for_html(text)}</figcaption>"

@@ -6,6 +6,7 @@ One table, four renderings: HTML (in `report`), Markdown, lines of the terminal,
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +15,22 @@ from experiments.reporting.escaping import MOST, for_markdown, for_terminal, sto
 
 NOTHING = "—"
 """Stands where there is no number."""
+# Figures, alone or several.
+_NUMBER = re.compile(r"([\d\s.,()%±≈−+–]|e[−+])*")
+_SHORTEST = re.compile(r"(\+?)\.(\d)g")
 
 
 def written(value: object, form: str = "") -> str:
-    """A value for readers; what is None or no number is a dash."""
+    """A value for readers; what is None or no number is a dash, and a minus is one."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOTHING
-    return format(value, form)
+    shown = format(value, form)
+    return shown if isinstance(value, str) else shown.replace("-", "−")
+
+
+def counted(count: int, noun: str) -> str:
+    """How many there are, in words: "1 neuron", "2,000 neurons"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True)
@@ -77,22 +87,42 @@ class Table:
     @property
     def cells(self) -> list[list[str]]:
         """What its rows show."""
-        return [[written(c.value(row), c.form) for c in self.columns] for row in self.rows]
+        return [list(row) for row in zip(*map(self._column, self.columns), strict=True)]
+
+    @property
+    def texts(self) -> list[bool]:
+        """Which of its columns are texts, aligned left: most of their cells are no numbers."""
+        every = ([c for c in self._column(column) if c != NOTHING] for column in self.columns)
+        return [2 * sum(not _NUMBER.fullmatch(c) for c in cells) > len(cells) for cells in every]
+
+    def _column(self, column: Column) -> list[str]:
+        """Its cells: with powers of ten in all of them or in none."""
+        values = [column.value(row) for row in self.rows]
+        shown = [written(value, column.form) for value in values]
+        shortest = _SHORTEST.fullmatch(column.form)
+        if shortest and any("e" in cell for cell in shown):
+            form = f"{shortest[1]}.{int(shortest[2]) - 1}e"
+            return [written(value, form) for value in values]
+        return shown
 
 
 def terminal_lines(table: Table) -> list[str]:
-    """The title, and below it right-aligned columns under heads of up to two lines."""
+    """The title, and below it columns under heads of up to two lines: texts left, numbers right."""
     heads = [(column.head, column.under) for column in table.columns]
     short = [[line.replace(" ≥ ", "≥").replace("above ", "> ") for line in name] for name in heads]
     upper = [list(line) for line in zip(*short, strict=True) if any(line)]
     shown = [[for_terminal(cell, MOST) for cell in row] for row in (*upper, *table.cells)]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in shown]
+    every = [
+        [cell.ljust(width) if text else cell.rjust(width) for cell in column]
+        for column, text in zip(zip(*shown, strict=True), table.texts, strict=True)
+        for width in [max(map(len, column))]
+    ]
+    lines = ["  ".join(row).rstrip() for row in zip(*every, strict=True)]
     return [table.title, *lines] if table.title else lines
 
 
 def markdown_lines(table: Table) -> list[str]:
-    """A table of Markdown, the first column left-aligned."""
+    """A table of Markdown: texts left, numbers right."""
     heads = [for_markdown(head) for head in table.heads]
     rows = [
         [
@@ -101,8 +131,9 @@ def markdown_lines(table: Table) -> list[str]:
         ]
         for row in table.cells
     ]
+    sides = ["---" if text else "---:" for text in table.texts]
     lines = [f"| {' | '.join(row)} |" for row in (heads, *rows)]
-    return [lines[0], "|---" + "|---:" * (len(table.columns) - 1) + "|", *lines[1:]]
+    return [lines[0], f"|{'|'.join(sides)}|", *lines[1:]]
 
 
 def csv_bytes(table: Table) -> bytes:

@@ -16,10 +16,10 @@ A template is a title (`# …`), a lead, and sections (`## …`) of blocks with 
 
 A section `## *parts …` comes once for each of the contents called `parts`, with what they hold in
 addition. `?name ` before a block, an item or a paragraph of the lead keeps it only where `name` is
-true, `?!name ` where it is not. A table that is None is left out; of several under one name each is
-shown, and its caption may name it: `{table.title}`. What is left without text is left out, and so
-is a section without blocks. Numbers are put in after the template is taken apart: text from outside
-is text.
+true, `?!name ` where it is not. A table that is None or has no rows is left out; of several under
+one name each is shown, and its caption may name it: `{table.title}`. What is left without text is
+left out, and so is a section without blocks. Numbers are put in after the template is taken apart:
+text from outside is text.
 """
 
 import re

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from experiments.reporting.escaping import for_label
-from experiments.reporting.figures import drawing
+from experiments.reporting.figures import DIVERGING, drawing
 
-DIVERGING = "RdBu_r"
 LABEL = "share of the answers' difference that is brought back"
 
 

@@ -11,11 +11,11 @@ from negjax.inputs.probes import Probes
 
 ROLES = (
     "before the subject",
-    "its first token",
-    "its inner tokens",
-    "its last token",
+    "the subject's first token",
+    "the subject's inner tokens",
+    "the subject's last token",
     "after the subject",
-    "where it is read",
+    "where the prompt is read",
 )
 """Of tokens; the subject is what tells the two prompts apart."""
 SHARED = 0.5

@@ -9,7 +9,8 @@ import pyarrow as pa
 from experiments.inputs import facts, facts_page
 from experiments.reporting import page_parts
 from experiments.reporting.escaping import storable
-from experiments.reporting.tables import Column, Table
+from experiments.reporting.intervals import FEW
+from experiments.reporting.tables import Column, Table, counted
 from experiments.reporting.templates import Contents
 from experiments.running.study import Findings, Finished, Report
 from experiments.trace import figures
@@ -22,8 +23,6 @@ LISTED = 8
 """Places and pairs listed in the report."""
 DRAWN = 6
 """Pairs drawn on their own."""
-FEW = 5
-"""Pairs, of which too few say nothing of others."""
 
 
 def findings(
@@ -82,16 +81,13 @@ def make_report(
     summary: Mapping[str, Any],
 ) -> Report:
     """Returns what is shown of the pairs."""
-    top = over.top[0]
     values = facts_page.values(inputs, summary) | {
-        "pairs": len(traces),
+        "pairs": counted(len(traces), "pair"),
         "few": len(traces) < FEW,
-        "top": top,
+        "top": over.top[0],
         "deeper": next((place for place in over.top if place.layer), None),
-        "low": top.quartiles[0],
-        "high": top.quartiles[2],
         "pearson": over.pearson,
-        "drawn": min(DRAWN, len(traces)),
+        "drawn": counted(min(DRAWN, len(traces)), "pair"),
     }
     shown = traces[:DRAWN]
     return Report(
@@ -106,7 +102,7 @@ def make_report(
                 ),
             },
         ),
-        headline=f"{inputs.lm.name}: {len(traces)} pairs of prompts (site {site})",
+        headline=f"{inputs.lm.name}: {counted(len(traces), 'pair')} of prompts (site {site})",
         printed=[_places(over.top[:LISTED])],
         measured=[
             ("Pairs", f"{len(traces)} of prompts of {inputs.source}, drawn by --seed"),
@@ -121,9 +117,11 @@ def _places(top: Sequence[Place]) -> Table:
         Column("token", lambda place: place.role),
         Column("layer", lambda place: place.layer),
         Column("brought back", lambda place: place.share, ".1%"),
+        Column("95% interval", lambda place: place.interval.low, ".1%", under="from"),
+        Column("95% interval", lambda place: place.interval.high, ".1%", under="to"),
         Column("quartile", lambda place: place.quartiles[0], ".1%", under="25%"),
         Column("quartile", lambda place: place.quartiles[2], ".1%", under="75%"),
-        Column("pairs", lambda place: place.pairs),
+        Column("pairs", lambda place: place.interval.count),
     )
     return Table(columns=columns, rows=top)
 

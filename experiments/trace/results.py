@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.inputs import facts
+from experiments.reporting import intervals
+from experiments.reporting.intervals import Estimate
 from experiments.trace.pairs import ROLES, Pair
 from negjax.storage.store import RunFolder
 
@@ -52,10 +54,10 @@ class Place(NamedTuple):
     layer: int
     share: float
     """Of the differences, that it brings back: sums over the pairs."""
+    interval: Estimate
+    """The same with its interval over the pairs that have such a token."""
     quartiles: tuple[float, ...]
     """Of the shares of pairs."""
-    pairs: int
-    """That have such a token."""
 
 
 class Over(NamedTuple):
@@ -113,10 +115,10 @@ def over_pairs(traces: Sequence[Trace]) -> Over:
         exact[number] = means.sum(0) / whole.sum()
         predicted[number] = guesses.sum(0) / whole.sum()
         for layer in range(layers):
-            each = np.quantile(means[:, layer] / whole, QUARTILES)
-            top.append(
-                Place(role, layer, float(exact[number, layer]), tuple(each.tolist()), len(some))
-            )
+            own = means[:, layer]
+            share = intervals.ratio(own, whole, np.arange(len(some)), "pair")
+            quartiles = np.quantile(own / whole, QUARTILES)
+            top.append(Place(role, layer, exact[number, layer].item(), share, tuple(quartiles)))
     effects, guesses = (
         np.concatenate([values.ravel() for values in each]) for each in _apart(traces)
     )

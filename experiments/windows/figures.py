@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, PercentFormatter
 
 from experiments.reporting.escaping import for_figure
-from experiments.reporting.figures import BLUE, GREEN, ORANGE, drawing
+from experiments.reporting.figures import BLUE, GREEN, ORANGE, drawing, percent, titled
+from experiments.reporting.intervals import Estimate
 
 QUARTILES = (0.25, 0.5, 0.75)
 
@@ -17,14 +16,14 @@ QUARTILES = (0.25, 0.5, 0.75)
 def window_figure(
     figure: Figure,
     doses: np.ndarray,
-    shares: Mapping[str, np.ndarray],
+    shares: Mapping[str, Sequence[Estimate]],
     window: tuple[float | None, float | None],
 ) -> None:
     """Shares of facts by dose, and the window between the median doses.
 
     Args:
         doses: [D], ascending.
-        shares: by what they are of, [D, 3]: the share, and its interval's ends.
+        shares: by what they are of, D each.
         window: median dose at which answers flip, and at which texts collapse; None: at no dose.
     """
     axes = figure.subplots()
@@ -36,9 +35,17 @@ def window_figure(
     if start is not None and start < stop:
         axes.axvspan(start, stop, color=GREEN, alpha=0.13, lw=0, label="window of the medians")
     for (name, values), color, marker in zip(shares.items(), (ORANGE, BLUE), "os", strict=True):
-        share, low, high = values.T
+        low, high = ([getattr(e, end) for e in values] for end in ("low", "high"))
         axes.fill_between(doses, low, high, color=color, alpha=0.15, lw=0)
-        axes.plot(doses, share, color=color, marker=marker, ms=3.5, label=for_figure(name))
+        middle = np.asarray([e.value for e in values], float)
+        axes.plot(
+            doses,
+            middle,
+            color=color,
+            marker=marker,
+            ms=3.5,
+            label=for_figure(name),
+        )
     axes.set(
         xscale="log",
         xlim=edges,
@@ -46,14 +53,10 @@ def window_figure(
         xlabel="dose   (norm of what is written in a layer / norm of its residual stream)",
         ylabel="share of facts",
     )
-    _dose_ticks(axes, doses)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3)
-
-
-def _dose_ticks(axes: Axes, doses: np.ndarray) -> None:
     axes.set_xticks(doses, [f"{dose:g}" for dose in doses])
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.minorticks_off()
+    percent(axes.yaxis)
+    titled(axes, "", 3)
 
 
 @drawing(height=2.7)

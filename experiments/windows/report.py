@@ -1,6 +1,7 @@
 """What the study of control windows shows: tables, figures, and the numbers of its template."""
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -9,19 +10,20 @@ import pyarrow as pa
 from experiments.inputs import facts_page
 from experiments.reporting import page_parts
 from experiments.reporting.escaping import storable
-from experiments.reporting.tables import Column, Table, written
+from experiments.reporting.intervals import FEW, Estimate
+from experiments.reporting.tables import Column, Table, counted
 from experiments.reporting.templates import Contents
 from experiments.running import common
 from experiments.running.study import Findings, Finished, Report
 from experiments.windows import figures
-from experiments.windows.results import FEW, Estimate, Fact, Over, Text, over_facts
+from experiments.windows.results import Fact, Over, Text, over_facts
 from experiments.windows.work import Plan
 from negjax.storage import store
 from negjax.storage.store import RunFolder
 
 LISTED = 12
 """Facts listed in the report."""
-NONE = "The model's likeliest token is the answer of none of the {} prompts: nothing can flip."
+NONE = "The model's likeliest token is the answer of none of {}: nothing can flip."
 
 
 def findings(
@@ -45,8 +47,8 @@ def findings(
         "site": plan.site,
         "measured": len(numbers),
         "answered": len(facts),
-        "doses": [] if over is None else [_numbers(dose) for dose in over.doses],
-        "over": {} if over is None else _numbers(over),
+        "doses": [] if over is None else over.doses,
+        "over": {n: v for n, v in vars(over).items() if n != "doses"} if over else {},
     }
     return Findings(
         tables={
@@ -59,15 +61,6 @@ def findings(
         summary=summary,
         report=lambda summary: make_report(plan, facts, over, summary),
     )
-
-
-def _numbers(record: Any) -> dict[str, Any]:
-    """A record's numbers and estimates."""
-    return {
-        name: value._asdict() if isinstance(value, Estimate) else value
-        for name, value in vars(record).items()
-        if name != "doses"
-    }
 
 
 def _rows(fact: Fact) -> list[dict[str, Any]]:
@@ -106,9 +99,9 @@ def make_report(
     inputs, settings = plan.inputs, plan.settings
     values = facts_page.values(inputs, summary) | {
         "settings": settings,
-        "facts": len(facts),
-        "asked": summary["measured"],
+        "asked": counted(summary["measured"], "prompt"),
         "few": len(facts) < FEW,
+        "told": counted(len(facts), "fact"),
         "written": plan.written,
         "size": settings.size,
         "prompt_too": settings.moved == "all",
@@ -120,7 +113,7 @@ def make_report(
         printed = [_doses(over)]
     return Report(
         contents=contents,
-        headline=f"{inputs.lm.name}: {len(facts)} facts (site {plan.site})",
+        headline=f"{inputs.lm.name}: {counted(len(facts), 'fact')} (site {plan.site})",
         printed=printed,
         measured=[
             ("Prompts", facts_page.measured(inputs, summary)[0][1]),
@@ -129,7 +122,7 @@ def make_report(
             ("Neurons", f"{settings.size} together, {settings.singles} one by one"),
             ("Texts", f"{plan.written} tokens at most, the likeliest each time"),
         ],
-        instead="" if facts else NONE.format(summary["measured"]),
+        instead="" if facts else NONE.format(counted(summary["measured"], "prompt")),
     )
 
 
@@ -141,8 +134,8 @@ def _contents(plan: Plan, facts: Sequence[Fact], over: Over, values: dict[str, A
         "NeurGrad × dose 1, P": np.concatenate([fact.reach for fact in facts]),
     }
     shares = {
-        "another answer": [dose.flipped[:3] for dose in over.doses],
-        "the text keeps its meaning": [dose.kept[:3] for dose in over.doses],
+        "another answer": [dose.flipped for dose in over.doses],
+        "the text keeps its meaning": [dose.kept for dose in over.doses],
     }
     return Contents(
         values=values
@@ -151,8 +144,8 @@ def _contents(plan: Plan, facts: Sequence[Fact], over: Over, values: dict[str, A
             "flip": _dose(over.flip),
             "collapse": _dose(over.collapse),
             "singles": over.singles,
-            "ranked": over.reach.facts >= FEW,
-            "too_few_ranked": bool(over.singles) and over.reach.facts < FEW,
+            "ranked": over.reach.count >= FEW,
+            "too_few_ranked": bool(over.singles) and over.reach.count < FEW,
             "best": max(over.doses, key=lambda dose: dose.both.value or 0.0),
         },
         tables={
@@ -162,7 +155,7 @@ def _contents(plan: Plan, facts: Sequence[Fact], over: Over, values: dict[str, A
         figures={
             "window": lambda: figures.window_figure(
                 np.asarray(settings.dose_grid),
-                {name: np.asarray(of) for name, of in shares.items()},
+                shares,
                 (over.flip.value, over.collapse.value),
             ),
             "reach": (lambda: figures.reach_figure(settings.dose_grid, flips, sizes))
@@ -176,19 +169,15 @@ def _dose(found: Estimate) -> str:
     """A median dose with its interval; of half of the facts or more at none, so."""
     if found.value is None:
         return "at no dose of those tried"
-    low, high = (written(end, "g") if end is not None else "none" for end in found[1:3])
+    low, high = ("none" if end is None else f"{end:g}" for end in (found.low, found.high))
     return f"at a dose of {found.value:g} (95% interval {low} to {high})"
 
 
 def _doses(over: Over) -> Table:
-    def end(of: str, place: int) -> Callable[[Any], object]:
-        return lambda dose: getattr(dose, of)[place]
-
-    names = {"flipped": "flipped", "kept": "kept", "both": "both"}
     shares = [
-        Column(head, end(of, place), ".1%", under)
-        for of, head in names.items()
-        for place, under in enumerate(("", "from", "to"))
+        Column(f"{of}, {under}".strip(", "), attrgetter(f"{of}.{end}"), ".1%")
+        for of in ("flipped", "kept", "both")
+        for under, end in (("", "value"), ("from", "low"), ("to", "high"))
     ]
     columns = (
         Column("dose", lambda dose: dose.dose, "g"),

@@ -2,23 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest
 
 from experiments.inputs.written_texts import NONE, text_of
+from experiments.reporting import intervals
 from experiments.reporting.dose_grids import first_dose
+from experiments.reporting.intervals import Estimate
 from experiments.reporting.rank_correlation import spearman
 from experiments.reporting.statistics import distinct_pairs
 from experiments.windows.settings import Settings
 from experiments.windows.work import Plan
 from negjax.storage.store import RunFolder
 
-FEW = 5
-"""Facts, of which fewer say nothing of others."""
-LEVEL, DRAWS = 0.95, 2000
-"""Of intervals; and how often facts are drawn anew for one."""
+FACT = "fact"
+"""What intervals are over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +75,6 @@ class Fact:
     def at(self, dose: float) -> Text | None:
         """The text at a dose, if it was swept."""
         return next((text for text in self.texts if text.dose == dose), None)
-
-
-class Estimate(NamedTuple):
-    """A number over facts, with its interval."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    facts: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,13 +188,13 @@ def over_facts(facts: Sequence[Fact], seed: int) -> Over:
 
     def drawn(values: Sequence[float | None], of: Callable[[np.ndarray], float]) -> Estimate:
         there = np.asarray([value for value in values if value is not None], np.float64)
-        return _over(there, of, seed)
+        return intervals.drawn(there, of, FACT, seed)
 
     every = [fact.single_flip for fact in facts]
     flips = [(fact.slope, fact.reach, own) for fact, own in zip(facts, every, strict=True)]
     return Over(
         doses=[_at_dose(facts, row) for row in range(1, len(facts[0].texts))],
-        window=_share([fact.window for fact in facts]),
+        window=intervals.share([fact.window for fact in facts], FACT),
         flip=drawn([fact.flip for fact in facts], _median),
         collapse=drawn([fact.collapse for fact in facts], _median),
         slope=drawn([spearman(slope, own) for slope, _, own in flips], _mean),
@@ -219,31 +208,13 @@ def _at_dose(facts: Sequence[Fact], row: int) -> Dose:
     texts = [fact.texts[row] for fact in facts]
     return Dose(
         dose=texts[0].dose,
-        flipped=_share([text.flipped for text in texts]),
-        kept=_share([text.keeps for text in texts]),
-        both=_share([text.flipped and text.keeps for text in texts]),
+        flipped=intervals.share([text.flipped for text in texts], FACT),
+        kept=intervals.share([text.keeps for text in texts], FACT),
+        both=intervals.share([text.flipped and text.keeps for text in texts], FACT),
         perplexity=float(np.median([text.perplexity for text in texts])),
         distinct=float(np.median([text.distinct for text in texts])),
         entropy=float(np.median([text.entropy for text in texts])),
     )
-
-
-def _share(true: Sequence[bool]) -> Estimate:
-    """A share of facts with Wilson's interval, which a share of 0 or 1 has, too."""
-    bounds = binomtest(sum(true), len(true)).proportion_ci(LEVEL, "wilson")
-    return Estimate(sum(true) / len(true), float(bounds.low), float(bounds.high), len(true))
-
-
-def _over(values: np.ndarray, of: Callable[[np.ndarray], float], seed: int) -> Estimate:
-    """A statistic of facts [n], and its percentile bootstrap interval over them."""
-    if not values.size:
-        return Estimate(None, None, None, 0)
-    draws = np.random.default_rng(seed).choice(values, (DRAWS, values.size))
-    edges = np.quantile(
-        [of(some) for some in draws], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf"
-    )
-    low, high = (_finite(edge) for edge in edges)
-    return Estimate(_finite(of(values)), low, high, values.size)
 
 
 def _median(values: np.ndarray) -> float:
@@ -253,7 +224,3 @@ def _median(values: np.ndarray) -> float:
 
 def _mean(values: np.ndarray) -> float:
     return float(values.mean())
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -11,6 +11,7 @@ from absl.testing import flagsaver
 from experiments import paper
 from experiments.compare import program as compare
 from experiments.linearity import program as linearity
+from experiments.reporting.tables import written
 from experiments.running import study
 from negjax.storage import store
 from tests.support.block_shapes import tiny
@@ -67,7 +68,7 @@ def test_linearity_of_two_models(
     # The masked model was not swept so far.
     assert found["\\|r\\| ≥ 0.95, within ±2"] == [share, "—", "over 90%"]
     assert found["\\|r\\| ≥ 0.95, within ±1"][2] == "—"
-    told = [f"{at['predictions']['computed']['pearson']:.4f}" for at in (at_two, at_one)]
+    told = [written(at["predictions"]["computed"]["pearson"], ".4f") for at in (at_two, at_one)]
     assert found["CG, r"] == [*told, "−0.891 (BERT-base), 0.302 (Llama2-7B)"]
     assert all(len(row) == 3 for row in found.values())
     for run in (first, second):
@@ -82,11 +83,11 @@ def test_estimators_under_both_conventions(runs: Path, capsys: pytest.CaptureFix
         [told] = [e for e in about["agreement"][convention] if e["radius"] == 2]
         for name, label in (("cg", "CG"), ("neurgrad", "NeurGrad")):
             here, there = found[f"{label}, r, {convention}"]
-            assert here == f"{told['estimates'][name]['pearson']:.4f}"
+            assert here == written(told["estimates"][name]["pearson"], ".4f")
             reported = paper.told(paper.ESTIMATORS[name].pearson)
             assert there == (reported if convention == "signed" else "—")
     assert found["CG, seconds a prompt"][1] == "0.149"
-    assert found["NeurGrad, MAE, signed"][1] == "2.6e-05 (BERT-base)"
+    assert found["NeurGrad, MAE, signed"][1] == "2.6e−05 (BERT-base)"
     [dose] = about["dosed"]["doses"]
     shown = f"{dose['hidden']} ({dose['by_chance']:.1f})"
     assert found["hidden controllers at ±1 (by chance)"] == [shown, "—"]
@@ -114,7 +115,7 @@ def test_sets_by_choice_and_size(
         for a in summary(runs / "multi_neuron")["additivity"]
         if (a["choice"], a["variant"], a["size"], a["magnitude"]) == ("top", "added", 4, None)
     ]
-    shown = f"{told['pearson']:.3f} ({told['explained']:.3g})"
+    shown = f"{written(told['pearson'], '.3f')} ({written(told['explained'], '.3g')})"
     assert found["top: 4"] == [shown, "—", "—"]
     assert found["top: 4,096"] == ["—", shown, "≥ 0.7"]
     assert found["top: 4,096, each by ±2"][2] == "—"

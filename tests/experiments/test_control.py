@@ -47,7 +47,7 @@ two,paraphrase,w4 w4 w12,w5,w10,w4 w4 w12 [MASK]
 """
 
 
-pytestmark = pytest.mark.usefixtures("restored_flags")
+pytestmark = pytest.mark.usefixtures("restored_flags", "well_drawn")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tests.support.made_up_mceval8k import write_task
 from tests.support.pages import Page
 from tests.support.tiny_runs import arguments, columns, parse, summary, undraw, write_inputs
 
-pytestmark = pytest.mark.usefixtures("restored_flags")
+pytestmark = pytest.mark.usefixtures("restored_flags", "well_drawn")
 
 LABELS = ("odd", "even")
 # The words of a group are its own, so that neurons can tell.

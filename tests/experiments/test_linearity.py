@@ -17,7 +17,7 @@ from tests.support.pages import Page
 from tests.support.places import FLAGFILES
 from tests.support.tiny_runs import PROMPTS, arguments, columns, parse, summary, write_inputs
 
-pytestmark = pytest.mark.usefixtures("restored_flags")
+pytestmark = pytest.mark.usefixtures("restored_flags", "well_drawn")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.support.block_shapes import tiny
 from tests.support.pages import Page
 from tests.support.tiny_runs import arguments, columns, parse, summary, write_inputs
 
-pytestmark = pytest.mark.usefixtures("restored_flags")
+pytestmark = pytest.mark.usefixtures("restored_flags", "well_drawn")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from tests.support.processes import ended
 from tests.support.reference import full_forward
 from tests.support.tiny_runs import arguments, columns, parse, summary, write_inputs
 
-pytestmark = pytest.mark.usefixtures("restored_flags")
+pytestmark = pytest.mark.usefixtures("restored_flags", "well_drawn")
 
 FACTS = [
     ("w3 w12 w5 w4 w7", "w2"),

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
+from experiments.reporting import intervals
 from experiments.reporting.statistics import distinct_pairs
 from experiments.running import study
-from experiments.windows import figures, results
+from experiments.windows import figures
 from experiments.windows import program as windows
 from experiments.windows import work as windows_work
 from experiments.windows.results import Fact, Text, over_facts
@@ -25,7 +26,7 @@ from tests.support.reference import float64_weights, full_forward, softmax
 from tests.support.sharp_models import sharp
 from tests.support.tiny_runs import arguments, columns, summary, write_inputs
 
-pytestmark = pytest.mark.usefixtures("restored_flags")
+pytestmark = pytest.mark.usefixtures("restored_flags", "well_drawn")
 
 PROMPTS = [f"w{i} w{i + 5} w{i + 2}" for i in range(2, 9)]
 DOSES = (0.05, 0.5, 5.0)
@@ -193,7 +194,7 @@ def test_doses_flips_and_texts_are_those_of_whole_forwards(
     median = np.quantile(flips, 0.5, method="inverted_cdf")
     assert over["flip"]["value"] == (median if np.isfinite(median) else None)
     assert over["window"]["value"] == pytest.approx(windows_found / 6)
-    assert over["window"]["facts"] == 6
+    assert over["window"]["count"] == 6
     page = Page((measured / store.REPORT).read_text(encoding="utf-8"))
     assert len(page.images) == 2
     assert {p.name for p in (measured / store.TABLES).iterdir()} == {"doses.csv", "facts.csv"}
@@ -205,7 +206,8 @@ def test_a_text_may_collapse_at_once_and_an_answer_never_flip(
     """What counts as a text is asked of what is measured, without measuring anew."""
     assert run(folder, measured, "--most_perplexity=1") == 0
     over = summary(measured)["over"]
-    assert over["collapse"] == {"value": 0.05, "low": 0.05, "high": 0.05, "facts": 6}
+    expected = {"value": 0.05, "low": 0.05, "high": 0.05, "count": 6, "noun": "fact"}
+    assert over["collapse"] == expected
     assert over["window"]["value"] == 0
     assert 0 < over["window"]["high"] < 0.6
     tiny = ("--dose_grid=0.0001,0.0002,0.0003", "--singles=0", "--most_perplexity=50")
@@ -247,7 +249,7 @@ def test_answers_that_the_model_does_not_give_cannot_flip(folder: Path, tmp_path
     about = summary(output)
     assert (about["measured"], about["answered"], about["doses"]) == (1, 0, [])
     page = Page((output / store.REPORT).read_text(encoding="utf-8"))
-    assert "of none of the 1 prompts: nothing can flip" in " ".join(page.text)
+    assert "of none of 1 prompt: nothing can flip" in " ".join(page.text)
     assert not page.images
 
 
@@ -290,20 +292,20 @@ def test_windows_by_hand() -> None:
     assert over.flip.high is None
     # Of the third fact nothing flips: its neurons have no order.
     assert (over.slope.value, over.reach.value) == pytest.approx((-1, 1))
-    assert over.slope.facts == 2
+    assert over.slope.count == 2
     assert (over.singles, over.single_flips) == (9, 4)
     assert over.doses[1].both.value == 0
     assert distinct_pairs(np.asarray([1, 2, 1, 2, 1])) == 0.5
     assert distinct_pairs(np.asarray([1])) == 1
     assert ranks(60, 5).tolist() == [0, 2, 7, 21, 59]
     assert ranks(5, 5).tolist() == [0, 1, 2, 3, 4]
-    share = np.asarray([[0.0, 0.0, 0.5]])
-    shares = {"one": share, "other": share}
+    share = intervals.share([False], "fact")
+    shares = {"one": [share], "other": [share]}
     for window in ((None, None), (1.0, None), (1.0, 2.0)):
         picture = figures.window_figure(np.asarray([1.0]), shares, window)
         assert picture.png.startswith(PNG)
     assert figures.reach_figure([1.0], none, {"size, unit": none}).png.startswith(PNG)
-    assert results.FEW > 3
+    assert intervals.FEW > 3
 
 
 @pytest.mark.parametrize(

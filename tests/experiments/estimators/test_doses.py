@@ -158,8 +158,8 @@ def test_statistics_of_hidden_controllers_by_hand():
     assert found.shown[BY_DOSE].top_tenth == 0.5
     assert found.shown["ablation"].median == pytest.approx((1 / 16 + 5 / 16) / 2)
     assert verdict(found) == (
-        "Dose ±2: nothing finds most of them; the nearest is NeurGrad × dose (50.0% in its top "
-        "tenth, median rank 53.1%). By layer: 2 (4)."
+        "Dose ±2: no attribution ranks most of the 4 in its top tenth; NeurGrad × dose comes "
+        "closest (50.0%; median rank 53.1%). By layer: 2 (4)."
     )
     spread = dataclasses.replace(found, layers={0: 1, 2: 4, 3: 1, 5: 2, 6: 1, 7: 1, 9: 1})
     assert verdict(spread).endswith(

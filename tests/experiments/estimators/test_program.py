@@ -29,7 +29,7 @@ SHORT = (*SHAPE, "--methods=cg,neurgrad,ablation", "--range=2", "--top=3")
 WHOLE = (*SHAPE, "--range=4", "--dosed_prompts=2")
 
 
-pytestmark = pytest.mark.usefixtures("restored_flags")
+pytestmark = pytest.mark.usefixtures("restored_flags", "well_drawn")
 
 
 @pytest.fixture(scope="module")
@@ -148,12 +148,15 @@ def test_the_report_and_the_printed_tables(folder, whole, capsys):
     printed = capsys.readouterr().out
     for said in (
         "NeurGrad's correction is the signed convention",
-        "IG, RelP, CG × a, −ablation are in units of output",
         "of the 3 largest of 8 neurons; by chance 37.5%",
     ):
         assert said in printed and said in text
-    for reported in ("−0.891", "0.9998", "2.6e-05", "0.647", "19.3"):
+    for reported in ("−0.891", "0.9998", "2.6e−05", "0.647", "19.3"):
         assert reported in printed and reported in text
+    assert "in units of P, LPI in units of log" in text
+    tables = {p.stem for p in (whole / store.TABLES).iterdir()}
+    # Nothing is hidden here, and a table without rows is not shown.
+    assert tables == {"agreement", "paper", "ranges", "check", "thirds", "doses", "ranks"}
     assert printed.endswith(f"report: {whole / store.REPORT}\n")
 
 

@@ -212,7 +212,7 @@ def test_even_derivatives_leave_neg_and_odd_ones_do_not():
 def test_figures_of_nothing_are_drawn():
     none, shares = np.empty(0), {"turned": None, "flattened": None, "straight": 1, "steepened": 0}
     panel = estimator_figures.Estimate(label="IG", values=none, heading="r", slope_units=False)
-    line = Line(label="IG", color=9, dashed=True, points=[(1.0, None), (2.0, None)])
+    line = Line(label="IG", color="C9", dashed=True, points=[(1.0, None), (2.0, None)])
     shown = Shown(median=None, top_tenth=None, top_hundredth=None)
     dose = dataclasses.replace(
         dose_statistics([dosed()], 1.0, LIMITS), collapsed=None, layers={}, shown={"ig": shown}

@@ -178,7 +178,9 @@ FIGURES: dict[str, Callable[[], Picture]] = {
                 line_panels.Panel(
                     title=HOSTILE,
                     label=HOSTILE,
-                    lines=[line_panels.Line(label=HOSTILE, points=[(1, 0.1), (2, 0.2)], color=0)],
+                    lines=[
+                        line_panels.Line(label=HOSTILE, points=[(1, 0.1), (2, 0.2)], color="C0")
+                    ],
                     kind="plain",
                 )
             ]

@@ -47,7 +47,7 @@ def document(text: str) -> Document:
 
 def test_every_block_has_its_form() -> None:
     page = markdown_page(document("x_y"), {"one": "p/one.svg", "two": Failure("no *")}, "A note.")
-    table = "| a | x_y |\n|---|---:|\n| 1 | x_y |\n| 2 | c |"
+    table = "| a | x_y |\n|---:|---|\n| 1 | x_y |\n| 2 | c |"
     assert page == (
         "# x_y\n\nA note.\n\nx_y\n\n"
         f"## x_y\n\nx_y\n\n> x_y\n\n{table}\n\n**Table 1.** x_y\n\n"

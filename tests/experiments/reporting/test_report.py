@@ -15,6 +15,7 @@ from experiments.reporting import figures, report, statistics
 from experiments.reporting.figures import Picture
 from experiments.reporting.report import Bullets, Code, Facts, Figure, Paragraph, Section
 from experiments.reporting.tables import Table, columns
+from tests.support import drawn_figures
 from tests.support.pages import PNG, Page
 
 
@@ -120,7 +121,10 @@ FIGURES: dict[str, Callable[[], Picture]] = {
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_figures_are_drawn_in_both_formats_and_need_nothing_else(name: str) -> None:
+def test_figures_are_drawn_in_both_formats_and_need_nothing_else(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn_figures.watch(monkeypatch)
     picture = FIGURES[name]()
     assert picture.png.startswith(PNG)
     links = [

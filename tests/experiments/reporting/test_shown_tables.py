@@ -7,6 +7,7 @@ from experiments.reporting.tables import (
     Column,
     Table,
     columns,
+    counted,
     csv_bytes,
     markdown_lines,
     terminal_lines,
@@ -38,8 +39,8 @@ def test_each_rendering_has_every_column_and_row() -> None:
         "a title",
         "name     r≥1   r≥1",
         "         all  some",
-        " a|b   25.0%     —",
-        "   c  100.0%     —",
+        "a|b    25.0%     —",
+        "c     100.0%     —",
     ]
     assert markdown_lines(TABLE) == [
         "| name | r ≥ 1 all | r ≥ 1 some |",
@@ -47,6 +48,36 @@ def test_each_rendering_has_every_column_and_row() -> None:
         "| a\\|b | 25.0% | — |",
         "| c | 100.0% | — |",
     ]
+
+
+def test_texts_are_left_and_numbers_right_whatever_they_begin_with() -> None:
+    rows = [["1984 is a book", "±2", "2.6e−05", "—"], ["—", "≈1.5", "—", "12,345"]]
+    assert Table(columns=columns(*"abcd"), rows=rows).texts == [True, False, False, False]
+    several = [["5,979, 997", "3–4", "0.5 (−0.25)"], ["–, 1,000", "–", "—"]]
+    assert Table(columns=columns(*"abc"), rows=several).texts == [False] * 3
+    assert Table(columns=columns("a"), rows=[]).texts == [False]
+
+
+def test_one_minus_and_one_notation_in_a_column() -> None:
+    shown = Table(
+        columns=[Column("x", lambda x: x, form) for form in (".3g", "+.3g", ".1e", "g")],
+        rows=[0.5, -2e-7],
+    )
+    assert [list(column) for column in zip(*shown.cells, strict=True)] == [
+        ["5.00e−01", "−2.00e−07"],
+        ["+5.00e−01", "−2.00e−07"],
+        ["5.0e−01", "−2.0e−07"],
+        ["0.5", "−2e−07"],
+    ]
+    plain = Table(columns=[Column("x", lambda x: x, ".3g")], rows=[0.5, -0.25, None])
+    assert plain.cells == [["0.5"], ["−0.25"], ["—"]]
+    # Texts keep what they have.
+    assert written("a-b") == "a-b"
+
+
+def test_one_of_a_thing_is_no_plural() -> None:
+    assert counted(1, "neuron") == "1 neuron"
+    assert [counted(n, "pair") for n in (0, 2, 1000)] == ["0 pairs", "2 pairs", "1,000 pairs"]
 
 
 def test_heads_of_one_line_take_one_line() -> None:

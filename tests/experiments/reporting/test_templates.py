@@ -13,6 +13,7 @@ from experiments.reporting.tables import Table, columns
 from experiments.reporting.templates import Contents
 
 TABLE = Table(title="of a", columns=columns("x"), rows=[["1"]])
+EMPTY = Table(columns=columns("x"), rows=[])
 PICTURE = Picture(b"<svg/>", b"")
 
 
@@ -20,7 +21,7 @@ def blocks(body: str, **values: Any) -> list[Any]:
     """Of the only section of a template."""
     contents = Contents(
         values=values,
-        tables={"one": TABLE, "none": None, "two": [TABLE, TABLE]},
+        tables={"one": TABLE, "none": None, "two": [TABLE, TABLE], "empty": EMPTY},
         figures={"dots": lambda: PICTURE, "nothing": None},
     )
     made = templates.document(f"# T\n\nLead.\n\n## S\n\n{body}", contents)
@@ -75,7 +76,11 @@ def test_blocks_of_every_kind() -> None:
 
 def test_what_is_not_there_is_left_out() -> None:
     assert (
-        blocks("|none| Caption.\n\n![a](nothing) Caption.\n\n- {few}\n\n{empty}", few=[], empty="")
+        blocks(
+            "|none| Caption.\n\n|empty| Caption.\n\n![a](nothing) Caption.\n\n- {few}\n\n{empty}",
+            few=[],
+            empty="",
+        )
         == []
     )
     with pytest.raises(KeyError, match="three"):
