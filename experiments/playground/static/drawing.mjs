@@ -1,0 +1,239 @@
+/** The map, the chart and the bars; none of them asks the server. */
+
+import { grid, tangents, values } from '/shared/curves.mjs';
+
+const SVG = 'http://www.w3.org/2000/svg';
+const LEFT = 44;
+const RIGHT = 630;
+const TOP = 10;
+const BOTTOM = 270;
+const POINTS = 201;
+
+/**
+ * @param {string} name Of a custom property.
+ * @returns {string} Its value, as the present theme has it.
+ */
+export function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+/**
+ * @param {number} probability
+ * @returns {string}
+ */
+export function percent(probability) {
+  const share = 100 * probability;
+  return `${Math.abs(share) < 0.995 && share !== 0 ? share.toPrecision(2) : share.toFixed(1)}%`;
+}
+
+/**
+ * Float32 numbers, little-endian, from base64.
+ * @param {string} text
+ * @returns {Float32Array}
+ */
+export function unpacked(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const view = new DataView(bytes.buffer);
+  return Float32Array.from({ length: bytes.length / 4 }, (_, at) => view.getFloat32(4 * at, true));
+}
+
+/** The map of layers by neurons: which neuron a place is of, and its picture. */
+export class NeuronMap {
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {Float32Array} slopes Layer by layer.
+   * @param {number} layers
+   */
+  constructor(canvas, slopes, layers) {
+    this.canvas = canvas;
+    this.slopes = slopes;
+    this.layers = layers;
+    this.neurons = slopes.length / layers;
+    this.cursor = null;
+    this.draw([]);
+  }
+
+  /**
+   * @param {number[][]} chosen (layer, index) of neurons to mark.
+   */
+  draw(chosen) {
+    const width = Math.max(200, Math.floor(this.canvas.getBoundingClientRect().width));
+    this.columns = Math.min(this.neurons, width);
+    this.strongest = new Int32Array(this.layers * this.columns).fill(-1);
+    let most = 0;
+    this.slopes.forEach((slope, at) => {
+      const layer = Math.floor(at / this.neurons);
+      const column = this.columnOf(at % this.neurons);
+      const place = layer * this.columns + column;
+      const before = this.strongest[place];
+      if (before < 0 || Math.abs(slope) > Math.abs(this.slopes[before])) {
+        this.strongest[place] = at;
+      }
+      most = Math.max(most, Math.abs(slope));
+    });
+    const height = Math.max(4, Math.min(14, Math.floor(420 / this.layers)));
+    const across = Math.max(1, Math.floor(width / this.columns));
+    this.canvas.width = this.columns * across;
+    this.canvas.height = this.layers * height;
+    const context = this.canvas.getContext('2d');
+    context.fillStyle = colour('--back');
+    context.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    const signs = [colour('--down'), colour('--up')];
+    this.strongest.forEach((at, place) => {
+      const slope = this.slopes[at];
+      context.globalAlpha = most > 0 ? Math.sqrt(Math.abs(slope) / most) : 0;
+      context.fillStyle = signs[Number(slope > 0)];
+      const [layer, column] = [Math.floor(place / this.columns), place % this.columns];
+      context.fillRect(column * across, layer * height, across, height);
+    });
+    context.globalAlpha = 1;
+    context.strokeStyle = colour('--front');
+    context.lineWidth = 2;
+    for (const [layer, index] of chosen) {
+      const x = (this.columnOf(index) + 0.5) * across;
+      context.beginPath();
+      context.arc(x, (layer + 0.5) * height, Math.max(5, height * 0.7), 0, 2 * Math.PI);
+      context.stroke();
+    }
+    if (this.cursor !== null) {
+      const [layer, column] = this.cursor;
+      context.strokeRect(column * across - 3, layer * height - 1, across + 6, height + 2);
+    }
+  }
+
+  /**
+   * @param {number} index Of a neuron.
+   * @returns {number} The column that it shares with its neighbours.
+   */
+  columnOf(index) {
+    return Math.floor((index * this.columns) / this.neurons);
+  }
+
+  /**
+   * @param {number} x From 0 to 1, across the map.
+   * @param {number} y From 0 to 1, down it.
+   * @returns {{neuron: number[], slope: number}} The strongest neuron there.
+   */
+  at(x, y) {
+    const layer = Math.min(this.layers - 1, Math.max(0, Math.floor(y * this.layers)));
+    const column = Math.min(this.columns - 1, Math.max(0, Math.floor(x * this.columns)));
+    const place = this.strongest[layer * this.columns + column];
+    return { neuron: [layer, place - layer * this.neurons], slope: this.slopes[place] };
+  }
+
+  /**
+   * Moves the cursor of the keyboard.
+   * @param {number} across Columns.
+   * @param {number} down Layers.
+   * @returns {{neuron: number[], slope: number}} The strongest neuron there.
+   */
+  step(across, down) {
+    const [layer, column] = this.cursor ?? [0, 0];
+    this.cursor = [
+      Math.min(this.layers - 1, Math.max(0, layer + down)),
+      Math.min(this.columns - 1, Math.max(0, column + across)),
+    ];
+    return this.at((this.cursor[1] + 0.5) / this.columns, (this.cursor[0] + 0.5) / this.layers);
+  }
+}
+
+/**
+ * Draws curves of all tokens, the answer's tangent, and a line that the slider moves.
+ * @param {SVGSVGElement} chart
+ * @param {any} curves As the server gives them.
+ * @returns {(shift: number) => void} Moves the line.
+ */
+export function drawChart(chart, curves) {
+  chart.replaceChildren();
+  const shifts = grid(curves, POINTS);
+  const x = (shift) => LEFT + ((shift / curves.radius + 1) / 2) * (RIGHT - LEFT);
+  const y = (value) => BOTTOM - Math.min(1.2, Math.max(-0.2, value)) * (BOTTOM - TOP);
+  const part = (name, attributes, text) => {
+    const element = document.createElementNS(SVG, name);
+    for (const [key, value] of Object.entries(attributes)) {
+      element.setAttribute(key, String(value));
+    }
+    element.textContent = text ?? '';
+    chart.append(element);
+    return element;
+  };
+  const [line, soft, front] = [colour('--line'), colour('--soft'), colour('--front')];
+  const words = { fill: soft, 'font-size': 12, 'font-family': 'system-ui, sans-serif' };
+  for (const share of [0, 0.25, 0.5, 0.75, 1]) {
+    part('line', { x1: LEFT, x2: RIGHT, y1: y(share), y2: y(share), stroke: line });
+    part('text', { x: LEFT - 6, y: y(share) + 4, 'text-anchor': 'end', ...words }, share);
+  }
+  for (const share of [-1, -0.5, 0, 0.5, 1]) {
+    const at = Number((share * curves.radius).toPrecision(3));
+    const anchor = share === 1 ? 'end' : 'middle';
+    part('text', { x: x(share * curves.radius), y: 286, 'text-anchor': anchor, ...words }, at);
+  }
+  part('text', { x: LEFT, y: 299, ...words }, 'shift, in units of the activation');
+  const inside = `M${LEFT} ${TOP}H${RIGHT}V${BOTTOM}H${LEFT}Z`;
+  const clip = part('clipPath', { id: 'inside' });
+  const frame = document.createElementNS(SVG, 'path');
+  frame.setAttribute('d', inside);
+  clip.append(frame);
+  const path = (values) =>
+    `M${shifts.map((shift, at) => `${x(shift).toFixed(2)} ${y(values[at]).toFixed(2)}`).join('L')}`;
+  const every = shifts.map((shift) => values(curves, shift));
+  const drawn = { fill: 'none', 'clip-path': 'url(#inside)' };
+  curves.tokens.forEach((_, token) => {
+    part('path', {
+      d: path(every.map((row) => row[token])),
+      stroke: colour(`--token-${token}`),
+      'stroke-width': token === 0 ? 3.5 : 1.5,
+      ...drawn,
+    });
+  });
+  part('path', {
+    d: path(shifts.map((shift) => tangents(curves, shift)[0])),
+    stroke: colour('--token-0'),
+    'stroke-width': 2,
+    'stroke-dasharray': '6 5',
+    ...drawn,
+  });
+  const marker = part('line', { y1: TOP, y2: BOTTOM, stroke: front, 'stroke-width': 1.5 });
+  return (shift) => {
+    marker.setAttribute('x1', String(x(shift)));
+    marker.setAttribute('x2', String(x(shift)));
+  };
+}
+
+/**
+ * Rows of the tokens' table.
+ * @param {HTMLElement} body
+ * @param {any} curves As the server gives them.
+ * @returns {(shift: number) => void} Sets the bars and numbers to a shift.
+ */
+export function drawBars(body, curves) {
+  const rows = curves.tokens.map((token, number) => {
+    const row = document.createElement('tr');
+    row.className = number === 0 ? 'answer' : '';
+    const cells = Array.from({ length: 5 }, () => row.insertCell());
+    cells[0].textContent = token.text;
+    cells[0].title = `token ${token.id}`;
+    cells[4].textContent = percent(curves.baseline[number]);
+    const track = document.createElement('div');
+    track.className = 'track';
+    track.setAttribute('aria-hidden', 'true');
+    const bar = document.createElement('i');
+    bar.style.background = `var(--token-${number})`;
+    const mark = document.createElement('b');
+    track.append(bar, mark);
+    cells[1].append(track);
+    body.append(row);
+    return { row, bar, mark, exact: cells[2], predicted: cells[3] };
+  });
+  body.replaceChildren(...rows.map(({ row }) => row));
+  return (shift) => {
+    const predicted = tangents(curves, shift);
+    values(curves, shift).forEach((value, number) => {
+      const { bar, mark, exact, predicted: cell } = rows[number];
+      bar.style.transform = `scaleX(${Math.min(1, Math.max(0, value))})`;
+      mark.style.left = `${100 * Math.min(1, Math.max(0, predicted[number]))}%`;
+      exact.textContent = percent(value);
+      cell.textContent = percent(predicted[number]);
+    });
+  };
+}
