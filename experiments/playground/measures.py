@@ -14,7 +14,7 @@ from scipy.special import log_softmax
 
 import negjax
 from experiments.playground.asked import Asked, check_moved
-from experiments.playground.rays import ray_series
+from experiments.playground.rays import filled_up, ray_series
 from experiments.reporting.escaping import visible
 from negjax.checks import whole_number
 from negjax.errors import Argument, ArgumentError
@@ -135,9 +135,10 @@ def curves(lm: LanguageModel, asked: Asked, most: int) -> Answer:
         lambda rising: _followed(scores, own, rising),
         encode=lambda ids: negjax.encode(lm, [asked.prompt], [[[int(token)] for token in ids]]),
     )
-    activation = _activation(lm, probes, asked.neurons)
-    every = negjax.effects(lm, probes, asked.neurons, progress=False)[0]
-    along = asked.weights * sign(activation)
+    neurons, weights = filled_up(lm, asked.neurons, asked.weights)
+    activation = _activation(lm, probes, neurons)
+    every = negjax.effects(lm, probes, neurons, progress=False)[0]
+    along = weights * sign(activation)
     return {
         "tokens": [_token(lm, int(token)) for token in found.tokens],
         "radius": asked.radius,
@@ -147,7 +148,7 @@ def curves(lm: LanguageModel, asked: Asked, most: int) -> Answer:
         "error": found.error.tolist(),
         "noise": found.noise,
         "nodes": found.nodes,
-        "activation": activation.tolist(),
+        "activation": activation[: len(asked.neurons)].tolist(),
     }
 
 
@@ -188,10 +189,8 @@ def written(lm: LanguageModel, asked: Asked, most: int) -> Answer:
             Argument("prompt"), " is of a masked LM, which fills in a [MASK] and writes no text"
         )
     _asked_of(lm, asked, most)
-    values = asked.shift * asked.weights
-    sets = negjax.neuron_sets(
-        lm.config, [(asked.neurons, values), (asked.neurons, np.zeros_like(values))]
-    )
+    neurons, weights = filled_up(lm, asked.neurons, asked.weights)
+    sets = negjax.neuron_sets(lm.config, [(neurons, weights * x) for x in (asked.shift, 0.0)])
     with _of("max_tokens"):
         found = negjax.generate(
             lm,

@@ -33,8 +33,9 @@ class Settings:
     prompt_tokens: int = setting(256, "Tokens that a prompt may have.", least=1)
     seconds: float = setting(120.0, "That a request may take; then the page is told so.", above=0)
     warm: list[int] = setting(
-        [8, 16, 32, 48],
-        "Tokens of prompts for which programs are compiled at the start; shorter ones fit, too.",
+        [5, 9, 13, 17, 25, 33, 49],
+        "Tokens of prompts for which programs are compiled at the start, each also for those that "
+        "are a little shorter.",
     )
 
 
@@ -64,9 +65,10 @@ def main() -> int:
         if settings.prompt_tokens > lm.config.context_length:
             raise ValueError(f"the model's context is {lm.config.context_length:,} tokens")
     worker = Worker(MOST_WAITING)
-    for length in settings.warm:
-        work = functools.partial(prepare, lm, length, settings.prompt_tokens)
-        worker.submit(work, PREPARATION)
+    for stage in (prepare_answers, prepare_moves):
+        for length in settings.warm:
+            work = functools.partial(stage, lm, length, settings.prompt_tokens)
+            worker.submit(work, PREPARATION)
     app = server.application(
         lm,
         worker,
@@ -118,19 +120,31 @@ def own_hosts(port: int) -> frozenset[str]:
     return frozenset([*(f"{name}:{port}" for name in guard.LOOPBACK), *bare])
 
 
-def prepare(lm: LanguageModel, length: int, most: int) -> None:
+def prepare_answers(lm: LanguageModel, length: int, most: int) -> None:
     """Compiles what is asked first of a prompt of so many tokens, by asking it."""
     start = time.perf_counter()
-    words = PHRASE.split()
-    length = min(length, most, lm.config.context_length - 1)
-    text = " ".join((words * length)[:length])
-    body = {"prompt": text if lm.config.causal else f"{text} [MASK]"}
+    body = _made_up(lm, length, most)
     first = measures.answer(lm, asked.read(body), most)
     listed = [row["neuron"] for row in first["neurons"]]
+    measures.curves(lm, asked.read({**body, "neurons": listed[:1]}), most)
     measures.exact_slopes(lm, asked.read({**body, "neurons": listed}), most)
-    for count in (1, 2):
-        measures.curves(lm, asked.read({**body, "neurons": listed[:count]}), most)
     terminal.note(
         f"ready for prompts of {first['prompt_tokens']} tokens "
         f"({time.perf_counter() - start:.0f} s)"
     )
+
+
+def prepare_moves(lm: LanguageModel, length: int, most: int) -> None:
+    """Compiles what follows where several neurons are moved."""
+    body = {**_made_up(lm, length, most), "neurons": [[0, 0], [0, 1]]}
+    measures.curves(lm, asked.read(body), most)
+    measures.steered(lm, asked.read({**body, "probability": 0.9}), most)
+    if lm.config.causal:
+        measures.written(lm, asked.read(body), most)
+
+
+def _made_up(lm: LanguageModel, length: int, most: int) -> dict[str, object]:
+    """A request whose prompt has about as many tokens as asked for."""
+    length = min(length, most, lm.config.context_length // 2)
+    text = " ".join((PHRASE.split() * length)[:length])
+    return {"prompt": text if lm.config.causal else f"{text} [MASK]"}

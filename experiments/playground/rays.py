@@ -18,6 +18,9 @@ from negjax.measurements.chebyshev import truncation_error
 from negjax.model.language_model import LanguageModel
 
 NODES = 12
+"""Replays at once, too: programs are compiled for so many sets."""
+SIZES = (4, 16, 32)
+"""Neurons of a set, filled up: programs are compiled for these numbers of them."""
 TOLERANCE = 1e-2
 """Of a token's range: where the series misses it, there are three times the nodes."""
 ROUNDING = 1e-6
@@ -75,32 +78,33 @@ def ray_series(
             nodes=nodes,
         )
     targets = encode(tokens)
+    before = negjax.plain_answers(lm, targets, progress=False).probability[0].astype(np.float64)
 
-    def measured(at: Float[np.ndarray, " R"]) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities at shares of the radius, [K, R], and at no shift, [K]."""
+    def measured(at: Float[np.ndarray, " m"]) -> Float[np.ndarray, "K m"]:
+        """Probabilities at `NODES` shares of the radius."""
         sets = _sets(lm, neurons, weights, radius * at)
         every = [
-            negjax.joint(lm, targets, sets, target=number, progress=False)
+            # The spread is that of the first look, whose program this then is.
+            negjax.joint(lm, targets, sets, target=number, spread=True, progress=False)
             for number in range(len(tokens))
         ]
-        values = np.stack([one.value[0] for one in every]).astype(np.float64)
-        return values, np.asarray([one.baseline_value[0, 0] for one in every], np.float64)
+        return np.stack([one.value[0] for one in every]).astype(np.float64)
 
-    values, baseline = measured(points)
+    values = measured(points)
     series = _series(points, values)
     error = truncation_error(series)
     if ((error > TOLERANCE * np.ptp(values, axis=1)) & (error > ROUNDING)).any():
         # The points of 3m contain those of m.
         points = chebyshev.chebpts1(3 * NODES)
-        fresh = np.arange(3 * NODES) % 3 != 1
         finer = np.empty((len(tokens), 3 * NODES))
-        finer[:, ~fresh], finer[:, fresh] = values, measured(points[fresh])[0]
+        for third, known in enumerate((None, values, None)):
+            finer[:, third::3] = measured(points[third::3]) if known is None else known
         series = _series(points, finer)
         error = truncation_error(series)
     return Ray(
         tokens=tokens,
         coefficients=series,
-        baseline=baseline,
+        baseline=before,
         error=error,
         noise=None,
         nodes=len(points),
@@ -110,7 +114,21 @@ def ray_series(
 def _sets(
     lm: LanguageModel, neurons: np.ndarray, weights: np.ndarray, shifts: np.ndarray
 ) -> negjax.NeuronSets:
-    return negjax.neuron_sets(lm.config, [(neurons, weights * shift) for shift in shifts])
+    filled, values = filled_up(lm, neurons, weights)
+    return negjax.neuron_sets(lm.config, [(filled, values * shift) for shift in shifts])
+
+
+def filled_up(
+    lm: LanguageModel, neurons: Int[np.ndarray, "N 2"], weights: Float[np.ndarray, " N"]
+) -> tuple[Int[np.ndarray, "n 2"], Float[np.ndarray, " n"]]:
+    """The neurons with others of weight 0 behind them, which stay as they are."""
+    size = next(size for size in SIZES if size >= len(neurons))
+    size = min(size, lm.config.layers * lm.config.neurons)
+    # Of the highest layers, so that no replay begins lower because of them.
+    every = negjax.all_neurons(lm.config)[::-1][: size + len(neurons)]
+    taken = (every[:, None] == neurons[None]).all(-1).any(1)
+    more = every[~taken][: size - len(neurons)]
+    return np.concatenate([neurons, more]), np.concatenate([weights, np.zeros(len(more))])
 
 
 def _series(

@@ -1,10 +1,11 @@
-/** The map, the chart and the bars; none of them asks the server. */
+/** The chart and the bars; they ask no server. */
 
 import { grid, tangents, values } from '/shared/curves.mjs';
 
 const SVG = 'http://www.w3.org/2000/svg';
 const LEFT = 44;
-const RIGHT = 630;
+export const HEIGHT = 300;
+const NARROWEST = 280;
 const TOP = 10;
 const BOTTOM = 270;
 const POINTS = 201;
@@ -27,6 +28,14 @@ export function percent(probability) {
 }
 
 /**
+ * @param {string} text Of a token.
+ * @returns {string} In quotes, in one line.
+ */
+export function quoted(text) {
+  return `“${text.replaceAll(' ', '\u00a0')}”`;
+}
+
+/**
  * Float32 numbers, little-endian, from base64.
  * @param {string} text
  * @returns {Float32Array}
@@ -37,106 +46,6 @@ export function unpacked(text) {
   return Float32Array.from({ length: bytes.length / 4 }, (_, at) => view.getFloat32(4 * at, true));
 }
 
-/** The map of layers by neurons: which neuron a place is of, and its picture. */
-export class NeuronMap {
-  /**
-   * @param {HTMLCanvasElement} canvas
-   * @param {Float32Array} slopes Layer by layer.
-   * @param {number} layers
-   */
-  constructor(canvas, slopes, layers) {
-    this.canvas = canvas;
-    this.slopes = slopes;
-    this.layers = layers;
-    this.neurons = slopes.length / layers;
-    this.cursor = null;
-    this.draw([]);
-  }
-
-  /**
-   * @param {number[][]} chosen (layer, index) of neurons to mark.
-   */
-  draw(chosen) {
-    const width = Math.max(200, Math.floor(this.canvas.getBoundingClientRect().width));
-    this.columns = Math.min(this.neurons, width);
-    this.strongest = new Int32Array(this.layers * this.columns).fill(-1);
-    let most = 0;
-    this.slopes.forEach((slope, at) => {
-      const layer = Math.floor(at / this.neurons);
-      const column = this.columnOf(at % this.neurons);
-      const place = layer * this.columns + column;
-      const before = this.strongest[place];
-      if (before < 0 || Math.abs(slope) > Math.abs(this.slopes[before])) {
-        this.strongest[place] = at;
-      }
-      most = Math.max(most, Math.abs(slope));
-    });
-    const height = Math.max(4, Math.min(14, Math.floor(420 / this.layers)));
-    const across = Math.max(1, Math.floor(width / this.columns));
-    this.canvas.width = this.columns * across;
-    this.canvas.height = this.layers * height;
-    const context = this.canvas.getContext('2d');
-    context.fillStyle = colour('--back');
-    context.fillRect(0, 0, this.canvas.width, this.canvas.height);
-    const signs = [colour('--down'), colour('--up')];
-    this.strongest.forEach((at, place) => {
-      const slope = this.slopes[at];
-      context.globalAlpha = most > 0 ? Math.sqrt(Math.abs(slope) / most) : 0;
-      context.fillStyle = signs[Number(slope > 0)];
-      const [layer, column] = [Math.floor(place / this.columns), place % this.columns];
-      context.fillRect(column * across, layer * height, across, height);
-    });
-    context.globalAlpha = 1;
-    context.strokeStyle = colour('--front');
-    context.lineWidth = 2;
-    for (const [layer, index] of chosen) {
-      const x = (this.columnOf(index) + 0.5) * across;
-      context.beginPath();
-      context.arc(x, (layer + 0.5) * height, Math.max(5, height * 0.7), 0, 2 * Math.PI);
-      context.stroke();
-    }
-    if (this.cursor !== null) {
-      const [layer, column] = this.cursor;
-      context.strokeRect(column * across - 3, layer * height - 1, across + 6, height + 2);
-    }
-  }
-
-  /**
-   * @param {number} index Of a neuron.
-   * @returns {number} The column that it shares with its neighbours.
-   */
-  columnOf(index) {
-    return Math.floor((index * this.columns) / this.neurons);
-  }
-
-  /**
-   * @param {number} x From 0 to 1, across the map.
-   * @param {number} y From 0 to 1, down it.
-   * @returns {{neuron: number[], slope: number}} The strongest neuron there.
-   */
-  at(x, y) {
-    const layer = Math.min(this.layers - 1, Math.max(0, Math.floor(y * this.layers)));
-    const column = Math.min(this.columns - 1, Math.max(0, Math.floor(x * this.columns)));
-    const place = this.strongest[layer * this.columns + column];
-    return { neuron: [layer, place - layer * this.neurons], slope: this.slopes[place] };
-  }
-
-  /**
-   * Moves the cursor of the keyboard.
-   * @param {number} across Columns.
-   * @param {number} down Layers.
-   * @returns {{neuron: number[], slope: number}} The strongest neuron there.
-   */
-  step(across, down) {
-    const [layer, column] = this.cursor ?? [0, 0];
-    this.cursor = [
-      Math.min(this.layers - 1, Math.max(0, layer + down)),
-      Math.min(this.columns - 1, Math.max(0, column + across)),
-    ];
-    return this.at((this.cursor[1] + 0.5) / this.columns, (this.cursor[0] + 0.5) / this.layers);
-  }
-}
-
 /**
  * Draws curves of all tokens, the answer's tangent, and a line that the slider moves.
  * @param {SVGSVGElement} chart
@@ -145,8 +54,11 @@ export class NeuronMap {
  */
 export function drawChart(chart, curves) {
   chart.replaceChildren();
+  const width = Math.max(NARROWEST, Math.round(chart.getBoundingClientRect().width));
+  chart.setAttribute('viewBox', `0 0 ${width} ${HEIGHT}`);
+  const right = width - 10;
   const shifts = grid(curves, POINTS);
-  const x = (shift) => LEFT + ((shift / curves.radius + 1) / 2) * (RIGHT - LEFT);
+  const x = (shift) => LEFT + ((shift / curves.radius + 1) / 2) * (right - LEFT);
   const y = (value) => BOTTOM - Math.min(1.2, Math.max(-0.2, value)) * (BOTTOM - TOP);
   const part = (name, attributes, text) => {
     const element = document.createElementNS(SVG, name);
@@ -160,7 +72,7 @@ export function drawChart(chart, curves) {
   const [line, soft, front] = [colour('--line'), colour('--soft'), colour('--front')];
   const words = { fill: soft, 'font-size': 12, 'font-family': 'system-ui, sans-serif' };
   for (const share of [0, 0.25, 0.5, 0.75, 1]) {
-    part('line', { x1: LEFT, x2: RIGHT, y1: y(share), y2: y(share), stroke: line });
+    part('line', { x1: LEFT, x2: right, y1: y(share), y2: y(share), stroke: line });
     part('text', { x: LEFT - 6, y: y(share) + 4, 'text-anchor': 'end', ...words }, share);
   }
   for (const share of [-1, -0.5, 0, 0.5, 1]) {
@@ -169,7 +81,7 @@ export function drawChart(chart, curves) {
     part('text', { x: x(share * curves.radius), y: 286, 'text-anchor': anchor, ...words }, at);
   }
   part('text', { x: LEFT, y: 299, ...words }, 'shift, in units of the activation');
-  const inside = `M${LEFT} ${TOP}H${RIGHT}V${BOTTOM}H${LEFT}Z`;
+  const inside = `M${LEFT} ${TOP}H${right}V${BOTTOM}H${LEFT}Z`;
   const clip = part('clipPath', { id: 'inside' });
   const frame = document.createElementNS(SVG, 'path');
   frame.setAttribute('d', inside);

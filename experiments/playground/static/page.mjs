@@ -1,7 +1,8 @@
 /** The page: what is asked, what was found, and what follows when something is moved. */
 
 import { ask, giveUp, keepToken, Refused } from './asking.mjs';
-import { drawBars, drawChart, NeuronMap, percent, unpacked } from './drawing.mjs';
+import { drawBars, drawChart, percent, quoted, unpacked } from './drawing.mjs';
+import { NeuronMap, wireMap } from './map.mjs';
 import { messagesOf, showMessages, addMessage } from './messages.mjs';
 import { showNeurons, showChosen } from './neurons.mjs';
 import { copied, fromFragment, saveJson, savePng, toFragment } from './sharing.mjs';
@@ -16,6 +17,7 @@ const found = { model: null, answer: null, neg: null, curves: null, steered: nul
 let map = null;
 let move = null;
 let later = 0;
+let automatic = false; // Whether the page chose the neurons.
 
 const question = () => ({ prompt: view.prompt, answer: view.answer });
 const ray = () => ({
@@ -52,8 +54,9 @@ function show(error) {
   const field = error instanceof Refused ? (error.field ?? '') : '';
   const place = document.querySelector(`[data-field="${CSS.escape(field)}"]`);
   (place ?? at('general-error')).textContent = error.message;
-  const input = field === '' ? null : at(field);
-  input?.setAttribute('aria-invalid', 'true');
+  if (field !== '' && at(field)?.matches('input, textarea')) {
+    at(field).setAttribute('aria-invalid', 'true');
+  }
   at('state').textContent = '';
 }
 
@@ -99,25 +102,26 @@ async function measure() {
   }
   const own = answer.answer;
   at('says').textContent =
-    `P(${JSON.stringify(own.text)}) = ${percent(own.probability)}, number ${own.rank} of all tokens. ` +
+    `P(${quoted(own.text)}) = ${percent(own.probability)}, number ${own.rank} of all tokens. ` +
     `Likeliest: ${answer.likeliest
-      .map((token) => `${JSON.stringify(token.text)} ${percent(token.probability)}`)
+      .map((token) => `${quoted(token.text)} ${percent(token.probability)}`)
       .join(', ')}.`;
   at('cut').hidden = !own.cut;
-  at('cut').textContent = `The answer is several tokens; its first one, ${JSON.stringify(own.text)}, counts.`;
+  at('cut').textContent = `The answer is several tokens; its first one, ${quoted(own.text)}, counts.`;
   at('rendered').textContent = answer.prompt;
   map = new NeuronMap(at('map'), unpacked(answer.map), found.model.layers);
   if (view.chosen.length === 0) {
     view.chosen = [{ neuron: answer.neurons[0].neuron, weight: 1 }];
+    automatic = true;
   }
   showAll();
   const neurons = answer.neurons.map(({ neuron }) => neuron);
+  measureRay().catch(show);
   ask('neg', { ...question(), neurons }).then((neg) => {
     found.neg = neg;
     at('neg-radius').textContent = `±${neg.radius}`;
     showAll();
   }, show);
-  measureRay().catch(show);
   return answer.seconds;
 }
 
@@ -176,7 +180,7 @@ function setShift(shift) {
   if (move !== null) {
     move(view.shift);
     const first = at('bars').querySelector('tr');
-    const token = JSON.stringify(found.curves.tokens[0].text);
+    const token = quoted(found.curves.tokens[0].text);
     const words = `P(${token}) ${first.cells[2].textContent}, unmoved ${first.cells[4].textContent}`;
     slider.setAttribute('aria-valuetext', `shift ${view.shift.toFixed(2)}: ${words}`);
     at('sum').textContent = `${words}, predicted ${first.cells[3].textContent}`;
@@ -200,6 +204,7 @@ function changed() {
 }
 
 function toggle(neuron) {
+  automatic = false;
   const same = (own) => own.neuron[0] === neuron[0] && own.neuron[1] === neuron[1];
   view.chosen = view.chosen.some(same)
     ? view.chosen.filter((own) => !same(own))
@@ -258,7 +263,7 @@ async function keep(text, what) {
 }
 
 function everything() {
-  return { ...view, model: found.model, ...found };
+  return { ...view, ...found };
 }
 
 function open(saved) {
@@ -274,40 +279,13 @@ function open(saved) {
   at('radius').value = String(view.radius);
 }
 
-/** A click on the map, or its keyboard. */
-function wireMap() {
-  const canvas = at('map');
-  const say = ({ neuron: [layer, index], slope }) => {
-    at('map-place').textContent = `layer ${layer}, neuron ${index}: NeurGrad ${slope.toPrecision(3)}`;
-  };
-  const under = (event) => {
-    const box = canvas.getBoundingClientRect();
-    return map.at((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
-  };
-  canvas.addEventListener('pointermove', (event) => map !== null && say(under(event)));
-  canvas.addEventListener('click', (event) => map !== null && toggle(under(event).neuron));
-  const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-  canvas.addEventListener('keydown', (event) => {
-    if (map === null || !(event.key in steps || event.key === 'Enter')) {
-      return;
-    }
-    event.preventDefault();
-    const [across, down] = steps[event.key] ?? [0, 0];
-    const far = event.shiftKey ? 10 : 1;
-    const place = map.step(far * across, down);
-    say(place);
-    if (event.key === 'Enter') {
-      toggle(place.neuron);
-    } else {
-      map.draw(view.chosen.map(({ neuron }) => neuron));
-    }
-  });
-}
-
 function wire() {
   at('ask').addEventListener('submit', (event) => {
     event.preventDefault();
-    view.chosen = [];
+    if (automatic) {
+      view.chosen = [];
+      view.shift = 0;
+    }
     doing('measuring…', measure, event.submitter);
   });
   for (const radio of document.querySelectorAll('input[name="mode"]')) {
@@ -353,9 +331,16 @@ function wire() {
     if (found.answer !== null) showAll();
     if (found.curves !== null) showCurves();
   });
-  addEventListener('resize', () => found.answer !== null && showAll());
+  addEventListener('resize', () => {
+    if (found.answer !== null) showAll();
+    if (found.curves !== null) showCurves();
+  });
   addEventListener('pagehide', giveUp);
-  wireMap();
+  const name = ({ neuron: [layer, index], slope }) => {
+    at('map-place').textContent = `layer ${layer}, neuron ${index}: NeurGrad ${slope.toPrecision(3)}`;
+  };
+  const redraw = () => map.draw(view.chosen.map(({ neuron }) => neuron));
+  wireMap(at('map'), () => map, name, toggle, redraw);
 }
 
 async function start() {

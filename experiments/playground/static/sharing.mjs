@@ -1,6 +1,6 @@
 /** What leaves the page: a link, a file, a picture. */
 
-import { colour, percent } from './drawing.mjs';
+import { colour, HEIGHT, percent } from './drawing.mjs';
 import { tangents, values } from '/shared/curves.mjs';
 
 const VERSION = 1;
@@ -63,10 +63,12 @@ export function saveJson(content) {
  * @param {string[]} lines What stands above.
  */
 export async function savePng(chart, curves, shift, lines) {
-  const [wide, scale] = [640, 2];
+  const scale = 2;
+  // Wide enough for the tokens below, whatever the page's width.
+  const wide = Math.max(660, chart.viewBox.baseVal.width);
   const copy = chart.cloneNode(true);
   copy.setAttribute('width', String(wide * scale));
-  copy.setAttribute('height', String(300 * scale));
+  copy.setAttribute('height', String(HEIGHT * scale));
   const text = new XMLSerializer().serializeToString(copy);
   const address = URL.createObjectURL(new Blob([text], { type: 'image/svg+xml' }));
   const image = new Image();
@@ -76,7 +78,7 @@ export async function savePng(chart, curves, shift, lines) {
   const head = 24 * lines.length + 12;
   const canvas = document.createElement('canvas');
   canvas.width = wide * scale;
-  canvas.height = (head + 300 + 22 * curves.tokens.length + 16) * scale;
+  canvas.height = (head + HEIGHT + 22 * curves.tokens.length + 16) * scale;
   const context = canvas.getContext('2d');
   context.scale(scale, scale);
   context.fillStyle = colour('--back');
@@ -87,11 +89,11 @@ export async function savePng(chart, curves, shift, lines) {
     context.font = `${number === 0 ? 'bold ' : ''}14px system-ui, sans-serif`;
     context.fillText(line, 10, 20 + 24 * number, wide - 20);
   });
-  context.drawImage(image, 0, head, wide, 300);
+  context.drawImage(image, 0, head, wide, HEIGHT);
   context.font = '13px ui-monospace, monospace';
   const predicted = tangents(curves, shift);
   values(curves, shift).forEach((value, number) => {
-    const y = head + 316 + 22 * number;
+    const y = head + HEIGHT + 16 + 22 * number;
     context.fillStyle = colour(`--token-${number}`);
     context.fillRect(150, y - 7, 260 * Math.min(1, Math.max(0, value)), 14);
     context.fillStyle = colour('--front');
