@@ -4,7 +4,7 @@ import contextlib
 import functools
 import secrets
 import socket
-import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from experiments.playground import asked, guard, measures
@@ -30,7 +30,7 @@ class Settings:
         "Address to listen at; the page of one that is not this machine's own takes a token.",
     )
     port: int = setting(8321, "Port to listen at.", least=1, most=65535)
-    prompt_tokens: int = setting(256, "Tokens that a prompt may have.", least=1)
+    most_prompt_tokens: int = setting(256, "Tokens that a prompt may have.", least=1)
     seconds: float = setting(120.0, "That a request may take; then the page is told so.", above=0)
     warm: list[int] = setting(
         [5, 9, 13, 17, 25, 33, 49],
@@ -61,18 +61,16 @@ def main() -> int:
     token = None if local else secrets.token_urlsafe(24)
     listening = bound(settings.host, settings.port)
     lm = common.load_model()
-    with messages.of_flag(FLAGS["prompt_tokens"]):
-        if settings.prompt_tokens > lm.config.context_length:
+    with messages.of_flag(FLAGS["most_prompt_tokens"]):
+        if settings.most_prompt_tokens > lm.config.context_length:
             raise ValueError(f"the model's context is {lm.config.context_length:,} tokens")
     worker = Worker(MOST_WAITING)
-    for stage in (prepare_answers, prepare_moves):
-        for length in settings.warm:
-            work = functools.partial(stage, lm, length, settings.prompt_tokens)
-            worker.submit(work, PREPARATION)
+    for work in preparations(lm, settings.warm, settings.most_prompt_tokens):
+        worker.submit(work, PREPARATION)
     app = server.application(
         lm,
         worker,
-        prompt_tokens=settings.prompt_tokens,
+        prompt_tokens=settings.most_prompt_tokens,
         seconds=settings.seconds,
         hosts=own_hosts(settings.port) if local else frozenset(),
         token=token,
@@ -120,27 +118,37 @@ def own_hosts(port: int) -> frozenset[str]:
     return frozenset([*(f"{name}:{port}" for name in guard.LOOPBACK), *bare])
 
 
-def prepare_answers(lm: LanguageModel, length: int, most: int) -> None:
-    """Compiles what is asked first of a prompt of so many tokens, by asking it."""
-    start = time.perf_counter()
-    body = _made_up(lm, length, most)
-    first = measures.answer(lm, asked.read(body), most)
-    listed = [row["neuron"] for row in first["neurons"]]
-    measures.curves(lm, asked.read({**body, "neurons": listed[:1]}), most)
-    measures.exact_slopes(lm, asked.read({**body, "neurons": listed}), most)
-    terminal.note(
-        f"ready for prompts of {first['prompt_tokens']} tokens "
-        f"({time.perf_counter() - start:.0f} s)"
-    )
+def preparations(lm: LanguageModel, lengths: list[int], most: int) -> Iterator[Callable[[], None]]:
+    """Work that compiles what is asked of prompts of so many tokens, by asking it.
+
+    In small pieces, between which requests have their turn: first what is asked first, of all
+    lengths, then what follows where several neurons are moved.
+    """
+    c = lm.config
+    spread = [[place * c.layers // measures.LISTED, place] for place in range(measures.LISTED)]
+    listed = [pair for pair in spread if pair[1] < c.neurons]
+    first: list[tuple[str, dict[str, object]]] = [
+        ("answer", {}),
+        ("curves", {"neurons": listed[:1]}),
+        ("neg", {"neurons": listed}),
+    ]
+    then: list[tuple[str, dict[str, object]]] = [
+        ("curves", {"neurons": listed[:2]}),
+        ("steer", {"neurons": listed[:2], "probability": 0.9}),
+    ]
+    if c.causal:
+        then.append(("write", {"neurons": listed[:2]}))
+    for stage in (first, then):
+        for length in lengths:
+            body = _made_up(lm, length, most)
+            for name, fields in stage:
+                request = asked.read({**body, **fields})
+                yield functools.partial(_prepare, lm, name, request, most)
+    yield functools.partial(terminal.note, "ready: all programs are compiled")
 
 
-def prepare_moves(lm: LanguageModel, length: int, most: int) -> None:
-    """Compiles what follows where several neurons are moved."""
-    body = {**_made_up(lm, length, most), "neurons": [[0, 0], [0, 1]]}
-    measures.curves(lm, asked.read(body), most)
-    measures.steered(lm, asked.read({**body, "probability": 0.9}), most)
-    if lm.config.causal:
-        measures.written(lm, asked.read(body), most)
+def _prepare(lm: LanguageModel, name: str, request: asked.Asked, most: int) -> None:
+    measures.MEASURES[name](lm, request, most)
 
 
 def _made_up(lm: LanguageModel, length: int, most: int) -> dict[str, object]:
