@@ -1,4 +1,4 @@
-"""What provokes the errors of several processes and of listening, by the pattern in `docs/errors.md`."""
+"""What provokes errors of several processes and of listening, as `docs/errors.md` has them."""
 
 import socket
 from collections.abc import Callable

@@ -10,7 +10,7 @@ import pytest
 
 
 def evaluated(module: Path, script: str, given: object) -> Any:
-    """What a script prints as JSON, with the module's exports as `its` and what is given as `given`.
+    """What a script prints as JSON; it has the module's exports as `its`, and `given`.
 
     Skips the test where there is no Node.
     """
