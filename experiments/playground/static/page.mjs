@@ -1,7 +1,8 @@
 /** The page: what is asked, what was found, and what follows when something is moved. */
 
-import { ask, giveUp, keepToken, Refused } from './asking.mjs';
+import { ask, giveUp, keepToken } from './asking.mjs';
 import { drawBars, drawChart, percent, quoted, unpacked } from './drawing.mjs';
+import { clearErrors, show } from './errors.mjs';
 import { NeuronMap, wireMap } from './map.mjs';
 import { messagesOf, showMessages, addMessage } from './messages.mjs';
 import { showNeurons, showChosen } from './neurons.mjs';
@@ -35,29 +36,6 @@ function forget(...names) {
   at('steered').textContent = '';
   at('code').hidden = true;
   at('kept').textContent = '';
-}
-
-function clearErrors() {
-  for (const place of document.querySelectorAll('.error')) {
-    place.textContent = '';
-  }
-  for (const field of document.querySelectorAll('[aria-invalid]')) {
-    field.removeAttribute('aria-invalid');
-  }
-}
-
-/** Shows an error by the field that it is about. */
-function show(error) {
-  if (error.name === 'AbortError') {
-    return;
-  }
-  const field = error instanceof Refused ? (error.field ?? '') : '';
-  const place = document.querySelector(`[data-field="${CSS.escape(field)}"]`);
-  (place ?? at('general-error')).textContent = error.message;
-  if (field !== '' && at(field)?.matches('input, textarea')) {
-    at(field).setAttribute('aria-invalid', 'true');
-  }
-  at('state').textContent = '';
 }
 
 /** Runs something that asks the server; says so meanwhile, and shows its error. */

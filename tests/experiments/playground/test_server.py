@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 import time
 
@@ -45,6 +46,9 @@ def test_the_page_and_all_that_it_loads(lm, worker):
     for part in found.text.split('"'):
         if part.startswith(("/static/", "/shared/")):
             assert page.get(part).status_code == 200, part
+    for module in server.STATIC.glob("*.mjs"):
+        for part in re.findall(r"from '([^']+)'", module.read_text(encoding="utf-8")):
+            assert page.get(part.replace("./", "/static/", 1)).status_code == 200, part
     # Nothing in the page that such a policy forbids.
     assert " style=" not in found.text and " onclick" not in found.text
     assert "javascript" in page.get("/shared/curves.mjs").headers["content-type"]
