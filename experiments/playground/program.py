@@ -5,6 +5,7 @@ import functools
 import secrets
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from experiments.playground import asked, guard, measures
@@ -66,7 +67,7 @@ def main() -> int:
             raise ValueError(f"the model's context is {lm.config.context_length:,} tokens")
     worker = Worker(MOST_WAITING)
     for work in preparations(lm, settings.warm, settings.most_prompt_tokens):
-        worker.submit(work, PREPARATION)
+        worker.submit(work, PREPARATION).add_done_callback(say_failure)
     app = server.application(
         lm,
         worker,
@@ -144,7 +145,15 @@ def preparations(lm: LanguageModel, lengths: list[int], most: int) -> Iterator[C
             for name, fields in stage:
                 request = asked.read({**body, **fields})
                 yield functools.partial(_prepare, lm, name, request, most)
-    yield functools.partial(terminal.note, "ready: all programs are compiled")
+    shown = ", ".join(map(str, lengths))
+    yield functools.partial(terminal.note, f"prepared for prompts of {shown} tokens")
+
+
+def say_failure(prepared: Future[None]) -> None:
+    """Says what kept a program from being compiled; requests compile their own."""
+    error = None if prepared.cancelled() else prepared.exception()
+    if error is not None:
+        terminal.note(f"not prepared: {messages.told(error)}")
 
 
 def _prepare(lm: LanguageModel, name: str, request: asked.Asked, most: int) -> None:

@@ -7,7 +7,7 @@ const LEFT = 44;
 export const HEIGHT = 300;
 const NARROWEST = 280;
 const TOP = 10;
-const BOTTOM = 270;
+const BOTTOM = 262;
 const POINTS = 201;
 
 /**
@@ -78,9 +78,9 @@ export function drawChart(chart, curves) {
   for (const share of [-1, -0.5, 0, 0.5, 1]) {
     const at = Number((share * curves.radius).toPrecision(3));
     const anchor = share === 1 ? 'end' : 'middle';
-    part('text', { x: x(share * curves.radius), y: 286, 'text-anchor': anchor, ...words }, at);
+    part('text', { x: x(share * curves.radius), y: 278, 'text-anchor': anchor, ...words }, at);
   }
-  part('text', { x: LEFT, y: 299, ...words }, 'shift, in units of the activation');
+  part('text', { x: LEFT, y: 297, ...words }, 'shift, in units of the activation');
   const inside = `M${LEFT} ${TOP}H${right}V${BOTTOM}H${LEFT}Z`;
   const clip = part('clipPath', { id: 'inside' });
   const frame = document.createElementNS(SVG, 'path');

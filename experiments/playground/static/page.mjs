@@ -68,16 +68,24 @@ function showMode() {
   at('add-message').hidden = !asChat();
 }
 
+/** What was found, or, of a question that cannot be asked, nothing. */
+function showFound(there) {
+  for (const id of there ? ['found', 'neurons', 'keep'] : ['found', 'neurons', 'move', 'beyond', 'keep']) {
+    at(id).hidden = !there;
+  }
+}
+
 async function measure() {
   giveUp();
   view.prompt = asChat() ? messagesOf(at('messages')) : at('prompt').value;
   view.answer = at('answer').value;
   forget('answer', 'neg', 'curves', 'steered', 'written');
-  const answer = await ask('answer', question());
+  const answer = await ask('answer', question()).catch((error) => {
+    showFound(false);
+    throw error;
+  });
   found.answer = answer;
-  for (const id of ['found', 'neurons', 'keep']) {
-    at(id).hidden = false;
-  }
+  showFound(true);
   const own = answer.answer;
   at('says').textContent =
     `P(${quoted(own.text)}) = ${percent(own.probability)}, number ${own.rank} of all tokens. ` +
@@ -173,6 +181,9 @@ function showAll() {
 
 /** Something about the ray is other than what was measured. */
 function changed() {
+  if (found.answer === null) {
+    return;
+  }
   forget('steered', 'written');
   at('written').hidden = true;
   clearErrors();
@@ -200,7 +211,7 @@ async function steer() {
       neuron,
       weight: steered.shifts[number] / most,
     }));
-    view.radius = Math.max(1.5 * most, 1);
+    view.radius = Number(Math.max(1.5 * most, 1).toPrecision(3));
     view.shift = most;
     at('radius').value = String(view.radius);
     showAll();
@@ -238,10 +249,6 @@ async function keep(text, what) {
   at('kept').textContent = done ? `${what} copied.` : `This browser does not let a page copy; ${what}:`;
   at('code').hidden = false;
   at('code').textContent = text;
-}
-
-function everything() {
-  return { ...view, ...found };
 }
 
 function open(saved) {
@@ -296,7 +303,7 @@ function wire() {
     keep(location.href, 'link');
   });
   at('copy-python').addEventListener('click', () => copyPython().catch(show));
-  at('save-json').addEventListener('click', () => saveJson(everything()));
+  at('save-json').addEventListener('click', () => saveJson({ ...view, ...found }));
   at('save-png').addEventListener('click', () => {
     if (found.curves !== null) {
       const moved = view.chosen.map(({ neuron, weight }) => `${neuron.join(':')} × ${weight.toPrecision(3)}`);

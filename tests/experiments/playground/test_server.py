@@ -210,3 +210,24 @@ def test_a_measurement_that_fails_ends_no_server(worker, capsys):
     found = asyncio.run(server.told(failing)(Request({"type": "http", "headers": []})))
     assert found.status_code == 500 and b"secret" not in found.body
     assert "a secret path" in capsys.readouterr().err
+
+
+def test_programs_are_prepared_by_asking(lm, worker, capsys):
+    """In the words of the model's own vocabulary, which ours has none of: that is said."""
+    works = [*program.preparations(lm, [5], 16)]
+    assert len(works) == 7
+    failed = worker.submit(works[0], PREPARATION)
+    failed.add_done_callback(program.say_failure)
+    with pytest.raises(ValueError, match="vocabulary does not know"):
+        failed.result(20)
+    worker.submit(works[-1]).result(20)
+    said = capsys.readouterr().err
+    assert "not prepared: prompt: prompt 0 ('The capital of France is')" in said
+    assert "prepared for prompts of 5 tokens" in said
+
+
+def test_a_port_that_is_taken_is_said():
+    with program.bound("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"port {port}: .*; pass another --port"):
+            program.bound("127.0.0.1", port)
