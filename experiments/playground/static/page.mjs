@@ -306,20 +306,16 @@ function wire() {
   at('save-json').addEventListener('click', () => saveJson({ ...view, ...found }));
   at('save-png').addEventListener('click', () => {
     if (found.curves !== null) {
-      const moved = view.chosen.map(({ neuron, weight }) => `${neuron.join(':')} × ${weight.toPrecision(3)}`);
-      const lines = [found.answer.prompt.replaceAll('\n', ' ⏎ '), `${found.model.model}; neurons ${moved.join(', ')}; shift ${view.shift.toFixed(3)}`];
-      savePng(at('chart'), found.curves, view.shift, lines).catch(show);
+      savePng(at('chart'), found, view).catch(show);
     }
   });
-  // Colours of drawings are those of the theme when they are drawn.
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+  // Drawings have the colours of the theme, and the width of the page, when they are drawn.
+  const again = () => {
     if (found.answer !== null) showAll();
     if (found.curves !== null) showCurves();
-  });
-  addEventListener('resize', () => {
-    if (found.answer !== null) showAll();
-    if (found.curves !== null) showCurves();
-  });
+  };
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', again);
+  addEventListener('resize', again);
   addEventListener('pagehide', giveUp);
   const name = ({ neuron: [layer, index], slope }) => {
     at('map-place').textContent = `layer ${layer}, neuron ${index}: NeurGrad ${slope.toPrecision(3)}`;

@@ -58,11 +58,19 @@ export function saveJson(content) {
 /**
  * The chart with the question above and the tokens below.
  * @param {SVGSVGElement} chart
- * @param {any} curves As the server gives them.
- * @param {number} shift
- * @param {string[]} lines What stands above.
+ * @param {any} found What the server gave: model, answer and curves.
+ * @param {any} view What is asked: the chosen neurons and the shift.
  */
-export async function savePng(chart, curves, shift, lines) {
+export async function savePng(chart, found, view) {
+  const { curves } = found;
+  const { shift } = view;
+  const moved = view.chosen.map(
+    ({ neuron, weight }) => `${neuron.join(':')} × ${weight.toPrecision(3)}`,
+  );
+  const lines = [
+    found.answer.prompt.replaceAll('\n', ' ⏎ '),
+    `${found.model.model}; neurons ${moved.join(', ')}; shift ${shift.toFixed(3)}`,
+  ];
   const scale = 2;
   // Wide enough for the tokens below, whatever the page's width.
   const wide = Math.max(660, chart.viewBox.baseVal.width);
