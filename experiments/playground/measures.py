@@ -1,6 +1,6 @@
 """What a request is answered with: functions of a model and what is asked, without any server.
 
-Each returns what JSON holds. Errors name the field of the request (`asked`) where there is one.
+Each returns what JSON holds. Errors name the field of the request (`questions`) where there is one.
 """
 
 import base64
@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from scipy.special import log_softmax
 
 import negjax
-from experiments.playground.asked import Asked, check_moved
+from experiments.playground.questions import Asked, check_moved
 from experiments.playground.rays import filled_up, ray_series
 from experiments.reporting.escaping import visible
 from negjax.checks import whole_number
@@ -33,7 +33,7 @@ TURNS = 10
 Answer = dict[str, Any]
 
 
-def about(lm: LanguageModel, prompt_tokens: int) -> Answer:
+def about_model(lm: LanguageModel, prompt_tokens: int) -> Answer:
     """What the page has to know of the model."""
     c = lm.config
     return {
@@ -118,7 +118,7 @@ def exact_slopes(lm: LanguageModel, asked: Asked, most: int) -> Answer:
     return {"radius": found.radius, "step": found.step, "neg": found.slope[0].tolist()}
 
 
-def curves(lm: LanguageModel, asked: Asked, most: int) -> Answer:
+def ray_curves(lm: LanguageModel, asked: Asked, most: int) -> Answer:
     """Series of tokens' probabilities along the ray of the neurons, and their slopes at no shift.
 
     The tokens are the answer, those that come first somewhere on the ray, and then the likeliest.
@@ -267,7 +267,7 @@ def _of(field: str) -> Iterator[None]:
 MEASURES: dict[str, Callable[[LanguageModel, Asked, int], Answer]] = {
     "answer": answer,
     "neg": exact_slopes,
-    "curves": curves,
+    "curves": ray_curves,
     "steer": steered,
     "write": written,
 }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from experiments.playground import asked, guard, measures
+from experiments.playground import guard, measures, questions
 from experiments.playground.worker import PREPARATION, Worker
 from experiments.running import common, messages, terminal
 from experiments.running.settings import define, setting
@@ -143,7 +143,7 @@ def preparations(lm: LanguageModel, lengths: list[int], most: int) -> Iterator[C
         for length in lengths:
             body = _made_up(lm, length, most)
             for name, fields in stage:
-                request = asked.read({**body, **fields})
+                request = questions.read({**body, **fields})
                 yield functools.partial(_prepare, lm, name, request, most)
     shown = ", ".join(map(str, lengths))
     yield functools.partial(terminal.note, f"prepared for prompts of {shown} tokens")
@@ -156,7 +156,7 @@ def say_failure(prepared: Future[None]) -> None:
         terminal.note(f"not prepared: {messages.told(error)}")
 
 
-def _prepare(lm: LanguageModel, name: str, request: asked.Asked, most: int) -> None:
+def _prepare(lm: LanguageModel, name: str, request: questions.Asked, most: int) -> None:
     measures.MEASURES[name](lm, request, most)
 
 

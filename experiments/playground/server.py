@@ -4,7 +4,7 @@ import asyncio
 import functools
 import json
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import experiments.reporting
-from experiments.playground import asked as requests
-from experiments.playground import guard, measures
+from experiments.playground import guard, measures, questions
 from experiments.playground.snippets import snippet
 from experiments.playground.worker import BusyError, Worker
 from negjax import checks
@@ -88,7 +87,7 @@ def application(
         measure = measures.MEASURES.get(request.path_params["name"])
         if measure is None:
             return error_response("there is nothing here; see the page", None, 404)
-        asked = requests.read(await body_of(request))
+        asked = questions.read(await body_of(request))
         work = functools.partial(measure, lm, asked, prompt_tokens)
         return await answered(request, worker, work, seconds)
 
@@ -101,10 +100,10 @@ def application(
             raise ArgumentError(
                 Argument("tokens"), f" are {checks.shown(ids)}, expected {expected}"
             )
-        return JSONResponse({"python": snippet(lm, requests.read(body), tokens)})
+        return JSONResponse({"python": snippet(lm, questions.read(body), tokens)})
 
     async def model(request: Request) -> Response:
-        return JSONResponse(measures.about(lm, prompt_tokens))
+        return JSONResponse(measures.about_model(lm, prompt_tokens))
 
     async def page(request: Request) -> Response:
         return FileResponse(STATIC / "page.html", media_type="text/html")
@@ -120,7 +119,7 @@ def application(
     return Guarded(Starlette(routes=routes), hosts, token)
 
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 def told(endpoint: Endpoint) -> Endpoint:

@@ -1,6 +1,6 @@
 """Python that measures again, by negjax' public functions, what the page shows."""
 
-from experiments.playground.asked import Asked
+from experiments.playground.questions import Asked
 from experiments.playground.rays import NODES
 from negjax.model.language_model import LanguageModel
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.polynomial import chebyshev
 
 import negjax
-from experiments.playground import asked, measures, snippets
+from experiments.playground import measures, questions, snippets
 from negjax.errors import ArgumentError
 from negjax.execution.conventions import sign
 from negjax.measurements.answers import plain_answers
@@ -38,7 +38,7 @@ def probes(lm: negjax.LanguageModel) -> negjax.Probes:
 
 
 def test_an_answer_has_every_neuron_and_the_likeliest_tokens(lm, probes):
-    found = measures.answer(lm, asked.read(body()), MOST)
+    found = measures.answer(lm, questions.read(body()), MOST)
     gradients = negjax.neurgrad(lm, probes)
     shape = (lm.config.layers, lm.config.neurons)
     packed = np.frombuffer(base64.b64decode(found["map"]), "<f4").reshape(shape)
@@ -54,15 +54,15 @@ def test_an_answer_has_every_neuron_and_the_likeliest_tokens(lm, probes):
 
 
 def test_without_an_answer_the_likeliest_token_is_it(lm):
-    found = measures.answer(lm, asked.read(body(answer=" ")), MOST)
+    found = measures.answer(lm, questions.read(body(answer=" ")), MOST)
     assert found["answer"]["id"] == found["likeliest"][0]["id"]
     assert found["answer"]["rank"] == 1 and not found["answer"]["cut"]
-    several = measures.answer(lm, asked.read(body(answer="w9 w8")), MOST)
+    several = measures.answer(lm, questions.read(body(answer="w9 w8")), MOST)
     assert several["answer"]["text"] == "w9" and several["answer"]["cut"]
 
 
 def test_curves_of_one_neuron_are_its_response(lm, probes):
-    found = measures.curves(lm, asked.read(body(neurons=[[1, 3]])), MOST)
+    found = measures.ray_curves(lm, questions.read(body(neurons=[[1, 3]])), MOST)
     tokens = [row["id"] for row in found["tokens"]]
     assert tokens[0] == probes.target_ids[0, 0, 0]
     expected = negjax.response(lm, probes, [[1, 3]], 2.0, 12, tokens=tokens)
@@ -74,7 +74,7 @@ def test_curves_of_one_neuron_are_its_response(lm, probes):
 
 
 def test_curves_of_several_neurons_are_exact_joint_shifts(lm, probes):
-    found = measures.curves(lm, asked.read(body(neurons=SEVERAL, weights=WEIGHTS)), MOST)
+    found = measures.ray_curves(lm, questions.read(body(neurons=SEVERAL, weights=WEIGHTS)), MOST)
     values = chebyshev.chebval(SHIFTS / 2, np.asarray(found["coefficients"]).T)
     sets = negjax.neuron_sets(lm.config, [(SEVERAL, x * np.asarray(WEIGHTS)) for x in SHIFTS])
     exact = negjax.joint(lm, probes, sets, spread=True)
@@ -90,7 +90,7 @@ def test_curves_of_several_neurons_are_exact_joint_shifts(lm, probes):
 
 
 def test_what_steering_finds_gives_the_probability(lm, probes):
-    found = measures.steered(lm, asked.read(body(neurons=SEVERAL, probability=0.5)), MOST)
+    found = measures.steered(lm, questions.read(body(neurons=SEVERAL, probability=0.5)), MOST)
     sets = negjax.neuron_sets(lm.config, [(SEVERAL, found["shifts"])])
     reached = negjax.joint(lm, probes, sets).value[0, 0]
     np.testing.assert_allclose(reached, found["probability"], atol=1e-4)
@@ -100,12 +100,12 @@ def test_what_steering_finds_gives_the_probability(lm, probes):
 
 
 def test_neg_of_neurons(lm, probes):
-    found = measures.exact_slopes(lm, asked.read(body(neurons=SEVERAL)), MOST)
+    found = measures.exact_slopes(lm, questions.read(body(neurons=SEVERAL)), MOST)
     np.testing.assert_array_equal(found["neg"], negjax.neg(lm, probes, SEVERAL).slope[0])
 
 
 def test_what_is_written_with_a_shift_and_without(lm):
-    request = asked.read(body(neurons=SEVERAL, weights=WEIGHTS, shift=2.0, max_tokens=4))
+    request = questions.read(body(neurons=SEVERAL, weights=WEIGHTS, shift=2.0, max_tokens=4))
     found = measures.written(lm, request, MOST)
     sets = negjax.neuron_sets(lm.config, [(SEVERAL, 2 * np.asarray(WEIGHTS))])
     moved = negjax.generate(lm, [PROMPT], negjax.Intervention(sets), when="generated", max_tokens=4)
@@ -117,10 +117,10 @@ def test_what_is_written_with_a_shift_and_without(lm):
 @pytest.mark.parametrize(("neurons", "weights"), [([[1, 3]], [1.0]), (SEVERAL, WEIGHTS), ([], [])])
 @pytest.mark.parametrize("answer", [ANSWER, ""])
 def test_the_python_prints_what_the_page_shows(lm, monkeypatch, neurons, weights, answer):
-    request = asked.read(body(answer=answer, neurons=neurons, weights=weights, shift=1.3))
+    request = questions.read(body(answer=answer, neurons=neurons, weights=weights, shift=1.3))
     tokens = []
     if neurons:
-        curves = measures.curves(lm, request, MOST)
+        curves = measures.ray_curves(lm, request, MOST)
         tokens = [row["id"] for row in curves["tokens"]]
     monkeypatch.setattr(negjax, "load", lambda name: lm if name == lm.name else None)
     printed = io.StringIO()
@@ -163,7 +163,7 @@ def test_the_python_prints_what_the_page_shows(lm, monkeypatch, neurons, weights
 )
 def test_fields_are_refused_by_name(given, field, words):
     with pytest.raises(ArgumentError) as found:
-        asked.read(body(**given))
+        questions.read(body(**given))
     assert found.value.arguments[0] == field and words in str(found.value)
 
 
@@ -179,11 +179,11 @@ def test_fields_are_refused_by_name(given, field, words):
 )
 def test_what_cannot_be_asked_of_the_model_is_refused_by_field(lm, measure, given, field, words):
     with pytest.raises(ArgumentError) as found:
-        measures.MEASURES[measure](lm, asked.read(body(**given)), MOST)
+        measures.MEASURES[measure](lm, questions.read(body(**given)), MOST)
     assert found.value.arguments[0] == field and words in str(found.value)
 
 
 def test_a_masked_model_writes_nothing():
-    request = asked.read(body(prompt="w3 [MASK] w5", neurons=[[0, 0]]))
+    request = questions.read(body(prompt="w3 [MASK] w5", neurons=[[0, 0]]))
     with pytest.raises(ArgumentError, match="masked LM"):
         measures.written(sharp("bert"), request, MOST)

@@ -29,7 +29,8 @@ def test_series_of_measured_tokens_are_what_the_library_says() -> None:
     probes = tiny_probes(lm).select([0])
     neuron = [[1, 3]]
     curve = negjax.response(lm, probes, neuron, radius=2.0, tokens=5)
-    slopes = negjax.effects(lm, probes, neuron)[0, 0, curve.tokens[0]]
+    assert curve.tokens is not None
+    slopes = negjax.effects(lm, probes, neuron)[0, 0][curve.tokens[0]]
     curves = {
         "radius": curve.radius,
         "coefficients": curve.coefficients[0, 0].tolist(),
