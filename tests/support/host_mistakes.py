@@ -1,5 +1,6 @@
-"""What provokes the errors of several processes, by the pattern in `docs/errors.md`."""
+"""What provokes errors of several processes and of listening, as `docs/errors.md` has them."""
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from unittest import mock
 
 import jax
 
+from experiments.playground import program
 from experiments.running import many_hosts
 from negjax.process import hosts
 from negjax.storage import parts
@@ -42,6 +44,11 @@ def _idle(_: Path) -> None:
     many_hosts.refuse_idle(hosts.Hosts(0, 3, "here:9", _ignored), 2)
 
 
+def _taken(_: Path) -> object:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        return program.bound("127.0.0.1", other.getsockname()[1])
+
+
 CASES: dict[str, Callable[[Path], object]] = {
     "coordinator is …, expected host:port, or 'auto'": _join("here", 2, 0),
     "coordinator=… needs processes and process: how many …": _join("here:9", 2),
@@ -55,5 +62,6 @@ CASES: dict[str, Callable[[Path], object]] = {
         jax.errors.JaxRuntimeError("UNKNOWN: Failed to start RPC server"), "here:9", 2, 0
     ),
     "processes=…: … groups of prompts are to be measured; …": _idle,
+    "cannot listen at …, port …: …; pass another --port, …": _taken,
     "… on … belongs to another job: all processes need …": _unshared,
 }

@@ -13,6 +13,7 @@ from experiments.linearity import program as linearity
 from experiments.multi_neuron import program as multi_neuron
 from experiments.neg_map import program as neg_map
 from experiments.plan import program as plan
+from experiments.playground import program as playground
 from experiments.pretrain_bert import job as pretrain_bert_job
 from experiments.running import common
 from experiments.skills import program as skills
@@ -27,6 +28,7 @@ from tests.support.tiny_runs import parse
 
 EXPERIMENTS = (
     *(linearity, neg_map, estimators, multi_neuron, control, trace, windows, corpus, plan),
+    playground,
     pretrain_bert_job,
     *(skills, skills_efficiency, skills_flexibility, skills_interdependency, skills_robustness),
 )
