@@ -11,7 +11,8 @@ import pyarrow as pa
 
 import negjax
 from experiments.inputs import facts
-from experiments.reporting import statistics
+from experiments.reporting import explorers, statistics
+from experiments.reporting.explorers import Explorer
 from experiments.reporting.figures import Trace
 from experiments.reporting.statistics import Fits
 from negjax.execution.conventions import sign
@@ -53,6 +54,11 @@ class Curves:
             return self._response.change(shifts)
         columns = np.searchsorted(self._shifts, shifts - 1e-9)
         return self._changes[..., columns]
+
+    @property
+    def coefficients(self) -> np.ndarray:
+        """[b, N, m], of series."""
+        return self._response.coefficients
 
     def measured(self, row: int, column: int) -> np.ndarray:
         """Shifts at which one neuron was replayed."""
@@ -185,6 +191,52 @@ def traced_neuron(
         slope=float((fits.slope if slope is None else slope)[number]),
         pearson=float(fits.pearson[number]),
         bound=float(columns["bound"][number]),
+    )
+
+
+def explorer(
+    inputs: facts.Inputs,
+    folder: RunFolder,
+    done: Sequence[range],
+    curves: FittedCurves,
+    prediction: tuple[str, str],
+) -> Explorer | None:
+    """NEG in the headline's range against a prediction, with the curves; None: of a grid.
+
+    Args:
+        done: groups of prompts that are finished.
+        prediction: its name and its column, a curve's slope at no shift.
+    """
+    if curves.measure != "response":
+        return None
+    name, column = prediction
+    columns, slope = curves.neurons, curves.fits[curves.measure][curves.headline].slope
+    finite = np.flatnonzero(np.isfinite(columns[column]) & np.isfinite(slope))
+    shown = finite[explorers.chosen(finite.size)]
+    if not shown.size:
+        return None
+    parts, first = [], 0
+    for prompts in done:
+        read_off = Curves(folder, curves.measure, prompts).coefficients
+        every = read_off.reshape(-1, read_off.shape[-1])
+        parts.append(every[shown[(shown >= first) & (shown < first + len(every))] - first])
+        first += len(every)
+    prompt = np.searchsorted(curves.prompts, columns["prompt"][shown])
+    asked = [
+        (inputs.probes.prompts[number], inputs.probes.targets[number][0])
+        for number in curves.prompts
+    ]
+    return Explorer(
+        axes=(name, "NEG"),
+        radius=folder.attributes["radius"],
+        prompts=asked,
+        prompt=prompt,
+        layer=columns["layer"][shown],
+        neuron=columns["neuron"][shown],
+        across=columns[column][shown],
+        up=slope[shown],
+        baseline=curves.probability[prompt],
+        coefficients=np.concatenate(parts)[:, : int(columns["nodes"][shown].max())],
     )
 
 

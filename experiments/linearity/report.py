@@ -106,6 +106,7 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
         "curves": CURVES[curves.measure],
         "series": curves.measure == "response",
         "widest": curves.ranges[-1],
+        "explored": _explored(results),
         "zeros": counted(int((of_headline.slope == 0).sum()), "neuron"),
         "noise": np.median(curves.noise),
     }
@@ -140,6 +141,7 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
                 "paper": _paper(headline),
             },
             figures=draws,
+            explorers={"predictions": results.explorer},
         ),
         headline=facts_page.headline(
             inputs,
@@ -150,6 +152,15 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
         printed=[*ranges, *_agreement(results.comparison)],
         measured=[*facts_page.measured(inputs, summary), *_measured(curves)],
     )
+
+
+def _explored(results: Results) -> str:
+    """How many neurons a reader may point at; empty: none."""
+    if results.explorer is None:
+        return ""
+    shown, every = results.explorer.prompt.size, len(results.curves.neurons["layer"])
+    of_all = "all" if shown == every else f"{shown:,}, evenly spaced, of"
+    return f"{of_all} {counted(every, 'neuron')}"
 
 
 def _comparison(compared: statistics.Comparison | None) -> Table | None:

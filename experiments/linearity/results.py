@@ -8,6 +8,7 @@ import numpy as np
 from experiments.inputs import facts, fitted_curves
 from experiments.inputs.fitted_curves import Curves, FittedCurves
 from experiments.reporting import statistics
+from experiments.reporting.explorers import Explorer
 from experiments.reporting.figures import Trace
 from negjax.storage.store import RunFolder
 
@@ -26,6 +27,8 @@ class Results:
     """Series against grid, if both were measured."""
     most_linear: list[Trace]
     least_linear: list[Trace]
+    explorer: Explorer | None
+    """Of all neurons, where their curves are series."""
 
 
 def analyse(
@@ -47,6 +50,8 @@ def analyse(
     most, least = statistics.most_and_least_linear(
         widest.pearson, widest.largest_change, curves.resolved(widest, curves.measure), GALLERY
     )
+    signed = folder.attributes["convention"] == "signed"
+    slope = ("NeurGrad", "neurgrad") if signed else ("CG", "computed")
     most_linear, least_linear = (
         [fitted_curves.traced_neuron(inputs, folder, curves, i) for i in chosen]
         for chosen in (most, least)
@@ -57,6 +62,7 @@ def analyse(
         comparison=_comparison(folder, done, neurons["noise"]) if len(curves.fits) > 1 else None,
         most_linear=most_linear,
         least_linear=least_linear,
+        explorer=fitted_curves.explorer(inputs, folder, done, curves, slope),
     )
 
 

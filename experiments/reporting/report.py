@@ -1,7 +1,7 @@
 """One HTML file that shows a study: its numbers, its pictures and what they mean.
 
-Self-contained: pictures and styles are inside it, nothing is loaded and no script runs. All text
-is escaped; markup comes from this module alone.
+Self-contained: pictures, styles and the one script are inside it, nothing is loaded, and its policy
+lets the browser run and draw nothing else. All text is escaped; markup comes from this module.
 """
 
 import base64
@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from experiments.reporting import explorers
 from experiments.reporting.escaping import for_html
+from experiments.reporting.explorers import Explorer
 from experiments.reporting.figures import Picture
 from experiments.reporting.tables import Table
 
@@ -36,9 +38,16 @@ tbody tr:nth-child(even) { background: #f6f6f6; }
 .facts th, .facts td { text-align: left; border: 0; white-space: normal; vertical-align: top; }
 .facts th { white-space: nowrap; font-weight: 600; }
 pre { background: #f6f6f6; padding: .7rem .9rem; overflow-x: auto; font-size: .85rem; }
+.live .both { display: flex; flex-wrap: wrap; gap: 1rem; max-width: 60rem; }
+.live canvas, .live svg { flex: 1 1 22rem; min-width: 0; max-width: 29rem; height: auto; }
+.live canvas { cursor: crosshair; }
+.live input[type="range"] { width: min(20rem, 60vw); vertical-align: middle; }
+.live .controls label { margin-right: 1.5rem; white-space: nowrap; }
+.live .said { overflow-wrap: anywhere; }
 /* On a telephone a picture is moved sideways: made to fit, nobody could read it. */
 @media (max-width: 40rem) { .scroll img { width: 44rem; max-width: none; } }
-@media print { main { max-width: none; padding: 0; } figure, table { break-inside: avoid; } }
+@media print { main { max-width: none; padding: 0; } figure, table { break-inside: avoid; }
+  .live { display: none; } }
 """
 
 
@@ -88,6 +97,8 @@ class Figure:
     caption: str
     alternative: str
     """What it shows, for those who cannot see it."""
+    explorer: Explorer | None = None
+    """What a reader may point at, below the picture."""
 
 
 Block = Paragraph | Bullets | Code | Facts | Table | Figure
@@ -147,10 +158,12 @@ def html_page(document: Document, drawn: Drawn) -> str:
         parts += [_block(block, number, drawn) for block, number in blocks]
     body = "\n".join(parts)
     title = for_html(document.title)
+    script = explorers.script() if _is_live(document) else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_policy(script)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>{STYLE}</style>
@@ -160,10 +173,25 @@ def html_page(document: Document, drawn: Drawn) -> str:
 <h1>{title}</h1>
 <p class="lead">{for_html(document.lead)}</p>
 {body}
-</main>
+</main>{f'<script type="module">{script}</script>' if script else ""}
 </body>
 </html>
 """
+
+
+def _is_live(document: Document) -> bool:
+    blocks = (block for section in document.sections for block in section.blocks)
+    return any(isinstance(block, Figure) and block.explorer is not None for block in blocks)
+
+
+def _policy(script: str) -> str:
+    """What the browser may do: show the page's own pictures and style, and run its own script."""
+    run = f" script-src {explorers.source_hash(script)};" if script else ""
+    style = explorers.source_hash(STYLE)
+    return (
+        f"default-src 'none'; img-src data:; style-src {style};{run} base-uri 'none'; "
+        "form-action 'none'"
+    )
 
 
 def _block(block: Block, number: int, drawn: Drawn) -> str:
@@ -216,7 +244,11 @@ def _figure(figure: Figure, number: int, picture: Picture | Failure) -> str:
         source = f"data:image/svg+xml;base64,{data}"
         image = f'<img alt="{for_html(figure.alternative)}" src="{source}">'
         shown = f'<div class="scroll">{image}</div>'
-    return f"<figure>{shown}{_caption('Figure', number, figure.caption)}</figure>"
+    live = ""
+    if figure.explorer is not None:
+        data = f'<script type="application/json">{figure.explorer.data}</script>'
+        live = f'<div class="live" hidden>{data}</div>'
+    return f"<figure>{shown}{_caption('Figure', number, figure.caption)}{live}</figure>"
 
 
 def _caption(kind: str, number: int, text: str) -> str:

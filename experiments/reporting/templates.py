@@ -29,6 +29,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from experiments.reporting import report
+from experiments.reporting.explorers import Explorer
 from experiments.reporting.figures import Picture
 from experiments.reporting.report import Block, Bullets, Document, Drawing, Figure, Paragraph
 from experiments.reporting.tables import Table, written
@@ -49,6 +50,8 @@ class Contents:
     tables: Mapping[str, Table | Sequence[Table] | None] = field(default_factory=dict)
     figures: Mapping[str, Callable[[], Picture] | None] = field(default_factory=dict)
     """Draw them."""
+    explorers: Mapping[str, Explorer | None] = field(default_factory=dict)
+    """Of figures, by their names: what a reader may point at."""
     parts: Mapping[str, Sequence["Contents"]] = field(default_factory=dict)
     """Of sections that are repeated."""
     ending: str = ""
@@ -127,7 +130,8 @@ def _block(text: str, contents: Contents) -> Iterator[Block]:
         draw = contents.figures[name]
         if draw is not None:
             texts = _text(caption, values), _text(alternative, values)
-            yield Figure(Drawing(f"{name}{contents.ending}", draw), *texts)
+            drawing = Drawing(f"{name}{contents.ending}", draw)
+            yield Figure(drawing, *texts, explorer=contents.explorers.get(name))
     elif table:
         name, caption = table.groups()
         found = contents.tables[name]

@@ -1,10 +1,12 @@
 """The study of linearity, from flags to folder, on tiny models."""
 
+from base64 import b64decode
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
+from numpy.polynomial import chebyshev
 from pyarrow import parquet
 
 import negjax
@@ -59,6 +61,19 @@ def test_linearity_agrees_with_the_library(
     assert about["complete"] is True
     page = Page((tmp_path / store.REPORT).read_text(encoding="utf-8"))
     assert len(page.images) == 5
+    # What a reader points at is what was measured.
+    [given] = page.data
+    explored = {n: np.frombuffer(b64decode(t), "<f4") for n, t in given["arrays"].items()}
+    for name, column in {"across": "neurgrad", "up": "neg_2", "layer": "layer"}.items():
+        np.testing.assert_allclose(explored[name], found[column], rtol=1e-6)
+    series = explored["coefficients"].reshape(20, -1).T
+    np.testing.assert_allclose(
+        chebyshev.chebval(np.asarray([-0.5, 0.25]), series).reshape(4, 5, 2),
+        curve(np.asarray([-2.0, 1.0])),
+        rtol=1e-4,
+    )
+    asked = [given["prompts"][int(at)]["text"] for at in explored["prompt"]]
+    assert asked == [text for text in chosen["text"] for _ in range(5)]
     assert {p.stem for p in (tmp_path / store.FIGURES).iterdir()} == {
         "linearity",
         "layers",
@@ -89,6 +104,7 @@ def test_the_grid_alone_has_its_noise_measured_too(folder: Path, tmp_path: Path)
     assert (found["noise"] > 0).all()
     assert list(about["ranges"]) == ["grid"]
     assert (about["site"], about["convention"]) == ("product", "additive")
+    assert Page((tmp_path / store.REPORT).read_text(encoding="utf-8")).data == []
     # For small shifts the additive slope is CG.
     told = about["ranges"]["grid"][0]["predictions"]
     assert told["computed"]["mae"] < told["neurgrad"]["mae"]

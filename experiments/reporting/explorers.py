@@ -1,0 +1,92 @@
+"""Points of a figure that a report's reader can point at, and the curve behind each.
+
+The report holds them, and the script that draws them: nothing is loaded. Where no script runs, the
+figure stays what it is, a picture.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from experiments.reporting.escaping import shortened, visible
+
+MOST = 5_000
+"""Points of a report: more would make its file larger than its pictures."""
+MOST_LETTERS = 300
+"""Of a prompt or an answer."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Explorer:
+    """Neurons by two numbers each, and their curves."""
+
+    axes: tuple[str, str]
+    """Names of `across` and `up`."""
+    radius: float
+    """Largest shift of the curves."""
+    prompts: Sequence[tuple[str, str]]
+    """Text and answer."""
+    prompt: np.ndarray
+    """[P], places in `prompts`."""
+    layer: np.ndarray
+    """[P]."""
+    neuron: np.ndarray
+    """[P], within the layer."""
+    across: np.ndarray
+    """[P], slope of the curve at no shift."""
+    up: np.ndarray
+    """[P], in the same unit."""
+    baseline: np.ndarray
+    """[P], value of the curve at no shift."""
+    coefficients: np.ndarray
+    """[P, m], of Chebyshev polynomials in shift / radius, low degree first."""
+
+    @property
+    def data(self) -> str:
+        """What the script reads, as JSON that no HTML can end."""
+        arrays = ("prompt", "layer", "neuron", "across", "up", "baseline", "coefficients")
+        given = {
+            "axes": self.axes,
+            "radius": self.radius,
+            "prompts": [
+                {"text": _short(text), "answer": _short(answer)} for text, answer in self.prompts
+            ],
+            "arrays": {name: _packed(getattr(self, name)) for name in arrays},
+        }
+        text = json.dumps(given, allow_nan=False)
+        return re.sub("[<>&]", lambda letter: f"\\u{ord(letter[0]):04x}", text)
+
+
+def _short(text: str) -> str:
+    return shortened(visible(text), MOST_LETTERS)
+
+
+def _packed(values: Any) -> str:
+    """Float32 numbers, little-endian, as base64."""
+    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
+
+
+def chosen(count: int) -> np.ndarray:
+    """Numbers of the points to show, of so many: all, or evenly spaced ones."""
+    return np.arange(0, count, -(-count // MOST) or 1)
+
+
+def script() -> str:
+    """The modules as one, which a page holds."""
+    folder = resources.files("experiments.reporting") / "static"
+    texts = [(folder / name).read_text(encoding="utf-8") for name in ("curves.mjs", "explorer.mjs")]
+    joined = re.sub(r"^import .*\n|^export ", "", "\n".join(texts), flags=re.MULTILINE)
+    return f"{joined}\nexploreAll(document);\n"
+
+
+def source_hash(text: str) -> str:
+    """What a page's policy calls a script or style that it holds."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
