@@ -236,6 +236,7 @@ def explorer(
         across=columns[column][shown],
         up=slope[shown],
         baseline=curves.probability[prompt],
+        error=columns["error"][shown],
         coefficients=np.concatenate(parts)[:, : int(columns["nodes"][shown].max())],
     )
 

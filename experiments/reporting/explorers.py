@@ -45,20 +45,22 @@ class Explorer:
     """[P], in the same unit."""
     baseline: np.ndarray
     """[P], value of the curve at no shift."""
+    error: np.ndarray
+    """[P], estimated largest error of the curve."""
     coefficients: np.ndarray
     """[P, m], of Chebyshev polynomials in shift / radius, low degree first."""
 
     @property
     def data(self) -> str:
         """What the script reads, as JSON that no HTML can end."""
-        arrays = ("prompt", "layer", "neuron", "across", "up", "baseline", "coefficients")
+        of_points = ("prompt", "layer", "neuron", "across", "up", "baseline", "error")
         given = {
             "axes": self.axes,
             "radius": self.radius,
             "prompts": [
                 {"text": _short(text), "answer": _short(answer)} for text, answer in self.prompts
             ],
-            "arrays": {name: _packed(getattr(self, name)) for name in arrays},
+            "arrays": {name: _packed(getattr(self, name)) for name in (*of_points, "coefficients")},
         }
         text = json.dumps(given, allow_nan=False)
         return re.sub("[<>&]", lambda letter: f"\\u{ord(letter[0]):04x}", text)

@@ -13,6 +13,7 @@
  * @property {Float32Array} across Per unit of activation; the slope at no shift as well.
  * @property {Float32Array} up Per unit of activation.
  * @property {Float32Array} baseline P(answer) at no shift.
+ * @property {Float32Array} error Estimated largest error of the curve.
  * @property {Float32Array} coefficients Chebyshev series of P(answer), as many a point as another.
  */
 
@@ -194,7 +195,8 @@ function explore(place, all) {
     const [line] = tangents(curve, shift);
     move(shift, exact);
     value.textContent =
-      `Shift ${signed(shift)}: P = ${plain(exact, 4)}; along ${axes[0]} ${plain(line, 4)}.`;
+      `Shift ${signed(shift)}: P = ${plain(exact, 4)} (series, estimated error ` +
+      `${plain(all.error[chosen], 1)}); along ${axes[0]} ${plain(line, 4)}.`;
   };
   const choose = (at) => {
     chosen = at;

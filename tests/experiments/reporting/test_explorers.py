@@ -33,6 +33,7 @@ console.log(JSON.stringify({
   nearest: [[1, 1], [9, 3], [60, 60]].map(([x, y]) => its.nearest(places, x, y)),
   signed: [0.012345, -1e-9, 0].map(its.signed),
   text: all.prompts[0].text,
+  error: Array.from(all.error),
 }));"""
 
 
@@ -49,6 +50,7 @@ def explorer() -> Explorer:
         across=np.asarray([0.5, -0.001, 2.0, 0.0]),
         up=np.asarray([0.4, -0.002, 1.5, 0.1]),
         baseline=np.asarray(chebyshev.chebval(0, coefficients.T)),
+        error=np.asarray([1e-3, 1e-5, 0.0, 1e-4]),
         coefficients=coefficients,
     )
 
@@ -75,6 +77,7 @@ def test_the_script_reads_what_python_wrote() -> None:
     assert found["found"] == [1, 1, -1, -1] and found["again"] == 1
     assert found["nearest"] == [0, 1, -1]
     assert found["signed"] == ["+0.0123", "−1.00e−9", "+0.00"]
+    np.testing.assert_allclose(found["error"], shown.error, rtol=1e-6)
     assert found["text"].startswith("</script><script>")
 
 
