@@ -22,7 +22,7 @@ OUTSIDE ?= .venv-dist
 TORCH ?= torch
 BIN := $(VENV)/bin
 # Rooms whose tests are JAX's arithmetic on many shapes, and rules that know no versions: run once.
-ONCE := control corpus estimators execution generation mceval8k measurements model replay skills torch \
+ONCE := control corpus estimators execution generation mceval8k measurements model replay skills \
 	test_architecture.py test_documents_linked.py test_properties.py test_results_pages.py
 SUITE := -m pytest --ignore=tests/torch --numprocesses=2 --dist=loadfile --no-loadscope-reorder --durations=40
 ENOUGH := import sys; assert sys.version_info >= (3, 11), "negjax needs Python >= 3.11; set PYTHON="

@@ -159,7 +159,7 @@ def _explored(results: Results) -> str:
     if results.explorer is None:
         return ""
     shown, every = results.explorer.prompt.size, len(results.curves.neurons["layer"])
-    of_all = "all" if shown == every else f"{shown:,}, evenly spaced, of"
+    of_all = "all" if shown == every else f"{shown:,} of"
     return f"{of_all} {counted(every, 'neuron')}"
 
 

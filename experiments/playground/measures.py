@@ -3,7 +3,6 @@
 Each returns what JSON holds. Errors name the field of the request (`questions`) where there is one.
 """
 
-import base64
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +15,7 @@ import negjax
 from experiments.playground.questions import Asked, check_moved
 from experiments.playground.rays import filled_up, ray_series
 from experiments.reporting.escaping import visible
+from experiments.reporting.explorers import packed
 from negjax.checks import whole_number
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.conventions import sign
@@ -107,7 +107,7 @@ def answer(lm: LanguageModel, asked: Asked, most: int) -> Answer:
             }
             for neuron, activation, slope, promoted, demoted in listed
         ],
-        "map": _packed(gradients.neurgrad[0, 0]),
+        "map": packed(gradients.neurgrad[0, 0]),
     }
 
 
@@ -240,11 +240,6 @@ def _is_cut(lm: LanguageModel, asked: Asked, own: int) -> bool:
     """Whether the answer that was typed has more than the token that counts."""
     typed = asked.answer.strip()
     return bool(typed) and str(lm.tokenizer.decode([own])).strip() != typed
-
-
-def _packed(values: Float[np.ndarray, "L F"]) -> str:
-    """Float32, little-endian, in base64."""
-    return base64.b64encode(values.astype("<f4").tobytes()).decode()
 
 
 @contextlib.contextmanager

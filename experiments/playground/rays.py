@@ -14,7 +14,7 @@ from numpy.polynomial import chebyshev
 
 import negjax
 from negjax.inputs.probes import Probes
-from negjax.measurements.chebyshev import truncation_error
+from negjax.measurements.chebyshev import series_through, truncation_error
 from negjax.model.language_model import LanguageModel
 
 NODES = 12
@@ -91,7 +91,7 @@ def ray_series(
         return np.stack([one.value[0] for one in every]).astype(np.float64)
 
     values = measured(points)
-    series = _series(points, values)
+    series = series_through(values)
     error = truncation_error(series)
     if ((error > TOLERANCE * np.ptp(values, axis=1)) & (error > ROUNDING)).any():
         # The points of 3m contain those of m.
@@ -99,7 +99,7 @@ def ray_series(
         finer = np.empty((len(tokens), 3 * NODES))
         for third, known in enumerate((None, values, None)):
             finer[:, third::3] = measured(points[third::3]) if known is None else known
-        series = _series(points, finer)
+        series = series_through(finer)
         error = truncation_error(series)
     return Ray(
         tokens=tokens,
@@ -129,11 +129,3 @@ def filled_up(
     taken = (every[:, None] == neurons[None]).all(-1).any(1)
     more = every[~taken][: size - len(neurons)]
     return np.concatenate([neurons, more]), np.concatenate([weights, np.zeros(len(more))])
-
-
-def _series(
-    points: Float[np.ndarray, " m"], values: Float[np.ndarray, "K m"]
-) -> Float[np.ndarray, "K m"]:
-    """Coefficients of the polynomials through values at Chebyshev points."""
-    found: np.ndarray = chebyshev.chebfit(points, values.T, len(points) - 1).T
-    return found

@@ -60,7 +60,7 @@ class Explorer:
             "prompts": [
                 {"text": _short(text), "answer": _short(answer)} for text, answer in self.prompts
             ],
-            "arrays": {name: _packed(getattr(self, name)) for name in (*of_points, "coefficients")},
+            "arrays": {name: packed(getattr(self, name)) for name in (*of_points, "coefficients")},
         }
         text = json.dumps(given, allow_nan=False)
         return re.sub("[<>&]", lambda letter: f"\\u{ord(letter[0]):04x}", text)
@@ -70,8 +70,8 @@ def _short(text: str) -> str:
     return shortened(visible(text), MOST_LETTERS)
 
 
-def _packed(values: Any) -> str:
-    """Float32 numbers, little-endian, as base64."""
+def packed(values: Any) -> str:
+    """Float32 numbers, little-endian, as base64: `unpacked` of curves.mjs reads them."""
     return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
 
 

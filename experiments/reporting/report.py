@@ -121,10 +121,19 @@ class Document:
     sections: Sequence[Section]
 
     @property
+    def blocks(self) -> list[Block]:
+        """Those of all sections, in their order."""
+        return [block for section in self.sections for block in section.blocks]
+
+    @property
+    def figures(self) -> list[Figure]:
+        """In their order."""
+        return [block for block in self.blocks if isinstance(block, Figure)]
+
+    @property
     def drawings(self) -> list[Drawing]:
         """Those of its figures, in their order."""
-        blocks = (block for section in self.sections for block in section.blocks)
-        return [block.drawing for block in blocks if isinstance(block, Figure)]
+        return [figure.drawing for figure in self.figures]
 
 
 @dataclass(frozen=True)
@@ -158,7 +167,8 @@ def html_page(document: Document, drawn: Drawn) -> str:
         parts += [_block(block, number, drawn) for block, number in blocks]
     body = "\n".join(parts)
     title = for_html(document.title)
-    script = explorers.script() if _is_live(document) else ""
+    live = any(figure.explorer is not None for figure in document.figures)
+    script = explorers.script() if live else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -177,11 +187,6 @@ def html_page(document: Document, drawn: Drawn) -> str:
 </body>
 </html>
 """
-
-
-def _is_live(document: Document) -> bool:
-    blocks = (block for section in document.sections for block in section.blocks)
-    return any(isinstance(block, Figure) and block.explorer is not None for block in blocks)
 
 
 def _policy(script: str) -> str:

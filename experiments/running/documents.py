@@ -60,8 +60,7 @@ def write_report(
     Raises:
         OSError: as of `write_results`.
     """
-    blocks = (block for section in document.sections for block in section.blocks)
-    for table in (block for block in blocks if isinstance(block, Table) and block.name):
+    for table in (block for block in document.blocks if isinstance(block, Table) and block.name):
         folder.write_bytes(f"{store.TABLES}/{table.name}.csv", csv_bytes(table))
     drawn = {drawing.name: _drawn(folder, drawing) for drawing in document.drawings}
     failed = {name: found.reason for name, found in drawn.items() if isinstance(found, Failure)}

@@ -214,7 +214,7 @@ def response(
     at_read, baseline, found, noise = measure(probes, main, seed)
     assert noise is not None
     changes = _by_neuron(found, n)
-    coefficients, used = _series(changes), np.full((b, n), nodes)
+    coefficients, used = series_through(changes), np.full((b, n), nodes)
     error = truncation_error(coefficients)
     limit = 3 * nodes if max_nodes is None else max_nodes
     while changes.shape[-1] * 3 <= limit:
@@ -228,7 +228,7 @@ def response(
         if not rough.any():
             break
         changes = _refined(measure, probes, neurons, radius, lm.config.layers, rough, changes)
-        finer = _series(changes)
+        finer = series_through(changes)
         more = finer.shape[-1] - coefficients.shape[-1]
         coefficients = np.pad(coefficients, ((0, 0),) * (coefficients.ndim - 1) + ((0, more),))
         coefficients[rough], used[rough] = finer[rough], finer.shape[-1]
@@ -293,8 +293,8 @@ def _refined(
     return result
 
 
-def _series(values: np.ndarray) -> np.ndarray:
-    """Chebyshev coefficients [..., m] of the polynomial through values [..., m] at `chebpts1`."""
+def series_through(values: Float[np.ndarray, "*axes m"]) -> Float[np.ndarray, "*axes m"]:
+    """Chebyshev coefficients of the polynomials through values at `chebpts1`, ascending."""
     m = values.shape[-1]
     basis = chebyshev.chebvander(chebyshev.chebpts1(m), m - 1)
     # Σ_k T_i(x_k) T_j(x_k) = δ_ij m/2, or m for i = j = 0: the points' discrete orthogonality.

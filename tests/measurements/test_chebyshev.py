@@ -5,7 +5,7 @@ import pytest
 from numpy.polynomial import chebyshev
 
 from negjax.inputs.neurons import all_neurons
-from negjax.measurements.chebyshev import _series, response, truncation_error
+from negjax.measurements.chebyshev import response, series_through, truncation_error
 from negjax.measurements.gradients import neurgrad
 from negjax.measurements.rounding import rounding_noise
 from negjax.measurements.sweeps import sweep
@@ -37,13 +37,13 @@ def test_polynomials_are_met_exactly(nodes):
     expected = np.random.default_rng(0).normal(size=(2, 3, nodes))
     points = chebyshev.chebpts1(nodes)
     values = chebyshev.chebval(points, np.moveaxis(expected, -1, 0))
-    np.testing.assert_allclose(_series(values), expected, atol=1e-14)
+    np.testing.assert_allclose(series_through(values), expected, atol=1e-14)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 @pytest.mark.parametrize("nodes", [8, 12, 16])
 def test_the_error_estimate_of_analytic_functions(function, nodes):
-    coefficients = _series(function(chebyshev.chebpts1(nodes)))
+    coefficients = series_through(function(chebyshev.chebpts1(nodes)))
     np.testing.assert_allclose(
         coefficients, chebyshev.chebinterpolate(function, nodes - 1), atol=1e-14
     )

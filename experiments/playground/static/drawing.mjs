@@ -36,17 +36,6 @@ export function quoted(text) {
 }
 
 /**
- * Float32 numbers, little-endian, from base64.
- * @param {string} text
- * @returns {Float32Array}
- */
-export function unpacked(text) {
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
-  return Float32Array.from({ length: bytes.length / 4 }, (_, at) => view.getFloat32(4 * at, true));
-}
-
-/**
  * Draws curves of all tokens, the answer's tangent, and a line that the slider moves.
  * @param {SVGSVGElement} chart
  * @param {any} curves As the server gives them.

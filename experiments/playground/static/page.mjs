@@ -1,7 +1,8 @@
 /** The page: what is asked, what was found, and what follows when something is moved. */
 
+import { unpacked } from '/shared/curves.mjs';
 import { ask, giveUp, keepToken } from './asking.mjs';
-import { drawBars, drawChart, percent, quoted, unpacked } from './drawing.mjs';
+import { drawBars, drawChart, percent, quoted } from './drawing.mjs';
 import { clearErrors, show } from './errors.mjs';
 import { NeuronMap, wireMap } from './map.mjs';
 import { messagesOf, showMessages, addMessage } from './messages.mjs';

@@ -65,6 +65,17 @@ export function grid(curves, count) {
 }
 
 /**
+ * Float32 numbers, little-endian, from base64.
+ * @param {string} text
+ * @returns {Float32Array}
+ */
+export function unpacked(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const view = new DataView(bytes.buffer);
+  return Float32Array.from({ length: bytes.length / 4 }, (_, at) => view.getFloat32(4 * at, true));
+}
+
+/**
  * @param {Curves} curves
  * @param {number} shift
  * @returns {number} shift / radius

@@ -17,24 +17,13 @@
  * @property {Float32Array} coefficients Chebyshev series of P(answer), as many a point as another.
  */
 
-import { grid, tangents, values } from './curves.mjs';
+import { grid, tangents, unpacked, values } from './curves.mjs';
 
 const SVG = 'http://www.w3.org/2000/svg';
 const SIZE = { width: 460, height: 340, left: 62, right: 448, top: 12, bottom: 300 };
 const INK = { point: '#0072B2', chosen: '#D55E00', soft: '#555', line: '#ccc' };
 const DRAWN = 161;
 const NEAR = 14; // Pixels between the pointer and a point that it means.
-
-/**
- * Float32 numbers, little-endian, from base64.
- * @param {string} text
- * @returns {Float32Array}
- */
-export function unpacked(text) {
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
-  return Float32Array.from({ length: bytes.length / 4 }, (_, at) => view.getFloat32(4 * at, true));
-}
 
 /**
  * @param {any} given As the report holds it: arrays of numbers as base64.

@@ -25,7 +25,7 @@ def blocks(body: str, **values: Any) -> list[Any]:
         figures={"dots": lambda: PICTURE, "nothing": None},
     )
     made = templates.document(f"# T\n\nLead.\n\n## S\n\n{body}", contents)
-    return [block for section in made.sections for block in section.blocks]
+    return made.blocks
 
 
 def test_title_lead_and_sections() -> None:
