@@ -154,7 +154,7 @@ def test_the_report_and_the_printed_tables(folder, whole, capsys):
     for reported in ("−0.891", "0.9998", "2.6e−05", "0.647", "19.3"):
         assert reported in text
     headline, _, lead, *_ = printed.splitlines()
-    assert headline.startswith("model: ") and lead.rstrip() in " ".join(text.split())
+    assert ": 2 prompts, 16 neurons" in headline and lead.rstrip() in " ".join(text.split())
     assert "in units of P, LPI in units of log" in text
     tables = {p.stem for p in (whole / store.TABLES).iterdir()}
     # Nothing is hidden here, and a table without rows is not shown.
