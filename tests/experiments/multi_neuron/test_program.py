@@ -96,8 +96,8 @@ def test_the_study_agrees_with_the_library(
         "effects",
         "sums",
     }
-    tables = {p.name for p in (tmp_path / store.TABLES).iterdir()}
-    assert tables == {"paper.csv", "by_signs.csv", "additivity.csv"}
+    tables = {p.stem for p in (tmp_path / store.TABLES).iterdir()}
+    assert tables == {"paper", "by_signs", "additivity"}
     printed = capsys.readouterr().out
     assert "layer: drawn from one layer" in printed
     assert printed.endswith(f"report: {tmp_path / store.REPORT}\n")
