@@ -58,8 +58,12 @@ pre { background: var(--band); padding: .7rem .9rem; overflow-x: auto; font-size
 .live .said { overflow-wrap: anywhere; }
 /* On a telephone a picture is moved sideways: made to fit, nobody could read it. */
 @media (max-width: 40rem) { .scroll img { width: 44rem; max-width: none; } }
+/* Nobody can move what is on paper, or follow it. */
 @media print { main { max-width: none; padding: 0; } figure, table { break-inside: avoid; }
-  .live { display: none; } }
+  h2 { break-after: avoid; } .live, figcaption a { display: none; }
+  .scroll table { font-size: .66rem; } .scroll img { width: 100%; }
+  .scroll th, .scroll td { white-space: normal; padding: .1rem .25rem; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; } }
 """
 
 

@@ -20,15 +20,28 @@ from experiments.reporting.report import (
     html_page,
 )
 from experiments.reporting.tables import Table, columns
-from tests.browser.visits import NARROW, WIDE, check_shown, file_address, visited
+from tests.browser.visits import NARROW, WIDE, Visit, check_shown, file_address, visited
 from tests.support.hostile_text import ALL_OF_THEM
 from tests.support.pages import PNG
 
 SECONDS = 2.0
 """To the first paint."""
 SIZES = "Array.from(document.images, (image) => [image.naturalWidth, image.alt.length])"
+SHEET = 718
+"""Pixels of a sheet of A4 between its margins."""
+CUT_OFF = """Array.from(document.querySelectorAll('.scroll, pre'))
+  .filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.innerText.slice(0, 80))"""
 DRAWN = b"""<svg xmlns="http://www.w3.org/2000/svg" width="900" height="200">
 <rect width="900" height="200" fill="white"/><text x="9" y="99">drawn</text></svg>"""
+
+
+def check_on_paper(visit: Visit) -> None:
+    """Nothing that is too wide for a sheet is cut off, and nothing is there to be clicked."""
+    visit.page.set_viewport_size({"width": SHEET, "height": 900})
+    visit.page.emulate_media(media="print")
+    assert visit.page.locator("table").count() > 1
+    assert visit.page.evaluate(CUT_OFF) == []
+    assert visit.page.locator(".live:visible, a:visible").count() == 0
 
 
 def drawn() -> Picture:
@@ -89,6 +102,7 @@ def test_studies_of_hostile_texts(browser: Any, hostile_report: Path, tmp_path: 
         for link in visit.page.get_by_role("link").all():
             assert (hostile_report.parent / link.get_attribute("href")).is_file()
         assert 2 <= visit.printed_pages(tmp_path / "report.pdf") < 60
+        check_on_paper(visit)
 
 
 def test_a_report_without_scripts_shows_its_pictures(browser: Any, report: Path) -> None:
@@ -102,10 +116,9 @@ def test_a_report_without_scripts_shows_its_pictures(browser: Any, report: Path)
 def test_a_report_is_there_at_once_and_prints(browser: Any, report: Path, tmp_path: Path) -> None:
     with visited(browser, file_address(report)) as visit:
         assert visit.first_paint < SECONDS
-        visit.page.emulate_media(media="print")
-        assert not visit.page.locator(".live").is_visible()
-        visit.page.emulate_media(media=None)
         assert 3 <= visit.printed_pages(tmp_path / "report.pdf") <= 12
+        check_on_paper(visit)
+        visit.keep("linearity_printed")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
