@@ -148,7 +148,7 @@ function explore(place, all) {
   const both = added(place, 'div', { class: 'both' });
   const canvas = added(both, 'canvas', {
     tabindex: 0,
-    role: 'img',
+    role: 'application',
     'aria-label': `${prompt.length} neurons by ${axes.join(' and ')}; arrow keys go from one to the next`,
   });
   const chart = added(both, 'svg', {
@@ -175,6 +175,7 @@ function explore(place, all) {
   let chosen = order.reduce((best, at) =>
     Math.abs(up[at] - across[at]) > Math.abs(up[best] - across[best]) ? at : best,
   );
+  let shown = chosen; // Another one while the pointer is over it.
   let curve = curveOf(all, chosen);
   let move = () => {};
 
@@ -185,10 +186,10 @@ function explore(place, all) {
     move(shift, exact);
     value.textContent =
       `Shift ${signed(shift)}: P = ${plain(exact, 4)} (series, estimated error ` +
-      `${plain(all.error[chosen], 1)}); along ${axes[0]} ${plain(line, 4)}.`;
+      `${plain(all.error[shown], 1)}); along ${axes[0]} ${plain(line, 4)}.`;
   };
-  const choose = (at) => {
-    chosen = at;
+  const show = (at) => {
+    shown = at;
     curve = curveOf(all, at);
     plot(at);
     said.textContent =
@@ -196,14 +197,31 @@ function explore(place, all) {
     move = drawCurve(chart, curve);
     read();
   };
+  const choose = (at) => {
+    chosen = at;
+    show(at);
+  };
   const under = (event) => {
     const box = canvas.getBoundingClientRect();
     const ratio = SIZE.width / box.width;
     return plot.nearest((event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio);
   };
+  // Once a frame, however often the pointer is said to have moved.
+  let frame = 0;
   canvas.addEventListener('pointermove', (event) => {
-    const at = under(event);
-    canvas.title = at < 0 ? '' : name(at);
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(() => {
+      const at = under(event);
+      if (at >= 0 && at !== shown) {
+        show(at);
+      }
+    });
+  });
+  canvas.addEventListener('pointerleave', () => {
+    cancelAnimationFrame(frame);
+    if (shown !== chosen) {
+      show(chosen);
+    }
   });
   canvas.addEventListener('click', (event) => {
     const at = under(event);
@@ -313,8 +331,9 @@ function drawCurve(chart, curve) {
   const middle = { x: (SIZE.left + SIZE.right) / 2, y: 334, 'text-anchor': 'middle' };
   added(chart, 'text', { ...middle, ...words }, 'shift, in units of the activation; up: P(answer)');
   const inside = shifts.map((_, at) => at).filter((at) => line[at] >= low && line[at] <= high);
+  // Of a curve that hardly moves, rounding may put the whole tangent outside.
   const path = (rows, kept) =>
-    `M${kept.map((at) => `${x(shifts[at]).toFixed(1)} ${y(rows[at]).toFixed(1)}`).join('L')}`;
+    kept.length === 0 ? '' : `M${kept.map((at) => `${x(shifts[at]).toFixed(1)} ${y(rows[at]).toFixed(1)}`).join('L')}`;
   const dashed = { stroke: INK.soft, fill: 'none', 'stroke-dasharray': '6 4' };
   added(chart, 'path', { d: path(line, inside), ...dashed });
   const every = Array.from(shifts.keys());
