@@ -4,6 +4,8 @@
 # make test-lowest with the lowest versions that pyproject.toml allows: all but the slow tests, of the
 #                  rooms where packages are met, and of the studies, which use all others
 # make test-torch  comparisons that run PyTorch itself
+# make test-browser  pages in Chromium, which has to be on the path: reports, their points, the
+#                  playground; pictures of them, to be looked at, go to build/browser
 # make results     the quick studies of facts; each writes its part of its page in docs/results
 # make results-skills  the same of the studies of skill neurons, which read MCEval8K: of the directory
 #                  that NEGJAX_MCEVAL8K names, or the hub's
@@ -20,14 +22,15 @@ VENV ?= .venv
 LOWEST ?= .venv-lowest
 OUTSIDE ?= .venv-dist
 TORCH ?= torch
+CHROMIUMS := chromium chromium-browser google-chrome
 BIN := $(VENV)/bin
 # Rooms whose tests are JAX's arithmetic on many shapes, and rules that know no versions: run once.
 ONCE := control corpus estimators execution generation mceval8k measurements model replay skills \
 	test_architecture.py test_documents_linked.py test_properties.py test_results_pages.py
-SUITE := -m pytest --ignore=tests/torch --numprocesses=2 --dist=loadfile --no-loadscope-reorder --durations=40
+SUITE := -m pytest --ignore=tests/torch --ignore=tests/browser --numprocesses=2 --dist=loadfile --no-loadscope-reorder --durations=40
 ENOUGH := import sys; assert sys.version_info >= (3, 11), "negjax needs Python >= 3.11; set PYTHON="
 
-.PHONY: demo test test-lowest test-torch dist test-dist results results-skills bench format clean
+.PHONY: demo test test-lowest test-torch test-browser dist test-dist results results-skills bench format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.linearity --flagfile=experiments/flagfiles/quickstart.flags
@@ -43,6 +46,11 @@ test-lowest: $(LOWEST)/.installed-lowest
 
 test-torch: $(VENV)/.installed-torch
 	$(BIN)/python -m pytest tests/torch --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+
+test-browser: $(VENV)/.installed-browser
+	@for name in $(CHROMIUMS); do command -v $$name && break; done \
+		|| { echo "none of $(CHROMIUMS) is on the path; install one, or skip these tests"; exit 1; }
+	$(BIN)/python -m pytest tests/browser --durations=5
 
 dist: pyproject.toml
 	$(PYTHON) -c '$(ENOUGH)'
@@ -97,6 +105,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-torch: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --editable '.[test,torch]' '$(TORCH)'
+	touch $@
+
+$(VENV)/.installed-browser: $(VENV)/.installed-test
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[app,browser,test]'
 	touch $@
 
 # uv installs in a tenth of the time of pip, and finds the lowest versions, which pip cannot.

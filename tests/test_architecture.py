@@ -134,7 +134,7 @@ def test_tests_stand_in_the_rooms_that_they_test():
         for path in (ROOT / "tests").rglob("__init__.py")
         if path.parent != ROOT / "tests"
     }
-    for package in packages - {"support", "torch"}:
+    for package in packages - {"browser", "support", "torch"}:
         assert {package, f"negjax.{package}"} & LIBRARY.keys(), package
     assert not list((ROOT / "tests" / "support").rglob("test_*.py"))
 

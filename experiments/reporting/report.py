@@ -1,54 +1,24 @@
 """One HTML file that shows a study: its numbers, its pictures and what they mean.
 
 Self-contained: pictures, styles and the one script are inside it, nothing is loaded, and its policy
-lets the browser run and draw nothing else. All text is escaped; markup comes from this module.
+lets the browser run and draw nothing else. Below a picture or a table there may be links to its
+files, which a reader may follow. All text is escaped; markup comes from this module.
 """
 
 import base64
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import resources
+from urllib.parse import quote
 
 from experiments.reporting import explorers
 from experiments.reporting.escaping import for_html
-from experiments.reporting.explorers import Explorer
+from experiments.reporting.explorers import Explorer, MapExplorer
 from experiments.reporting.figures import Picture
 from experiments.reporting.tables import Table
 
-STYLE = """
-:root { color-scheme: only light; }
-body { margin: 0; background: #fff; color: #222; font: 16px/1.5 Georgia, "Times New Roman", serif; }
-main { max-width: 76rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem; }
-h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; border-bottom: 1px solid #ccc; }
-p, ul { margin: .6rem 0; max-width: 46rem; }
-.lead { font-size: 1.1rem; color: #444; }
-.warning { border-left: 4px solid #D55E00; padding: .2rem .9rem; background: #fdf3ec; }
-figure { margin: 1.6rem 0; }
-figure img { width: 100%; max-width: 60rem; height: auto; display: block; background: #fff; }
-figcaption { font-size: .9rem; color: #333; margin: .4rem 0; max-width: 52rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font: .84rem/1.35 Arial, Helvetica, sans-serif; }
-th, td { padding: .22rem .5rem; text-align: right; white-space: nowrap; vertical-align: top; }
-th { border-bottom: 1px solid #222; vertical-align: bottom; }
-thead th { white-space: normal; }
-.text { text-align: left; }
-td.text { white-space: normal; min-width: 6em; overflow-wrap: anywhere; }
-tbody tr:nth-child(even) { background: #f6f6f6; }
-.facts th, .facts td { text-align: left; border: 0; white-space: normal; vertical-align: top; }
-.facts th { white-space: nowrap; font-weight: 600; }
-pre { background: #f6f6f6; padding: .7rem .9rem; overflow-x: auto; font-size: .85rem; }
-.live .both { display: flex; flex-wrap: wrap; gap: 1rem; max-width: 60rem; }
-.live canvas, .live svg { flex: 1 1 22rem; min-width: 0; max-width: 29rem; height: auto; }
-.live canvas { cursor: crosshair; }
-.live input[type="range"] { width: min(20rem, 60vw); vertical-align: middle; }
-.live .controls label { margin-right: 1.5rem; white-space: nowrap; }
-.live .said { overflow-wrap: anywhere; }
-/* On a telephone a picture is moved sideways: made to fit, nobody could read it. */
-@media (max-width: 40rem) { .scroll img { width: 44rem; max-width: none; } }
-@media print { main { max-width: none; padding: 0; } figure, table { break-inside: avoid; }
-  .live { display: none; } }
-"""
+STYLE = (resources.files("experiments.reporting") / "static" / "report.css").read_text("utf-8")
 
 
 @dataclass(frozen=True)
@@ -97,7 +67,7 @@ class Figure:
     caption: str
     alternative: str
     """What it shows, for those who cannot see it."""
-    explorer: Explorer | None = None
+    explorer: Explorer | MapExplorer | None = None
     """What a reader may point at, below the picture."""
 
 
@@ -158,17 +128,28 @@ def numbered(document: Document) -> Iterator[tuple[Section, list[int]]]:
         yield section, numbers
 
 
-def html_page(document: Document, drawn: Drawn) -> str:
-    """The page; figures and tables are numbered in the order they come."""
+_FORMATS = {"svg": "SVG", "png": "PNG", "csv": "CSV", "parquet": "Parquet"}
+"""By the endings of files."""
+
+Files = Callable[[Drawing | Table], Sequence[str]]
+"""Paths from a page to what a picture or a table is beside it, as files."""
+
+
+def html_page(document: Document, drawn: Drawn, files: Files = lambda shown: ()) -> str:
+    """The page; figures and tables are numbered in the order they come.
+
+    Args:
+        files: to which the page links; of a table only if it has a name.
+    """
     parts = []
     for section, numbers in numbered(document):
         parts.append(f"<h2>{for_html(section.heading)}</h2>")
         blocks = zip(section.blocks, numbers, strict=True)
-        parts += [_block(block, number, drawn) for block, number in blocks]
+        parts += [_block(block, number, drawn, files) for block, number in blocks]
     body = "\n".join(parts)
     title = for_html(document.title)
-    live = any(figure.explorer is not None for figure in document.figures)
-    script = explorers.script() if live else ""
+    live = [figure.explorer for figure in document.figures if figure.explorer is not None]
+    script = explorers.script(live)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -199,20 +180,20 @@ def _policy(script: str) -> str:
     )
 
 
-def _block(block: Block, number: int, drawn: Drawn) -> str:
+def _block(block: Block, number: int, drawn: Drawn, files: Files) -> str:
     match block:
         case Paragraph(text, warning):
             return _paragraph(text, "warning" if warning else "text")
         case Bullets(items):
             return f"<ul>{''.join(f'<li>{for_html(item)}</li>' for item in items)}</ul>"
         case Code(text):
-            return f"<pre><code>{for_html(text)}</code></pre>"
+            return f'<pre tabindex="0"><code>{for_html(text)}</code></pre>'
         case Facts(rows):
             return f'<table class="facts"><tbody>{"".join(map(_fact, rows))}</tbody></table>'
         case Table():
-            return _table(block, number)
+            return _table(block, number, files(block) if block.name else ())
         case Figure():
-            return _figure(block, number, drawn[block.drawing.name])
+            return _figure(block, number, drawn[block.drawing.name], files(block.drawing))
 
 
 def _paragraph(text: str, kind: str) -> str:
@@ -224,7 +205,7 @@ def _fact(row: tuple[str, str]) -> str:
     return f'<tr><th scope="row">{name}</th><td>{value}</td></tr>'
 
 
-def _table(table: Table, number: int) -> str:
+def _table(table: Table, number: int, files: Sequence[str]) -> str:
     kinds = [' class="text"' if text else "" for text in table.texts]
 
     def row(cells: Sequence[str], opening: str) -> str:
@@ -234,27 +215,39 @@ def _table(table: Table, number: int) -> str:
 
     head = row(table.heads, 'th scope="col"')
     rows = "\n".join(f"<tr>{row(cells, 'td')}</tr>" for cells in table.cells)
-    return (
-        f'<figure>{_caption("Table", number, table.caption)}<div class="scroll"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table></div></figure>"
-    )
+    shown = f"<table><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table>"
+    caption = _caption("Table", number, table.caption, files)
+    return f"<figure>{caption}{_wide(shown, 'Table', number)}</figure>"
 
 
-def _figure(figure: Figure, number: int, picture: Picture | Failure) -> str:
+def _figure(figure: Figure, number: int, picture: Picture | Failure, files: Sequence[str]) -> str:
     if isinstance(picture, Failure):
         shown = _paragraph(f"This figure could not be drawn: {picture.reason}", "warning")
+        files = ()
     else:
         # As an image of its own, an SVG's ids and styles cannot meet those of another.
         data = base64.b64encode(picture.svg).decode()
         source = f"data:image/svg+xml;base64,{data}"
         image = f'<img alt="{for_html(figure.alternative)}" src="{source}">'
-        shown = f'<div class="scroll">{image}</div>'
+        shown = _wide(image, "Figure", number)
     live = ""
     if figure.explorer is not None:
         data = f'<script type="application/json">{figure.explorer.data}</script>'
-        live = f'<div class="live" hidden>{data}</div>'
-    return f"<figure>{shown}{_caption('Figure', number, figure.caption)}{live}</figure>"
+        live = f'<div class="live {figure.explorer.kind}" hidden>{data}</div>'
+    caption = _caption("Figure", number, figure.caption, files)
+    return f"<figure>{shown}{caption}{live}</figure>"
 
 
-def _caption(kind: str, number: int, text: str) -> str:
-    return f"<figcaption><b>{kind} {number}.</b> {for_html(text)}</figcaption>"
+def _wide(shown: str, kind: str, number: int) -> str:
+    """What may be wider than the page: it is moved within its box, by the keyboard as well."""
+    box = f'<div class="scroll" tabindex="0" role="region" aria-label="{kind} {number}">'
+    return f"{box}{shown}</div>"
+
+
+def _caption(kind: str, number: int, text: str, files: Sequence[str]) -> str:
+    of_it = f'<span class="unseen"> of {kind.lower()} {number}</span>'
+    links = [
+        f' <a href="{for_html(quote(file))}">{_FORMATS[file.rpartition(".")[2]]}{of_it}</a>'
+        for file in files
+    ]
+    return f"<figcaption><b>{kind} {number}.</b> {for_html(text)}{''.join(links)}</figcaption>"

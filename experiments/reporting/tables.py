@@ -1,6 +1,6 @@
 """Tables that people read: a column is its head, its value and its format together.
 
-One table, four renderings: HTML (in `report`), Markdown, lines of the terminal, CSV.
+One table, five renderings: HTML (in `report`), Markdown, lines of the terminal, CSV, Arrow.
 """
 
 import csv
@@ -9,7 +9,11 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from experiments.reporting.escaping import MOST, for_markdown, for_terminal, storable
 
@@ -141,6 +145,20 @@ def markdown_lines(table: Table) -> list[str]:
     sides = ["---" if text else "---:" for text in table.texts]
     lines = [f"| {' | '.join(row)} |" for row in (heads, *rows)]
     return [lines[0], f"|{'|'.join(sides)}|", *lines[1:]]
+
+
+def arrow_table(table: Table) -> pa.Table:
+    """Its values, unrounded: a column is of numbers, or of texts where one of its values is."""
+    arrays = [_array([column.value(row) for row in table.rows]) for column in table.columns]
+    return pa.table(arrays, names=list(map(storable, table.heads)))
+
+
+def _array(values: Sequence[object]) -> pa.Array:
+    plain = [value.item() if isinstance(value, np.generic) else value for value in values]
+    known = [value for value in plain if value is not None]
+    if all(isinstance(value, Real) and not isinstance(value, bool) for value in known):
+        return pa.array(plain)
+    return pa.array([None if value is None else storable(str(value)) for value in plain])
 
 
 def csv_bytes(table: Table) -> bytes:

@@ -17,7 +17,7 @@ from experiments.reporting import report
 from experiments.reporting.figures import Picture
 from experiments.reporting.markdown import markdown_page
 from experiments.reporting.report import Failure
-from experiments.reporting.tables import Table, csv_bytes
+from experiments.reporting.tables import Table, arrow_table, csv_bytes
 from experiments.running import common, pages, terminal
 from negjax.storage import store
 from negjax.storage.store import RunFolder
@@ -61,12 +61,14 @@ def write_report(
         OSError: as of `write_results`.
     """
     for table in (block for block in document.blocks if isinstance(block, Table) and block.name):
-        folder.write_bytes(f"{store.TABLES}/{table.name}.csv", csv_bytes(table))
+        text, columns = _files(table)
+        folder.write_bytes(text, csv_bytes(table))
+        folder.write_table(columns, arrow_table(table))
     drawn = {drawing.name: _drawn(folder, drawing) for drawing in document.drawings}
     failed = {name: found.reason for name, found in drawn.items() if isinstance(found, Failure)}
     if failed:
         folder.write_json(store.SUMMARY, {**summary, "figures_not_drawn": failed})
-    folder.write_bytes(store.REPORT, report.html_page(document, drawn).encode())
+    folder.write_bytes(store.REPORT, report.html_page(document, drawn, _files).encode())
     return drawn
 
 
@@ -113,6 +115,8 @@ def say_failed(name: str, reason: str, error: Exception) -> None:
     terminal.note(f"figure {name!r} could not be drawn and is left out: {reason}")
 
 
-def _files(drawing: report.Drawing) -> tuple[str, str]:
-    """A picture's files in the run's folder, as SVG and as PNG."""
-    return f"{store.FIGURES}/{drawing.name}.svg", f"{store.FIGURES}/{drawing.name}.png"
+def _files(shown: report.Drawing | Table) -> tuple[str, str]:
+    """What a picture (SVG, PNG) or a table (CSV, Parquet) is in the run's folder."""
+    if isinstance(shown, Table):
+        return f"{store.TABLES}/{shown.name}.csv", f"{store.TABLES}/{shown.name}.parquet"
+    return f"{store.FIGURES}/{shown.name}.svg", f"{store.FIGURES}/{shown.name}.png"

@@ -169,8 +169,8 @@ def test_what_is_reported_is_what_the_library_measures(
         "steering",
         "editing",
     }
-    tables = {p.name for p in (tmp_path / store.TABLES).iterdir()}
-    assert tables == {"turning.csv", "steering.csv", "editing.csv"}
+    tables = {p.stem for p in (tmp_path / store.TABLES).iterdir()}
+    assert tables == {"turning", "steering", "editing"}
     printed = capsys.readouterr().out
     assert "turning 3, steering 3, editing 2" in printed
     assert printed.endswith(f"report: {tmp_path / store.REPORT}\n")

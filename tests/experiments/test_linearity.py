@@ -83,8 +83,13 @@ def test_linearity_agrees_with_the_library(
     }
     tables = {p.name for p in (tmp_path / store.TABLES).iterdir()}
     assert tables == {
-        f"{name}.csv" for name in ("ranges_response", "ranges_grid", "comparison", "paper")
+        f"{name}.{ending}"
+        for name in ("ranges_response", "ranges_grid", "comparison", "paper")
+        for ending in ("csv", "parquet")
     }
+    # The page links to each of its files.
+    files = [path for name in (store.TABLES, store.FIGURES) for path in (tmp_path / name).iterdir()]
+    assert sorted(page.links) == sorted(str(path.relative_to(tmp_path)) for path in files)
     printed = capsys.readouterr().out
     assert "±2      20" in printed
     assert printed.endswith(f"report: {tmp_path / store.REPORT}\n")

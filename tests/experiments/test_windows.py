@@ -197,7 +197,7 @@ def test_doses_flips_and_texts_are_those_of_whole_forwards(
     assert over["window"]["count"] == 6
     page = Page((measured / store.REPORT).read_text(encoding="utf-8"))
     assert len(page.images) == 2
-    assert {p.name for p in (measured / store.TABLES).iterdir()} == {"doses.csv", "facts.csv"}
+    assert {p.stem for p in (measured / store.TABLES).iterdir()} == {"doses", "facts"}
 
 
 def test_a_text_may_collapse_at_once_and_an_answer_never_flip(

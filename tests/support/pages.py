@@ -3,11 +3,14 @@
 import base64
 import html.parser
 import json
+import re
 from typing import Any
 
 from experiments.reporting.explorers import source_hash
 
 PNG = b"\x89PNG\r\n\x1a\n"
+BESIDE = re.compile(r"(figures|tables)/[\w.-]+")
+"""Files to which a page may link."""
 VOID = {"meta", "img", "br", "hr", "link"}
 
 
@@ -21,6 +24,7 @@ class Page(html.parser.HTMLParser):
         self.open: list[str] = []
         self.data: list[Any] = []
         """What its script reads."""
+        self.links: list[str] = []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -31,8 +35,11 @@ class Page(html.parser.HTMLParser):
         assert tag not in ("link", "iframe", "object", "base")
         assert not any(name.startswith("on") or name == "style" for name in found)
         assert tag != "script" or set(found) == {"type"}
-        for name in ("src", "href", "srcset", "poster", "action"):
+        for name in ("src", "srcset", "poster", "action"):
             assert (found.get(name) or "data:").startswith("data:")
+        if "href" in found:
+            self.links.append(found["href"] or "")
+            assert tag == "a" and BESIDE.fullmatch(self.links[-1])
         if tag not in VOID:
             self.open.append(tag)
 

@@ -24,7 +24,16 @@ export function colour(name) {
  */
 export function percent(probability) {
   const share = 100 * probability;
-  return `${Math.abs(share) < 0.995 && share !== 0 ? share.toPrecision(2) : share.toFixed(1)}%`;
+  const few = Math.abs(share) < 0.995 && share !== 0;
+  return `${written(few ? share.toPrecision(2) : share.toFixed(1))}%`;
+}
+
+/**
+ * @param {string | number} number
+ * @returns {string} As readers see it: a minus is one.
+ */
+export function written(number) {
+  return String(number).replaceAll('-', '−');
 }
 
 /**
@@ -67,7 +76,8 @@ export function drawChart(chart, curves) {
   for (const share of [-1, -0.5, 0, 0.5, 1]) {
     const at = Number((share * curves.radius).toPrecision(3));
     const anchor = share === 1 ? 'end' : 'middle';
-    part('text', { x: x(share * curves.radius), y: 278, 'text-anchor': anchor, ...words }, at);
+    const tick = { x: x(share * curves.radius), y: 278, 'text-anchor': anchor };
+    part('text', { ...tick, ...words }, written(at));
   }
   part('text', { x: LEFT, y: 297, ...words }, 'shift, in units of the activation');
   const inside = `M${LEFT} ${TOP}H${right}V${BOTTOM}H${LEFT}Z`;

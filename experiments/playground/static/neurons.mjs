@@ -1,5 +1,7 @@
 /** The list of strongest neurons, and those that are chosen. */
 
+import { written } from './drawing.mjs';
+
 /**
  * @typedef {object} Chosen
  * @property {number[]} neuron (layer, index).
@@ -19,7 +21,7 @@ const same = (one, other) => one[0] === other[0] && one[1] === other[1];
  * @param {number} value
  * @returns {string}
  */
-const signed = (value) => (value > 0 ? '+' : '') + value.toPrecision(3);
+const signed = (value) => (value > 0 ? '+' : '') + written(value.toPrecision(3));
 
 /**
  * Rows of the list, with boxes that choose.

@@ -2,9 +2,9 @@
 
 import { unpacked } from '/shared/curves.mjs';
 import { ask, giveUp, keepToken } from './asking.mjs';
-import { drawBars, drawChart, percent, quoted } from './drawing.mjs';
+import { drawBars, drawChart, percent, quoted, written } from './drawing.mjs';
 import { clearErrors, show } from './errors.mjs';
-import { NeuronMap, wireMap } from './map.mjs';
+import { NeuronMap, wireMap } from '/shared/neuron_map.mjs';
 import { messagesOf, showMessages, addMessage } from './messages.mjs';
 import { showNeurons, showChosen } from './neurons.mjs';
 import { copied, fromFragment, saveJson, savePng, toFragment } from './sharing.mjs';
@@ -96,7 +96,12 @@ async function measure() {
   at('cut').hidden = !own.cut;
   at('cut').textContent = `The answer is several tokens; its first one, ${quoted(own.text)}, counts.`;
   at('rendered').textContent = answer.prompt;
-  map = new NeuronMap(at('map'), unpacked(answer.map), found.model.layers);
+  map = new NeuronMap(at('map'), unpacked(answer.map), found.model.layers, () => ({
+    back: colour('--back'),
+    front: colour('--front'),
+    down: colour('--down'),
+    up: colour('--up'),
+  }));
   if (view.chosen.length === 0) {
     view.chosen = [{ neuron: answer.neurons[0].neuron, weight: 1 }];
     automatic = true;
@@ -154,7 +159,7 @@ function showCurves() {
   const several = view.chosen.length > 1;
   at('exactness').textContent =
     `Curves are series through ${curves.nodes} exact replays${several ? ' of all neurons moved together' : ''}, ` +
-    `at most ${worst.toExponential(1)} away from any other (estimated). ` +
+    `at most ${written(worst.toExponential(1))} away from any other (estimated). ` +
     'The dashed line and the marks are the gradient at no shift.';
   setShift(view.shift);
 }
@@ -163,13 +168,13 @@ function setShift(shift) {
   view.shift = Math.min(view.radius, Math.max(-view.radius, shift));
   const slider = at('shift');
   slider.value = String(view.shift);
-  at('shift-value').textContent = view.shift.toFixed(3);
+  at('shift-value').textContent = written(view.shift.toFixed(3));
   if (move !== null) {
     move(view.shift);
     const first = at('bars').querySelector('tr');
     const token = quoted(found.curves.tokens[0].text);
     const words = `P(${token}) ${first.cells[2].textContent}, unmoved ${first.cells[4].textContent}`;
-    slider.setAttribute('aria-valuetext', `shift ${view.shift.toFixed(2)}: ${words}`);
+    slider.setAttribute('aria-valuetext', `shift ${written(view.shift.toFixed(2))}: ${words}`);
     at('sum').textContent = `${words}, predicted ${first.cells[3].textContent}`;
   }
 }
@@ -235,7 +240,7 @@ async function write() {
   at('plain').textContent = written.plain.text;
   at('moved').textContent = written.moved.text;
   at('moved-caption').textContent =
-    `moved by ${view.shift.toFixed(3)} where each token is written after`;
+    `moved by ${written(view.shift.toFixed(3))} where each token is written after`;
   return written.seconds;
 }
 
@@ -319,7 +324,7 @@ function wire() {
   addEventListener('resize', again);
   addEventListener('pagehide', giveUp);
   const name = ({ neuron: [layer, index], slope }) => {
-    at('map-place').textContent = `layer ${layer}, neuron ${index}: NeurGrad ${slope.toPrecision(3)}`;
+    at('map-place').textContent = `layer ${layer}, neuron ${index}: NeurGrad ${written(slope.toPrecision(3))}`;
   };
   const redraw = () => map.draw(view.chosen.map(({ neuron }) => neuron));
   wireMap(at('map'), () => map, name, toggle, redraw);

@@ -1,6 +1,6 @@
 /** What leaves the page: a link, a file, a picture. */
 
-import { colour, HEIGHT, percent } from './drawing.mjs';
+import { colour, HEIGHT, percent, written } from './drawing.mjs';
 import { tangents, values } from '/shared/curves.mjs';
 
 const VERSION = 1;
@@ -65,11 +65,11 @@ export async function savePng(chart, found, view) {
   const { curves } = found;
   const { shift } = view;
   const moved = view.chosen.map(
-    ({ neuron, weight }) => `${neuron.join(':')} × ${weight.toPrecision(3)}`,
+    ({ neuron, weight }) => `${neuron.join(':')} × ${written(weight.toPrecision(3))}`,
   );
   const lines = [
     found.answer.prompt.replaceAll('\n', ' ⏎ '),
-    `${found.model.model}; neurons ${moved.join(', ')}; shift ${shift.toFixed(3)}`,
+    `${found.model.model}; neurons ${moved.join(', ')}; shift ${written(shift.toFixed(3))}`,
   ];
   const scale = 2;
   // Wide enough for the tokens below, whatever the page's width.

@@ -121,14 +121,20 @@ export function signed(value) {
 
 /** @param {ParentNode} page Whose points are to be explored. */
 export function exploreAll(page) {
-  for (const place of page.querySelectorAll('.live')) {
+  for (const place of page.querySelectorAll('.curves')) {
     explore(place, points(JSON.parse(place.querySelector('script').textContent)));
     place.hidden = false;
   }
 }
 
-/** A new element within another. */
-function added(within, name, attributes, text = '') {
+/**
+ * A new element within another.
+ * @param {Element} within
+ * @param {string} name
+ * @param {Record<string, string | number>} attributes
+ * @param {string} text
+ */
+export function added(within, name, attributes, text = '') {
   const drawn = ['svg', 'path', 'line', 'circle', 'text'].includes(name);
   const element = drawn ? document.createElementNS(SVG, name) : document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -148,7 +154,7 @@ function explore(place, all) {
   const both = added(place, 'div', { class: 'both' });
   const canvas = added(both, 'canvas', {
     tabindex: 0,
-    role: 'img',
+    role: 'application',
     'aria-label': `${prompt.length} neurons by ${axes.join(' and ')}; arrow keys go from one to the next`,
   });
   const chart = added(both, 'svg', {
@@ -175,6 +181,7 @@ function explore(place, all) {
   let chosen = order.reduce((best, at) =>
     Math.abs(up[at] - across[at]) > Math.abs(up[best] - across[best]) ? at : best,
   );
+  let shown = chosen; // Another one while the pointer is over it.
   let curve = curveOf(all, chosen);
   let move = () => {};
 
@@ -185,10 +192,10 @@ function explore(place, all) {
     move(shift, exact);
     value.textContent =
       `Shift ${signed(shift)}: P = ${plain(exact, 4)} (series, estimated error ` +
-      `${plain(all.error[chosen], 1)}); along ${axes[0]} ${plain(line, 4)}.`;
+      `${plain(all.error[shown], 1)}); along ${axes[0]} ${plain(line, 4)}.`;
   };
-  const choose = (at) => {
-    chosen = at;
+  const show = (at) => {
+    shown = at;
     curve = curveOf(all, at);
     plot(at);
     said.textContent =
@@ -196,17 +203,29 @@ function explore(place, all) {
     move = drawCurve(chart, curve);
     read();
   };
-  const under = (event) => {
-    const box = canvas.getBoundingClientRect();
-    const ratio = SIZE.width / box.width;
-    return plot.nearest((event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio);
+  const choose = (at) => {
+    chosen = at;
+    show(at);
   };
+  // Once a frame, however often the pointer is said to have moved.
+  let frame = 0;
   canvas.addEventListener('pointermove', (event) => {
-    const at = under(event);
-    canvas.title = at < 0 ? '' : name(at);
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(() => {
+      const at = plot.under(event);
+      if (at >= 0 && at !== shown) {
+        show(at);
+      }
+    });
+  });
+  canvas.addEventListener('pointerleave', () => {
+    cancelAnimationFrame(frame);
+    if (shown !== chosen) {
+      show(chosen);
+    }
   });
   canvas.addEventListener('click', (event) => {
-    const at = under(event);
+    const at = plot.under(event);
     if (at >= 0) {
       choose(at);
     }
@@ -231,8 +250,13 @@ function explore(place, all) {
   choose(chosen);
 }
 
-/** Draws all points; returns what draws them anew with one marked, and finds one. */
-function drawPoints(canvas, all) {
+/**
+ * Draws all points.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Points} all Of which it reads `axes`, `across` and `up`.
+ * @returns Marks one; `under(event)` is the point that the pointer means, or -1.
+ */
+export function drawPoints(canvas, all) {
   canvas.width = 2 * SIZE.width;
   canvas.height = 2 * SIZE.height;
   const pen = canvas.getContext('2d');
@@ -246,9 +270,10 @@ function drawPoints(canvas, all) {
     ends.forEach(([a, b], at) => (at === 0 ? pen.moveTo(a, b) : pen.lineTo(a, b)));
     pen.stroke();
   };
-  const draw = (chosen) => {
+  // Once: a mark on another point is drawn upon a copy.
+  const drawn = document.createElement('canvas');
+  const drawAll = () => {
     pen.setTransform(2, 0, 0, 2, 0, 0);
-    pen.clearRect(0, 0, SIZE.width, SIZE.height);
     for (const tick of [-most, -linear, 0, linear, most]) {
       stroke(INK.line, [x(tick), SIZE.top], [x(tick), SIZE.bottom]);
       stroke(INK.line, [SIZE.left, y(tick)], [SIZE.right, y(tick)]);
@@ -276,6 +301,15 @@ function drawPoints(canvas, all) {
       pen.fillRect(at.x - 1.5, at.y - 1.5, 3, 3);
     }
     pen.globalAlpha = 1;
+    [drawn.width, drawn.height] = [canvas.width, canvas.height];
+    drawn.getContext('2d').drawImage(canvas, 0, 0);
+  };
+  drawAll();
+  const draw = (chosen) => {
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, canvas.width, canvas.height);
+    pen.drawImage(drawn, 0, 0);
+    pen.setTransform(2, 0, 0, 2, 0, 0);
     pen.strokeStyle = INK.chosen;
     pen.lineWidth = 2;
     pen.beginPath();
@@ -283,7 +317,11 @@ function drawPoints(canvas, all) {
     pen.stroke();
     pen.lineWidth = 1;
   };
-  draw.nearest = (across, down) => nearest(places, across, down);
+  draw.under = (event) => {
+    const box = canvas.getBoundingClientRect();
+    const ratio = SIZE.width / box.width;
+    return nearest(places, (event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio);
+  };
   return draw;
 }
 
@@ -313,8 +351,9 @@ function drawCurve(chart, curve) {
   const middle = { x: (SIZE.left + SIZE.right) / 2, y: 334, 'text-anchor': 'middle' };
   added(chart, 'text', { ...middle, ...words }, 'shift, in units of the activation; up: P(answer)');
   const inside = shifts.map((_, at) => at).filter((at) => line[at] >= low && line[at] <= high);
+  // Of a curve that hardly moves, rounding may put the whole tangent outside.
   const path = (rows, kept) =>
-    `M${kept.map((at) => `${x(shifts[at]).toFixed(1)} ${y(rows[at]).toFixed(1)}`).join('L')}`;
+    kept.length === 0 ? '' : `M${kept.map((at) => `${x(shifts[at]).toFixed(1)} ${y(rows[at]).toFixed(1)}`).join('L')}`;
   const dashed = { stroke: INK.soft, fill: 'none', 'stroke-dasharray': '6 4' };
   added(chart, 'path', { d: path(line, inside), ...dashed });
   const every = Array.from(shifts.keys());

@@ -97,8 +97,8 @@ def test_the_study_agrees_with_the_library(
         "effects",
         "sums",
     }
-    tables = {p.name for p in (tmp_path / store.TABLES).iterdir()}
-    assert tables == {"paper.csv", "by_signs.csv", "additivity.csv"}
+    tables = {p.stem for p in (tmp_path / store.TABLES).iterdir()}
+    assert tables == {"paper", "by_signs", "additivity"}
     printed = capsys.readouterr().out
     assert re.search(r"^layer +1 +\d+ ", printed, re.MULTILINE)
     assert printed.endswith(f"report: {tmp_path / store.REPORT}\n")

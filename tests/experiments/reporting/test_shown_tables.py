@@ -2,10 +2,18 @@
 
 import csv
 import io
+import math
+from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from experiments.reporting.escaping import storable
 from experiments.reporting.tables import (
     Column,
     Table,
+    arrow_table,
     columns,
     counted,
     csv_bytes,
@@ -100,3 +108,30 @@ def test_hostile_text_stays_in_its_cell() -> None:
     assert not unseen("".join(terminal_lines(table)))
     rows = list(csv.reader(io.StringIO(csv_bytes(table).decode(), newline="")))
     assert [len(row) for row in rows] == [2, 2, 2]
+
+
+def test_files_of_columns_have_numbers_as_numbers() -> None:
+    rows = [
+        (1, np.float32(0.5), "a", 7, None, True),
+        (np.int64(2), None, None, "over 90%", None, False),
+        (3, math.inf, "\ud800", 0.25, None, True),
+    ]
+    found = arrow_table(Table(columns=columns(*"abcdef"), rows=rows))
+    assert found.schema.types == [
+        *(pa.int64(), pa.float64(), pa.string(), pa.string(), pa.null(), pa.string()),
+    ]
+    assert found.to_pydict() == {
+        "a": [1, 2, 3],
+        "b": [0.5, None, math.inf],
+        "c": ["a", None, "\\ud800"],
+        "d": ["7", "over 90%", "0.25"],
+        "e": [None] * 3,
+        "f": ["True", "False", "True"],
+    }
+
+
+def test_tables_of_any_heads_and_texts_are_files(tmp_path: Path) -> None:
+    table = Table(columns=columns(ALL_OF_THEM), rows=[[ALL_OF_THEM], [None]])
+    parquet.write_table(arrow_table(table), tmp_path / "t.parquet")
+    [texts] = parquet.read_table(tmp_path / "t.parquet").to_pydict().values()
+    assert texts == [storable(ALL_OF_THEM), None]

@@ -1,10 +1,9 @@
 """Whole runs whose prompts, answers and names are hostile text, and whose numbers are none."""
 
 import contextlib
-import dataclasses
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,31 +21,12 @@ from experiments.reporting import figures as pictures
 from experiments.reporting.escaping import storable
 from experiments.reporting.figures import Picture
 from negjax.storage import store
-from tests.support.hostile_text import ALL_OF_THEM, SHORT, unseen
+from tests.support.hostile_inputs import ANSWERS, PROMPTS, hostile
+from tests.support.hostile_text import ALL_OF_THEM, unseen
 from tests.support.pages import PNG, Page
 from tests.support.sharp_models import sharp
 from tests.support.small_studies import STUDIES
 from tests.support.tiny_runs import arguments, parse, summary, undraw, write_inputs
-
-PROMPTS = (ALL_OF_THEM, " ".join(SHORT))
-ANSWERS = ((SHORT[0],), (SHORT[1] + SHORT[2],))
-
-
-def hostile(load: Callable[..., facts.Inputs]) -> Callable[..., facts.Inputs]:
-    """Inputs whose numbers are those that were loaded, and whose texts are not."""
-
-    def loaded(*given: object) -> facts.Inputs:
-        inputs = load(*given)
-        return dataclasses.replace(
-            inputs,
-            lm=dataclasses.replace(inputs.lm, name=ALL_OF_THEM),
-            probes=dataclasses.replace(inputs.probes, prompts=PROMPTS, targets=ANSWERS),
-            source=ALL_OF_THEM,
-            skipped=((7, ALL_OF_THEM),),
-        )
-
-    return loaded
-
 
 # Before a test puts another in its place.
 RENDER = pictures.rendered
