@@ -264,7 +264,7 @@ def test_nothing_finished_is_nothing_reported(folder, tmp_path, monkeypatch):
         (["--doses=inf"], r"--doses=inf: expected 1 or more different numbers, none 0"),
         (["--tolerance=0"], r"--tolerance=0.0: expected a number above 0"),
         (["--prompts=2", "--dosed_prompts=3"], r"--dosed_prompts=3: the run has 2 prompts; pass 1"),
-        (["--neurons=some"], r"--neurons=some: expected a number, or all"),
+        (["--neurons=some"], r"--neurons=some: expected a number, all, or a table of neurons"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(folder, tmp_path, more, message):
