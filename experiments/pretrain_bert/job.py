@@ -121,6 +121,11 @@ def read_job() -> Job:
     """
     common.refuse_unread("pretrain_bert", UNREAD, "which trains a model of its own")
     settings = FLAGS.read()
+    if settings.warmup_steps >= settings.train_steps:
+        raise ValueError(
+            f"--warmup_steps={settings.warmup_steps}: expected fewer than --train_steps, which are "
+            f"{settings.train_steps}"
+        )
     recipe = Recipe(
         steps=settings.train_steps,
         learning_rate=settings.learning_rate,

@@ -109,7 +109,7 @@ def refuse_other_prompts(folder: RunFolder, jobs: Sequence[Job]) -> None:
     """
     before = {task: key for task, key, *_ in map(str.split, folder.finished)}
     differing = [
-        f"the key of {job.task}'s prompts was {before[job.task]}, now {job.key[:16]}"
+        f"the prompts of {job.task} are not the same"
         for job in jobs
         if before.get(job.task, job.key[:16]) != job.key[:16]
     ]

@@ -145,7 +145,9 @@ def test_neurons_of_a_table_are_measured_at_every_prompt(folder: Path, tmp_path:
     # What the table holds is a setting: another one is another run.
     negjax.save_neurons(table, [[2, 8], [0, 3]], [0.0, 0.0])
     parse(*arguments(folder, tmp_path / "run", *more))
-    with pytest.raises(ValueError, match="holds a run with other settings"):
+    with pytest.raises(
+        ValueError, match=r"holds a run with other settings \(neurons: not the same\)"
+    ):
         study.run(linearity.prepare)
     negjax.save_neurons(table, [[9, 8]], [0.0])
     with pytest.raises(ValueError, match=r"--neurons=.*chosen.csv: .*layer 9"):

@@ -208,7 +208,10 @@ def test_text_without_facts_is_learned_too(tmp_path: Path) -> None:
         (["--model=gpt2"], r"--model=gpt2 has no effect on pretrain_bert, which"),
         (["--dtype=float32"], r"--dtype=float32 has no effect on pretrain_bert, which"),
         (["--assume_harmless=x"], r"--assume_harmless=\['x'\] has no effect on pretrain_bert"),
-        (["--warmup_steps=24"], r"24 steps with 24 of warm-up"),
+        (
+            ["--warmup_steps=24"],
+            r"--warmup_steps=24: expected fewer than --train_steps, which are 24",
+        ),
         (["--answer_share=-0.1"], r"answer share -0.1: expected 0 to 1"),
         (["--bert_heads=3"], r"num_attention_heads"),
         (["--vocabulary_size=9"], r"a vocabulary of 9: expected at least"),
