@@ -24,11 +24,11 @@ With a GPU the baselines run on CUDA, memory is the GPU's, and the goals, which 
 left out.
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.bench import program
-from experiments.running import common
+with start.importing("bench"):
+    from experiments.bench import program
+    from experiments.running import common
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     common.run(program.main)

@@ -8,11 +8,11 @@ Time: none; only the runs' summaries are read. RUN is the folder of a finished r
 Paper: Zhao, Jiang, Yoshinaga, *Neuron Empirical Gradient*, ACL 2025, arXiv 2412.18053.
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.compare import program
-from experiments.running import common
+with start.importing("compare"):
+    from experiments.compare import program
+    from experiments.running import common
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     common.run_on(program.main)

@@ -15,11 +15,11 @@ same shift is applied to unrelated prompts. And facts are edited by a shift that
 biases, in several ways, each judged on the prompt, its paraphrases, its neighbours and plain text.
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.control import program
-from experiments.running import study
+with start.importing("control"):
+    from experiments.control import program
+    from experiments.running import study
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     study.main(program.prepare)

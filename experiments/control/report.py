@@ -72,6 +72,8 @@ WRITTEN = (
     Column("written before", lambda text: text.before),
     Column("written after", lambda text: text.after),
 )
+PRINTED = ("steering", "editing", "turning")
+"""Whose table the terminal shows, if it was measured: the first of these."""
 LISTED = 12
 """Texts of steered prompts, and of edited facts, in the report."""
 
@@ -137,8 +139,6 @@ def make_report(
         "steering": Table(columns=STEERING, rows=results.steering),
         "editing": Table(columns=EDITING, rows=results.editing),
     }
-    strongest = Table(columns=TURNING, rows=[row for row in turning if row.count == most])
-    printed = {**tables, "turning": strongest}
     draws: dict[str, Callable[[], Picture]] = {
         "turning": lambda: figures.turning_figure(results.turning, settings.amounts),
         "steering": lambda: _steering_figure(results, np.asarray(settings.wanted)),
@@ -152,7 +152,7 @@ def make_report(
             figures={part: draw if shown[part] else None for part, draw in draws.items()},
         ),
         headline=f"{inputs.lm.name} (site {inputs.site}): {measured}",
-        printed=[printed[part] for part in PARTS if shown[part]],
+        printed=next((tables[part] for part in PRINTED if shown[part]), None),
         measured=[*facts_page.measured(inputs, summary), *_measured(settings)],
     )
 

@@ -30,6 +30,8 @@ from negjax.storage import store
 
 # Steered together: prompts times wanted probabilities, in one search.
 STEERED_TOGETHER = 16
+COSTS = {"turning": 1, "steering": 100, "editing": 600}
+"""About as many replays as a shift, a search and an edit take: the bar's units."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,8 +145,15 @@ def all_work(inputs: facts.Inputs, plan: Plan) -> list[Group]:
     prompts = len(inputs.probes)
     work = []
 
+    each = {
+        "turning": len(DIRECTIONS) * len(plan.settings.amounts) * len(plan.settings.counts),
+        "steering": len(plan.settings.wanted),
+        "editing": len(plan.settings.ways),
+    }
+
     def add(name: str, part: str, rows: range, measure: Callable[[], common.Values]) -> None:
-        work.append(Group(name=name, units=len(rows), measure=measure, part=part, rows=rows))
+        units = len(rows) * each[part] * COSTS[part]
+        work.append(Group(name=name, units=units, measure=measure, part=part, rows=rows))
 
     if "turning" in plan.settings.parts:
         for number in range(prompts):

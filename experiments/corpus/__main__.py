@@ -13,11 +13,11 @@ others', and the two halves choose half of their neurons in common, where chance
 Source: Tang et al. 2024, *Language-Specific Neurons* (arXiv 2402.16438).
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.corpus import program
-from experiments.running import study
+with start.importing("corpus"):
+    from experiments.corpus import program
+    from experiments.running import study
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     study.main(program.prepare)

@@ -144,7 +144,7 @@ def _report(
         ),
         headline=f"{lm.name}: {summary['tokens']:,} tokens of {len(texts.texts):,} texts in "
         f"{len(groups)} groups",
-        printed=[table],
+        printed=table,
         measured=[
             ("Texts", f"{len(texts.texts):,} of {texts.source}, {summary['tokens']:,} tokens"),
             ("Halves", f"every second text of a group each: to {' and to '.join(HALVES)}"),

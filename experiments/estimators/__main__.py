@@ -18,11 +18,11 @@ prompt, or a few, is shifted so far that its write is as long as the residual st
 times so: which of them control the output while NeurGrad is small, and which estimator shows them.
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.estimators import program
-from experiments.running import study
+with start.importing("estimators"):
+    from experiments.estimators import program
+    from experiments.running import study
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     study.main(program.prepare)

@@ -15,12 +15,11 @@ from experiments.estimators.results import Results
 from experiments.estimators.settings import Settings
 from experiments.estimators.tables import ATTRIBUTIONS
 from experiments.estimators.work import Plan
-from experiments.inputs import facts, facts_page
+from experiments.inputs import facts_page
 from experiments.inputs.estimates import CONVENTIONS, LABELS
 from experiments.reporting import statistics
 from experiments.reporting.figures import COLORS, Picture
 from experiments.reporting.line_panels import Line, Panel, panels_figure
-from experiments.reporting.page_parts import asked_in_short
 from experiments.reporting.tables import Table, counted, written
 from experiments.reporting.templates import Contents
 from experiments.running.study import Findings, Finished, Report
@@ -35,8 +34,6 @@ CORRECTION = (
     "is CG. Which of the two is right is a choice of what a shift means, not a property of the "
     "network."
 )
-NAMED = 3
-"""Hidden controllers of a prompt that the terminal names."""
 LAYERS = 5
 """Layers named of those with hidden controllers."""
 
@@ -158,13 +155,7 @@ def make_report(plan: Plan, results: Results, summary: Mapping[str, Any]) -> Rep
         headline=facts_page.headline(
             inputs, summary, counted(len(curves.prompts), "prompt"), counted(count, "neuron")
         ),
-        printed=[
-            shown.pop("agreement"),
-            "\n".join((CORRECTION, _top_note(results), noise_note)),
-            *_dosed(inputs, results),
-            *(table for table in shown.values() if table.rows),
-            *(["\n".join(verdicts)] if verdicts else []),
-        ],
+        printed=shown["agreement"],
         measured=[*facts_page.measured(inputs, summary), *_measured(results, settings)],
     )
 
@@ -244,25 +235,6 @@ def _draw_doses(results: Results, settings: Settings, layers: int) -> Picture:
         for dose in settings.doses
     ]
     return figures.doses_figure(results.by_dose, shares, layers, ATTRIBUTIONS)
-
-
-def _dosed(inputs: facts.Inputs, results: Results) -> list[str]:
-    """Which prompts were dosed, and their strongest hidden controllers."""
-    if not results.doses:
-        return ["No layer was dosed yet."]
-    lines = []
-    for swept, entries in zip(results.doses, results.hidden, strict=True):
-        prompt, answer = inputs.probes.prompts[swept.prompt], inputs.probes.targets[swept.prompt][0]
-        lines.append(
-            f"Dosed: {asked_in_short(prompt, answer)}, {counted(swept.layer.size, 'neuron')}"
-        )
-        lines += [
-            f"  layer {h.layer} neuron {h.neuron}: dose {written(h.dose, '+g')} moves P by "
-            f"{written(h.change, '+.3g')}, KL {written(h.kl, '.2g')}; NeurGrad ranks at "
-            f"{h.percentiles['neurgrad']:.1%}"
-            for h in entries[:NAMED]
-        ]
-    return ["\n".join(lines)]
 
 
 def _top_note(results: Results) -> str:

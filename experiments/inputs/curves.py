@@ -1,7 +1,10 @@
 """Sampled neurons and their response curves: flags and measurements that studies share."""
 
+import hashlib
+import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +13,11 @@ from experiments.inputs import facts
 from experiments.running import common, messages
 from experiments.running.settings import define, setting
 from negjax.execution.row_plans import CALL_TOKENS
-from negjax.inputs.neurons import all_neurons, random_neurons
+from negjax.inputs.neuron_files import SUFFIXES
+from negjax.inputs.neurons import all_neurons, check_neurons, random_neurons
 from negjax.storage import store
+
+_NUMBER = re.compile(r"[+-]?\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +25,9 @@ class Settings:
     """Whose curves are measured, and how far and how finely."""
 
     neurons: str = setting(
-        "40", "Neurons a prompt, drawn by --seed for each prompt anew; or `all`."
+        "40",
+        "Neurons a prompt, drawn by --seed for each prompt anew; or `all`; or a table of them, "
+        ".csv or .parquet with columns layer, index and value, as `negjax.save_neurons` writes it.",
     )
     range: float = setting(10.0, "Largest shift, in units of the activation.", least=1e-6)
     step: float = setting(0.2, "Step of the shifts that a line is fitted to.", least=1e-6)
@@ -36,9 +44,14 @@ class Settings:
     )
 
     @property
-    def count(self) -> int | Literal["all"]:
-        """Neurons of a prompt."""
-        return "all" if self.neurons == "all" else int(self.neurons)
+    def named(self) -> np.ndarray | None:
+        """[N, 2], layer and index of the neurons of a table; None: there is no table."""
+        if self.neurons == "all" or _NUMBER.fullmatch(self.neurons):
+            return None
+        with messages.of_flag(FLAGS["neurons"]):
+            if Path(self.neurons).suffix.lower() not in SUFFIXES:
+                raise ValueError("expected a number, all, or a table of neurons: .csv or .parquet")
+            return negjax.read_neurons(self.neurons).neurons
 
     @property
     def grid(self) -> np.ndarray:
@@ -53,7 +66,12 @@ class Settings:
     @property
     def recorded(self) -> dict[str, Any]:
         """What determines a series, for the run's folder."""
-        return {"neurons": self.count, "range": self.range, "nodes": self.nodes}
+        named = self.named
+        if named is not None:
+            neurons: Any = hashlib.sha256(named.tobytes()).hexdigest()
+        else:
+            neurons = self.neurons if self.neurons == "all" else int(self.neurons)
+        return {"neurons": neurons, "range": self.range, "nodes": self.nodes}
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -76,23 +94,19 @@ def read() -> Settings:
             larger than the range.
     """
     settings = FLAGS.read()
-    if settings.neurons != "all":
-        with messages.of_flag(FLAGS["neurons"]):
-            try:
-                int(settings.neurons)
-            except ValueError:
-                raise ValueError("expected a number, or all") from None
+    _ = settings.named
     negjax.paper_grid(settings.range, settings.step)
     return settings
 
 
 def choose_neurons(inputs: facts.Inputs, settings: Settings) -> np.ndarray:
     """Returns [B, N, 2], layer and index of the neurons of each prompt."""
-    config, prompts, count = inputs.lm.config, len(inputs.probes), settings.count
-    if count == "all":
-        every = all_neurons(config)
-        return np.broadcast_to(every, (prompts, *every.shape))
-    return random_neurons(config, count, prompts, common.seed())
+    config, prompts, every = inputs.lm.config, len(inputs.probes), settings.named
+    if every is None and settings.neurons != "all":
+        return random_neurons(config, int(settings.neurons), prompts, common.seed())
+    with messages.of_flag(FLAGS["neurons"]):
+        every = all_neurons(config) if every is None else check_neurons(config, every, 1)[0]
+    return np.broadcast_to(every, (prompts, *every.shape))
 
 
 def groups(prompts: range, size: int) -> list[range]:

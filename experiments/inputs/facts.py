@@ -1,9 +1,11 @@
 """The facts that an experiment asks a model: flags, the table, and what the model can be asked."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,16 @@ class Settings:
         "single: an answer is one token; first: its first token counts; all: the joint probability "
         "of all its tokens.",
         choices=["single", "first", "all"],
+    )
+    separator: str | None = setting(
+        None,
+        "Text between prompt and answer. Default: of a chat, what its template puts there; "
+        "otherwise a space, or nothing where there is white space.",
+    )
+    template_options: str | None = setting(
+        None,
+        "Of chats: what the model's template reads beside the messages, as a JSON object, such as "
+        '{"enable_thinking": false}.',
     )
     skip_unusable: bool = setting(
         True,
@@ -97,6 +109,12 @@ def load_inputs(default_prompts: int, table: negjax.Facts | None = None) -> Inpu
     count: int | None = 0
     if table is None:
         table, count = _read_table(settings), settings.prompts
+    asked = functools.partial(
+        encode,
+        target_mode=settings.target_mode,
+        separator=settings.separator,
+        template_options=_options(settings),
+    )
     total = len(table.prompts)
     if count is None:
         count = min(default_prompts, total)
@@ -105,17 +123,12 @@ def load_inputs(default_prompts: int, table: negjax.Facts | None = None) -> Inpu
             f"--prompts={count}: {table.source} has {total}; pass 1 to {total}, or 0 for all"
         )
     lm = common.load_model()
-    kept, skipped = _usable(lm, table, settings, count or total)
+    kept, skipped = _usable(lm, table, count or total, asked=asked, skip=settings.skip_unusable)
     if skipped:
         terminal.note(
             f"{len(skipped)} of {table.source}'s prompts left out, for instance: {skipped[0][1]}"
         )
-    probes = encode(
-        lm,
-        [table.prompts[i] for i in kept],
-        [table.answers[i] for i in kept],
-        target_mode=settings.target_mode,
-    )
+    probes = asked(lm, [table.prompts[i] for i in kept], [table.answers[i] for i in kept])
     return Inputs(
         lm=lm,
         probes=probes,
@@ -125,6 +138,20 @@ def load_inputs(default_prompts: int, table: negjax.Facts | None = None) -> Inpu
         skipped=tuple((table.rows[i], reason) for i, reason in skipped),
         seconds=time.perf_counter() - start,
     )
+
+
+def _options(settings: Settings) -> dict[str, Any] | None:
+    given = settings.template_options
+    if given is None:
+        return None
+    with messages.of_flag(FLAGS["template_options"]):
+        try:
+            options = json.loads(given)
+        except ValueError as error:
+            raise ValueError(f"expected a JSON object: {error}") from None
+        if not isinstance(options, dict):
+            raise ValueError('expected a JSON object, such as {"enable_thinking": false}')
+    return options
 
 
 def _read_table(settings: Settings) -> negjax.Facts:
@@ -146,7 +173,12 @@ def single_fact(prompt: str, answer: str) -> negjax.Facts:
 
 
 def _usable(
-    lm: LanguageModel, table: negjax.Facts, settings: Settings, wanted: int
+    lm: LanguageModel,
+    table: negjax.Facts,
+    wanted: int,
+    *,
+    asked: Callable[..., Probes],
+    skip: bool,
 ) -> tuple[list[int], list[tuple[int, str]]]:
     """Numbers of random prompts that the model can be asked, and of those met that it cannot."""
     kept: list[int] = []
@@ -156,12 +188,12 @@ def _usable(
             break
         prompt, answer = table.prompts[number], table.answers[number]
         try:
-            encode(lm, [prompt], [answer], target_mode=settings.target_mode)
+            asked(lm, [prompt], [answer])
         except ValueError as error:
             # `encode` counts the prompts it is given: one. Readers look for the table's row.
             row = f"row {table.rows[number]}"
-            reason = str(error).replace("prompts[0]", row, 1).replace("prompt 0", row, 1)
-            if not settings.skip_unusable:
+            reason = messages.told(error).replace("prompts[0]", row, 1).replace("prompt 0", row, 1)
+            if not skip:
                 raise ValueError(f"{table.source}: {reason}") from error
             skipped.append((number, reason))
         else:

@@ -13,11 +13,11 @@ the activation (Pearson r), how steep (NEG), and how well NeurGrad predicts the 
 are measured as Chebyshev series (`negjax.response`), on the plain grid, or both, compared.
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.linearity import program
-from experiments.running import study
+with start.importing("linearity"):
+    from experiments.linearity import program
+    from experiments.running import study
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     study.main(program.prepare)

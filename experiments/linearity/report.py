@@ -149,7 +149,7 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
             counted(prompts, "prompt"),
             counted(headline.every.neurons, "neuron"),
         ),
-        printed=[*ranges, *_agreement(results.comparison)],
+        printed=ranges[0],
         measured=[*facts_page.measured(inputs, summary), *_measured(curves)],
     )
 
@@ -176,16 +176,6 @@ def _comparison(compared: statistics.Comparison | None) -> Table | None:
 
 def _quantile(probability: float) -> Callable[[tuple[str, dict[str, float]]], float]:
     return lambda row: row[1][f"{probability:g}"]
-
-
-def _agreement(compared: statistics.Comparison | None) -> list[str]:
-    if compared is None or compared.slope is None or compared.curve is None:
-        return []
-    return [
-        f"series against grid: NEG differs by {written(compared.slope['0.5'], '.1e')} (median), "
-        f"{written(compared.slope['0.95'], '.1e')} (95%); ΔP by {compared.curve['0.5']:.1f} "
-        "(median) noise deviations"
-    ]
 
 
 def _paper(here: statistics.RangeStatistics) -> Table:

@@ -10,11 +10,11 @@ An item of one part stands in another part if one of its input texts does, as it
 (letter case, punctuation and white space aside).
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.mceval8k_leaks import program
-from experiments.running import study
+with start.importing("mceval8k_leaks"):
+    from experiments.mceval8k_leaks import program
+    from experiments.running import study
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     study.main(program.prepare)

@@ -15,11 +15,11 @@ predicted are Σ NEG_i x_i and Σ NeurGrad_i x_i. Neurons of several layers are 
 their activations have become, or clamped to where the shift alone would take them.
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.multi_neuron import program
-from experiments.running import study
+with start.importing("multi_neuron"):
+    from experiments.multi_neuron import program
+    from experiments.running import study
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     study.main(program.prepare)

@@ -189,7 +189,7 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
             f"{counted(sets, 'set')} of neurons",
             f"up to ±{results.magnitudes[-1]:g}",
         ),
-        printed=[chosen, by_size],
+        printed=_ends(results),
         measured=[
             *facts_page.measured(inputs, summary),
             facts_page.probabilities(results.probability),
@@ -198,6 +198,16 @@ def make_report(inputs: facts.Inputs, results: Results, summary: Mapping[str, An
             ("Shifts of a set", ", ".join(f"±{m:g}" for m in results.magnitudes)),
         ],
     )
+
+
+def _ends(results: Results) -> Table:
+    """Of each choice the smallest and the largest sets."""
+    rows = [
+        {variant: results.of(choice, variant, size) for variant in VARIANTS}
+        for choice in results.choices
+        for size in sorted({extreme(results.sizes_of(choice)) for extreme in (min, max)})
+    ]
+    return Table(columns=BY_SIZE, rows=rows)
 
 
 def _by_signs(results: Results) -> list[Additivity]:

@@ -13,11 +13,11 @@ Every neuron is shifted by every one of --shifts, alone; its NEG is the slope of
 the origin that fits the changes of P(answer).
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.neg_map import program
-from experiments.running import study
+with start.importing("neg_map"):
+    from experiments.neg_map import program
+    from experiments.running import study
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     study.main(program.prepare)

@@ -17,11 +17,11 @@ Models that need no file: llama-2-7b, llama-2-70b, llama-3.1-8b, the embedded mo
 of other names that negjax knows and of hub ids, config.json alone is fetched.
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.plan import program
-from experiments.running import common
+with start.importing("plan"):
+    from experiments.plan import program
+    from experiments.running import common
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     common.run(program.main)

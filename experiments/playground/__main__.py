@@ -16,11 +16,11 @@ It listens on this machine alone (127.0.0.1), answers its own page alone, and wr
 another --host it asks for the token that it prints.
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.playground import program
-from experiments.running import common
+with start.importing("playground"):
+    from experiments.playground import program
+    from experiments.running import common
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     common.run(program.main)

@@ -14,7 +14,7 @@ from numpy.polynomial import chebyshev
 
 import negjax
 from negjax.inputs.probes import Probes
-from negjax.measurements.chebyshev import series_through, truncation_error
+from negjax.measurements.chebyshev import missed_at_zero, series_through, truncation_error
 from negjax.model.language_model import LanguageModel
 
 NODES = 12
@@ -90,17 +90,22 @@ def ray_series(
         ]
         return np.stack([one.value[0] for one in every]).astype(np.float64)
 
+    def with_error(values: Float[np.ndarray, "K m"]) -> tuple[np.ndarray, np.ndarray]:
+        """Series through probabilities, and the estimated error of each."""
+        changes = series_through(values - before[:, None])
+        error = np.maximum(truncation_error(changes), missed_at_zero(changes, ROUNDING))
+        changes[:, 0] += before
+        return changes, error
+
     values = measured(points)
-    series = series_through(values)
-    error = truncation_error(series)
+    series, error = with_error(values)
     if ((error > TOLERANCE * np.ptp(values, axis=1)) & (error > ROUNDING)).any():
         # The points of 3m contain those of m.
         points = chebyshev.chebpts1(3 * NODES)
         finer = np.empty((len(tokens), 3 * NODES))
         for third, known in enumerate((None, values, None)):
             finer[:, third::3] = measured(points[third::3]) if known is None else known
-        series = series_through(finer)
-        error = truncation_error(series)
+        series, error = with_error(finer)
     return Ray(
         tokens=tokens,
         coefficients=series,

@@ -13,11 +13,11 @@ states from which a run that was stopped or killed continues to the same losses,
 `model` a directory that `negjax.load` and transformers' `BertForMaskedLM` load.
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.pretrain_bert import job, program
-from experiments.running import study
+with start.importing("pretrain_bert"):
+    from experiments.pretrain_bert import program
+    from experiments.running import study
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(job)
     study.main(program.prepare)

@@ -95,7 +95,8 @@ def make_report(
         f"first epoch, {loss['last_epoch']:.3f} in the last; {speed['tokens_a_second']:,.0f} "
         f"tokens a second, {speed['share_of_the_product_rate']:.1%} of the rate of a plain matrix "
         "product",
-        printed=[*([table] if table else []), *files],
+        printed=table,
+        files=files,
         measured=None,
     )
 

@@ -1,4 +1,4 @@
-"""Points of a figure that a report's reader can point at, and the curve behind each.
+"""Neurons of a figure that a report's reader can point at: points with their curves, and maps.
 
 The report holds them, and the script that draws them: nothing is loaded. Where no script runs, the
 figure stays what it is, a picture.
@@ -8,10 +8,10 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -50,6 +50,11 @@ class Explorer:
     coefficients: np.ndarray
     """[P, m], of Chebyshev polynomials in shift / radius, low degree first."""
 
+    kind: ClassVar[str] = "curves"
+    """Class of its element."""
+    modules: ClassVar[tuple[str, ...]] = ("curves.mjs", "explorer.mjs")
+    start: ClassVar[str] = "exploreAll(document);"
+
     @property
     def data(self) -> str:
         """What the script reads, as JSON that no HTML can end."""
@@ -62,8 +67,43 @@ class Explorer:
             ],
             "arrays": {name: packed(getattr(self, name)) for name in (*of_points, "coefficients")},
         }
-        text = json.dumps(given, allow_nan=False)
-        return re.sub("[<>&]", lambda letter: f"\\u{ord(letter[0]):04x}", text)
+        return _json(given)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MapExplorer:
+    """All neurons of some layers: what was measured of each, and what predicts it."""
+
+    names: tuple[str, str]
+    """Of `across`, the prediction, and of `up`."""
+    layer: np.ndarray
+    """[l], numbers of the layers."""
+    across: np.ndarray
+    """[l, F], per unit of activation."""
+    up: np.ndarray
+    """[l, F], per unit of activation."""
+    activation: np.ndarray
+    """[l, F], without a shift."""
+
+    kind: ClassVar[str] = "map"
+    """Class of its element."""
+    modules: ClassVar[tuple[str, ...]] = (
+        *Explorer.modules,
+        *("neuron_map.mjs", "map_explorer.mjs"),
+    )
+    start: ClassVar[str] = "exploreMaps(document);"
+
+    @property
+    def data(self) -> str:
+        """What the script reads, as JSON that no HTML can end."""
+        arrays = ("layer", "across", "up", "activation")
+        packed_ones = {name: packed(getattr(self, name)) for name in arrays}
+        return _json({"names": self.names, "arrays": packed_ones})
+
+
+def _json(given: Mapping[str, Any]) -> str:
+    text = json.dumps(given, allow_nan=False)
+    return re.sub("[<>&]", lambda letter: f"\\u{ord(letter[0]):04x}", text)
 
 
 def _short(text: str) -> str:
@@ -80,12 +120,14 @@ def chosen(count: int) -> np.ndarray:
     return np.arange(0, count, -(-count // MOST) or 1)
 
 
-def script() -> str:
-    """The modules as one, which a page holds."""
+def script(live: Iterable[Explorer | MapExplorer]) -> str:
+    """The modules of a page's explorers as one, which it holds; empty where there are none."""
+    kinds = {type(explorer): explorer for explorer in live}.values()
     folder = resources.files("experiments.reporting") / "static"
-    texts = [(folder / name).read_text(encoding="utf-8") for name in ("curves.mjs", "explorer.mjs")]
+    names = dict.fromkeys(name for explorer in kinds for name in explorer.modules)
+    texts = [(folder / name).read_text(encoding="utf-8") for name in names]
     joined = re.sub(r"^import .*\n|^export ", "", "\n".join(texts), flags=re.MULTILINE)
-    return f"{joined}\nexploreAll(document);\n"
+    return "\n".join([joined, *(explorer.start for explorer in kinds), ""]) if names else ""
 
 
 def source_hash(text: str) -> str:

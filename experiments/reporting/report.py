@@ -9,62 +9,16 @@ import base64
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from urllib.parse import quote
 
 from experiments.reporting import explorers
 from experiments.reporting.escaping import for_html
-from experiments.reporting.explorers import Explorer
+from experiments.reporting.explorers import Explorer, MapExplorer
 from experiments.reporting.figures import Picture
 from experiments.reporting.tables import Table
 
-STYLE = """
-:root { color-scheme: light dark; --back: #fff; --front: #222; --soft: #444; --line: #ccc;
-  --band: #f6f6f6; --link: #0b5cad; --warned: #fdf3ec; }
-@media screen and (prefers-color-scheme: dark) {
-  :root { --back: #16181c; --front: #e6e8eb; --soft: #b8bec6; --line: #4a5058;
-    --band: #20242a; --link: #7db8ff; --warned: #33241a; } }
-body { margin: 0; background: var(--back); color: var(--front);
-  font: 16px/1.5 Georgia, "Times New Roman", serif; overflow-wrap: break-word; }
-main { max-width: 76rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem; }
-h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; border-bottom: 1px solid var(--line); }
-p, ul { margin: .6rem 0; max-width: 46rem; }
-.lead { font-size: 1.1rem; color: var(--soft); }
-a { color: var(--link); }
-.warning { border-left: 4px solid #D55E00; padding: .2rem .9rem; background: var(--warned); }
-figure { margin: 1.6rem 0; }
-figure img { width: 100%; max-width: 60rem; height: auto; display: block; background: #fff; }
-figcaption { font-size: .9rem; color: var(--soft); margin: .4rem 0; max-width: 52rem; }
-.unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font: .84rem/1.35 Arial, Helvetica, sans-serif; }
-th, td { padding: .22rem .5rem; text-align: right; white-space: nowrap; vertical-align: top; }
-th { border-bottom: 1px solid var(--front); vertical-align: bottom; }
-thead th { white-space: normal; }
-.text { text-align: left; }
-td.text { white-space: normal; min-width: 6em; overflow-wrap: anywhere; }
-tbody tr:nth-child(even) { background: var(--band); }
-.facts th, .facts td { text-align: left; border: 0; white-space: normal; vertical-align: top; }
-.facts td { overflow-wrap: anywhere; }
-.facts th { white-space: nowrap; font-weight: 600; }
-pre { background: var(--band); padding: .7rem .9rem; overflow-x: auto; font-size: .85rem; }
-.live .both { display: flex; flex-wrap: wrap; gap: 1rem; max-width: 60rem; }
-/* Drawn as pictures are, on white whatever the page's colours. */
-.live canvas, .live svg { background: #fff; flex: 1 1 22rem; min-width: 0; max-width: 29rem;
-  height: auto; }
-.live canvas { cursor: crosshair; }
-.live input[type="range"] { width: min(20rem, 60vw); vertical-align: middle; }
-.live .controls label { margin-right: 1.5rem; white-space: nowrap; }
-.live .said { overflow-wrap: anywhere; }
-/* On a telephone a picture is moved sideways: made to fit, nobody could read it. */
-@media (max-width: 40rem) { .scroll img { width: 44rem; max-width: none; } }
-/* Nobody can move what is on paper, or follow it. */
-@media print { main { max-width: none; padding: 0; } figure, table { break-inside: avoid; }
-  h2 { break-after: avoid; } .live, figcaption a { display: none; }
-  .scroll table { font-size: .66rem; } .scroll img { width: 100%; }
-  .scroll th, .scroll td { white-space: normal; padding: .1rem .25rem; }
-  pre { white-space: pre-wrap; overflow-wrap: anywhere; } }
-"""
+STYLE = (resources.files("experiments.reporting") / "static" / "report.css").read_text("utf-8")
 
 
 @dataclass(frozen=True)
@@ -113,7 +67,7 @@ class Figure:
     caption: str
     alternative: str
     """What it shows, for those who cannot see it."""
-    explorer: Explorer | None = None
+    explorer: Explorer | MapExplorer | None = None
     """What a reader may point at, below the picture."""
 
 
@@ -194,8 +148,8 @@ def html_page(document: Document, drawn: Drawn, files: Files = lambda shown: ())
         parts += [_block(block, number, drawn, files) for block, number in blocks]
     body = "\n".join(parts)
     title = for_html(document.title)
-    live = any(figure.explorer is not None for figure in document.figures)
-    script = explorers.script() if live else ""
+    live = [figure.explorer for figure in document.figures if figure.explorer is not None]
+    script = explorers.script(live)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -279,7 +233,7 @@ def _figure(figure: Figure, number: int, picture: Picture | Failure, files: Sequ
     live = ""
     if figure.explorer is not None:
         data = f'<script type="application/json">{figure.explorer.data}</script>'
-        live = f'<div class="live" hidden>{data}</div>'
+        live = f'<div class="live {figure.explorer.kind}" hidden>{data}</div>'
     caption = _caption("Figure", number, figure.caption, files)
     return f"<figure>{shown}{caption}{live}</figure>"
 

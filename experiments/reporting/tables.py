@@ -110,8 +110,12 @@ class Table:
         return shown
 
 
-def terminal_lines(table: Table) -> list[str]:
-    """The title, and below it columns under heads of up to two lines: texts left, numbers right."""
+def terminal_lines(table: Table, most: int | None = None) -> list[str]:
+    """The title, and below it columns under heads of up to two lines: texts left, numbers right.
+
+    Args:
+        most: lines; of a longer table the last says how many rows there are beside the first.
+    """
     heads = [(column.head, column.under) for column in table.columns]
     short = [[line.replace(" ≥ ", "≥").replace("above ", "> ") for line in name] for name in heads]
     upper = [list(line) for line in zip(*short, strict=True) if any(line)]
@@ -122,7 +126,10 @@ def terminal_lines(table: Table) -> list[str]:
         for width in [max(map(len, column))]
     ]
     lines = ["  ".join(row).rstrip() for row in zip(*every, strict=True)]
-    return [table.title, *lines] if table.title else lines
+    lines = [table.title, *lines] if table.title else lines
+    if most is None or len(lines) <= most:
+        return lines
+    return [*lines[: most - 1], f"… and {counted(len(lines) - most + 1, 'row')} in the report"]
 
 
 def markdown_lines(table: Table) -> list[str]:

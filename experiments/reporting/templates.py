@@ -29,7 +29,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from experiments.reporting import report
-from experiments.reporting.explorers import Explorer
+from experiments.reporting.explorers import Explorer, MapExplorer
 from experiments.reporting.figures import Picture
 from experiments.reporting.report import Block, Bullets, Document, Drawing, Figure, Paragraph
 from experiments.reporting.tables import Table, written
@@ -50,7 +50,7 @@ class Contents:
     tables: Mapping[str, Table | Sequence[Table] | None] = field(default_factory=dict)
     figures: Mapping[str, Callable[[], Picture] | None] = field(default_factory=dict)
     """Draw them."""
-    explorers: Mapping[str, Explorer | None] = field(default_factory=dict)
+    explorers: Mapping[str, Explorer | MapExplorer | None] = field(default_factory=dict)
     """Of figures, by their names: what a reader may point at."""
     parts: Mapping[str, Sequence["Contents"]] = field(default_factory=dict)
     """Of sections that are repeated."""

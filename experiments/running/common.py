@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-import sys
+import functools
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,13 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 from absl import app, flags, logging
-from tqdm import tqdm
 
 import negjax
 from experiments.running import (
     caches,
     command_line,
-    interrupts,
+    measuring,
     messages,
     program_cache,
     streams,
@@ -26,7 +25,7 @@ from experiments.running import (
 )
 from negjax.execution import batching, running
 from negjax.model.language_model import LanguageModel
-from negjax.process import accelerators, bars, precisions
+from negjax.process import accelerators, precisions
 from negjax.storage import store
 from negjax.weights import loading, residence
 from negjax.weights.families.settings import UnknownSettingsError, WrongAssumptionError
@@ -231,6 +230,7 @@ def load_model() -> LanguageModel:
         # Here and not in `load`: below, errors are of the model.
         accelerators.check_started()
         precisions.chosen_rung(rung, precisions.hardware_here(), DTYPE.value)
+    terminal.stage(f"load {_MODEL.value}")
     with of_model():
         lm = negjax.load(
             _MODEL.value,
@@ -323,26 +323,23 @@ def open_folder(
     return folder
 
 
-@bars.without_bars()
 def measure_all(folder: store.RunFolder, work: Sequence[Work], unit: str) -> bool:
     """Measures what is not finished yet, saving each group; False if it was interrupted."""
-    todo = [item for item in work if item.name not in folder.finished]
-    with tqdm(
-        total=sum(item.units for item in work),
-        initial=sum(item.units for item in work if item.name in folder.finished),
-        unit=unit,
-        mininterval=0.5 if sys.stderr.isatty() else 15,
-        disable=not todo,
-    ) as bar:
-        for item in todo:
-            try:
-                start = time.perf_counter()
-                at, values = interrupts.heard(item.measure)
-                folder.save(item.name, at, values, time.perf_counter() - start)
-                bar.update(item.units)
-            except KeyboardInterrupt:
-                return False
+    before = sum(item.units for item in work if item.name in folder.finished)
+    try:
+        with measuring.shown(sum(item.units for item in work), unit, before=before) as progress:
+            for item in work:
+                if item.name not in folder.finished:
+                    progress.group(item.units, functools.partial(_measure, folder, item))
+    except KeyboardInterrupt:
+        return False
     return True
+
+
+def _measure(folder: store.RunFolder, item: Work) -> None:
+    begun = time.perf_counter()
+    at, values = item.measure()
+    folder.save(item.name, at, values, time.perf_counter() - begun)
 
 
 def wants_traceback() -> bool:

@@ -1,18 +1,29 @@
-"""What `--help` prints: what the program is for, and its flags with their defaults."""
+"""What `--help` prints: what the program is for, and its main flags with their defaults.
+
+`--helpfull` explains all of them, and absl's.
+"""
 
 import inspect
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from absl import flags
 
 ASKED = ("--help", "-help", "--helpshort", "-helpshort", "-h", "-?")
 INDENT, WIDEST = "      ", 100
+FURTHER: dict[str, Any] = {
+    **{"initial_indent": "  ", "subsequent_indent": INDENT},
+    **{"break_on_hyphens": False, "break_long_words": False},
+}
 OWN = "this program"
-SHARED = {"experiments.inputs": "what is measured", "experiments.running": "every run"}
+EVERY = "every run"
+SHARED = {"experiments.inputs": "what is measured", "experiments.running": EVERY}
 """Packages whose flags several programs have, and what these are about."""
+MAIN = ("model", "dtype", "seed", "output", "overwrite")
+"""Of the flags of every run, those that most runs need."""
 
 
 def is_asked(arguments: Sequence[str]) -> bool:
@@ -23,19 +34,24 @@ def is_asked(arguments: Sequence[str]) -> bool:
 
 
 def lines() -> Iterator[str]:
-    """The documentation of the program that runs, and its flags, its own ones first."""
+    """The documentation of the program that runs, and its main flags, its own ones first."""
     documented = sys.modules["__main__"].__doc__
     if documented:
         yield from [*inspect.cleandoc(documented).splitlines(), ""]
     width = min(WIDEST, shutil.get_terminal_size().columns)
     for about, group in _groups().items():
         yield f"Flags of {about}, with their defaults:"
-        for flag in group:
+        main = [flag for flag in group if about != EVERY or flag.name in MAIN]
+        for flag in main:
             yield f"  {_spelled(flag)}"
             text = " ".join(flag.help.split())
             yield from textwrap.wrap(text, width, initial_indent=INDENT, subsequent_indent=INDENT)
+        if len(main) < len(group):
+            more = ", ".join(f"--{flag.name}" for flag in group if flag not in main)
+            # A flag that cannot be searched for in one piece is not found.
+            yield from textwrap.wrap(f"and {more}", width, **FURTHER)
         yield ""
-    yield "--flagfile=FILE reads flags from a file; --helpfull lists those of absl, too."
+    yield "--flagfile=FILE reads flags from a file; --helpfull explains all flags, absl's too."
 
 
 def _groups() -> dict[str, list[flags.Flag]]:

@@ -8,6 +8,7 @@ that says how it went.
 
 import abc
 import functools
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -25,6 +26,8 @@ from negjax.process.hosts import Hosts
 from negjax.storage import store
 from negjax.storage.store import ArraySpec, RunFolder
 
+WIDTH, MOST_LINES = 100, 12
+"""Of a lead in the terminal, in characters; of its table."""
 TEMPLATE = "report.md"
 """Of a study's report, in its package."""
 
@@ -50,13 +53,15 @@ class Report:
 
     contents: Contents
     headline: str
-    """First line in the terminal."""
-    printed: Sequence[Table | str]
-    """Below it."""
+    """First line in the terminal; below it comes the report's lead."""
+    printed: Table | None
+    """Below that, its first lines."""
     measured: Sequence[tuple[str, str]] | None
     """What the numbers are about, between model and machine; None: there is no model."""
     before: Sequence[Section] = ()
     """Sections that come first, whatever the template says."""
+    files: Sequence[str] = ()
+    """Lines that say where other files than the report lie."""
     instead: str = ""
     """Of all that the template says below its title, where there is nothing to show."""
 
@@ -172,25 +177,28 @@ def _run(study: Study, hosts: Hosts) -> int:
     page = pages.page_file(study.name)
     settings = {"experiment": study.name, **study.settings}
     with many_hosts.opened(hosts, study.name, settings, study.arrays, study.attributes) as folder:
+        terminal.stage("measure")
         with profiles.traced(hosts):
             finished = _measured(study, folder, hosts)
         if hosts.index != 0:
             hosts.hear("finished")
             return finished.status
+        terminal.stage("analyse")
         results = study.results(folder, finished)
         if results is None:
             return finished.status
         finite = documents.write_results(folder, results.tables, results.summary)
         report = results.report(results.summary)
         document = _document(study, report, results.summary, finished)
+        terminal.stage("draw")
         drawn = documents.write_report(folder, document, finite)
         if not hosts.alone:
             hosts.tell("finished", "")
-    files = [f"report: {folder.path / store.REPORT}"]
+    files = [*report.files, f"report: {folder.path / store.REPORT}"]
     if page is not None and finished.complete:
         documents.write_page(page, study.name, document, drawn)
         files.append(f"page: {page}")
-    terminal.say("\n".join([*printed(report), "", *files]))
+    terminal.say("\n".join([*printed(report, document.lead), "", *files]))
     return finished.status
 
 
@@ -214,11 +222,13 @@ def template(name: str, file_name: str = TEMPLATE) -> str:
     return file.read_text(encoding="utf-8")
 
 
-def printed(report: Report) -> list[str]:
-    """A report's lines for the terminal."""
+def printed(report: Report, lead: str) -> list[str]:
+    """A report's lines for the terminal: what was measured, what was found, one table."""
     lines = [report.headline]
-    for part in report.printed:
-        lines += ["", *(terminal_lines(part) if isinstance(part, Table) else [part])]
+    if lead not in ("", report.headline):
+        lines += ["", *textwrap.wrap(lead, WIDTH, break_long_words=False)]
+    if report.printed is not None and report.printed.rows:
+        lines += ["", *terminal_lines(report.printed, MOST_LINES)]
     return lines
 
 

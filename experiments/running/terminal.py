@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 import negjax
 from experiments.reporting.escaping import for_terminal
+from experiments.running import start
 
 LONGEST_LINE = 4000
 """Characters of a line that is printed; a longer one is cut."""
@@ -18,6 +19,11 @@ LONGEST_LINE = 4000
 def note(text: str) -> None:
     """Says something on stderr, in one line, beside a progress bar."""
     tqdm.write(for_terminal(" ".join(text.splitlines()), LONGEST_LINE), file=sys.stderr)
+
+
+def stage(text: str) -> None:
+    """Says on stderr what begins now, and when."""
+    note(f"{start.age()}  {text}")
 
 
 def say(text: str) -> None:

@@ -6,7 +6,7 @@ that a study reads what another one measured, and a run that was killed continue
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -62,9 +62,6 @@ class Settings:
 
 
 FLAGS = define(Settings)
-
-Progress = Callable[[int], object]
-"""Counts prompts whose features were measured, or read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +137,6 @@ def training_counts(most: int) -> tuple[int, ...]:
 def measure(
     lm: LanguageModel,
     task: mceval8k.Task,
-    progress: Progress | None = None,
     parts: Sequence[str] = PARTS,
     language: str | None = None,
 ) -> Measured:
@@ -156,7 +152,7 @@ def measure(
     measured = {}
     for part in parts:
         try:
-            measured[part] = _measure_part(lm, task, progress, part, language)
+            measured[part] = _measure_part(lm, task, part, language)
         except ValueError as error:
             wording = [f"{part} of the {task.split} parts", task.template, f"shots={task.shots}"]
             where = ", ".join([task.name, *wording, *([language] if language else [])])
@@ -173,7 +169,6 @@ def measure(
 def _measure_part(
     lm: LanguageModel,
     task: mceval8k.Task,
-    progress: Progress | None,
     part: str,
     language: str | None,
 ) -> skills.Features:
@@ -197,7 +192,6 @@ def _measure_part(
             "language": language,
         },
         budget_bytes=common.budget_bytes(),
-        after_window=progress,
         progress=False,
     )
 

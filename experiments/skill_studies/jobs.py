@@ -5,20 +5,16 @@ again.
 """
 
 import dataclasses
+import functools
 import json
-import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from tqdm import tqdm
-
-from experiments.running import common, interrupts, terminal
+from experiments.running import common, measuring, terminal
 from experiments.running.study import Divisible, Finished
-from experiments.skill_studies.inputs import Progress
 from negjax.model.language_model import LanguageModel
-from negjax.process import bars
 from negjax.process.hosts import Hosts
 from negjax.storage import run_settings, store
 from negjax.storage.store import RunFolder
@@ -84,7 +80,7 @@ class Job:
     key: str
     """SHA-256 of its prompts, in all ways in which they are asked (`mceval8k.Task.key`)."""
     prompts: int
-    measure: Callable[[LanguageModel, RunFolder, Progress], TaskResult]
+    measure: Callable[[LanguageModel, RunFolder], TaskResult]
     others: str = ""
     """SHA-256 of the prompts of other tasks that its results depend on, if there are any."""
     without: Callable[[Collection[str]], "Job"] | None = None
@@ -124,7 +120,6 @@ def refuse_other_prompts(folder: RunFolder, jobs: Sequence[Job]) -> None:
         )
 
 
-@bars.without_bars()
 def measure_all(folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job]) -> Finished:
     """Measures what is not finished yet, saving each task; a task that fails is named, and the
     others continue. The work of what it returns are `Outcome`s."""
@@ -133,19 +128,15 @@ def measure_all(folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job]) -> Fi
     interrupted = False
     saved = {job.group: _read(folder, job) for job in jobs}
     todo = [job for job in jobs if saved[job.group] is None]
-    with tqdm(
-        total=sum(job.prompts for job in todo),
-        unit="prompt",
-        mininterval=0.5 if sys.stderr.isatty() else 15,
-        disable=not todo,
-    ) as bar:
+    with measuring.shown(sum(job.prompts for job in todo), "prompt") as progress:
         for planned in jobs:
             job = planned.without(failed) if planned.without is not None else planned
             result = saved[job.group] if job.group in saved else _read(folder, job)
             if result is None and not interrupted:
                 try:
-                    bar.set_description(job.task)
-                    result = interrupts.heard(_measure, folder, lm, job, bar.update)
+                    progress.name(job.task)
+                    work = functools.partial(_measure, folder, lm, job)
+                    result = progress.group(job.prompts, work, rows_a_unit=1)
                 except KeyboardInterrupt:
                     interrupted = True
                 except ValueError as error:
@@ -218,9 +209,9 @@ class DivisibleTasks(Tasks, Divisible):
         )
 
 
-def _measure(folder: RunFolder, lm: LanguageModel, job: Job, progress: Progress) -> TaskResult:
+def _measure(folder: RunFolder, lm: LanguageModel, job: Job) -> TaskResult:
     start = time.perf_counter()
-    result = job.measure(lm, folder, progress)
+    result = job.measure(lm, folder)
     value = {
         "group": job.group,
         "rows": [dataclasses.asdict(row) for row in result.rows],

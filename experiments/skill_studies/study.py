@@ -49,8 +49,8 @@ class Shown(Contents):
 
     summary: Mapping[str, Any]
     """Its part of summary.json."""
-    printed: Sequence[str]
-    """Tables, by name, for the terminal."""
+    printed: str
+    """Name of the table for the terminal."""
     verdicts: Sequence[Verdict] = ()
 
 
@@ -124,9 +124,9 @@ def by_task(
     """A study that looks at each task by itself, in disjoint parts; arguments as of `of_tasks`."""
 
     def job(name: str) -> Job:
-        def measured(lm: LanguageModel, folder: RunFolder, progress: Any) -> TaskResult:
+        def measured(lm: LanguageModel, folder: RunFolder) -> TaskResult:
             del folder
-            return measure(skills_inputs.measure(lm, skills_inputs.load(name), progress))
+            return measure(skills_inputs.measure(lm, skills_inputs.load(name)))
 
         task = skills_inputs.load(name)
         prompts = skills_inputs.prompts_of(task)
@@ -155,9 +155,7 @@ def findings_of(shown: Shown, results: Results, lm: LanguageModel) -> Findings:
     report = Report(
         contents=dataclasses.replace(shown, values={**values, **shown.values}),
         headline=f"{lm.name}: {len(results)} of {len(mceval8k.names())} tasks of MCEval8K",
-        printed=[
-            t for name in shown.printed if isinstance(t := shown.tables[name], Table) and t.rows
-        ],
+        printed=table if isinstance(table := shown.tables[shown.printed], Table) else None,
         measured=None,
     )
     return Findings(tables={}, summary=summary, report=lambda _: report)
@@ -165,7 +163,7 @@ def findings_of(shown: Shown, results: Results, lm: LanguageModel) -> Findings:
 
 def _nothing() -> Findings:
     report = Report(
-        contents=Contents(values={}), headline=NOTHING, printed=[], measured=None, instead=NOTHING
+        contents=Contents(values={}), headline=NOTHING, printed=None, measured=None, instead=NOTHING
     )
     return Findings(tables={}, summary={}, report=lambda _: report)
 

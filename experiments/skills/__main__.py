@@ -12,11 +12,11 @@ arXiv 2412.18053.
 Numbers of neurons and strengths of penalties are chosen on valid; test is looked at once.
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.running import study
-from experiments.skills import program
+with start.importing("skills"):
+    from experiments.running import study
+    from experiments.skills import program
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     study.main(program.prepare)

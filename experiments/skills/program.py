@@ -13,7 +13,7 @@ from experiments.skill_studies import probes as skills_probes
 from experiments.skill_studies import rows as skills_rows
 from experiments.skill_studies import study as skills_study
 from experiments.skill_studies.accuracies import PROBES
-from experiments.skill_studies.inputs import Measured, Progress
+from experiments.skill_studies.inputs import Measured
 from experiments.skill_studies.jobs import Job, Row, TaskResult
 from experiments.skill_studies.probes import Answers
 from experiments.skills import report as skills_report
@@ -70,12 +70,11 @@ def _measure(
     probes: probe_flags.Settings,
     lm: LanguageModel,
     folder: RunFolder,
-    progress: Progress,
 ) -> TaskResult:
     rows: list[Row] = []
     layers, about = {}, []
     for split in splits:
-        measured = skills_inputs.measure(lm, skills_inputs.load(task, split), progress)
+        measured = skills_inputs.measure(lm, skills_inputs.load(task, split))
         about.append(measured.about)
         for name, answers in _answers(measured, probes):
             rows += [

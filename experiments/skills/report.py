@@ -74,7 +74,7 @@ def findings(results: Results) -> Shown:
             "accuracies": _accuracies(results, cells, splits, probes),
         },
         figures=_figures(results, {probe: of(probe) for probe in probes}),
-        printed=["means"],
+        printed="means",
         summary={
             "accuracy": {
                 s: {part: {p: mean(p, s, part).accuracy for p in probes} for part in PARTS}

@@ -13,11 +13,11 @@ Rankings of the first 2³, 2⁴, … training prompts come from one pass over al
 of a ranking's first 2⁰, 2¹, … neurons from one pass over the prompts that are asked.
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.running import study
-from experiments.skills_efficiency import program
+with start.importing("skills_efficiency"):
+    from experiments.running import study
+    from experiments.skills_efficiency import program
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     study.main(program.prepare)

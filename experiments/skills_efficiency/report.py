@@ -48,7 +48,7 @@ def findings(results: Results) -> Shown:
             axis.name: functools.partial(_drawn, axis, curves, results)
             for axis, curves in every.items()
         },
-        printed=["enough"],
+        printed="enough",
         summary={
             "smallest": enough,
             "chosen": {task: result.more["chosen"] for task, result in results.items()},

@@ -14,11 +14,11 @@ Random sets are a random order of as many neurons cut in the same way, with the 
 training prompts give them.
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.running import study
-from experiments.skills_flexibility import program
+with start.importing("skills_flexibility"):
+    from experiments.running import study
+    from experiments.skills_flexibility import program
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     study.main(program.prepare)

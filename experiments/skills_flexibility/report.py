@@ -49,7 +49,7 @@ def findings(results: Results) -> Shown:
             )
         },
         figures={"sets": lambda: _drawn(results, by_task)},
-        printed=["sets"],
+        printed="sets",
         summary={
             "set_size": size,
             "sets": {rule: {s.task: s.summary for s in some} for rule, some in sets.items()},

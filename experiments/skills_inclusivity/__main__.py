@@ -15,11 +15,11 @@ Expected: tasks share more neurons than chance gives, those with the same labels
 Jiang, Yoshinaga, *Neuron Empirical Gradient*, arXiv 2412.18053 (first version: inclusivity).
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.running import study
-from experiments.skills_inclusivity import program
+with start.importing("skills_inclusivity"):
+    from experiments.running import study
+    from experiments.skills_inclusivity import program
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     study.main(program.prepare)

@@ -16,7 +16,7 @@ from experiments.skill_studies import probes as skills_probes
 from experiments.skill_studies import rows as skills_rows
 from experiments.skill_studies import study as skills_study
 from experiments.skill_studies import transfer as skills_transfer
-from experiments.skill_studies.inputs import Measured, Progress
+from experiments.skill_studies.inputs import Measured
 from experiments.skill_studies.jobs import Job, Row, TaskResult
 from experiments.skill_studies.probes import Voters
 from experiments.skills_inclusivity import report as skills_inclusivity_report
@@ -53,16 +53,10 @@ class Known:
         """Neurons of each task that are compared."""
         self._measured: dict[str, tuple[Measured, Votes]] = {}
 
-    def of(
-        self, name: str, lm: LanguageModel, progress: Progress | None = None
-    ) -> tuple[Measured, Votes]:
-        """A task's features, measured or read, and its R.
-
-        Args:
-            progress: as in `skills_inputs.measure`; None for a task that was counted before.
-        """
+    def of(self, name: str, lm: LanguageModel) -> tuple[Measured, Votes]:
+        """A task's features, measured or read, and its R."""
         if name not in self._measured:
-            measured = skills_inputs.measure(lm, skills_inputs.load(name), progress, PARTS)
+            measured = skills_inputs.measure(lm, skills_inputs.load(name), PARTS)
             train = measured.parts["train"]
             task = dataclasses.replace(
                 measured.task, train=(), valid=(), test=(), demonstrations=()
@@ -146,13 +140,11 @@ def _job(known: Known, tasks: Sequence[Planned]) -> Job:
 
 
 def _measure(
-    known: Known, names: Sequence[str], lm: LanguageModel, folder: RunFolder, progress: Progress
+    known: Known, names: Sequence[str], lm: LanguageModel, folder: RunFolder
 ) -> TaskResult:
     del folder
-    *before, name = names
-    measured = {other: known.of(other, lm) for other in before}
-    measured[name] = known.of(name, lm, progress)
-    result = pairs_of(measured, name, known.best)
+    measured = {name: known.of(name, lm) for name in names}
+    result = pairs_of(measured, names[-1], known.best)
     per_layer = {
         rule: np.bincount(
             np.asarray(neurons) // lm.config.neurons, minlength=lm.config.layers

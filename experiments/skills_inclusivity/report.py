@@ -75,7 +75,7 @@ def findings(results: Results) -> Shown:
             "known": _known(results),
         },
         figures=_figures(results, comparisons),
-        printed=["overlaps", "knowledge"],
+        printed="overlaps",
         summary={
             "k": k,
             "chance": by_chance(results)._asdict(),

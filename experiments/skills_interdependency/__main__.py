@@ -13,11 +13,11 @@ A tree of depth 1 asks one neuron, a deeper one asks a neuron by what another ha
 neurons vote alone. A forest's first n trees are the forest of n trees: one fit a depth.
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.running import study
-from experiments.skills_interdependency import program
+with start.importing("skills_interdependency"):
+    from experiments.running import study
+    from experiments.skills_interdependency import program
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     study.main(program.prepare)

@@ -66,7 +66,7 @@ def findings(results: Results) -> Shown:
             )
         },
         figures={"matrices": matrices, "gains": dots},
-        printed=["forests"],
+        printed="forests",
         summary={"chosen": {task: forest.summary for task, forest in forests.items()}},
         verdicts=[verdict_of(comparison, forests) for comparison in COMPARISONS],
     )

@@ -14,11 +14,11 @@ zero-shot and few-shot. Source: Zhao, Jiang, Yoshinaga, *Neuron Empirical Gradie
 arXiv 2412.18053.
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.running import study
-from experiments.skills_robustness import program
+with start.importing("skills_robustness"):
+    from experiments.running import study
+    from experiments.skills_robustness import program
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     study.main(program.prepare)

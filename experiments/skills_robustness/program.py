@@ -17,7 +17,7 @@ from experiments.skill_studies import probes as skills_probes
 from experiments.skill_studies import rows as skills_rows
 from experiments.skill_studies import study as skills_study
 from experiments.skill_studies import transfer as skills_transfer
-from experiments.skill_studies.inputs import Measured, Progress
+from experiments.skill_studies.inputs import Measured
 from experiments.skill_studies.jobs import Job, Row, TaskResult
 from experiments.skill_studies.probes import Answers
 from experiments.skills_robustness import report as skills_robustness_report
@@ -205,14 +205,13 @@ def _measure(
     best: int,
     lm: LanguageModel,
     folder: RunFolder,
-    progress: Progress,
 ) -> TaskResult:
     del folder  # Forests of every way would be hundreds of files.
     by_way: dict[Way, Measured] = {}
     for way in (way for some in ways.values() for way in some.values()):
         if way not in by_way:
             task = _load(name, way)
-            by_way[way] = skills_inputs.measure(lm, task, progress, language=way.language)
+            by_way[way] = skills_inputs.measure(lm, task, language=way.language)
     measured = {
         axis: {title: by_way[way] for title, way in some.items()} for axis, some in ways.items()
     }

@@ -77,7 +77,7 @@ def findings(results: Results) -> Shown:
         },
         figures={"means": lambda: _means(transfers)},
         parts={"axes": [_section(tasks, a, list(transfers[a])) for a, tasks in by_axis.items()]},
-        printed=["transfer"],
+        printed="transfer",
         summary={
             "transfer": {
                 axis: {

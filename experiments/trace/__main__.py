@@ -16,11 +16,11 @@ and the feed-forward activations of one layer at one token are set to what they 
 one: how far does the difference of the two answers' logits go back?
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.running import study
-from experiments.trace import program
+with start.importing("trace"):
+    from experiments.running import study
+    from experiments.trace import program
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     study.main(program.prepare)

@@ -103,7 +103,7 @@ def make_report(
             },
         ),
         headline=f"{inputs.lm.name}: {counted(len(traces), 'pair')} of prompts (site {site})",
-        printed=[_places(over.top[:LISTED])],
+        printed=_places(over.top[:LISTED]),
         measured=[
             ("Pairs", f"{len(traces)} of prompts of {inputs.source}, drawn by --seed"),
             ("Site", page_parts.SITES[site]),

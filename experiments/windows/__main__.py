@@ -14,11 +14,11 @@ in a layer is as long as the residual stream there, where the prompt is read. Do
 another token the likeliest, and what does the model then write?
 """
 
-from absl import flags
+from experiments.running import start
 
-from experiments.running import study
-from experiments.windows import program
+with start.importing("windows"):
+    from experiments.running import study
+    from experiments.windows import program
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(program)
     study.main(program.prepare)

@@ -107,10 +107,10 @@ def make_report(
         "prompt_too": settings.moved == "all",
     }
     contents = Contents(values=values)
-    printed: list[Table | str] = []
+    printed: Table | None = None
     if over is not None:
         contents = _contents(plan, facts, over, values)
-        printed = [_doses(over)]
+        printed = _doses(over)
     return Report(
         contents=contents,
         headline=f"{inputs.lm.name}: {counted(len(facts), 'fact')} (site {plan.site})",

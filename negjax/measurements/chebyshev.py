@@ -70,7 +70,8 @@ class Response(Tabular):
     nodes: Int[np.ndarray, "B N"]
     """Replays spent on each neuron."""
     error: Float[np.ndarray, "B N *K"]
-    """Estimated largest error of the series, rounding noise aside."""
+    """Estimated largest error of the series, rounding noise aside; no less than what the series
+    without a shift is off the baseline."""
     noise: Float[np.ndarray, " B *K"]
     """Standard deviation of the output from rounding, measured."""
     routed: Bool[np.ndarray, "B N"] | None = None
@@ -163,8 +164,9 @@ def response(
             all in the same replays: one series a token. Or a number K: the tokens likeliest where a
             prompt is read, unperturbed. At most 256; of an output that each token has.
         tolerance: a neuron whose estimated error is larger than this share of its output's range,
-            and whose last coefficients stand out from the rounding noise, gets three times the
-            nodes, up to `max_nodes`. Of several tokens, the worst decides.
+            and whose last coefficients, or value without a shift, stand out from the rounding
+            noise, gets three times the nodes, up to `max_nodes`. Of several tokens, the worst
+            decides.
         max_nodes: default: 3 · nodes. `nodes` switches refinement off.
         seed: of the neurons that probe the noise.
         progress: whether a bar shows how far it is; None: to people, after two seconds.
@@ -215,7 +217,8 @@ def response(
     assert noise is not None
     changes = _by_neuron(found, n)
     coefficients, used = series_through(changes), np.full((b, n), nodes)
-    error = truncation_error(coefficients)
+    missed = missed_at_zero(coefficients, noise[:, None])
+    error = np.maximum(truncation_error(coefficients), missed)
     limit = 3 * nodes if max_nodes is None else max_nodes
     while changes.shape[-1] * 3 <= limit:
         m = changes.shape[-1]
@@ -223,7 +226,7 @@ def response(
         # Rounding alone gives a coefficient a standard deviation of noise · √(2/m): a tail within
         # three of them promises nothing to further nodes.
         tail = np.abs(coefficients[..., m - 2 : m]).max(-1)
-        visible = tail > 3 * noise[:, None] * np.sqrt(2 / m)
+        visible = (tail > 3 * noise[:, None] * np.sqrt(2 / m)) | (missed > 0)
         rough = (used == m) & (unmet & visible).reshape(b, n, -1).any(-1)
         if not rough.any():
             break
@@ -232,7 +235,8 @@ def response(
         more = finer.shape[-1] - coefficients.shape[-1]
         coefficients = np.pad(coefficients, ((0, 0),) * (coefficients.ndim - 1) + ((0, more),))
         coefficients[rough], used[rough] = finer[rough], finer.shape[-1]
-        error[rough] = truncation_error(finer[rough])
+        missed = missed_at_zero(finer, noise[:, None])
+        error[rough] = np.maximum(truncation_error(finer), missed)[rough]
     coefficients[..., 0] += baseline[:, None]
 
     def of_neurons(values: np.ndarray) -> np.ndarray:
@@ -318,4 +322,27 @@ def truncation_error(coefficients: Float[np.ndarray, "*axes m"]) -> Float[Any, "
         rate = np.where(middle > 0, last / middle, 0.0) ** (1 / steps)
     rate = np.clip(rate, 0.0, SLOWEST_RATE)
     result: np.ndarray = 2 * last * rate / (1 - rate)
+    return result
+
+
+def missed_at_zero(
+    coefficients: Float[np.ndarray, "*axes m"], noise: ArrayLike
+) -> Float[Any, "*axes"]:
+    """What series through changes at `chebpts1` say without a shift, where the change is 0.
+
+    It is an error that is known: how fast coefficients fall only promises one, and is deceived by a
+    function whose next terms are larger. The nodes of an even m leave their largest error there
+    (their polynomial is T_m); those of an odd m contain 0, and miss nothing.
+
+    Args:
+        noise: standard deviation of an output from rounding, to broadcast against the axes. What
+            lies within three deviations of the value without a shift is taken for 0.
+    """
+    m = coefficients.shape[-1]
+    at_zero = chebyshev.chebvander(np.zeros(1), m - 1)[0]
+    # The value without a shift as a sum over the nodes; a change has the baseline's noise, too.
+    weights = series_through(np.eye(m)) @ at_zero
+    deviation = np.asarray(noise) * np.sqrt(1 + (weights**2).sum())
+    missed = np.abs(coefficients @ at_zero)
+    result: np.ndarray = np.where(missed > 3 * deviation, missed, 0.0)
     return result

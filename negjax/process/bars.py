@@ -145,10 +145,28 @@ def held() -> Iterator[None]:
         bar.held = False
 
 
+class _Watched(Bar):
+    """A bar that is not drawn, but told."""
+
+    def __init__(self, told: Callable[[float, int], object]) -> None:
+        super().__init__("", visible=False)
+        self._told = told
+
+    def draw(self, *, anew: bool = False) -> None:
+        """Says how many rows are done of those that are known."""
+        del anew
+        if self.unit == ROW and not self.endless:
+            self._told(self.done, self.total)
+
+
 @contextlib.contextmanager
-def without_bars() -> Iterator[None]:
-    """Calls inside show no bar: whoever calls draws one."""
-    token = _CURRENT.set(Bar("", visible=False))
+def without_bars(told: Callable[[float, int], object] = lambda done, total: None) -> Iterator[None]:
+    """Calls inside show no bar: whoever calls draws one.
+
+    Args:
+        told: hears how many rows are done, of how many that are known by then.
+    """
+    token = _CURRENT.set(_Watched(told))
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ from numpy.polynomial import chebyshev
 from pyarrow import parquet
 
 import negjax
+from experiments.inputs import facts
 from experiments.linearity import program as linearity
 from experiments.running import study
 from negjax.inputs.encoding import encode
@@ -133,6 +134,52 @@ def test_a_masked_model_is_asked_at_its_mask(folder: Path, tmp_path: Path) -> No
     )
 
 
+def test_neurons_of_a_table_are_measured_at_every_prompt(folder: Path, tmp_path: Path) -> None:
+    chosen = [[2, 7], [0, 3]]
+    table = negjax.save_neurons(tmp_path / "chosen.csv", chosen, [0.5, float("nan")])
+    more = ("--prompts=2", "--range=2", f"--neurons={table}")
+    parse(*arguments(folder, tmp_path / "run", *more))
+    assert study.run(linearity.prepare) == 0
+    found = columns(tmp_path / "run")
+    assert found["layer"].tolist() == [2, 0, 2, 0] and found["neuron"].tolist() == [7, 3, 7, 3]
+    # What the table holds is a setting: another one is another run.
+    negjax.save_neurons(table, [[2, 8], [0, 3]], [0.0, 0.0])
+    parse(*arguments(folder, tmp_path / "run", *more))
+    with pytest.raises(ValueError, match="holds a run with other settings"):
+        study.run(linearity.prepare)
+    negjax.save_neurons(table, [[9, 8]], [0.0])
+    with pytest.raises(ValueError, match=r"--neurons=.*chosen.csv: .*layer 9"):
+        study.run(linearity.prepare)
+
+
+def test_text_between_prompt_and_answer_is_a_flag(folder: Path, tmp_path: Path) -> None:
+    def asked(*more: str) -> facts.Inputs:
+        parse(*arguments(folder, tmp_path, "--prompts=2", *more))
+        return facts.load_inputs(1)
+
+    usual, other = asked(), asked("--separator= w3 ", "--target_mode=all")
+    prompts, answers = list(usual.probes.prompts), [targets[0] for targets in usual.probes.targets]
+    expected = encode(usual.lm, prompts, answers, separator=" w3 ", target_mode="all")
+    np.testing.assert_array_equal(other.probes.target_ids, expected.target_ids)
+    assert other.probes.target_ids.shape != usual.probes.target_ids.shape
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("[1]", r"^--template_options=\[1\]: expected a JSON object, such as"),
+        ("{x", r"^--template_options=\{x: expected a JSON object: "),
+        ('{"x": 1}', "template_options"),
+    ],
+)
+def test_options_of_templates_are_json(
+    folder: Path, tmp_path: Path, given: str, message: str
+) -> None:
+    parse(*arguments(folder, tmp_path, f"--template_options={given}"))
+    with pytest.raises(ValueError, match=message):
+        facts.load_inputs(1)
+
+
 def test_unusable_prompts_are_left_out_and_named(folder: Path, tmp_path: Path) -> None:
     base = arguments(folder, tmp_path / "a", f"--probes={folder / 'mixed.csv'}", "--neurons=2")
     parse(*base, "--prompts=0")
@@ -153,7 +200,7 @@ def test_unusable_prompts_are_left_out_and_named(folder: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--neurons=some"], r"--neurons=some: expected a number, or all"),
+        (["--neurons=some"], r"--neurons=some: expected a number, all, or a table of neurons"),
         (["--neurons=61"], r"61 neurons a prompt: expected 1 to 60"),
         (["--step=3", "--range=2"], r"step is 3 and radius 2: expected 0 < step"),
         (["--range=inf"], r"--range=inf: expected a finite number"),

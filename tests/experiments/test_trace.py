@@ -97,4 +97,4 @@ def test_what_cannot_be_traced_is_refused(
 ) -> None:
     parse(*arguments(folder, tmp_path / "run", *more))
     assert ended(lambda _: study.run(trace.prepare)) == 2
-    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {message}")

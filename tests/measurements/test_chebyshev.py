@@ -5,7 +5,12 @@ import pytest
 from numpy.polynomial import chebyshev
 
 from negjax.inputs.neurons import all_neurons
-from negjax.measurements.chebyshev import response, series_through, truncation_error
+from negjax.measurements.chebyshev import (
+    missed_at_zero,
+    response,
+    series_through,
+    truncation_error,
+)
 from negjax.measurements.gradients import neurgrad
 from negjax.measurements.rounding import rounding_noise
 from negjax.measurements.sweeps import sweep
@@ -61,6 +66,52 @@ def test_the_error_estimate_of_special_series():
     # Those that do not fall leave much out, but not infinitely much.
     assert 10 < truncation_error(np.ones(8)) < 100
     assert truncation_error(np.ones((2, 3, 8))).shape == (2, 3)
+
+
+def test_what_a_series_says_without_a_shift_is_a_known_error():
+    # At its nodes T_12 is 0 and looks like a constant: only the change without a shift, measured,
+    # tells it from one.
+    m, points = 12, chebyshev.chebpts1(12)
+    wave = 0.25 * (chebyshev.chebval(points, [0] * m + [1]) - 1)
+    coefficients = series_through(np.stack([wave, np.sinh(points)]))
+    assert truncation_error(coefficients[0]) < 1e-14
+    found = missed_at_zero(coefficients, 0.0)
+    assert found[0] == pytest.approx(0.25) and found[1] < 1e-9
+    # Odd numbers of nodes contain 0; so nothing is missed there.
+    assert missed_at_zero(series_through(np.tanh(9 * chebyshev.chebpts1(9))), 0.0) < 1e-15
+    # What rounding may have made is no error of the series.
+    generator = np.random.default_rng(0)
+    noise = np.asarray([1e-3, 1e-6])
+    rounded = noise[:, None, None] * generator.normal(size=(2, 10_000, m))
+    rounded -= noise[:, None, None] * generator.normal(size=(2, 10_000, 1))
+    seen = missed_at_zero(series_through(rounded), noise[:, None])
+    assert (np.abs((seen > 0).mean(1) - 0.0027) < 0.0015).all()
+    assert (seen[seen > 0].min() > 2.9e-6) and seen[1].max() < 1e-5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_curve_that_misses_its_baseline_says_so(dtype):
+    """All neurons far from where they are resolved, many by too few nodes."""
+    with precision(dtype):
+        lm = tiny("gated", dtype)
+        probes = tiny_probes(lm)
+        curve = response(lm, probes, all_neurons(lm.config), 20.0, 4, max_nodes=12, target=0)
+        missed = np.abs(curve(np.zeros(1))[..., 0] - curve.baseline[:, None])
+        # Sums with the baseline round in float64.
+        assert (missed - 1e-15 <= np.maximum(curve.error, 6 * curve.noise[:, None])).all()
+        used = np.arange(curve.coefficients.shape[-1]) < curve.nodes[..., None]
+        decay = np.asarray(
+            [
+                truncation_error(series[kept])
+                for series, kept in zip(
+                    curve.coefficients.reshape(-1, used.shape[-1]),
+                    used.reshape(-1, used.shape[-1]),
+                    strict=True,
+                )
+            ]
+        ).reshape(missed.shape)
+        # The decay alone does not say it of some.
+        assert 0.005 < (decay < missed - 6 * curve.noise[:, None]).mean() < 0.5
 
 
 @pytest.mark.parametrize("sigma", [1e-7, 1e-3])

@@ -121,14 +121,20 @@ export function signed(value) {
 
 /** @param {ParentNode} page Whose points are to be explored. */
 export function exploreAll(page) {
-  for (const place of page.querySelectorAll('.live')) {
+  for (const place of page.querySelectorAll('.curves')) {
     explore(place, points(JSON.parse(place.querySelector('script').textContent)));
     place.hidden = false;
   }
 }
 
-/** A new element within another. */
-function added(within, name, attributes, text = '') {
+/**
+ * A new element within another.
+ * @param {Element} within
+ * @param {string} name
+ * @param {Record<string, string | number>} attributes
+ * @param {string} text
+ */
+export function added(within, name, attributes, text = '') {
   const drawn = ['svg', 'path', 'line', 'circle', 'text'].includes(name);
   const element = drawn ? document.createElementNS(SVG, name) : document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -201,17 +207,12 @@ function explore(place, all) {
     chosen = at;
     show(at);
   };
-  const under = (event) => {
-    const box = canvas.getBoundingClientRect();
-    const ratio = SIZE.width / box.width;
-    return plot.nearest((event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio);
-  };
   // Once a frame, however often the pointer is said to have moved.
   let frame = 0;
   canvas.addEventListener('pointermove', (event) => {
     cancelAnimationFrame(frame);
     frame = requestAnimationFrame(() => {
-      const at = under(event);
+      const at = plot.under(event);
       if (at >= 0 && at !== shown) {
         show(at);
       }
@@ -224,7 +225,7 @@ function explore(place, all) {
     }
   });
   canvas.addEventListener('click', (event) => {
-    const at = under(event);
+    const at = plot.under(event);
     if (at >= 0) {
       choose(at);
     }
@@ -249,8 +250,13 @@ function explore(place, all) {
   choose(chosen);
 }
 
-/** Draws all points; returns what draws them anew with one marked, and finds one. */
-function drawPoints(canvas, all) {
+/**
+ * Draws all points.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Points} all Of which it reads `axes`, `across` and `up`.
+ * @returns Marks one; `under(event)` is the point that the pointer means, or -1.
+ */
+export function drawPoints(canvas, all) {
   canvas.width = 2 * SIZE.width;
   canvas.height = 2 * SIZE.height;
   const pen = canvas.getContext('2d');
@@ -264,9 +270,10 @@ function drawPoints(canvas, all) {
     ends.forEach(([a, b], at) => (at === 0 ? pen.moveTo(a, b) : pen.lineTo(a, b)));
     pen.stroke();
   };
-  const draw = (chosen) => {
+  // Once: a mark on another point is drawn upon a copy.
+  const drawn = document.createElement('canvas');
+  const drawAll = () => {
     pen.setTransform(2, 0, 0, 2, 0, 0);
-    pen.clearRect(0, 0, SIZE.width, SIZE.height);
     for (const tick of [-most, -linear, 0, linear, most]) {
       stroke(INK.line, [x(tick), SIZE.top], [x(tick), SIZE.bottom]);
       stroke(INK.line, [SIZE.left, y(tick)], [SIZE.right, y(tick)]);
@@ -294,6 +301,15 @@ function drawPoints(canvas, all) {
       pen.fillRect(at.x - 1.5, at.y - 1.5, 3, 3);
     }
     pen.globalAlpha = 1;
+    [drawn.width, drawn.height] = [canvas.width, canvas.height];
+    drawn.getContext('2d').drawImage(canvas, 0, 0);
+  };
+  drawAll();
+  const draw = (chosen) => {
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, canvas.width, canvas.height);
+    pen.drawImage(drawn, 0, 0);
+    pen.setTransform(2, 0, 0, 2, 0, 0);
     pen.strokeStyle = INK.chosen;
     pen.lineWidth = 2;
     pen.beginPath();
@@ -301,7 +317,11 @@ function drawPoints(canvas, all) {
     pen.stroke();
     pen.lineWidth = 1;
   };
-  draw.nearest = (across, down) => nearest(places, across, down);
+  draw.under = (event) => {
+    const box = canvas.getBoundingClientRect();
+    const ratio = SIZE.width / box.width;
+    return nearest(places, (event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio);
+  };
   return draw;
 }
 

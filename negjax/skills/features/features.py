@@ -138,17 +138,20 @@ def extract(
     specs = array_specs(cut, labels, neurons, kinds, activations, dtype)
     attributes = {"model": lm.name, "site": stream.site}
     if not overwrite and _finished(path, settings, cut, tuple(specs)):
+        with bars.counted(len(probes)) as bar:
+            bar.reach(bar.done + len(probes))
         if after_window is not None:
             after_window(len(probes))
         return read_features(path)
     with (
-        bars.counted(len(probes), "prompt") as bar,
+        bars.counted(len(probes)) as bar,
         store.open_to_measure(
             path, settings, specs, attributes=attributes, overwrite=overwrite
         ) as folder,
     ):
         for span in cut.windows:
             name, at = f"{span.start}-{span.stop}", places(cut, span, tuple(specs))
+            before = bar.done
             if not folder.check(name, at):
                 # Until everything is whole, nobody is to read it.
                 (path / store.SUMMARY).unlink(missing_ok=True)
@@ -157,7 +160,7 @@ def extract(
                 folder.save(name, at, values, time.perf_counter() - start)
                 # Prompts of many lengths leave pieces behind that no other length can use.
                 memory.give_back()
-            bar.count(span.stop - span.start, "prompt")
+            bar.reach(before + span.stop - span.start)
             if after_window is not None:
                 after_window(span.stop - span.start)
         kept = {name: settings[name] for name in ("kinds", "window", "counts", "about")}

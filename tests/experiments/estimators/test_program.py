@@ -150,9 +150,11 @@ def test_the_report_and_the_printed_tables(folder, whole, capsys):
         "NeurGrad's correction is the signed convention",
         "of the 3 largest of 8 neurons; by chance 37.5%",
     ):
-        assert said in printed and said in text
+        assert said in text
     for reported in ("−0.891", "0.9998", "2.6e−05", "0.647", "19.3"):
-        assert reported in printed and reported in text
+        assert reported in text
+    headline, _, lead, *_ = printed.splitlines()
+    assert ": 2 prompts, 16 neurons" in headline and lead.rstrip() in " ".join(text.split())
     assert "in units of P, LPI in units of log" in text
     tables = {p.stem for p in (whole / store.TABLES).iterdir()}
     # Nothing is hidden here, and a table without rows is not shown.
@@ -262,7 +264,7 @@ def test_nothing_finished_is_nothing_reported(folder, tmp_path, monkeypatch):
         (["--doses=inf"], r"--doses=inf: expected 1 or more different numbers, none 0"),
         (["--tolerance=0"], r"--tolerance=0.0: expected a number above 0"),
         (["--prompts=2", "--dosed_prompts=3"], r"--dosed_prompts=3: the run has 2 prompts; pass 1"),
-        (["--neurons=some"], r"--neurons=some: expected a number, or all"),
+        (["--neurons=some"], r"--neurons=some: expected a number, all, or a table of neurons"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(folder, tmp_path, more, message):

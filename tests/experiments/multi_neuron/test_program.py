@@ -1,5 +1,6 @@
 """The study of many neurons at once, from flags to folder, on tiny models."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_the_study_agrees_with_the_library(
     tables = {p.stem for p in (tmp_path / store.TABLES).iterdir()}
     assert tables == {"paper", "by_signs", "additivity"}
     printed = capsys.readouterr().out
-    assert "layer: drawn from one layer" in printed
+    assert re.search(r"^layer +1 +\d+ ", printed, re.MULTILINE)
     assert printed.endswith(f"report: {tmp_path / store.REPORT}\n")
 
 

@@ -9,7 +9,7 @@ from numpy.polynomial import chebyshev
 
 import experiments.reporting
 from experiments.reporting import explorers, report
-from experiments.reporting.explorers import Explorer
+from experiments.reporting.explorers import Explorer, MapExplorer
 from experiments.reporting.figures import Picture
 from tests.support.node import evaluated
 from tests.support.pages import PNG, Page
@@ -37,6 +37,36 @@ console.log(JSON.stringify({
 }));"""
 
 
+READ_MAP = """
+const all = (await import(`${given.folder}/explorer.mjs`)).points(given.data);
+const { NeuronMap } = await import(`${given.folder}/neuron_map.mjs`);
+const asked = ["5.39", "0 0", "5.40", "1.3", "x", "0.1.2"];
+const neurons = all.across.length / all.layer.length;
+const map = new NeuronMap({}, all.up, all.layer.length, () => ({}));
+const views = [{ ...map.view }];
+map.columns = 40;
+map.fill();
+const place = (x, y) => ((found) => [...found.neuron, found.slope])(map.at(x, y));
+const places = [place(0, 0), place(1, 1), place(0.51, 0.5)];
+const steps = [[1, 0], [0, 1], [100, 0], [1, 0]].map((step) => map.step(...step).neuron);
+map.columns = 10;
+map.fill();
+const coarse = place(0.25, 0.5);
+map.zoom(2, 0.75, 0.5);
+views.push({ ...map.view });
+map.zoom(2, 1, 1);
+map.view.neuron = 16;
+views.push({ ...map.view });
+const inside = [map.holds([1, 39]), map.holds([1, 15])];
+map.reveal([0, 3]);
+const revealed = { ...map.view };
+map.whole();
+console.log(JSON.stringify({
+  named: asked.map((name) => its.named(all.layer, neurons, name)),
+  places, coarse, views, inside, revealed, steps, whole: map.view,
+}));"""
+
+
 def explorer() -> Explorer:
     generator = np.random.default_rng(0)
     coefficients = generator.normal(size=(4, 7)) * 0.1
@@ -55,7 +85,19 @@ def explorer() -> Explorer:
     )
 
 
-def page(shown: Explorer | None) -> str:
+def neuron_map() -> MapExplorer:
+    generator = np.random.default_rng(1)
+    up, across, activation = generator.normal(size=(3, 3, 40)).astype(np.float32)
+    return MapExplorer(
+        names=("NeurGrad", "NEG"),
+        layer=np.asarray([0, 5, 10]),
+        across=across,
+        up=up,
+        activation=activation,
+    )
+
+
+def page(shown: Explorer | MapExplorer | None) -> str:
     figure = report.Figure(report.Drawing("one", lambda: picture), "c", "a", explorer=shown)
     picture = Picture(b"<svg/>", PNG)
     document = report.Document("t", "l", [report.Section("s", [figure])])
@@ -89,13 +131,35 @@ def test_a_page_runs_its_own_script_and_no_text() -> None:
     assert kinds == ["application/json", "module"]
 
 
+def test_a_map_finds_neurons_and_is_enlarged_about_a_place() -> None:
+    shown = neuron_map()
+    [data] = Page(page(shown)).data
+    given = {"data": data, "folder": MODULE.parent.as_uri()}
+    found = evaluated(MODULE.with_name("map_explorer.mjs"), READ_MAP, given)
+    assert found["named"] == [[1, 39], [0, 0], None, None, None, None]
+    # Of forty neurons in forty columns, each place is its own; in ten, the strongest of four.
+    up = shown.up.astype(float)
+    assert found["places"] == [[0, 0, up[0, 0]], [2, 39, up[2, 39]], [1, 20, up[1, 20]]]
+    strongest = 8 + int(np.abs(up[1, 8:12]).argmax())
+    assert found["coarse"] == pytest.approx([1, strongest, up[1, strongest]])
+    assert found["views"][0] == {"layer": 0, "layers": 3, "neuron": 0, "neurons": 40}
+    # Twice as large, a map keeps the place where it was, and never leaves the neurons.
+    assert found["views"][1] == {"layer": 0, "layers": 3, "neuron": 12, "neurons": 24}
+    assert found["views"][2] == {"layer": 0, "layers": 3, "neuron": 16, "neurons": 24}
+    assert found["revealed"] == {"layer": 0, "layers": 3, "neuron": 0, "neurons": 24}
+    assert found["inside"] == [True, False] and found["whole"] == found["views"][0]
+    # The cursor goes from column to column, and stops at the edge.
+    assert found["steps"] == [[0, 1], [1, 1], [1, 39], [1, 39]]
+
+
 def test_a_page_without_points_runs_nothing() -> None:
     text = page(None)
     assert "<script" not in text and "script-src" not in Page(text).policy
 
 
 def test_the_modules_are_one_script() -> None:
-    text = explorers.script()
+    text = explorers.script([explorer(), neuron_map(), explorer()])
+    assert text.count("exploreAll(document)") == text.count("exploreMaps(document)") == 1
     assert "import " not in text.replace("important", "") and "export " not in text
     run = "const document = { querySelectorAll: () => [] };\n" + text
     assert evaluated(MODULE, f"{{ {run} }}\nconsole.log(JSON.stringify(1));", None) == 1

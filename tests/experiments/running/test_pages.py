@@ -31,7 +31,7 @@ def prepared(number: int, complete: bool = True) -> Study:
         return Report(
             contents=Contents(values={"number": number}, figures=figures),
             headline="a headline",
-            printed=[],
+            printed=None,
             measured=None,
         )
 

@@ -60,6 +60,6 @@ def test_addresses_are_refused_and_no_folder_is_made(
     parse(*arguments(folder, tmp_path / "run", "--prompts=1", "--neurons=2", flag))
     assert ended(lambda _: study.run(linearity.prepare)) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"error: {name}={flag.partition('=')[2]}: ")
+    assert said.splitlines()[-1].startswith(f"error: {name}={flag.partition('=')[2]}: ")
     assert "lies on no disk of this machine: copy it into a folder, or mount it" in said
     assert not (tmp_path / f"{flag.partition('=')[2].partition('/')[0]}").exists()

@@ -19,7 +19,7 @@ from absl import flags
 import negjax
 from experiments.inputs import facts
 from experiments.reporting import page_parts, report
-from experiments.running import caches, common, provenance
+from experiments.running import caches, common, measuring, provenance
 from negjax.inputs.probes import probes_key
 from negjax.model.language_model import LanguageModel
 from negjax.storage import store
@@ -76,7 +76,7 @@ def test_unknown_settings_of_a_model_are_ignored_by_a_flag_and_recorded(
 
         assert ended(program) == 2
         told = capsys.readouterr().err
-        assert re.match(f"error: .*{message}", told)
+        assert re.match(f"error: .*{message}", told.splitlines()[-1])
         assert "assume_harmless=[" not in told
     lm = load("--assume_harmless=quirk,other")
     recorded = {"assume_harmless": ["other", "quirk"]}
@@ -141,11 +141,11 @@ def test_an_interruption_at_the_progress_bar_is_one_of_the_measurement(
 
     work = [common.Work(str(i), 1, functools.partial(measured, i)) for i in range(2)]
 
-    def interrupted(*_: Any) -> None:
-        raise KeyboardInterrupt
+    def interrupted(progress: measuring.Measuring, **_: Any) -> None:
+        if progress.done:
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr("tqdm.tqdm.update", interrupted)
-    monkeypatch.setattr("tqdm.std.tqdm.update", interrupted)
+    monkeypatch.setattr(measuring.Measuring, "draw", interrupted)
     with store.open_to_measure(tmp_path, {}, specs, attributes={}) as folder:
         assert not common.measure_all(folder, work, "item")
         assert list(folder.finished) == ["0"]

@@ -79,7 +79,7 @@ def test_a_run_writes_what_it_found(
     study, pictures = STUDIES[name]
     asked = []
 
-    def found(lm: object, task: mceval8k.Task, progress: object) -> Measured:
+    def found(lm: object, task: mceval8k.Task) -> Measured:
         asked.append(task.name)
         return measured[task.name]
 
