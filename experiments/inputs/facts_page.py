@@ -11,6 +11,7 @@ from experiments import paper
 from experiments.inputs import facts
 from experiments.reporting import page_parts, statistics
 from experiments.reporting.escaping import storable
+from experiments.reporting.tables import counted
 from experiments.running import provenance
 from negjax.storage.store import RunFolder
 
@@ -106,8 +107,8 @@ def selection_notes(summary: Mapping[str, Any]) -> list[str]:
     left_out = summary["prompts"]["left_out"]
     if left_out:
         notes.append(
-            f"{len(left_out)} prompts of the table were left out because this model cannot be "
-            f"asked them; the first: {left_out[0]['reason']}"
+            f"Left out of the table: {counted(len(left_out), 'prompt')} that this model cannot be "
+            f"asked; the first: {left_out[0]['reason']}"
         )
     return notes
 

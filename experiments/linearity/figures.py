@@ -87,11 +87,9 @@ def _share_panel(axes: Axes, by_range: Sequence[statistics.RangeStatistics]) -> 
         axes.vlines(2, 0.9, 1.0, color=GREEN, lw=5, alpha=0.35, zorder=0)
         axes.annotate(
             "paper: over 90%\nwithin ±2, r > 0.95",
-            (2, 0.7),
-            xytext=(0, 0),
-            textcoords="offset points",
+            (2, 0.03),
             ha="center",
-            va="top",
+            va="bottom",
             fontsize=6.5,
             color=GREEN,
         )

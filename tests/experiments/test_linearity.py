@@ -192,7 +192,7 @@ def test_unusable_prompts_are_left_out_and_named(folder: Path, tmp_path: Path) -
     assert "target 'w5 w6' of row 0 is 2 tokens" in reasons[0]
     assert "target 'unknown' of row 2" in reasons[2]
     report = (tmp_path / "a" / store.REPORT).read_text(encoding="utf-8")
-    assert "2 prompts of the table were left out" in report
+    assert "Left out of the table: 2 prompts that" in report
     parse(*base, "--prompts=0", "--noskip_unusable", f"--output={tmp_path / 'b'}")
     with pytest.raises(ValueError, match=r"mixed.csv: target '.*' of row \d"):
         study.run(linearity.prepare)

@@ -2,7 +2,7 @@
 
 import { unpacked } from '/shared/curves.mjs';
 import { ask, giveUp, keepToken } from './asking.mjs';
-import { drawBars, drawChart, percent, quoted, written } from './drawing.mjs';
+import { colour, drawBars, drawChart, percent, quoted, written } from './drawing.mjs';
 import { clearErrors, show } from './errors.mjs';
 import { NeuronMap, wireMap } from '/shared/neuron_map.mjs';
 import { messagesOf, showMessages, addMessage } from './messages.mjs';
