@@ -24,7 +24,8 @@ TORCH ?= torch
 BIN := $(VENV)/bin
 # Rooms whose tests are JAX's arithmetic on many shapes, and rules that know no versions: run once.
 ONCE := control corpus estimators execution generation mceval8k measurements model replay skills \
-	test_architecture.py test_documents_linked.py test_properties.py test_results_pages.py
+	test_architecture.py test_documents_linked.py test_properties.py test_results_pages.py test_site.py \
+	test_tour.py
 SUITE := -m pytest --ignore=tests/torch --numprocesses=2 --dist=loadfile --no-loadscope-reorder --durations=40
 ENOUGH := import sys; assert sys.version_info >= (3, 11), "negjax needs Python >= 3.11; set PYTHON="
 
