@@ -12,6 +12,7 @@
 # make dist        sdist and wheel in dist/, checked
 # make test-dist   the wheel in an environment of its own, outside of the repository: what the README
 #                  shows, and the quickstart by its packaged flag file
+# make docs        the documentation's site in build/docs; its notebooks run, a warning is an error
 # make bench       negjax against two PyTorch baselines, in one run; its table goes to docs/benchmarks.md
 #
 # PYTHON=python3.13 makes the environment with another Python, VENV=folder makes it elsewhere (LOWEST
@@ -26,11 +27,12 @@ CHROMIUMS := chromium chromium-browser google-chrome
 BIN := $(VENV)/bin
 # Rooms whose tests are JAX's arithmetic on many shapes, and rules that know no versions: run once.
 ONCE := control corpus estimators execution generation mceval8k measurements model replay skills \
-	test_architecture.py test_documents_linked.py test_properties.py test_results_pages.py
+	test_architecture.py test_documents_linked.py test_properties.py test_results_pages.py test_site.py \
+	test_tour.py
 SUITE := -m pytest --ignore=tests/torch --ignore=tests/browser --numprocesses=2 --dist=loadfile --no-loadscope-reorder --durations=40
 ENOUGH := import sys; assert sys.version_info >= (3, 11), "negjax needs Python >= 3.11; set PYTHON="
 
-.PHONY: demo test test-lowest test-torch test-browser dist test-dist results results-skills bench format clean
+.PHONY: demo test test-lowest test-torch test-browser dist test-dist docs results results-skills bench format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.linearity --flagfile=experiments/flagfiles/quickstart.flags
@@ -83,6 +85,11 @@ results-skills: $(VENV)/.installed
 			--page=docs/results/$$study.md || exit 1; \
 	done
 
+# Everything is written anew: what an earlier build left could hide a missing page.
+docs: $(VENV)/.installed-docs
+	rm -rf build/docs build/doctrees
+	JAX_PLATFORMS=cpu $(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env -c docs -d build/doctrees . build/docs
+
 bench: $(VENV)/.installed-torch
 	$(BIN)/python -m experiments.bench --page=docs/benchmarks.md
 
@@ -101,6 +108,10 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[docs]'
 	touch $@
 
 $(VENV)/.installed-torch: $(VENV)/.installed-test

@@ -1,8 +1,10 @@
 """MCEval8K: 22 tasks of six genres, whose answers are one token out of a few.
 
-task = negjax.mceval8k.load("ner")                      # .train .valid .test: no text in two
-items = negjax.mceval8k.first(task.train, 600, task.labels)
-probes = negjax.mceval8k.encode_items(lm, items, task.labels)
+    task = negjax.mceval8k.load("ner")                      # .train .valid .test: no text in two
+    items = negjax.mceval8k.first(task.train, 600, task.labels)
+    probes = negjax.mceval8k.encode_items(lm, items, task.labels)
+
+An item is a prompt with the number of its right label; labels are the targets of every probe.
 """
 
 from negjax.mceval8k.benchmark import Item, Task, load

@@ -13,13 +13,22 @@ PACKAGES = (negjax, control, corpus, mceval8k, skills)
 HEAD = """# Reference
 
 Every public name, with the first sentence of its documentation; `help(name)` says the rest: shapes,
-units, errors, sources. `python -m tests.support.make_reference` writes this page.
+units, errors, sources. So do, on the site that `make docs` builds, the pages of
+{pages}.
+`python -m tests.support.make_reference` writes this page.
 """
 
 
 def reference() -> str:
     """The page."""
-    return HEAD + "".join(map(_section, PACKAGES))
+    pages = [f"[{package.__name__}](api/{page_name(package)}.md)" for package in PACKAGES]
+    head = HEAD.format(pages=f"{', '.join(pages[:-1])} and {pages[-1]}")
+    return head + "".join(map(_section, PACKAGES))
+
+
+def page_name(package: ModuleType) -> str:
+    """Of the page in docs/api that is made of a package's docstrings."""
+    return package.__name__.split(".")[-1]
 
 
 def _section(package: ModuleType) -> str:
