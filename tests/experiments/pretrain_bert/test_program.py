@@ -32,7 +32,7 @@ from tests.support.pages import Page
 from tests.support.processes import command, started
 from tests.support.tiny_runs import parse
 
-pytestmark = pytest.mark.usefixtures("restored_flags")
+pytestmark = pytest.mark.usefixtures("restored_flags", "well_drawn")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The study of probes' accuracies, from flags to folder: numbers, resumption, refusals."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,12 @@ from tests.support.pages import Page
 from tests.support.places import FLAGFILES
 from tests.support.skills_runs import TASKS, TEST, TRAIN, VALID, parse, rows_of, write_inputs
 
+pytestmark = pytest.mark.usefixtures("restored_flags", "well_drawn")
+
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_inputs(tmp_path_factory.mktemp("inputs"))
-
-
-@pytest.fixture(autouse=True)
-def restored_flags() -> Iterator[None]:
-    with flagsaver.flagsaver():
-        yield
 
 
 @pytest.fixture(scope="module")
