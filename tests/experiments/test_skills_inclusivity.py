@@ -40,6 +40,8 @@ from tests.support.places import FLAGFILES
 from tests.support.tasks_in_memory import encode_as_tokens, made_up
 from tests.support.tiny_runs import undraw
 
+pytestmark = pytest.mark.usefixtures("well_drawn")
+
 NAMES = ("mnli", "stereoset", "xnli")
 K = 9
 PROBES = {"polar": skills.PolarProbe, "magn": skills.MagnProbe}

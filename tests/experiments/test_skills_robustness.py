@@ -29,6 +29,8 @@ from tests.support.places import FLAGFILES
 from tests.support.tasks_in_memory import Memory, encode_as_tokens, made_up
 from tests.support.tiny_runs import undraw
 
+pytestmark = pytest.mark.usefixtures("well_drawn")
+
 
 @pytest.fixture(autouse=True)
 def restored_flags() -> Iterator[None]:

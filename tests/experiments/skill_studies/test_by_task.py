@@ -1,14 +1,13 @@
 """The studies that look at each task by itself, from flags to folder, and their figures."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 from absl import flags
-from absl.testing import flagsaver
 from matplotlib.figure import Figure
 from pyarrow import parquet
 
@@ -30,6 +29,8 @@ from tests.support.places import FLAGFILES
 from tests.support.tasks_in_memory import SIZES, TASKS, measured_task
 from tests.support.tiny_runs import undraw
 
+pytestmark = pytest.mark.usefixtures("restored_flags", "well_drawn")
+
 STUDIES = {
     "skills_efficiency": (skills_efficiency, ["neurons", "prompts"]),
     "skills_flexibility": (skills_flexibility, ["sets"]),
@@ -40,12 +41,6 @@ OWN = {
     "skills_flexibility": ["--set_size=5", "--disjoint_sets=0"],
     "skills_interdependency": ["--depths=1,2", "--tree_counts=1,3"],
 }
-
-
-@pytest.fixture(autouse=True)
-def restored_flags() -> Iterator[None]:
-    with flagsaver.flagsaver():
-        yield
 
 
 @pytest.fixture(scope="module")
