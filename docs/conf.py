@@ -112,8 +112,8 @@ def _without_fields(
     app: Sphinx, what: str, name: str, member: object, options: object, *shown: str | None
 ) -> tuple[str, None] | None:
     """A record that functions make has its fields below its name: not in a signature as well."""
-    made = dataclasses.is_dataclass(member) and member.__dataclass_params__.kw_only
-    return ("", None) if made else None
+    fields = dataclasses.fields(member) if dataclasses.is_dataclass(member) else ()
+    return ("", None) if fields and all(field.kw_only for field in fields) else None
 
 
 def _math(self: HTML5Translator, node: nodes.math) -> None:
