@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import numpy as np
@@ -70,9 +71,10 @@ def _short(text: str) -> str:
     return shortened(visible(text), MOST_LETTERS)
 
 
-def packed(values: Any) -> str:
-    """Float32 numbers, little-endian, as base64: `unpacked` of curves.mjs reads them."""
-    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
+def packed(values: Any, kind: str = "<f4") -> str:
+    """Numbers of a kind as base64, by default little-endian float32: what `unpacked` of curves.mjs
+    reads."""
+    return base64.b64encode(np.ascontiguousarray(values, kind).tobytes()).decode()
 
 
 def chosen(count: int) -> np.ndarray:
@@ -83,9 +85,14 @@ def chosen(count: int) -> np.ndarray:
 def script() -> str:
     """The modules as one, which a page holds."""
     folder = resources.files("experiments.reporting") / "static"
-    texts = [(folder / name).read_text(encoding="utf-8") for name in ("curves.mjs", "explorer.mjs")]
-    joined = re.sub(r"^import .*\n|^export ", "", "\n".join(texts), flags=re.MULTILINE)
-    return f"{joined}\nexploreAll(document);\n"
+    modules = [folder / name for name in ("curves.mjs", "explorer.mjs")]
+    return f"{joined(modules)}\nexploreAll(document);\n"
+
+
+def joined(modules: Sequence[Traversable]) -> str:
+    """Modules as one script, each after those that it imports: a browser loads none from a disk."""
+    texts = [module.read_text(encoding="utf-8") for module in modules]
+    return re.sub(r"^import .*\n|^export ", "", "\n".join(texts), flags=re.MULTILINE)
 
 
 def source_hash(text: str) -> str:

@@ -4,7 +4,7 @@ import { unpacked } from '/shared/curves.mjs';
 import { ask, giveUp, keepToken } from './asking.mjs';
 import { drawBars, drawChart, percent, quoted } from './drawing.mjs';
 import { clearErrors, show } from './errors.mjs';
-import { NeuronMap, wireMap } from './map.mjs';
+import { NeuronMap, wireMap } from '/shared/map.mjs';
 import { messagesOf, showMessages, addMessage } from './messages.mjs';
 import { showNeurons, showChosen } from './neurons.mjs';
 import { copied, fromFragment, saveJson, savePng, toFragment } from './sharing.mjs';

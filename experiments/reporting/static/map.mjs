@@ -1,9 +1,15 @@
 /** The map of layers by neurons; it asks no server. */
 
-import { colour } from './drawing.mjs';
-
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const FAR = 10; // Columns of a step with the shift key.
+
+/**
+ * @param {string} name Of a custom property.
+ * @returns {string} Its value, as the present theme has it.
+ */
+export function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
 
 /** The map of layers by neurons: which neuron a place is of, and its picture. */
 export class NeuronMap {
