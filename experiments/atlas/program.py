@@ -5,11 +5,13 @@ import json
 
 from experiments.atlas import measuring, report
 from experiments.atlas.planning import Plan, specs
-from experiments.atlas.settings import FLAGS, SHIPPED
+from experiments.atlas.settings import SHIPPED, Settings
 from experiments.inputs import facts, slopes, text_tables
-from experiments.running.settings import recorded
+from experiments.running.settings import define, recorded
 from experiments.running.study import Findings, Finished, Study, measured
 from negjax.storage.store import RunFolder
+
+FLAGS = define(Settings)
 
 ALL_FACTS = 10**9
 """Prompts of a table, where no flag says fewer."""
@@ -28,7 +30,6 @@ def prepare() -> Study:
     inputs = facts.load_inputs(ALL_FACTS)
     plan = Plan(inputs=inputs, settings=settings, rule=rule, texts=read)
     settings.check_facts(plan.facts)
-    settings.sample(plan.facts)
 
     def findings(folder: RunFolder, finished: Finished) -> Findings | None:
         return report.findings(plan, folder, finished) if finished.complete else None

@@ -116,7 +116,8 @@ def _curves(plan: Plan, folder: RunFolder, slope: np.ndarray) -> Curves:
             away, np.stack(sides, axis=1), first[some], settings.straight, bound[some]
         )
         largest = np.max(np.abs(sides), axis=(0, 2))
-        straight[some][error[order][some] > settings.straight * largest] = np.nan
+        resolved = error[order][some] <= settings.straight * largest
+        straight[some][~resolved] = np.nan
     return Curves(
         neuron=neuron[order],
         fact=fact[order],

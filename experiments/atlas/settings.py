@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.running import common
-from experiments.running.settings import define, setting
+from experiments.running.settings import setting
 
 SHIPPED = "shipped"
 """Texts that come with the package."""
@@ -68,36 +68,25 @@ class Settings:
         return list(range(0, count, self.layer_step))
 
     def sample(self, facts: int) -> np.ndarray:
-        """Numbers of the sample's facts, of so many, ascending.
-
-        Raises:
-            ValueError: there are fewer.
-        """
-        if self.sample_facts > facts:
-            raise ValueError(
-                f"--sample_facts={self.sample_facts}: {facts} facts are asked; pass fewer, or more "
-                "--prompts"
-            )
+        """Numbers of the sample's facts, of so many, ascending."""
         drawn = np.random.default_rng(common.seed()).choice(facts, self.sample_facts, replace=False)
         result: np.ndarray = np.sort(drawn)
         return result
 
     def check_facts(self, facts: int) -> None:
-        """Refuses curves on more facts than there are.
+        """Refuses measurements on more facts than there are.
 
         Raises:
-            ValueError: there are fewer.
+            ValueError: there are fewer; or strong neurons get fewer curves than all.
         """
-        for name, count in (("own_facts", self.own_facts), ("strong_facts", self.strong_facts)):
-            if count > facts:
+        for name in ("sample_facts", "own_facts", "strong_facts"):
+            if getattr(self, name) > facts:
                 raise ValueError(
-                    f"--{name}={count}: {facts} facts are asked; pass fewer, or more --prompts"
+                    f"--{name}={getattr(self, name)}: {facts} facts are asked; pass fewer, or more "
+                    "--prompts"
                 )
         if self.strong_facts < self.own_facts:
             raise ValueError(
                 f"--strong_facts={self.strong_facts} is less than --own_facts={self.own_facts}, "
                 "which every neuron gets; pass as many or more"
             )
-
-
-FLAGS = define(Settings)

@@ -248,7 +248,7 @@ def _curves(curves: Curves, some: slice) -> dict[str, Any]:
     return {
         "first": whole(first),
         "curve_fact": whole(curves.fact[own]),
-        **_changes(curves.change[own], curves.nodes[own]),
+        **ragged(curves.change[own], curves.nodes[own]),
         **{
             f"curve_{name}": array(getattr(curves, name)[own], "float32")
             for name in ("slope", "error", "neg", "pearson", "straight")
@@ -256,7 +256,7 @@ def _curves(curves: Curves, some: slice) -> dict[str, Any]:
     }
 
 
-def _changes(change: np.ndarray, nodes: np.ndarray) -> dict[str, Any]:
+def ragged(change: np.ndarray, nodes: np.ndarray) -> dict[str, Any]:
     """Coefficients of curves [C, m] without the zeros past each one's nodes."""
     shares, largest = _shares(change, "int16")
     present = np.arange(change.shape[1]) < nodes[:, None]

@@ -97,7 +97,8 @@ export function drawCurve(chart, curve) {
   put('line', { class: 'axis', x1: x(0), x2: x(0), y1: top, y2: bottom });
   const path = (height) => {
     const inside = shifts.filter((shift) => height(shift) >= low && height(shift) <= high);
-    return `M${inside.map((shift) => `${x(shift).toFixed(1)} ${y(height(shift)).toFixed(1)}`).join('L')}`;
+    // A curve that is no number has no path.
+    return inside.length === 0 ? '' : `M${inside.map((shift) => `${x(shift).toFixed(1)} ${y(height(shift)).toFixed(1)}`).join('L')}`;
   };
   put('path', { class: 'tangent', d: path(curve.tangent) });
   put('path', { class: 'curve', d: path(curve.value) });

@@ -5,6 +5,8 @@ import { tangents, values } from './curves.mjs';
 import { bars, draw, drawCurve, make } from './drawing.mjs';
 import { percent, share, signed } from './table.mjs';
 
+const NAMED = 3; // Tokens beside a neuron's name.
+
 /**
  * A layer's file, unpacked once.
  * @param {any} content
@@ -83,6 +85,14 @@ export function nameOf(about, number) {
 export function neuronLink(about, number) {
   const name = nameOf(about, number);
   return make('a', { href: `#/L${name}` }, name);
+}
+
+/** @returns {HTMLElement} A link to a neuron, and some tokens that its write promotes. */
+export function neuronNamed(book, number) {
+  const { tokens } = book;
+  const own = rowOf(tokens.written, tokens.shape, number).slice(0, NAMED);
+  const named = own.flatMap((token) => [' ', tokenLink(book, token)]);
+  return make('span', {}, neuronLink(book.about, number), ...named);
 }
 
 /** @returns {HTMLElement} A link to a fact, by its words. */
@@ -264,10 +274,10 @@ function contextsPart(book, layer, at) {
 function neighboursPart(book, layer, at) {
   const cosines = layer.cosine(at);
   const entries = layer.neighbour(at).map((neuron, place) => ({
-    name: neuronLink(book.about, neuron),
+    name: neuronNamed(book, neuron),
     value: cosines[place],
   }));
-  const note = 'Cosine of the NeurGrads over all facts, the largest in size: those below 0 act the other way round.';
+  const note = 'Cosine of the NeurGrads over all facts, the largest in size: those below 0 act the other way round. Beside the names: tokens that they promote.';
   const shown = entries.filter(({ value }) => value !== 0);
   return section('Neurons of the most similar effects', '', bars(shown, 1), make('p', { class: 'note' }, note));
 }

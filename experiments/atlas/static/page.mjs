@@ -195,6 +195,8 @@ async function show() {
       await showNeuron(at);
     } else if (kind === 'fact') {
       if (at >= about.facts) throw new Error(`There is no fact ${at}: they go from 0 to ${about.facts - 1}.`);
+      await loadTokens();
+      if (own !== turn) return;
       showOne(facts.prompts[at], factPage(book, at));
     } else if (kind === 'layer') {
       const place = about.layers.indexOf(at);
@@ -209,7 +211,7 @@ async function show() {
         const text = book.tokens.texts[at];
         if (text === undefined) throw new Error(`There is no token ${at} here.`);
         const { neurons, promoted } = writersOf(book, at);
-        showAll(neurons, `${promoted} neurons promote “${text}” most of all tokens, ${neurons.length - promoted} demote it.`);
+        showAll(neurons, `“${text}” is among the ${book.tokens.shape[2]} tokens that ${promoted} neurons promote most, and that ${neurons.length - promoted} others demote most.`);
         byId('list').scrollIntoView();
       }
     } else {

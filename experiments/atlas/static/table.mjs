@@ -5,7 +5,7 @@ export const COLUMNS = [
   ['slope', 'NeurGrad', 'On the fact where it is largest in size: change of P(answer) per unit of activation', signed, true],
   ['neg', 'NEG', 'Exact slope of the line through the shifts, on the same fact', signed, true],
   ['pearson', 'r', 'Linearity: Pearson r of the shifts and changes that NEG is of', fixed(3), true],
-  ['straight', 'straight to', 'Shift up to which the curve follows its tangent, in units of the activation', fixed(2), false],
+  ['straight', 'straight to', 'Shift up to which the curve follows its tangent, in units of the activation; a dash where the curve is not resolved', fixed(2), false],
   ['size', 'mean |NeurGrad|', 'Over all facts', exponent, false],
   ['raises', 'raises', 'Share of the facts whose answer it raises', share, false],
   ['firing', 'fires', 'Share of the tokens of the texts at which it fires', share, false],

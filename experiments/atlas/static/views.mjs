@@ -3,7 +3,7 @@
 import { rowOf } from './arrays.mjs';
 import { matches } from './asking.mjs';
 import { bars, make } from './drawing.mjs';
-import { factLink, neuronLink, section, tokenLink } from './neuron.mjs';
+import { factLink, neuronNamed, section, tokenLink } from './neuron.mjs';
 import { percent } from './table.mjs';
 
 const SHOWN = 60;
@@ -14,7 +14,7 @@ const SHOWN = 60;
  * @returns {Node[]}
  */
 export function factPage(book, fact) {
-  const { about, facts } = book;
+  const { facts } = book;
   const ids = rowOf(facts.neurons, facts.shape, fact);
   const slopes = rowOf(facts.slopes, facts.shape, fact);
   const half = ids.length / 2;
@@ -25,7 +25,7 @@ export function factPage(book, fact) {
       '',
       bars(
         ids.slice(from, from + half).map((id, place) => ({
-          name: neuronLink(about, id),
+          name: neuronNamed(book, id),
           value: slopes[from + place],
         })),
         most,
@@ -35,7 +35,7 @@ export function factPage(book, fact) {
     'section',
     { class: 'opening' },
     make('h2', { class: 'name' }, `${facts.prompts[fact]} → ${facts.answers[fact].trim()}`),
-    make('p', {}, `P(answer) is ${percent(facts.probability[fact])}. NeurGrad of the ${half} neurons that move it most, either way: change of P per unit of activation.`),
+    make('p', {}, `P(answer) is ${percent(facts.probability[fact])}. NeurGrad of the ${half} neurons that move it most, either way: change of P per unit of activation. Beside their names: tokens that their writes promote.`),
   );
   return [opening, side('Neurons that raise the answer', 0), side('Neurons that lower it', half)];
 }
