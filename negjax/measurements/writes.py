@@ -164,7 +164,7 @@ def _down(block: Block) -> jax.Array:
     return down.astype(jnp.promote_types(down.dtype, jnp.float32))
 
 
-def written_rows(block: Block) -> jax.Array:
+def written_rows(block: Block) -> Float[jax.Array, "F D"]:
     """[F, D], what the residual gains by each row of W_down, through a norm of denominator 1 where
     the FFN's output has one."""
     return _gained(block, _down(block))
