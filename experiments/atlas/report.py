@@ -39,6 +39,7 @@ def findings(plan: Plan, folder: RunFolder, finished: Finished) -> Findings:
         "site_bytes": size,
         "straight_median": float(np.nanmedian(columns["straight"])),
         "straight_from_one": float((columns["straight"] >= 1).mean()),
+        "unresolved": float(np.isnan(columns["straight"]).mean()),
         "sample_agreement": sampled,
     }
     return Findings(
@@ -67,6 +68,7 @@ def make_report(atlas: Atlas, folder: RunFolder, summary: Mapping[str, Any]) -> 
         "size": summary["site_bytes"] / 1e6,
         "median": summary["straight_median"],
         "from_one": summary["straight_from_one"],
+        "unresolved": summary["unresolved"],
         "sample": counted(plan.settings.sample_facts, "fact"),
         "agreement": summary["sample_agreement"],
         "tolerance": plan.settings.straight,

@@ -161,8 +161,8 @@ function opening(book, number, strongest) {
     make(
       'p',
       {},
-      `Turned up by 1, it ${verb} “${answers[fact].trim()}” after “${prompts[fact]}” by ` +
-        `${Math.abs(100 * slope).toPrecision(2)} percentage points (NeurGrad): the strongest of its effects on ${about.facts} facts. ` +
+      `Turned up, it ${verb} “${answers[fact].trim()}” after “${prompts[fact]}” by ` +
+        `${Math.abs(100 * slope).toPrecision(2)} percentage points per unit of activation at first (NeurGrad): the strongest of its effects on ${about.facts} facts. ` +
         `There P is ${percent(probability[fact])}; shifted by −${curve.radius} it becomes ${percent(low)}, by +${curve.radius} ${percent(high)}. ` +
         `${straightness}It raises the answers of ${size} of all facts.`,
     ),
