@@ -185,7 +185,7 @@ def imports_of(module: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("defining", "reading"),
     [
-        ("inputs.facts", "linearity neg_map estimators multi_neuron control trace windows"),
+        ("inputs.facts", "linearity neg_map estimators multi_neuron control trace windows atlas"),
         ("inputs.written_texts", "control windows"),
         ("inputs.probe_flags", "skills skills_robustness"),
         ("skill_studies.transfer", "skills_robustness skills_inclusivity"),

@@ -10,7 +10,7 @@ import numpy as np
 
 import negjax
 from experiments.corpus.results import Halves, mask_jaccard
-from experiments.corpus.sources import Texts
+from experiments.inputs.text_tables import Texts
 from experiments.reporting.statistics import distinct_pairs
 from experiments.running.settings import define, setting
 from negjax import corpus, skills

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import negjax
 from experiments.corpus import contrasting, report, sources
 from experiments.corpus.results import HALVES, Halves
+from experiments.inputs.text_tables import Texts
 from experiments.running import common
 from experiments.running.settings import define, recorded, setting
 from experiments.running.study import Findings, Finished, Study, measured
@@ -97,14 +98,14 @@ def prepare() -> Study:
 
 
 def _measure(
-    lm: LanguageModel, settings: Settings, texts: sources.Texts, folder: RunFolder, number: int
+    lm: LanguageModel, settings: Settings, texts: Texts, folder: RunFolder, number: int
 ) -> common.Values:
     _statistics(lm, settings, texts, folder, number)
     return (), {}
 
 
 def _statistics(
-    lm: LanguageModel, settings: Settings, texts: sources.Texts, folder: RunFolder, number: int
+    lm: LanguageModel, settings: Settings, texts: Texts, folder: RunFolder, number: int
 ) -> negjax.CorpusStatistics:
     """Of a half: measured, or read where it was."""
     half = texts.half(number)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from experiments.corpus import figures
 from experiments.corpus.contrasting import UNMOVED, Continuation, Contrast
 from experiments.corpus.results import BUSY, HALVES, SILENT, Group, Halves, shown_context
-from experiments.corpus.sources import Texts
+from experiments.inputs.text_tables import Texts
 from experiments.reporting import intervals, page_parts
 from experiments.reporting.escaping import shortened, storable
 from experiments.reporting.tables import Column, Table, counted

@@ -11,8 +11,6 @@ from experiments.estimators.hidden import DoseStatistics, Hidden, dose_statistic
 from experiments.estimators.ranges import (
     Ranges,
     check_ranges,
-    distances,
-    measured_range,
     ratio_shares,
     slope_ratio,
 )
@@ -20,6 +18,7 @@ from experiments.estimators.work import DosedLayer, Plan
 from experiments.inputs import facts, fitted_curves
 from experiments.inputs.estimates import CONVENTIONS
 from experiments.inputs.fitted_curves import Curves, FittedCurves, slice_of
+from experiments.inputs.measured_ranges import distances, measured_range
 from experiments.reporting import statistics
 from experiments.reporting.figures import Trace
 from negjax.execution.conventions import Convention

@@ -31,7 +31,7 @@ class Settings:
     prompts: int | None = setting(
         None,
         "Number of prompts of the table, drawn by --seed; 0: all. Default: up to 24, of "
-        "multi_neuron 8, of neg_map 1.",
+        "multi_neuron 8, of neg_map 1, of atlas all.",
         least=0,
     )
     prompt_column: str = setting(

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -110,9 +111,10 @@ def _short(text: str) -> str:
     return shortened(visible(text), MOST_LETTERS)
 
 
-def packed(values: Any) -> str:
-    """Float32 numbers, little-endian, as base64: `unpacked` of curves.mjs reads them."""
-    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
+def packed(values: Any, kind: str = "<f4") -> str:
+    """Numbers of a kind as base64, by default little-endian float32: what `unpacked` of curves.mjs
+    reads."""
+    return base64.b64encode(np.ascontiguousarray(values, kind).tobytes()).decode()
 
 
 def chosen(count: int) -> np.ndarray:
@@ -125,9 +127,14 @@ def script(live: Iterable[Explorer | MapExplorer]) -> str:
     kinds = {type(explorer): explorer for explorer in live}.values()
     folder = resources.files("experiments.reporting") / "static"
     names = dict.fromkeys(name for explorer in kinds for name in explorer.modules)
-    texts = [(folder / name).read_text(encoding="utf-8") for name in names]
-    joined = re.sub(r"^import .*\n|^export ", "", "\n".join(texts), flags=re.MULTILINE)
-    return "\n".join([joined, *(explorer.start for explorer in kinds), ""]) if names else ""
+    starts = [explorer.start for explorer in kinds]
+    return "\n".join([joined([folder / name for name in names]), *starts, ""]) if names else ""
+
+
+def joined(modules: Sequence[Traversable]) -> str:
+    """Modules as one script, each after those that it imports: a browser loads none from a disk."""
+    texts = [module.read_text(encoding="utf-8") for module in modules]
+    return re.sub(r"^import .*\n|^export ", "", "\n".join(texts), flags=re.MULTILINE)
 
 
 def source_hash(text: str) -> str:

@@ -107,7 +107,7 @@ _TRACEBACK = flags.DEFINE_bool(
 )
 
 
-Values = tuple[store.At, Mapping[str, np.ndarray]]
+Values = tuple[store.Places, Mapping[str, np.ndarray]]
 """Where in the run's arrays some values belong, and the values by array."""
 
 

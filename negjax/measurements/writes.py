@@ -137,7 +137,8 @@ def _row_norms(graphdef: nnx.GraphDef[Any], params: nnx.State[Any, Any]) -> jax.
     """[L, F], of the rows of W_down, or of what a norm of denominator 1 makes of them."""
 
     def norms(block: Block) -> jax.Array:
-        return _norms(block, _down(block))
+        size: jax.Array = jnp.linalg.norm(written_rows(block), axis=-1)
+        return size
 
     result: jax.Array = _by_layer(graphdef, params, norms)
     return result
@@ -150,7 +151,8 @@ def _sum_norms(
     """[L, R], of sums of the rows of W_down, weighted by [L, R, F]."""
 
     def norms(block: Block, own: jax.Array) -> jax.Array:
-        return _norms(block, own @ _down(block))
+        size: jax.Array = jnp.linalg.norm(_gained(block, own @ _down(block)), axis=-1)
+        return size
 
     result: jax.Array = _by_layer(graphdef, params, norms, weights)
     return result
@@ -162,14 +164,19 @@ def _down(block: Block) -> jax.Array:
     return down.astype(jnp.promote_types(down.dtype, jnp.float32))
 
 
-def _norms(block: Block, writes: jax.Array) -> jax.Array:
-    """[...], of what the residual gains by writes [..., D]."""
+def written_rows(block: Block) -> Float[jax.Array, "F D"]:
+    """[F, D], what the residual gains by each row of W_down, through a norm of denominator 1 where
+    the FFN's output has one."""
+    return _gained(block, _down(block))
+
+
+def _gained(block: Block, writes: jax.Array) -> jax.Array:
+    """[..., D], what the residual gains by writes."""
     norm = block.ffn_out_norm
     if norm is not None:
         # Its own part of itself: times its denominator.
         writes = norm.part(writes, writes) / norm.inverse(writes)
-    size: jax.Array = jnp.linalg.norm(writes, axis=-1) * block.residual_scale
-    return size
+    return writes * block.residual_scale
 
 
 @functools.partial(jax.jit, static_argnums=0)

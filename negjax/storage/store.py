@@ -59,10 +59,12 @@ ACCURACIES, TASKS, SAVED_PROBES = "accuracies.parquet", "tasks", "probes"
 """Of a study of skills: every accuracy, what was found of each task, fitted probes."""
 CORPUS = "corpus.safetensors"
 """Of a stream over a corpus: what is known so far."""
+ATLAS = "atlas"
+"""Pages of every neuron."""
 OUTPUTS = (
     *(SUMMARY, NEURONS, PROMPTS, REPORT, FIGURES, TABLES),
     *(STATES, LOSSES, MODEL, DOSES, SETS, *CONTROLS, TEXTS, OVERLAPS),
-    *(ACCURACIES, TASKS, SAVED_PROBES, CORPUS),
+    *(ACCURACIES, TASKS, SAVED_PROBES, CORPUS, ATLAS),
 )
 """What a study makes besides the measurements: discarded together with them."""
 

@@ -9,6 +9,7 @@ import negjax
 from experiments.corpus import figures, sources
 from experiments.corpus import program as corpus
 from experiments.corpus.results import Halves
+from experiments.inputs.text_tables import Texts, shipped_texts
 from experiments.running import study
 from negjax.storage import store
 from tests.support.block_shapes import tiny
@@ -90,13 +91,13 @@ def test_bad_texts_are_refused(folder: Path, tmp_path: Path, more: list[str], me
 
 def test_texts_that_cannot_be_divided_are_refused() -> None:
     with pytest.raises(ValueError, match="mine: 1 group of texts, expected 2 or more"):
-        sources.Texts(["w3", "w4"], ["a", "a"], "mine").check_groups()
+        Texts(["w3", "w4"], ["a", "a"], "mine").check_groups()
     with pytest.raises(ValueError, match="mine: group 'b' has one text, expected 2 or more"):
-        sources.Texts(["w3", "w4", "w5"], ["a", "a", "b"], "mine").check_groups()
+        Texts(["w3", "w4", "w5"], ["a", "a", "b"], "mine").check_groups()
 
 
 def test_texts_that_come_with_the_package_have_their_relations() -> None:
-    found = sources.shipped()
+    found = shipped_texts()
     assert found.texts[0] == "The capital of France is Paris"
     assert found.labels[0] == "capital" and found.labels.count("sentences") == 32
     assert len(found.texts) == len(found.labels) == 723 + 32

@@ -1,4 +1,5 @@
-"""What provokes errors of several processes and of listening, as `docs/errors.md` has them."""
+"""What provokes errors of several processes, of listening and of the atlas, as `docs/errors.md` has
+them."""
 
 import socket
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from unittest import mock
 
 import jax
 
+from experiments.atlas.settings import Settings as AtlasSettings
 from experiments.playground import program
 from experiments.running import many_hosts
 from negjax.process import hosts
@@ -49,7 +51,15 @@ def _taken(_: Path) -> object:
         return program.bound("127.0.0.1", other.getsockname()[1])
 
 
+def _few_facts(**asked: Any) -> Callable[[Path], object]:
+    return lambda _: AtlasSettings(**asked).check_facts(3)
+
+
 CASES: dict[str, Callable[[Path], object]] = {
+    "--…: … facts are asked; pass fewer, or more --prompts": _few_facts(sample_facts=4),
+    "--strong_facts=… is less than --own_facts=…, which …": _few_facts(
+        sample_facts=1, own_facts=3, strong_facts=2
+    ),
     "coordinator is …, expected host:port, or 'auto'": _join("here", 2, 0),
     "coordinator=… needs processes and process: how many …": _join("here:9", 2),
     "…=… contradicts coordinator=…, which finds …": _join("auto", 2),

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 
+from experiments.atlas import program as atlas
 from experiments.control import program as control
 from experiments.estimators import program as estimators
 from experiments.linearity import program as linearity
@@ -24,5 +25,9 @@ STUDIES: dict[str, tuple[Callable[[], int], list[str]]] = {
     "control": (
         functools.partial(study.run, control.prepare),
         ["--parts=turning", "--counts=2", "--volumes=1", "--ratios=1"],
+    ),
+    "atlas": (
+        functools.partial(study.run, atlas.prepare),
+        ["--sample_facts=1", "--strong_facts=1", "--curve_range=2", "--layer_step=2"],
     ),
 }

@@ -1,6 +1,7 @@
 /** The chart and the bars; they ask no server. */
 
 import { grid, tangents, values } from '/shared/curves.mjs';
+import { colour } from '/shared/neuron_map.mjs';
 
 const SVG = 'http://www.w3.org/2000/svg';
 const LEFT = 44;
@@ -9,14 +10,6 @@ const NARROWEST = 280;
 const TOP = 10;
 const BOTTOM = 262;
 const POINTS = 201;
-
-/**
- * @param {string} name Of a custom property.
- * @returns {string} Its value, as the present theme has it.
- */
-export function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
 
 /**
  * @param {number} probability

@@ -2,7 +2,7 @@
 
 import { unpacked } from '/shared/curves.mjs';
 import { ask, giveUp, keepToken } from './asking.mjs';
-import { colour, drawBars, drawChart, percent, quoted, written } from './drawing.mjs';
+import { drawBars, drawChart, percent, quoted, written } from './drawing.mjs';
 import { clearErrors, show } from './errors.mjs';
 import { NeuronMap, wireMap } from '/shared/neuron_map.mjs';
 import { messagesOf, showMessages, addMessage } from './messages.mjs';
@@ -96,12 +96,7 @@ async function measure() {
   at('cut').hidden = !own.cut;
   at('cut').textContent = `The answer is several tokens; its first one, ${quoted(own.text)}, counts.`;
   at('rendered').textContent = answer.prompt;
-  map = new NeuronMap(at('map'), unpacked(answer.map), found.model.layers, () => ({
-    back: colour('--back'),
-    front: colour('--front'),
-    down: colour('--down'),
-    up: colour('--up'),
-  }));
+  map = new NeuronMap(at('map'), unpacked(answer.map), found.model.layers);
   if (view.chosen.length === 0) {
     view.chosen = [{ neuron: answer.neurons[0].neuron, weight: 1 }];
     automatic = true;

@@ -1,6 +1,7 @@
 /** What leaves the page: a link, a file, a picture. */
 
-import { colour, HEIGHT, percent, written } from './drawing.mjs';
+import { colour } from '/shared/neuron_map.mjs';
+import { HEIGHT, percent, written } from './drawing.mjs';
 import { tangents, values } from '/shared/curves.mjs';
 
 const VERSION = 1;

@@ -75,14 +75,7 @@ function exploreMap(place, all) {
     'aria-label': `${measured} against ${predicted}; the chosen neuron is marked`,
   });
 
-  const style = getComputedStyle(place);
-  const colours = () => ({
-    back: style.getPropertyValue('--back'),
-    front: style.getPropertyValue('--front'),
-    down: style.getPropertyValue('--down'),
-    up: style.getPropertyValue('--up'),
-  });
-  const map = new NeuronMap(canvas, all.up, all.layer.length, colours);
+  const map = new NeuronMap(canvas, all.up, all.layer.length);
   const plot = drawPoints(scatter, { ...all, axes: all.names });
   let chosen = 0;
   const placed = (at) => [Math.floor(at / neurons), at % neurons];

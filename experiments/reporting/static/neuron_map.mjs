@@ -8,9 +8,12 @@ const CLOSER = 2; // What one step enlarges by.
 const HEIGHT = 420;
 
 /**
- * @typedef {{back: string, front: string, down: string, up: string}} Colours
- * Of the ground, of marks, of negative values and of positive ones.
+ * @param {string} name Of a custom property.
+ * @returns {string} Its value, as the present theme has it.
  */
+export function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
 
 /** The map of layers by neurons: which neuron a place is of, and its picture. */
 export class NeuronMap {
@@ -18,11 +21,9 @@ export class NeuronMap {
    * @param {HTMLCanvasElement} canvas
    * @param {Float32Array} given Values of all neurons, layer by layer.
    * @param {number} layers
-   * @param {() => Colours} colours As the present theme has them.
    */
-  constructor(canvas, given, layers, colours) {
+  constructor(canvas, given, layers) {
     this.canvas = canvas;
-    this.colours = colours;
     this.layers = layers;
     this.neurons = given.length / layers;
     this.cursor = null;
@@ -83,10 +84,9 @@ export class NeuronMap {
     this.canvas.width = this.columns * across;
     this.canvas.height = this.view.layers * height;
     const context = this.canvas.getContext('2d');
-    const { back, front, down, up } = this.colours();
-    context.fillStyle = back;
+    context.fillStyle = colour('--back');
     context.fillRect(0, 0, this.canvas.width, this.canvas.height);
-    const signs = [down, up];
+    const signs = [colour('--down'), colour('--up')];
     this.strongest.forEach((at, place) => {
       const value = this.values[at];
       context.globalAlpha = this.most > 0 ? Math.sqrt(Math.abs(value) / this.most) : 0;
@@ -95,7 +95,7 @@ export class NeuronMap {
       context.fillRect(column * across, row * height, across, height);
     });
     context.globalAlpha = 1;
-    context.strokeStyle = front;
+    context.strokeStyle = colour('--front');
     context.lineWidth = 2;
     for (const [layer, index] of chosen.filter((place) => this.holds(place))) {
       const radius = Math.max(5, height * 0.7);

@@ -12,12 +12,11 @@ from experiments.estimators.against_neg import agreement, form_values, mirrored
 from experiments.estimators.hidden import Shown, dose_statistics
 from experiments.estimators.ranges import (
     check_ranges,
-    distances,
-    measured_range,
     ratio_shares,
     slope_ratio,
 )
 from experiments.inputs.estimates import FORMS
+from experiments.inputs.measured_ranges import distances, measured_range
 from experiments.reporting.line_panels import Line, Panel, panels_figure
 from negjax.measurements.linearity import fit_changes, paper_grid
 from tests.experiments.estimators.test_doses import LIMITS, dosed

@@ -42,7 +42,7 @@ const all = (await import(`${given.folder}/explorer.mjs`)).points(given.data);
 const { NeuronMap } = await import(`${given.folder}/neuron_map.mjs`);
 const asked = ["5.39", "0 0", "5.40", "1.3", "x", "0.1.2"];
 const neurons = all.across.length / all.layer.length;
-const map = new NeuronMap({}, all.up, all.layer.length, () => ({}));
+const map = new NeuronMap({}, all.up, all.layer.length);
 const views = [{ ...map.view }];
 map.columns = 40;
 map.fill();

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from absl import flags
 
+from experiments.atlas import program as atlas
 from experiments.control import program as control
 from experiments.corpus import program as corpus
 from experiments.estimators import program as estimators
@@ -28,7 +29,7 @@ from tests.support.tiny_runs import parse
 
 EXPERIMENTS = (
     *(linearity, neg_map, estimators, multi_neuron, control, trace, windows, corpus, plan),
-    playground,
+    *(atlas, playground),
     pretrain_bert_job,
     *(skills, skills_efficiency, skills_flexibility, skills_interdependency, skills_robustness),
 )
