@@ -61,7 +61,8 @@ class Visit:
         """Grave ones that axe-core finds, with what is at fault."""
         from axe_playwright_python.sync_playwright import Axe
 
-        found = Axe().run(self.page).response["violations"]
+        # It would fetch the page's style a second time, which a page's policy may forbid.
+        found = Axe().run(self.page, options={"preload": False}).response["violations"]
         return [
             f"{rule['id']} ({rule['impact']}): {node['html'][:200]}: {node['failureSummary']}"
             for rule in found
@@ -86,11 +87,18 @@ class Visit:
 
 @contextmanager
 def visited(
-    browser: Any, address: str, *, theme: str = "light", width: int = WIDE, scripts: bool = True
+    browser: Any,
+    address: str,
+    *,
+    theme: str = "light",
+    width: int = WIDE,
+    scripts: bool = True,
+    beside: bool = False,
 ) -> Iterator[Visit]:
     """Opens an address.
 
-    When it is left, nothing may have been said, nor asked of any other address.
+    When it is left, nothing may have been said, nor asked of any other address; `beside` it may
+    have asked for files of the same folder.
     """
     context = browser.new_context(
         color_scheme=theme,
@@ -99,6 +107,7 @@ def visited(
         accept_downloads=True,
     )
     base = address.partition("#")[0]
+    base = base.rpartition("/")[0] + "/" if beside else base
     visit = Visit(page=context.new_page())
     page = visit.page
     page.on("console", lambda message: visit.said.append(f"{message.type}: {message.text}"))

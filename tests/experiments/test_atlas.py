@@ -227,4 +227,4 @@ def test_what_cannot_be_shown_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert ended(lambda _: run(folder, tmp_path / "run", *more)) in (1, 2)
-    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {message}")

@@ -103,6 +103,7 @@ function showLead() {
 function showMap() {
   const name = byId('shown').value;
   map = new NeuronMap(byId('map'), book.columns[name], book.about.layers.length);
+  map.draw([]);
 }
 
 function placed(neuron) {
