@@ -10,6 +10,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+AGAIN = "what there is is shown now, which another Ctrl-C leaves out"
+
+
 def heard(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What a function returns.
 
@@ -31,5 +34,5 @@ def say_interrupted(folder: RunFolder, groups: int) -> None:
     """Says what an interrupted run has kept and how to go on."""
     terminal.note(
         f"interrupted: {len(folder.finished)} of {groups} groups are saved in {folder.path}; "
-        "the same command goes on from there"
+        f"the same command goes on from there; {AGAIN}"
     )

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from experiments.running import common, measuring, terminal
+from experiments.running import common, interrupts, measuring, terminal
 from experiments.running.study import Divisible, Finished
 from negjax.model.language_model import LanguageModel
 from negjax.process.hosts import Hosts
@@ -147,7 +147,7 @@ def measure_all(folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job]) -> Fi
     if interrupted:
         terminal.note(
             f"interrupted: {len(results)} of {len(jobs)} tasks are saved in {folder.path}, and "
-            "features of the next one; the same command goes on from there"
+            f"features of the next one; the same command goes on from there; {interrupts.AGAIN}"
         )
     if failed:
         names = ", ".join(failed)

@@ -24,22 +24,6 @@ SECONDS = 2.0
 """To the first paint."""
 FRAME = 0.1
 """Seconds that a frame may take, on a machine that others use as well."""
-HOVERED = """async (places) => {
-  const canvas = document.querySelector('.live canvas');
-  const box = canvas.getBoundingClientRect();
-  const frame = () => new Promise((done) => requestAnimationFrame(done));
-  const times = [];
-  let before = await frame();
-  for (const [x, y] of places) {
-    const at = { clientX: box.left + x * box.width, clientY: box.top + y * box.height };
-    canvas.dispatchEvent(new PointerEvent('pointermove', at));
-    await frame();
-    const now = await frame();
-    times.push((now - before) / 2000);
-    before = now;
-  }
-  return times;
-}"""
 
 
 class Points:
@@ -208,7 +192,7 @@ def test_many_points_are_fluid(browser: Any, many: Path) -> None:
         places = Points(visit.page).places
         order = np.argsort(places[:, 0])
         first = said(visit)
-        times = visit.page.evaluate(HOVERED, places[order[:: order.size // 60]].tolist())
+        times = visit.frames(".live canvas", places[order[:: order.size // 60]].tolist())
         assert said(visit) != first
         median = statistics.median(times)
         print(f"a frame over {explorers.MOST:,} points: {1e3 * median:.0f} ms (median)")

@@ -20,21 +20,6 @@ from tests.support.pages import PNG
 LAYERS, NEURONS = 30, 1536
 SECONDS, FRAME = 2.0, 0.1
 """To the first paint, and of a frame, on a machine that others use as well."""
-MOVED = """async (places) => {
-  const canvas = document.querySelector('.map .layers');
-  const box = canvas.getBoundingClientRect();
-  const frame = () => new Promise((done) => requestAnimationFrame(done));
-  const times = [];
-  let before = await frame();
-  for (const [x, y] of places) {
-    const at = { clientX: box.left + x * box.width, clientY: box.top + y * box.height };
-    canvas.dispatchEvent(new PointerEvent('pointermove', at));
-    const now = await frame();
-    times.push((now - before) / 1000);
-    before = now;
-  }
-  return times;
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +109,7 @@ def test_the_map_has_no_grave_fault(browser: Any, written: Path) -> None:
 
 def test_of_all_neurons_a_frame_is_short_while_the_pointer_moves(live: Visit) -> None:
     places = np.random.default_rng(0).uniform(0.1, 0.9, (40, 2)).tolist()
-    frames = live.page.evaluate(MOVED, places)
+    frames = live.frames(".map .layers", places)
     frame = statistics.median(frames)
     print(f"{LAYERS * NEURONS:,} neurons: a frame takes {1000 * frame:.0f} ms (median)")
     assert frame < FRAME

@@ -22,6 +22,24 @@ GRAVE = ("serious", "critical")
 """Violations of accessibility that no page may have."""
 
 
+MOVED = """async ([selector, places]) => {
+  const canvas = document.querySelector(selector);
+  const box = canvas.getBoundingClientRect();
+  const frame = () => new Promise((done) => requestAnimationFrame(done));
+  const times = [];
+  let before = await frame();
+  for (const [x, y] of places) {
+    const at = { clientX: box.left + x * box.width, clientY: box.top + y * box.height };
+    canvas.dispatchEvent(new PointerEvent('pointermove', at));
+    await frame();
+    const now = await frame();
+    times.push((now - before) / 2000);
+    before = now;
+  }
+  return times;
+}"""
+
+
 @dataclass(kw_only=True)
 class Visit:
     """A page that is open, and what has come of it since."""
@@ -69,6 +87,10 @@ class Visit:
             if rule["impact"] in GRAVE
             for node in rule["nodes"]
         ]
+
+    def frames(self, selector: str, places: list[list[float]]) -> list[float]:
+        """Seconds of a frame while the pointer moves to places, shares of a canvas's size."""
+        return list(self.page.evaluate(MOVED, [selector, places]))
 
     def keep(self, name: str) -> None:
         """Keeps a picture of the page, of a long one its beginning."""
