@@ -23,7 +23,7 @@ T = TypeVar("T")
 COMPILED = "/jax/core/compile/backend_compile_duration"
 REDRAWN = {True: 1.0, False: 15.0}
 """Seconds between two times that the clock is drawn anew: at a terminal, in a log."""
-AT_MOST = 0.2
+LEAST = {True: 0.2, False: 15.0}
 """Of these, between two times that it is drawn at all."""
 TINY = 1e-9
 FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit}s, {elapsed}{postfix}"
@@ -104,9 +104,9 @@ class Measuring:
 
     def draw(self, *, anew: bool = False) -> None:
         """Shows the bar, unless it was shown just now; `anew` it is shown all the same."""
-        now = self._clock()
+        now, least = self._clock(), LEAST[sys.stderr.isatty()]
         with self._lock:
-            if self._closed.is_set() or (now - self._drawn < AT_MOST and not anew):
+            if self._closed.is_set() or (now - self._drawn < least and not anew):
                 return
             self._drawn = now
             if self.done != self._bar.n:

@@ -164,6 +164,19 @@ def test_what_the_library_measures_is_counted(written):
     assert progress.compiled == compiled
 
 
+@pytest.mark.parametrize(("seen", "most"), [(True, 200), (False, 8)])
+def test_many_rows_draw_seldom_in_a_log(clock, monkeypatch, seen, most):
+    drawn = []
+    progress = Measuring(100, "neuron", clock=clock)
+    monkeypatch.setattr(progress._bar, "refresh", lambda: drawn.append(clock.now))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: seen)
+    # A thousand rows in a hundred seconds.
+    progress.group(100, functools.partial(rows, clock, [1000], 0.1))
+    assert most / 2 < len(drawn) <= 2.5 * most
+    progress.close()
+    assert drawn[-1] == clock.now
+
+
 def test_a_log_is_drawn_seldom_and_a_terminal_each_second(monkeypatch):
     assert measuring.REDRAWN[True] <= 1 and measuring.REDRAWN[False] >= 10
     monkeypatch.setitem(measuring.REDRAWN, False, 0.01)
