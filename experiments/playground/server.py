@@ -197,5 +197,5 @@ async def answered(
         found = waiting.result()
         return JSONResponse({**found, "seconds": round(clock() - start, 3)})
     finally:
-        # What has begun ends by itself; it is one measurement at most.
         waiting.cancel()
+        future.give_up()

@@ -1,4 +1,7 @@
-"""One thread that measures, a piece of work at a time; what nobody waits for is never begun."""
+"""One thread that measures, a piece of work at a time.
+
+What nobody waits for is not begun; what has begun ends where the library counts its next rows.
+"""
 
 import itertools
 import queue
@@ -8,6 +11,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from negjax.checks import whole_number
+from negjax.process import bars
 
 REQUEST, PREPARATION = 0, 1
 """Whose turn comes first."""
@@ -15,6 +19,29 @@ REQUEST, PREPARATION = 0, 1
 
 class BusyError(RuntimeError):
     """So much waits already that no more is taken."""
+
+
+class GivenUpError(Exception):
+    """Nobody waits for what is measured any more."""
+
+
+class Asked(Future[Any]):
+    """What becomes of a piece of work."""
+
+    def __init__(self) -> None:
+        """It waits for its turn."""
+        super().__init__()
+        self._unwanted = threading.Event()
+
+    def give_up(self) -> None:
+        """Nobody waits any more: it is left out or, if it has begun, ended."""
+        self.cancel()
+        self._unwanted.set()
+
+    def check(self, *_: object) -> None:
+        """Raises GivenUpError if nobody waits any more."""
+        if self._unwanted.is_set():
+            raise GivenUpError("nobody waits for this any more")
 
 
 class Worker:
@@ -28,21 +55,21 @@ class Worker:
         """
         self._most = whole_number(most_waiting, "most_waiting", 1)
         self._numbers = itertools.count()
-        self._queue: queue.PriorityQueue[tuple[int, int, Future[Any] | None, Callable[[], Any]]] = (
+        self._queue: queue.PriorityQueue[tuple[int, int, Asked | None, Callable[[], Any]]] = (
             queue.PriorityQueue()
         )
         self._lock = threading.Lock()
-        self._waiting: list[Future[Any]] = []
+        self._waiting: list[Asked] = []
         self._thread = threading.Thread(target=self._run, name="measuring", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[], Any], urgency: int = REQUEST) -> Future[Any]:
-        """Puts work into the queue; a future that is cancelled before its turn is left out.
+    def submit(self, work: Callable[[], Any], urgency: int = REQUEST) -> Asked:
+        """Puts work into the queue.
 
         Raises:
             BusyError: as many requests wait as may.
         """
-        future: Future[Any] = Future()
+        future = Asked()
         with self._lock:
             self._waiting = [own for own in self._waiting if not (own.done() or own.running())]
             if urgency == REQUEST:
@@ -68,7 +95,8 @@ class Worker:
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                future.set_result(work())
+                with bars.without_bars(future.check):
+                    future.set_result(work())
             except BaseException as error:  # Whoever waits is told, and the thread goes on.
                 future.set_exception(error)
 

@@ -139,7 +139,9 @@ class Measuring:
         if event == COMPILED:
             self.compiled += duration_secs
 
-    def _told(self, rows: float, known: int) -> None:
+    def _told(self, rows: float, known: int | None) -> None:
+        if known is None:
+            return
         self._rows = max(self._rows, rows)
         # Calls of a group say one after the other what they count; groups before say how much.
         expected = max(known, self._rows_a_unit * self._units)

@@ -148,23 +148,25 @@ def held() -> Iterator[None]:
 class _Watched(Bar):
     """A bar that is not drawn, but told."""
 
-    def __init__(self, told: Callable[[float, int], object]) -> None:
+    def __init__(self, told: Callable[[float, int | None], object]) -> None:
         super().__init__("", visible=False)
         self._told = told
 
     def draw(self, *, anew: bool = False) -> None:
-        """Says how many rows are done of those that are known."""
+        """Says how much is done of what is known; of others than rows nothing is."""
         del anew
-        if self.unit == ROW and not self.endless:
-            self._told(self.done, self.total)
+        self._told(self.done, None if self.endless or self.unit != ROW else self.total)
 
 
 @contextlib.contextmanager
-def without_bars(told: Callable[[float, int], object] = lambda done, total: None) -> Iterator[None]:
+def without_bars(
+    told: Callable[[float, int | None], object] = lambda done, total: None,
+) -> Iterator[None]:
     """Calls inside show no bar: whoever calls draws one.
 
     Args:
-        told: hears how many rows are done, of how many that are known by then.
+        told: hears how many rows are done, of how many that are known by then; or how much of
+            something else, of None. What it raises ends the call.
     """
     token = _CURRENT.set(_Watched(told))
     try:

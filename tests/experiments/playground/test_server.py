@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 
 import negjax
 from experiments.playground import guard, program, server
-from experiments.playground.worker import PREPARATION, BusyError, Worker
+from experiments.playground.worker import PREPARATION, BusyError, GivenUpError, Worker
+from negjax.process import bars
 from tests.support.sharp_models import sharp
 
 HOST = "127.0.0.1:8321"
@@ -167,6 +168,52 @@ def test_work_is_done_in_turn_and_what_is_cancelled_never_begins():
         time.sleep(0.01)
     worker.close()
     assert done == ["third", "prepared"]
+
+
+@pytest.mark.parametrize("unit", [bars.ROW, "look"])
+def test_what_has_begun_ends_when_nobody_waits(unit):
+    worker, begun, counts = Worker(2), threading.Event(), []
+
+    def endless():
+        with bars.counted(10**9, unit) as bar:
+            while True:
+                begun.set()
+                bar.count(1, unit)
+                counts.append(bar.done)
+                time.sleep(0.001)
+
+    first, second = worker.submit(endless), worker.submit(lambda: "next")
+    assert begun.wait(20)
+    first.give_up()
+    with pytest.raises(GivenUpError):
+        first.result(20)
+    assert second.result(20) == "next" and counts
+    # What is not begun is left out.
+    held = Held()
+    third, fourth = worker.submit(held), worker.submit(lambda: counts.clear())
+    assert held.began.wait(20)
+    fourth.give_up()
+    held.let.set()
+    assert third.result(20) == {} and fourth.cancelled()
+    worker.close()
+    assert counts
+
+
+def test_a_measurement_of_the_library_is_given_up_between_batches(lm, worker):
+    probes = negjax.encode(lm, ["w3 w4"], ["w5"])
+    asked = []
+
+    def measure():
+        asked.append(negjax.response(lm, probes, negjax.all_neurons(lm.config), progress=False))
+
+    given_up = worker.submit(lambda: None)
+    given_up.result(20)
+    given_up.give_up()
+    with pytest.raises(GivenUpError), bars.without_bars(given_up.check):
+        measure()
+    assert not asked
+    worker.submit(measure).result(60)
+    assert asked
 
 
 def answered_while(held, messages, seconds):
