@@ -42,7 +42,7 @@ def prepare() -> Study:
         },
         arrays=array_specs(plan),
         attributes={"site": inputs.site, **sampling.attributes},
-        measure=measured(lambda folder: all_work(plan, folder), "neuron"),
+        measure=measured(lambda folder: all_work(plan, folder), "replay"),
         results=findings,
     )
 

@@ -48,6 +48,10 @@ class Plan:
         return both_signs(np.asarray(self.settings.doses))
 
 
+COSTS = {"ig": 20, "lpi": 34, "relp": 2, "ablation": 2}
+"""About as many replays as an estimate of a neuron takes, beside 1: the bar's units."""
+
+
 @dataclass(frozen=True)
 class Group(common.Work):
     """Measurements of the sampled neurons of some prompts."""
@@ -112,10 +116,13 @@ def all_work(plan: Plan, folder: RunFolder) -> list[common.Work]:
     for some in plan.groups:
         size, name = len(some) * plan.neurons.shape[1], f"prompts {some[0]} to {some[-1]}"
         measure = functools.partial(_curves, plan, some)
-        work.append(Group(f"curves of {name}", size, measure, some))
+        # The curvature takes as long as the series.
+        replays = 2 * size * plan.sampling.nodes
+        work.append(Group(f"curves of {name}", replays, measure, some))
         for method in plan.settings.methods:
             measure = functools.partial(_estimates, plan, some, method)
-            work.append(Group(f"{method} of {name}", size, measure, some))
+            replays = size * COSTS.get(method, 1)
+            work.append(Group(f"{method} of {name}", replays, measure, some))
     work.append(common.Work("doses", 0, lambda: ((slice(None),), {"doses": plan.doses})))
     for number in range(plan.settings.dosed_prompts):
         units = functools.partial(_units, plan.inputs, number)
@@ -123,7 +130,8 @@ def all_work(plan: Plan, folder: RunFolder) -> list[common.Work]:
         for layer in plan.settings.layers(config.layers):
             measure = functools.partial(_dosed, plan, folder, number, layer)
             name = f"doses of prompt {number}, layer {layer}"
-            work.append(DosedLayer(name, config.neurons, measure, number, layer))
+            replays = config.neurons * (1 + plan.doses.size)
+            work.append(DosedLayer(name, replays, measure, number, layer))
     return work
 
 
