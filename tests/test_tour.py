@@ -38,7 +38,8 @@ def walk(beginning: str) -> list[Call]:
 def named(code: CodeType) -> Call | None:
     """A function of the repository; one inside another is the other's."""
     path = Path(code.co_filename)
-    if not path.is_relative_to(ROOT):
+    # An environment may lie in the repository, too.
+    if not any(path.is_relative_to(ROOT / package) for package in ("negjax", "experiments")):
         return None
     return code.co_qualname.split(".<locals>")[0], path.relative_to(ROOT).as_posix()
 
