@@ -10,7 +10,7 @@ from tests.support.places import ROOT
 PAGES = {page.stem: page for page in (ROOT / "docs" / "results").glob("*.md")}
 PAGES.pop("README")
 WRITTEN = (
-    *("linearity", "neg_map", "estimators", "multi_neuron", "control", "windows", "corpus"),
+    *("linearity", "neg_map", "estimators", "multi_neuron", "control", "windows", "corpus", "atlas"),
     *("skills", "skills_efficiency", "skills_flexibility", "skills_inclusivity"),
     *("skills_interdependency", "skills_robustness"),
 )
