@@ -9,6 +9,7 @@
 # make results     the quick studies of facts; each writes its part of its page in docs/results
 # make results-skills  the same of the studies of skill neurons, which read MCEval8K: of the directory
 #                  that NEGJAX_MCEVAL8K names, or the hub's
+# make results-atlas  the atlas of all neurons and facts, and its page in docs/results: a quarter of an hour
 # make dist        sdist and wheel in dist/, checked
 # make test-dist   the wheel in an environment of its own, outside of the repository: what the README
 #                  shows, and the quickstart by its packaged flag file
@@ -32,7 +33,7 @@ ONCE := control corpus estimators execution generation mceval8k measurements mod
 SUITE := -m pytest --ignore=tests/torch --ignore=tests/browser --numprocesses=2 --dist=loadfile --no-loadscope-reorder --durations=40
 ENOUGH := import sys; assert sys.version_info >= (3, 11), "negjax needs Python >= 3.11; set PYTHON="
 
-.PHONY: demo test test-lowest test-torch test-browser dist test-dist docs results results-skills bench format clean
+.PHONY: demo test test-lowest test-torch test-browser dist test-dist docs results results-skills results-atlas bench format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.linearity --flagfile=experiments/flagfiles/quickstart.flags
@@ -89,6 +90,9 @@ results-skills: $(VENV)/.installed
 docs: $(VENV)/.installed-docs
 	rm -rf build/docs build/doctrees
 	JAX_PLATFORMS=cpu $(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env -c docs -d build/doctrees . build/docs
+
+results-atlas: $(VENV)/.installed
+	$(BIN)/python -m experiments.atlas --flagfile=experiments/flagfiles/atlas_paper.flags --page=docs/results/atlas.md
 
 bench: $(VENV)/.installed-torch
 	$(BIN)/python -m experiments.bench --page=docs/benchmarks.md
