@@ -10,8 +10,8 @@ from tests.support.places import ROOT
 PAGES = {page.stem: page for page in (ROOT / "docs" / "results").glob("*.md")}
 PAGES.pop("README")
 WRITTEN = (
-    *("linearity", "neg_map", "estimators", "multi_neuron", "control", "windows", "corpus", "atlas"),
-    *("skills", "skills_efficiency", "skills_flexibility", "skills_inclusivity"),
+    *("linearity", "neg_map", "estimators", "multi_neuron", "control", "windows", "corpus"),
+    *("atlas", "skills", "skills_efficiency", "skills_flexibility", "skills_inclusivity"),
     *("skills_interdependency", "skills_robustness"),
 )
 """Pages whose first part a run of the study has written."""
