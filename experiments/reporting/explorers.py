@@ -125,10 +125,15 @@ def chosen(count: int) -> np.ndarray:
 def script(live: Iterable[Explorer | MapExplorer]) -> str:
     """The modules of a page's explorers as one, which it holds; empty where there are none."""
     kinds = {type(explorer): explorer for explorer in live}.values()
-    folder = resources.files("experiments.reporting") / "static"
-    names = dict.fromkeys(name for explorer in kinds for name in explorer.modules)
     starts = [explorer.start for explorer in kinds]
-    return "\n".join([joined([folder / name for name in names]), *starts, ""]) if names else ""
+    return "\n".join([modules_of(kinds), *starts, ""]) if starts else ""
+
+
+def modules_of(live: Iterable[Explorer | MapExplorer]) -> str:
+    """Those that explorers need, each once."""
+    folder = resources.files("experiments.reporting") / "static"
+    names = dict.fromkeys(name for explorer in live for name in explorer.modules)
+    return joined([folder / name for name in names])
 
 
 def joined(modules: Sequence[Traversable]) -> str:
