@@ -1,5 +1,6 @@
 """Sampled neurons and their response curves: flags and measurements that studies share."""
 
+import functools
 import hashlib
 import re
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Settings:
         least=1,
     )
 
-    @property
+    @functools.cached_property
     def named(self) -> np.ndarray | None:
         """[N, 2], layer and index of the neurons of a table; None: there is no table."""
         if self.neurons == "all" or _NUMBER.fullmatch(self.neurons):

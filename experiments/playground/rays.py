@@ -14,7 +14,7 @@ from numpy.polynomial import chebyshev
 
 import negjax
 from negjax.inputs.probes import Probes
-from negjax.measurements.chebyshev import missed_at_zero, series_through, truncation_error
+from negjax.measurements.chebyshev import estimated_error, series_through
 from negjax.model.language_model import LanguageModel
 
 NODES = 12
@@ -93,7 +93,7 @@ def ray_series(
     def with_error(values: Float[np.ndarray, "K m"]) -> tuple[np.ndarray, np.ndarray]:
         """Series through probabilities, and the estimated error of each."""
         changes = series_through(values - before[:, None])
-        error = np.maximum(truncation_error(changes), missed_at_zero(changes, ROUNDING))
+        error, _ = estimated_error(changes, ROUNDING)
         changes[:, 0] += before
         return changes, error
 

@@ -54,7 +54,8 @@ class Explorer:
     kind: ClassVar[str] = "curves"
     """Class of its element."""
     modules: ClassVar[tuple[str, ...]] = ("curves.mjs", "explorer.mjs")
-    start: ClassVar[str] = "exploreAll(document);"
+    function: ClassVar[str] = "explore"
+    """That draws it."""
 
     @property
     def data(self) -> str:
@@ -92,7 +93,7 @@ class MapExplorer:
         *Explorer.modules,
         *("neuron_map.mjs", "map_explorer.mjs"),
     )
-    start: ClassVar[str] = "exploreMaps(document);"
+    function: ClassVar[str] = "exploreMap"
 
     @property
     def data(self) -> str:
@@ -125,7 +126,7 @@ def chosen(count: int) -> np.ndarray:
 def script(live: Iterable[Explorer | MapExplorer]) -> str:
     """The modules of a page's explorers as one, which it holds; empty where there are none."""
     kinds = {type(explorer): explorer for explorer in live}.values()
-    starts = [explorer.start for explorer in kinds]
+    starts = [f"begin(document, '.{each.kind}', {each.function});" for each in kinds]
     return "\n".join([modules_of(kinds), *starts, ""]) if starts else ""
 
 

@@ -14,32 +14,36 @@ from negjax.measurements.linearity import fit_changes, paper_grid
 
 # Of what a report's style says, what its points and maps need; a notebook has colours of its own.
 _RULES = (":root", "@media screen", ".live")
-_FUNCTIONS = {Explorer: "explore", MapExplorer: "exploreMap"}
 
 
 def curves_of(
     response: Response,
     prompts: Sequence[str],
     answers: Sequence[Sequence[str]],
+    target: int = 0,
     radius: float = 2.0,
     step: float = 0.2,
 ) -> Explorer:
     """Neurons whose curves were measured, to be pointed at: slope at no shift against NEG.
 
     Args:
-        response: of one output, as `response` returned it.
-        prompts, answers: of its probes (`probes.prompts`, `probes.targets`); of a prompt's
-            answers the first is shown.
+        response: of the probability of one answer a prompt, as `response` returned it.
+        prompts, answers: of its probes: `probes.prompts`, `probes.targets`.
+        target: number of the answer that was measured.
         radius, step: of the grid that NEG is the slope over.
 
     Raises:
-        ValueError: a response of several tokens; a grid outside of its radius.
+        ValueError: a response of several tokens, of another output, or of directions, which would
+            be shown as probabilities of neurons; a grid outside of its radius.
     """
     if response.tokens is not None:
         raise ValueError(
             f"response is of {response.tokens.shape[1]} tokens, expected one output: measure it "
             "without tokens="
         )
+    if response.output != "probability" or response.directions is not None:
+        of = "directions" if response.directions is not None else response.output
+        raise ValueError(f"response is of {of}, expected the probability under shifts of neurons")
     grid = paper_grid(radius, step)
     slope, _ = fit_changes(grid, response.change(grid))
     count, neurons = response.activation.shape
@@ -50,7 +54,7 @@ def curves_of(
     return Explorer(
         axes=("Slope at no shift", "NEG"),
         radius=response.radius,
-        prompts=[(text, own[0]) for text, own in zip(prompts, answers, strict=True)],
+        prompts=[(text, own[target]) for text, own in zip(prompts, answers, strict=True)],
         prompt=prompt[shown],
         layer=places[:, 0],
         neuron=places[:, 1],
@@ -89,7 +93,7 @@ def script(shown: Explorer | MapExplorer) -> str:
 export default {{
   render({{ model, el }}) {{
     el.classList.add('live', '{shown.kind}');
-    {_FUNCTIONS[type(shown)]}(el, points(JSON.parse(model.get('given'))));
+    {shown.function}(el, points(JSON.parse(model.get('given'))));
   }},
 }};
 """

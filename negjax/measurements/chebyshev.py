@@ -217,8 +217,7 @@ def response(
     assert noise is not None
     changes = _by_neuron(found, n)
     coefficients, used = series_through(changes), np.full((b, n), nodes)
-    missed = missed_at_zero(coefficients, noise[:, None])
-    error = np.maximum(truncation_error(coefficients), missed)
+    error, missed = estimated_error(coefficients, noise[:, None])
     limit = 3 * nodes if max_nodes is None else max_nodes
     while changes.shape[-1] * 3 <= limit:
         m = changes.shape[-1]
@@ -235,8 +234,8 @@ def response(
         more = finer.shape[-1] - coefficients.shape[-1]
         coefficients = np.pad(coefficients, ((0, 0),) * (coefficients.ndim - 1) + ((0, more),))
         coefficients[rough], used[rough] = finer[rough], finer.shape[-1]
-        missed = missed_at_zero(finer, noise[:, None])
-        error[rough] = np.maximum(truncation_error(finer), missed)[rough]
+        finer_error, missed = estimated_error(finer, noise[:, None])
+        error[rough] = finer_error[rough]
     coefficients[..., 0] += baseline[:, None]
 
     def of_neurons(values: np.ndarray) -> np.ndarray:
@@ -323,6 +322,18 @@ def truncation_error(coefficients: Float[np.ndarray, "*axes m"]) -> Float[Any, "
     rate = np.clip(rate, 0.0, SLOWEST_RATE)
     result: np.ndarray = 2 * last * rate / (1 - rate)
     return result
+
+
+def estimated_error(
+    coefficients: Float[np.ndarray, "*axes m"], noise: ArrayLike
+) -> tuple[Float[Any, "*axes"], Float[Any, "*axes"]]:
+    """Largest error to expect of series through changes, and the part of it that is known.
+
+    Args:
+        noise: as of `missed_at_zero`, which is that part.
+    """
+    missed = missed_at_zero(coefficients, noise)
+    return np.maximum(truncation_error(coefficients), missed), missed
 
 
 def missed_at_zero(

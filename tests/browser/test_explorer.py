@@ -86,6 +86,13 @@ def waited(visit: Visit, words: str) -> None:
     visit.expect(".live .said").to_contain_text(words)
 
 
+def walked(visit: Visit, key: str, steps: int) -> None:
+    """From one neuron to the next, by a key."""
+    visit.page.locator(".live canvas").focus()
+    for _ in range(steps):
+        visit.page.keyboard.press(key)
+
+
 def test_the_pointer_shows_a_neuron_and_a_click_keeps_it(live: Visit) -> None:
     points = Points(live.page)
     first = said(live)
@@ -112,9 +119,7 @@ def test_the_pointer_shows_a_neuron_and_a_click_keeps_it(live: Visit) -> None:
 def test_keys_go_from_neuron_to_neuron(live: Visit) -> None:
     points = Points(live.page)
     order = np.argsort(points.of["across"], kind="stable")
-    live.page.locator(".live canvas").focus()
-    for _ in range(points.count):
-        live.page.keyboard.press("ArrowLeft")
+    walked(live, "ArrowLeft", points.count)
     waited(live, points.name(int(order[0])))
     for point in order[1:4]:
         live.page.keyboard.press("ArrowUp")
@@ -136,9 +141,7 @@ def test_a_neuron_is_found_by_its_name(live: Visit) -> None:
 def test_the_slider_follows_the_curve(live: Visit) -> None:
     points = Points(live.page)
     order = np.argsort(points.of["across"], kind="stable")
-    live.page.locator(".live canvas").focus()
-    for _ in range(points.count):
-        live.page.keyboard.press("ArrowRight")
+    walked(live, "ArrowRight", points.count)
     point = int(order[-1])
     slider = live.page.get_by_label("Shift", exact=True)
     slider.focus()

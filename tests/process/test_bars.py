@@ -15,6 +15,7 @@ from negjax.execution.running import run_batches
 from negjax.process import bars
 from negjax.process.bars import Bar, counted, current, held, seen, with_bar, without_bars
 from tests.support.block_shapes import TARGETS, tiny, tiny_probes
+from tests.support.clocks import Clock
 
 NEURONS = np.asarray([[0, 1], [2, 5]])
 
@@ -24,16 +25,6 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

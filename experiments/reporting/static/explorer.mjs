@@ -119,11 +119,17 @@ export function signed(value) {
   return `${value < 0 ? '' : '+'}${plain(value)}`;
 }
 
-/** @param {ParentNode} page Whose points are to be explored. */
-export function exploreAll(page) {
-  for (const place of page.querySelectorAll('.curves')) {
-    explore(place, points(JSON.parse(place.querySelector('script').textContent)));
+/**
+ * Draws what a page holds of one kind.
+ * @param {ParentNode} page
+ * @param {string} selector Of the elements.
+ * @param {(place: Element, all: any) => void} draw
+ */
+export function begin(page, selector, draw) {
+  for (const place of page.querySelectorAll(selector)) {
+    // Before it is drawn: what is hidden has no width.
     place.hidden = false;
+    draw(place, points(JSON.parse(place.querySelector('script').textContent)));
   }
 }
 
@@ -145,7 +151,11 @@ export function added(within, name, attributes, text = '') {
   return element;
 }
 
-function explore(place, all) {
+/**
+ * @param {Element} place
+ * @param {Points} all
+ */
+export function explore(place, all) {
   const { prompts, prompt, layer, neuron, across, up, axes } = all;
   const name = (at) =>
     `layer ${layer[at]}, neuron ${neuron[at]}: “${prompts[prompt[at]].text}” → ` +

@@ -9,7 +9,7 @@
  * @property {Float32Array} activation Of the neurons, without a shift.
  */
 
-import { added, drawPoints, plain, points, signed } from './explorer.mjs';
+import { added, drawPoints, plain, signed } from './explorer.mjs';
 import { enlarge, NeuronMap, wireMap } from './neuron_map.mjs';
 
 /**
@@ -25,15 +25,11 @@ export function named(layers, neurons, name) {
   return row >= 0 && index < neurons && more.length === 0 ? [row, index] : null;
 }
 
-/** @param {ParentNode} page Whose maps are to be explored. */
-export function exploreMaps(page) {
-  for (const place of page.querySelectorAll('.map')) {
-    place.hidden = false;
-    exploreMap(place, points(JSON.parse(place.querySelector('script').textContent)));
-  }
-}
-
-function exploreMap(place, all) {
+/**
+ * @param {Element} place
+ * @param {Neurons} all
+ */
+export function exploreMap(place, all) {
   const [predicted, measured] = all.names;
   const neurons = all.across.length / all.layer.length;
   const shows = new Map([

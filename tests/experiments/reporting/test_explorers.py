@@ -159,7 +159,8 @@ def test_a_page_without_points_runs_nothing() -> None:
 
 def test_the_modules_are_one_script() -> None:
     text = explorers.script([explorer(), neuron_map(), explorer()])
-    assert text.count("exploreAll(document)") == text.count("exploreMaps(document)") == 1
+    assert text.count("begin(document, '.curves', explore);") == 1
+    assert text.count("begin(document, '.map', exploreMap);") == 1
     assert "import " not in text.replace("important", "") and "export " not in text
     run = "const document = { querySelectorAll: () => [] };\n" + text
     assert evaluated(MODULE, f"{{ {run} }}\nconsole.log(JSON.stringify(1));", None) == 1

@@ -47,12 +47,15 @@ def test_curves_of_a_response_are_its_slopes_and_its_series():
     json.loads(shown.data)
 
 
-def test_a_response_of_tokens_is_refused():
+def test_what_would_be_shown_as_another_thing_is_refused():
     lm = tiny("gated")
     probes = tiny_probes(lm)
     found = negjax.response(lm, probes, one_neuron_a_layer(lm), 4.0, tokens=2)
     with pytest.raises(ValueError, match="response is of 2 tokens, expected one output"):
         notebooks.curves_of(found, probes.prompts, probes.targets)
+    logit = negjax.response(lm, probes, one_neuron_a_layer(lm), 4.0, output="logit", target=0)
+    with pytest.raises(ValueError, match="response is of logit, expected the probability"):
+        notebooks.curves_of(logit, probes.prompts, probes.targets)
     one = negjax.response(lm, probes, one_neuron_a_layer(lm), 1.0, target=0)
     with pytest.raises(ValueError, match=r"within ±1\.0, the range measured"):
         notebooks.curves_of(one, probes.prompts, probes.targets)

@@ -20,17 +20,8 @@ from experiments.running import common, measuring, start
 from experiments.running.measuring import COMPILED, Measuring
 from negjax.process import bars
 from tests.support.block_shapes import tiny, tiny_probes
+from tests.support.clocks import Clock
 from tests.support.places import ROOT
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
