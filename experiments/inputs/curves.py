@@ -1,6 +1,5 @@
 """Sampled neurons and their response curves: flags and measurements that studies share."""
 
-import functools
 import hashlib
 import re
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ class Settings:
         least=1,
     )
 
-    @functools.cached_property
+    @property
     def named(self) -> np.ndarray | None:
         """[N, 2], layer and index of the neurons of a table; None: there is no table."""
         if self.neurons == "all" or _NUMBER.fullmatch(self.neurons):

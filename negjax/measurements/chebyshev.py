@@ -70,8 +70,7 @@ class Response(Tabular):
     nodes: Int[np.ndarray, "B N"]
     """Replays spent on each neuron."""
     error: Float[np.ndarray, "B N *K"]
-    """Estimated largest error of the series, rounding noise aside; no less than what the series
-    without a shift is off the baseline."""
+    """Estimated largest, rounding noise aside; no less than the series misses at no shift."""
     noise: Float[np.ndarray, " B *K"]
     """Standard deviation of the output from rounding, measured."""
     routed: Bool[np.ndarray, "B N"] | None = None
@@ -164,9 +163,8 @@ def response(
             all in the same replays: one series a token. Or a number K: the tokens likeliest where a
             prompt is read, unperturbed. At most 256; of an output that each token has.
         tolerance: a neuron whose estimated error is larger than this share of its output's range,
-            and whose last coefficients, or value without a shift, stand out from the rounding
-            noise, gets three times the nodes, up to `max_nodes`. Of several tokens, the worst
-            decides.
+            and whose last coefficients, or value at no shift, stand out from the rounding noise,
+            gets three times the nodes, up to `max_nodes`. Of several tokens, the worst decides.
         max_nodes: default: 3 · nodes. `nodes` switches refinement off.
         seed: of the neurons that probe the noise.
         progress: whether a bar shows how far it is; None: to people, after two seconds.
@@ -327,11 +325,7 @@ def truncation_error(coefficients: Float[np.ndarray, "*axes m"]) -> Float[Any, "
 def estimated_error(
     coefficients: Float[np.ndarray, "*axes m"], noise: ArrayLike
 ) -> tuple[Float[Any, "*axes"], Float[Any, "*axes"]]:
-    """Largest error to expect of series through changes, and the part of it that is known.
-
-    Args:
-        noise: as of `missed_at_zero`, which is that part.
-    """
+    """Largest error to expect of series through changes, and what of it `missed_at_zero` knows."""
     missed = missed_at_zero(coefficients, noise)
     return np.maximum(truncation_error(coefficients), missed), missed
 
@@ -341,9 +335,8 @@ def missed_at_zero(
 ) -> Float[Any, "*axes"]:
     """What series through changes at `chebpts1` say without a shift, where the change is 0.
 
-    It is an error that is known: how fast coefficients fall only promises one, and is deceived by a
-    function whose next terms are larger. The nodes of an even m leave their largest error there
-    (their polynomial is T_m); those of an odd m contain 0, and miss nothing.
+    It is an error that is known, where the fall of coefficients only promises one. Nodes of an even
+    m leave their largest error there (their polynomial is T_m); those of an odd m contain 0.
 
     Args:
         noise: standard deviation of an output from rounding, to broadcast against the axes. What
@@ -351,9 +344,7 @@ def missed_at_zero(
     """
     m = coefficients.shape[-1]
     at_zero = chebyshev.chebvander(np.zeros(1), m - 1)[0]
-    # The value without a shift as a sum over the nodes; a change has the baseline's noise, too.
-    weights = series_through(np.eye(m)) @ at_zero
-    deviation = np.asarray(noise) * np.sqrt(1 + (weights**2).sum())
+    # Of a sum over the nodes' changes, each of which has the baseline's noise, too.
+    spread = np.sqrt(1 + ((series_through(np.eye(m)) @ at_zero) ** 2).sum())
     missed = np.abs(coefficients @ at_zero)
-    result: np.ndarray = np.where(missed > 3 * deviation, missed, 0.0)
-    return result
+    return np.where(missed > 3 * spread * np.asarray(noise), missed, 0.0)
