@@ -35,6 +35,17 @@ POOL = 1 << 24
 Shapes = dict[str, tuple[int, ...]]
 
 
+def word(number: int) -> str:
+    """A word of letters alone, which tokenizers do not cut: a token of every vocabulary here."""
+    letters = "".join(chr(ord("a") + number // 26**place % 26) for place in range(4))
+    return f"w{letters}"
+
+
+def text(*numbers: int) -> str:
+    """Words one after the other."""
+    return " ".join(map(word, numbers))
+
+
 def config(shape: str) -> dict[str, object]:
     """Its config.json."""
     layers, width, neurons, heads, kv_heads, head_width, vocabulary, tied = SHAPES[shape]
@@ -128,9 +139,11 @@ def write_gguf(path: Path, shape: str) -> None:
     writer = gguf.GGUFWriter(path, "llama")
     add_fields(writer, {f"llama.{key}": value for key, value in metadata(model).items()})
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    # Words of the vocabulary are tokens, whatever merges lead to.
+    writer.add_tokenizer_pre("llama-bpe")
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = ["<s>", *letters, "Ġw", *(f"Ġw{number}" for number in range(vocabulary))][:vocabulary]
+    words = ["<s>", *letters, "Ġw", *("Ġ" + word(number) for number in range(vocabulary))]
+    words = words[:vocabulary]
     writer.add_token_list(words)
     writer.add_token_types([gguf.TokenType.CONTROL] + [gguf.TokenType.NORMAL] * (vocabulary - 1))
     writer.add_token_merges(["Ġ w"])
@@ -181,9 +194,9 @@ def write(folder: Path, shape: str, *, sparse: bool = False, as_gguf: bool = Fal
         return path
     (folder / "config.json").write_text(json.dumps(config(shape), indent=2), encoding="utf-8")
     vocabulary = SHAPES[shape][6]
-    words = Tokenizer(models.WordLevel({f"w{n}": n for n in range(vocabulary)}, "w0"))
+    words = Tokenizer(models.WordLevel({word(n): n for n in range(vocabulary)}, word(0)))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
-    made = transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token="w0")
+    made = transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token=word(0))
     made.save_pretrained(folder)
     write_safetensors(folder, shape, sparse)
     return folder

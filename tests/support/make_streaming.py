@@ -25,6 +25,7 @@ from experiments.running import pages
 from negjax.model.language_model import LanguageModel
 from negjax.model.streamed import is_streamed, leaves
 from negjax.process import memory
+from tests.support import checkpoints
 from tests.support.places import ROOT
 
 PAGE = ROOT / "docs" / "streaming.md"
@@ -56,13 +57,13 @@ def streamed(lm: LanguageModel) -> list[Any]:
 def prompts(count: int, seed: int) -> list[str]:
     """Texts of 16 words that the vocabulary holds."""
     drawn = np.random.default_rng(seed).integers(1, 9000, (count, TOKENS))
-    return [" ".join(f"w{word}" for word in row) for row in drawn]
+    return [checkpoints.text(*row) for row in drawn]
 
 
 def encoded(lm: LanguageModel, count: int, targets: int) -> negjax.Probes:
     """Prompts and answers of one word each."""
     words = np.random.default_rng(1).integers(1, 9000, (count, targets))
-    answers = [[f" w{word}" for word in row] for row in words]
+    answers = [[f" {checkpoints.word(n)}" for n in row] for row in words]
     return negjax.encode(lm, prompts(count, 0), answers, target_mode="first")
 
 
@@ -133,7 +134,7 @@ def study() -> dict[str, Any]:
             rows = csv.writer(file)
             rows.writerow(["prompt", "answer"])
             texts = prompts(STUDIED, 2)
-            rows.writerows([text, f" w{number + 7}"] for number, text in enumerate(texts))
+            rows.writerows([text, f" {checkpoints.word(number + 7)}"] for number, text in enumerate(texts))
         command = [sys.executable, "-m", "experiments.linearity", f"--model={_MODEL.value}"]
         command += [f"--dtype={_DTYPE.value}", "--weights=streamed", f"--probes={table}"]
         command += [f"--prompts={STUDIED}", f"--neurons={NEURONS}", "--target_mode=first"]

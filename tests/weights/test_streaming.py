@@ -29,6 +29,7 @@ from negjax.weights.streaming import Shelf
 from negjax.weights.tensors import Form, LazyTensor
 from tests.support import checkpoints
 from tests.support.block_shapes import precision
+from tests.support.checkpoints import text
 from tests.support.every_answer import answers, answers_along_directions
 from tests.support.family_logits import CASES, stored_model
 from tests.support.gguf_conversion import write_gguf
@@ -81,7 +82,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def encoded(lm: LanguageModel) -> negjax.Probes:
-    return negjax.encode(lm, ["w1 w2 w3", "w7 w8"], [["w4"], ["w5"]])
+    return negjax.encode(lm, [text(1, 2, 3), text(7, 8)], [[text(4)], [text(5)]])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -106,7 +107,7 @@ def test_fingerprints_are_of_all_bytes(folder: Path) -> None:
 def test_blocks_of_gguf_files_stream(tmp_path: Path) -> None:
     path = checkpoints.write(tmp_path / "made", "tiny", as_gguf=True)
     held, streamed = (negjax.load(path, weights=w) for w in ("resident", "streamed"))
-    probes = negjax.encode(held, ["w1w2w3"], [["w"]])
+    probes = negjax.encode(held, [text(1, 2, 3)], [[" " + text(4)]])
     gradients = [negjax.neurgrad(lm, probes).computed for lm in (held, streamed)]
     assert np.abs(gradients[0]).max() > 0
     np.testing.assert_allclose(gradients[1], gradients[0], rtol=2e-4, atol=1e-9)
@@ -244,9 +245,9 @@ def test_memory_of_a_streamed_pass_is_a_layers(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_streamed_models_are_steered_and_edited(folder: Path) -> None:
     held, streamed = (negjax.load(folder, weights=w) for w in ("resident", "streamed"))
-    fact, other = (negjax.encode(held, [text], ["w4"]) for text in ("w1 w2 w3", "w9 w8"))
+    fact, other = (negjax.encode(held, [p], [text(4)]) for p in (text(1, 2, 3), text(9, 8)))
     steered = [
-        negjax.steer(lm, "w1 w2 w3", "w4", 0.2, unrelated=other).probability
+        negjax.steer(lm, text(1, 2, 3), text(4), 0.2, unrelated=other).probability
         for lm in (held, streamed)
     ]
     np.testing.assert_allclose(steered[1], steered[0], rtol=1e-3)
