@@ -20,7 +20,7 @@ from negjax.execution.row_plans import Cost
 from negjax.inputs.encoding import encode
 from negjax.inputs.neurons import all_neurons
 from negjax.inputs.probes import Probes
-from negjax.measurements import gradient_runs
+from negjax.measurements import gradient_plans
 from negjax.measurements.chebyshev import response
 from negjax.measurements.gradients import neurgrad
 from negjax.measurements.sweeps import sweep
@@ -155,7 +155,7 @@ def test_budgets_and_chunks(shape, monkeypatch):
     small = least_budget(lm, probes)
     tight = row_plans.plan_rows(lm, probes, rows, Cost(), small)
     assert len(plan.batches) == 1 < len(tight.batches) == 3
-    assert len(gradient_runs.gradient_plan(lm, probes, HeadGroup(np.arange(3), 0), small)) == 3
+    assert len(gradient_plans.gradient_plan(lm, probes, HeadGroup(np.arange(3), 0), small)) == 3
     assert_same(results(lm, probes, budget_bytes=small), expected)
     monkeypatch.setattr(row_plans, "CHUNK_TOKENS", 16)
     monkeypatch.setattr(row_plans, "CALL_TOKENS", 1)

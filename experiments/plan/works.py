@@ -19,12 +19,8 @@ from negjax.execution.common_heads import HeadGroup, padded_head
 from negjax.execution.passes import ACCELERATOR_PASS_TOKENS, unperturbed_pass
 from negjax.execution.row_kernels import SWEEP
 from negjax.execution.running import Program
-from negjax.measurements.gradient_runs import (
-    ACCELERATOR_FEW_TOKENS,
-    FEW_STEPS,
-    gradient_plan,
-    gradient_program,
-)
+from negjax.measurements.gradient_plans import ACCELERATOR_FEW_TOKENS, FEW_STEPS, gradient_plan
+from negjax.measurements.gradient_runs import gradient_program
 from negjax.measurements.rounding import NOISE_NEURONS, NOISE_STEPS
 from negjax.model.attention import KeysValues
 from negjax.model.language_model import LanguageModel
@@ -124,17 +120,18 @@ def neurgrad(
     plan = gradient_plan(lm, probes, group, budget_bytes, few_shapes=few_shapes, tokens=most)
     head = _common_head(lm, padded_head(shared)) if shared else None
     steps = []
-    for rows, times in Counter(batch.rows for batch in plan).items():
+    for (rows, packed), times in Counter((batch.rows, batch.packed) for batch in plan).items():
         split = batching.split_probes(
             config,
             probes,
             np.resize(np.arange(prompts), rows),
             steps=FEW_STEPS if few_shapes else batching.STEPS,
             head=shared,
-            pack=not few_shapes,
+            pack=packed or not few_shapes,
         )
         suffix = split.suffix.tokens.size
         own = suffix + (0 if split.prefix_tokens is None else split.prefix_tokens.size)
+        own = own if split.packing is None else split.packing.place.size
         backward = suffix * targets
         steps.append(
             Step(

@@ -53,6 +53,15 @@ class Split(NamedTuple):
     """Of prefixes and suffixes, [P, T + S], where it was asked for and leaves out enough."""
 
 
+class Packed(NamedTuple):
+    """A pass over the real tokens of some rows, one after the other."""
+
+    rows: int
+    """The first of all; those that fill up run no token of their own."""
+    tokens: int
+    """That theirs are filled up to."""
+
+
 def tokens_at_once(cpu: int, accelerator: int) -> int:
     """The number meant for the kind of device that computes."""
     return cpu if jax.default_backend() == "cpu" else accelerator
@@ -97,7 +106,7 @@ def split_probes(
     *,
     steps: int = STEPS,
     head: int = 0,
-    pack: bool = False,
+    pack: bool | Packed = False,
 ) -> Split:
     """Arrays of the probes `index`, and of all their targets or of target number `target`.
 
@@ -108,7 +117,7 @@ def split_probes(
         steps: length buckets an octave.
         head: the first tokens, which all have in common and which the prefix leaves out.
         pack: leave the padding out of a pass where there is much of it. One more program is
-            compiled for every number of tokens that is left.
+            compiled for every number of tokens that is left; with `Packed` that number is told.
     """
     chosen = slice(None) if target is None else slice(target, target + 1)
     targets, real = probes.target_ids[index, chosen], probes.target_mask[index, chosen]
@@ -120,7 +129,7 @@ def split_probes(
     if not config.causal:
         tokens, mask = _padded(rows, bucket(max(map(len, rows)), steps=steps))
         suffix = _on_device(tokens, _positions(mask), mask, read, at)
-        packing = _packing(mask) if pack else None
+        packing = _packing(mask, pack)
         return Split(
             prefix_tokens=None,
             prefix_mask=None,
@@ -149,13 +158,17 @@ def split_probes(
     # Where padding stands does not matter, but it is to stand inside the context.
     positions = np.minimum(positions, (first + mask.sum(1) - 1)[:, None]).astype(np.int32)
     suffix = _on_device(tokens, positions, mask, read - first, at - first[:, None])
-    packing = _packing(np.concatenate([prefix_mask, mask], 1)) if pack else None
+    packing = _packing(np.concatenate([prefix_mask, mask], 1), pack)
     prefix = jnp.asarray(prefix_tokens), jnp.asarray(prefix_mask)
     return Split(*prefix, suffix, jnp.asarray(targets), jnp.asarray(real), packing)
 
 
-def _packing(mask: np.ndarray) -> Packing | None:
+def _packing(mask: np.ndarray, pack: bool | Packed) -> Packing | None:
     """The packing of rows with the real tokens `mask` [P, T], if it leaves out enough of them."""
+    if isinstance(pack, Packed):
+        return packed_rows(mask & (np.arange(len(mask)) < pack.rows)[:, None], pack.tokens)
+    if not pack:
+        return None
     size = bucket(int(mask.sum()), steps=2 * STEPS)
     pays = mask.size - size >= PACKED_TOKENS and size <= PACKED_SHARE * mask.size
     return packed_rows(mask, size) if pays else None
@@ -311,8 +324,7 @@ class Sizes:
         inner = t * (4 * c.width + 4 * c.heads * c.head_width)
         inner += self._networks(t, BLOCK_ROWS)
         inner += scored_together(t) * c.heads * (t + 2 * self.head)
-        # The last layer's part is put to the others' in one more copy.
-        return max(inner, self._kept) if c.causal else inner
+        return inner
 
     @property
     def _row(self) -> int:

@@ -1,5 +1,6 @@
 """Which prompts run together: batches that fit a budget, filled up to few sizes."""
 
+import bisect
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from negjax.checks import whole_number
 from negjax.errors import Argument, ArgumentError
 from negjax.execution.batching import (
     STEPS,
+    Packed,
     Sizes,
     bucket,
     bucket_count,
@@ -33,8 +35,15 @@ class Planned(NamedTuple):
     """That they are filled up to, at least n."""
     estimate: int
     """Bytes that the batch is expected to take."""
-    cut_from: int = 0
-    """Bytes that the batch takes which this one is a piece of; 0: it is no piece."""
+    tokens: int = 0
+    """What real tokens of all its prompts are filled up to in a pass; 0: it is left open."""
+    settled: tuple[object, ...] = ()
+    """Programs of which it is known that they may run it."""
+
+    @property
+    def packed(self) -> Packed | None:
+        """What a pass runs of the padded rows, where that was planned."""
+        return Packed(len(self.members), self.tokens) if self.tokens else None
 
     @property
     def padded(self) -> Int[np.ndarray, " rows"]:
@@ -45,6 +54,10 @@ class Planned(NamedTuple):
         """The same members, in rows of which there is a multiple of a number."""
         return self._replace(rows=-(-self.rows // multiple) * multiple)
 
+    def settle(self, program: object) -> "Planned":
+        """The same, which a program may run."""
+        return self._replace(settled=(*self.settled, program))
+
     def pieces(self, needed: int) -> list["Planned"]:
         """The same prompts in batches of half as many rows, of which there are two or more.
 
@@ -54,8 +67,7 @@ class Planned(NamedTuple):
         half = largest_bucket(self.rows // 2)
         parts = np.split(self.members, range(half, len(self.members), half))
         return [
-            Planned(members=part, rows=half, estimate=needed * half // self.rows, cut_from=needed)
-            for part in parts
+            Planned(members=part, rows=half, estimate=needed * half // self.rows) for part in parts
         ]
 
 
@@ -194,7 +206,7 @@ def one_by_one(probes: Probes, estimate: int) -> list[Planned]:
 
 def longest_first(probes: Probes, head: int = 0) -> Int[np.ndarray, " B"]:
     """Numbers of the prompts by their tokens after a common head of `head`."""
-    return np.argsort(head - probes.mask.sum(1), kind="stable")
+    return np.argsort(-real_tokens(probes, head), kind="stable")
 
 
 def prompt_batches(probes: Probes, largest: int, head: int = 0) -> list[Int[np.ndarray, " n"]]:
@@ -203,7 +215,7 @@ def prompt_batches(probes: Probes, largest: int, head: int = 0) -> list[Int[np.n
     A batch fetches all weights once, so neighbouring buckets share one as long as the shortest
     prompt fills most of it. Of a common head of `head` tokens no batch has to run any.
     """
-    lengths = probes.mask.sum(1) - head
+    lengths = real_tokens(probes, head)
     batches: list[list[int]] = []
     for row in longest_first(probes, head):
         batch = batches[-1] if batches else []
@@ -216,19 +228,36 @@ def prompt_batches(probes: Probes, largest: int, head: int = 0) -> list[Int[np.n
 
 
 def uniform_batches(
-    probes: Probes, rows: Callable[[int], int], head: int = 0
+    probes: Probes,
+    rows: Callable[[int], int],
+    tokens: Callable[[int, int], int] | None = None,
+    head: int = 0,
 ) -> list[tuple[Int[np.ndarray, " n"], int]]:
     """Indices of probes in batches, longest first, and the rows that each is filled up to.
 
     Args:
-        rows: of a batch, by the tokens of its longest prompt that are its own.
+        rows: of a batch at most, by the tokens of its longest prompt that are its own.
+        tokens: real ones of a batch at most, by the same and its rows; None: as many as they have.
         head: tokens of a common head.
     """
-    lengths = probes.mask.sum(1) - head
-    order = longest_first(probes, head)
+    order = longest_first(probes, head).tolist()
+    ascending = (-real_tokens(probes, head)[order]).tolist()
     batches = []
-    while len(order):
-        full = rows(int(lengths[order[0]]))
-        batches.append((order[:full], full))
-        order = order[full:]
+    while order:
+        longest, batch = -ascending[0], list[int]()
+        full = rows(longest)
+        room = sum(ascending) if tokens is None else -tokens(longest, full)
+        while order and len(batch) < full:
+            # The longest that there is still room for.
+            at = bisect.bisect_left(ascending, room) if batch else 0
+            if at == len(order):
+                break
+            batch.append(order.pop(at))
+            room -= ascending.pop(at)
+        batches.append((np.asarray(batch), full))
     return batches
+
+
+def real_tokens(probes: Probes, head: int = 0) -> Int[np.ndarray, " B"]:
+    """Tokens of each prompt that are its own, without those of targets that run behind it."""
+    return probes.mask.sum(1) - head

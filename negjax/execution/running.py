@@ -30,8 +30,8 @@ reports with JAX 0.10 and 0.12, so that less than half the budget cannot become 
 What is asked is what runs: asking costs no compilation unless the answer is too much."""
 
 SHRINKS = 0.75
-"""After a size that takes more than this share of the one before, no smaller one is tried: what is
-left are copies of weights, which no size changes."""
+"""Where half the size takes more than this share of the whole, most of it are copies of weights,
+which no size changes: then what grows alone is to keep to the budget."""
 
 Size = TypeVar("Size")
 Result = TypeVar("Result")
@@ -50,9 +50,9 @@ class Program(Protocol):
 class TooLarge(Exception):  # noqa: N818 — no error: it says that a batch is to be cut.
     """A program would take more than the budget."""
 
-    def __init__(self, needed: int) -> None:
+    def __init__(self, program: Program, needed: int) -> None:
         super().__init__(f"{needed:,} bytes")
-        self.needed = needed
+        self.program, self.needed = program, needed
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -105,6 +105,8 @@ class Run:
     split: Split
     """The arrays of its prompts, filled up, and of one group of their targets."""
     budget_bytes: int
+    asked: Program | None = None
+    """What it takes is asked, and it is not run."""
     reached: Callable[[float], None] = _unwatched
     """Takes the share of the run that is done, from 0 to 1, where a kernel has several calls."""
 
@@ -114,10 +116,12 @@ class Run:
         Raises:
             TooLarge: the batch is to be cut.
         """
-        if self.batch.rows > 1 and self._near:
+        if program is self.asked:
+            raise TooLarge(program, needed_bytes(self.lm, program, *arguments))
+        if self.batch.rows > 1 and self._near and program not in self.batch.settled:
             needed = needed_bytes(self.lm, program, *arguments)
-            if self._too_much(needed, self.batch.cut_from):
-                raise TooLarge(needed)
+            if needed > self.budget_bytes:
+                raise TooLarge(program, needed)
         return run_program(self.lm, program, *arguments)
 
     def largest_fitting(
@@ -126,15 +130,19 @@ class Run:
         """The first of some sizes with which a program keeps to the budget; or the last.
 
         Args:
-            sizes: from the largest on, which is the planner's.
+            sizes: from the largest on, which is the planner's, each about half of the one before.
             arguments: of the program, for each size.
         """
-        before = 0
+        larger, took = None, 0
         for size in sizes:
             needed = needed_bytes(self.lm, program, *arguments(size)) if self._near else 0
-            if not self._too_much(needed, before):
+            if needed <= self.budget_bytes:
                 break
-            before = needed
+            if larger is not None and _mostly_weights(
+                took, needed, 2 * (took - needed), self.budget_bytes
+            ):
+                return larger
+            larger, took = size, needed
         return size
 
     @property
@@ -142,9 +150,15 @@ class Run:
         """Whether the batch may take more than the budget, as far as is known."""
         return self.batch.estimate >= NEAR * self.budget_bytes
 
-    def _too_much(self, needed: int, before: int) -> bool:
-        """Whether a smaller size should be tried, after one that needs `before`."""
-        return needed > self.budget_bytes and (not before or needed <= SHRINKS * before)
+
+def _mostly_weights(whole: int, half: int, grows: int, budget_bytes: int) -> bool:
+    """Whether a size may stay: what grows with it fits, and most of what it takes does not grow.
+
+    Args:
+        whole, half: bytes that it takes, and that about half of it takes.
+        grows: bytes of the whole that grow.
+    """
+    return half > SHRINKS * whole and grows <= budget_bytes
 
 
 def side_by_side(parts: Sequence[Any], axis: int = 1) -> Any:
@@ -191,31 +205,59 @@ def run_batches(
     pack = pack and together == 1
     bar = bars.current()
     bar.expect(rows_each * sum(len(batch.members) for batch in todo))
+
+    def results(batch: Planned, asked: Program | None = None) -> list[Result]:
+        """The kernel's, for each group of targets."""
+        parts: list[Result] = []
+        before, rows = bar.done, rows_each * len(batch.members) / len(groups)
+        for number, group in enumerate(groups):
+            split = split_probes(
+                lm.config,
+                probes,
+                batch.padded,
+                group,
+                steps=steps,
+                head=head,
+                pack=batch.packed or pack,
+            )
+            run = Run(
+                lm=lm,
+                batch=batch,
+                split=meshes.by_prompt(split, lm.mesh),
+                budget_bytes=budget_bytes,
+                asked=asked,
+                reached=functools.partial(bar.reach_share, before + number * rows, rows),
+            )
+            parts.append(kernel(run))
+            run.reached(1)
+        return parts
+
+    def fits_but_for_weights(batch: Planned, answer: TooLarge) -> bool:
+        """Whether what grows with the rows keeps to the budget, and the most is what does not."""
+        half = batch.pieces(answer.needed)[0].filled_up_to(together)
+        if half.rows == batch.rows:
+            return False
+        try:
+            results(half, answer.program)
+        except TooLarge as smaller:
+            each = (answer.needed - smaller.needed) / (batch.rows - half.rows)
+            grows = int(batch.rows * each)
+            return _mostly_weights(answer.needed, smaller.needed, grows, budget_bytes)
+        return False
+
     while todo:
         batch = todo.pop()
         if batch.rows > 1:
             # One prompt alone is what some kernels are made for: all devices have it.
             batch = batch.filled_up_to(together)
-        parts: list[Result] = []
-        before, rows = bar.done, rows_each * len(batch.members) / len(groups)
+        before = bar.done
         try:
-            for number, group in enumerate(groups):
-                split = split_probes(
-                    lm.config, probes, batch.padded, group, steps=steps, head=head, pack=pack
-                )
-                placed = meshes.by_prompt(split, lm.mesh)
-                run = Run(
-                    lm=lm,
-                    batch=batch,
-                    split=placed,
-                    budget_bytes=budget_bytes,
-                    reached=functools.partial(bar.reach_share, before + number * rows, rows),
-                )
-                parts.append(kernel(run))
-                run.reached(1)
+            parts = results(batch)
         except TooLarge as answer:
             bar.reach(before)
-            todo += batch.pieces(answer.needed)[::-1]
+            whole = fits_but_for_weights(batch, answer)
+            bar.reach(before)
+            todo += [batch.settle(answer.program)] if whole else batch.pieces(answer.needed)[::-1]
             continue
         except (MemoryError, RuntimeError) as error:
             if batch.rows <= together or not out_of_memory(error):

@@ -1,4 +1,4 @@
-"""Batches of gradients on the device: the plan, the program, and what is made of their results."""
+"""Batches of gradients on the device: the program, and what is made of its results."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -19,15 +19,14 @@ from negjax.execution.asked_outputs import (
     whole_output,
 )
 from negjax.execution.batching import KEPT_TOKENS, Split
-from negjax.execution.common_heads import HeadGroup, padded_head, run_groups
+from negjax.execution.common_heads import HeadGroup, run_groups
 from negjax.execution.conventions import Convention, sign
 from negjax.execution.finite import check_finite
-from negjax.execution.passes import pass_tokens
-from negjax.execution.plans import Planned, fitting, prompt_batches, sizes_at, uniform_batches
 from negjax.execution.running import Run, run_batches, side_by_side
 from negjax.inputs.positions import span_and_count
 from negjax.inputs.probes import Probes
 from negjax.inputs.residual_directions import Directions
+from negjax.measurements.gradient_plans import FEW_STEPS, gradient_plan
 from negjax.model.config import PLACES, SiteOrPlace
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
@@ -38,11 +37,6 @@ from negjax.replay.shifted_suffixes import pull_back
 from negjax.replay.suffixes import CommonHead, Pass, experts_at, run, take_scored
 from negjax.replay.targets import Output, target_derivatives
 from negjax.replay.written_blocks import states_at
-
-# Where few programs are wanted: length buckets an octave, and tokens of a batch. More would fill
-# matrix units no better, and the last batch of a length would be padding for the most part.
-FEW_STEPS, FEW_TOKENS, ACCELERATOR_FEW_TOKENS = 2, 1536, 8192
-
 
 Over = Literal["sum", "mean", "largest"]
 """What is kept of gradients at several positions: their sum, the derivative by a shift at all of
@@ -136,67 +130,6 @@ def _soundness(found: Found) -> jax.Array:
     """[P], 0, or NaN where a prompt's results are not finite."""
     sound = [jnp.isfinite(x).all(tuple(range(1, x.ndim))) for x in found[:3]]
     return jnp.where(jnp.stack(sound).all(0), 0.0, jnp.nan)
-
-
-def gradient_plan(
-    lm: LanguageModel,
-    probes: Probes,
-    group: HeadGroup,
-    budget_bytes: int,
-    *,
-    few_shapes: bool = False,
-    tokens: int | None = None,
-) -> list[Planned]:
-    """Batches of a group's probes that fit the budget.
-
-    Args:
-        few_shapes: of a length, all batches have the same number of rows.
-        tokens: of a batch at most; None: what suits the kind of device that computes.
-    """
-    some = probes.select(group.members)
-    steps = FEW_STEPS if few_shapes else batching.STEPS
-    few = batching.tokens_at_once(FEW_TOKENS, ACCELERATOR_FEW_TOKENS)
-    most_tokens = tokens or (few if few_shapes else pass_tokens())
-    span, positions = span_and_count(probes)
-
-    def each(length: int) -> tuple[int, int]:
-        """Tokens and bytes of a prompt with so many tokens of its own."""
-        k, m = probes.target_ids.shape[1:]
-        own, head = batching.bucket(length, steps=steps), padded_head(group.head)
-        sizes = sizes_at(
-            lm,
-            own,
-            targets=k,
-            target_tokens=m,
-            head=head,
-            span=span,
-            positions=positions,
-            steps=steps,
-        )
-        return own, sizes.pull_back_bytes
-
-    def largest(length: int) -> int:
-        own, size = each(length)
-        most = fitting(
-            budget_bytes, size, max(1, most_tokens // own), f"one prompt of {own} tokens"
-        )
-        # A batch is filled up to a bucket: of a size in between, a part would only be padding.
-        return batching.largest_bucket(most)
-
-    lengths = some.mask.sum(1) - group.head
-    if few_shapes:
-        batches = uniform_batches(some, largest, group.head)
-    else:
-        together = prompt_batches(some, largest(int(lengths.max())), group.head)
-        batches = [(index, batching.bucket_count(len(index))) for index in together]
-    return [
-        Planned(
-            members=group.members[index],
-            rows=rows,
-            estimate=rows * each(int(lengths[index].max()))[1],
-        )
-        for index, rows in batches
-    ]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4, 5, 7))

@@ -1,29 +1,8 @@
-"""How programs are compiled for GPUs, and what to do when JAX cannot start on one."""
+"""What to do when JAX cannot start on a device."""
 
-import importlib.util
 import os
 
 import jax
-
-NO_TRITON = "--xla_gpu_enable_triton_gemm=false"
-"""Leaves matrix products to the vendor's library. Left to itself, XLA for GPUs also writes kernels
-of its own for each product and tries dozens of variants: minutes for a program that then takes
-milliseconds, in full float32, where they have nothing to gain."""
-
-
-def compiles_slowly() -> bool:
-    """Returns whether JAX has a plugin for a GPU and XLA_FLAGS does not name that option."""
-    named = NO_TRITON.partition("=")[0] in os.environ.get("XLA_FLAGS", "")
-    return not named and importlib.util.find_spec("jax_plugins") is not None
-
-
-def compile_quickly() -> None:
-    """Sets `NO_TRITON` in this process and its children, where JAX has a plugin for a GPU.
-
-    It counts before JAX has compiled anything, and unless XLA_FLAGS names that option already.
-    """
-    if compiles_slowly():
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {NO_TRITON}".strip()
 
 
 def check_started() -> None:

@@ -227,8 +227,9 @@ class Pretended:
         (Pretended(each=60), 60, [1] * 10),
         # One prompt alone is run, whatever it takes.
         (Pretended(each=200), 60, [1] * 10),
-        # A size that hardly depends on the rows is no reason to have ever fewer of them.
-        (Pretended(each=1, fixed=1000), 60, [3] * 4),
+        # Copies of weights are no reason to have fewer rows; what grows with the rows is one.
+        (Pretended(each=1, fixed=1000), 60, [6, 6]),
+        (Pretended(each=30, fixed=1000), 60, [3] * 4),
         (Pretended(each=1000, silent=True), 60, [6, 6]),
     ],
 )
@@ -248,7 +249,7 @@ def test_batches_are_cut_while_they_take_too_much(program, estimate, ran):
 
 @pytest.mark.parametrize(
     ("each", "fixed", "chosen"),
-    [(10, 0, 8), (20, 0, 4), (60, 0, 1), (300, 0, 1), (1, 200, 4)],
+    [(10, 0, 8), (20, 0, 4), (60, 0, 1), (300, 0, 1), (1, 200, 8), (30, 300, 2)],
 )
 def test_sizes_are_tried_until_one_fits(each, fixed, chosen):
     lm = tiny("gated")

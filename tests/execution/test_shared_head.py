@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from negjax.estimators import estimate
 from negjax.execution import batching, common_heads
-from negjax.execution.batching import STEPS, bucket
 from negjax.execution.common_heads import (
     HeadGroup,
     common_head,
@@ -24,7 +23,7 @@ from negjax.execution.common_heads import (
     run_common_head,
 )
 from negjax.inputs.probes import Probes
-from negjax.measurements.gradient_runs import FEW_STEPS, gradient_plan
+from negjax.measurements.gradient_plans import gradient_plan
 from negjax.measurements.gradients import neurgrad
 from negjax.model.language_model import LanguageModel
 from negjax.model.transformer import Transformer
@@ -199,25 +198,3 @@ def test_batches_of_a_group_are_planned_by_what_is_their_own():
     assert [sorted(batch.members.tolist()) for batch in batches] == [[1, 3, 5], [0, 2, 4]]
     batches = gradient_plan(lm, probes, HeadGroup(np.arange(6), 0), 10**9)
     assert len(batches) == 1
-
-
-def test_few_shapes():
-    """Many prompts of many lengths, and no more programs than lengths on a coarse scale."""
-    lm = tiny("gated", context_length=512)
-    generator = np.random.default_rng(0)
-    probes = probes_of([(2,) * n for n in generator.integers(20, 120, 300)])
-    group = HeadGroup(np.arange(300), 0)
-    shapes = {}
-    for few in (False, True):
-        plan = gradient_plan(lm, probes, group, 2**21, few_shapes=few)
-        held = np.concatenate([batch.members for batch in plan])
-        assert sorted(held) == list(range(300))
-        assert all(len(batch.members) <= batch.rows for batch in plan)
-        lengths = [int(probes.mask[batch.members].sum(1).max()) for batch in plan]
-        steps = FEW_STEPS if few else STEPS
-        shapes[few] = {
-            (bucket(n, steps=steps), batch.rows) for n, batch in zip(lengths, plan, strict=True)
-        }
-    coarse = {length for length, _ in shapes[True]}
-    assert len(shapes[True]) == len(coarse) <= 6
-    assert len(shapes[True]) < len(shapes[False])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import negjax
-from negjax.process import accelerators, memory
+from negjax.process import memory, xla_options
 
 STATE = """
 import os, warnings
@@ -49,7 +49,7 @@ def test_loading_changes_nothing_and_says_once_what_would_be_changed(tmp_path):
     """With a plugin for GPUs; after `configure_process` there is nothing left to say."""
     (tmp_path / "jax_plugins").mkdir()
     code = f"""
-option, ours = {accelerators.NO_TRITON!r}, before[1] + 1
+option, ours = {xla_options.NO_TRITON!r}, before[1] + 1
 
 def said(times, action):
     with warnings.catch_warnings(record=True) as caught:
@@ -63,7 +63,7 @@ assert "negjax.configure_process()" in text and option in text and "memory" in t
 assert state() == before
 negjax.configure_process()
 negjax.configure_process()
-assert os.environ["XLA_FLAGS"] == option
+assert os.environ["XLA_FLAGS"] == {xla_options.FRUGAL!r} + " " + option
 assert state()[1] == ours
 assert said(1, "always") == []
 """
@@ -71,12 +71,12 @@ assert said(1, "always") == []
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("given", ["", f"{accelerators.NO_TRITON.partition('=')[0]}=true"])
+@pytest.mark.parametrize("given", ["", f"{xla_options.NO_TRITON.partition('=')[0]}=true"])
 def test_without_a_plugin_or_with_a_choice_nothing_is_said(monkeypatch, given, recwarn):
     monkeypatch.setenv("XLA_FLAGS", given)
     plugin = None if not given else object()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: plugin)
-    assert not accelerators.compiles_slowly()
+    assert not xla_options.compiles_slowly()
     negjax.load("facts-bert")
     assert not [one for one in recwarn if one.category is negjax.Notice]
 
@@ -84,6 +84,6 @@ def test_without_a_plugin_or_with_a_choice_nothing_is_said(monkeypatch, given, r
 def test_configuring_returns_what_compiling_took(monkeypatch):
     calls: list[str] = []
     monkeypatch.setattr(memory, "give_back_after_compiling", lambda: calls.append("memory"))
-    monkeypatch.setattr(accelerators, "compile_quickly", lambda: calls.append("programs"))
+    monkeypatch.setattr(xla_options, "add", lambda: calls.append("programs"))
     negjax.configure_process()
     assert sorted(calls) == ["memory", "programs"]

@@ -11,25 +11,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
 import negjax
 from experiments.running import pages
 from negjax.model.language_model import LanguageModel
-from negjax.model.streamed import is_streamed, leaves
 from negjax.process import memory
 from tests.support import checkpoints
-from tests.support.places import ROOT
+from tests.support.streaming_cases import (
+    PAGE,
+    Case,
+    encoded,
+    layer_parameters,
+    neurgrad,
+    product_rate,
+    prompts,
+)
 
-PAGE = ROOT / "docs" / "streaming.md"
-PROMPTS, TARGETS, TOKENS = 64, 4, 16
 STUDIED, NEURONS = 8, 64
 
 _MODEL = flags.DEFINE_string("model", None, "Folder or GGUF file.", required=True)
@@ -37,43 +39,15 @@ _NAME = flags.DEFINE_string("name", None, "Of the model on the page.", required=
 _CASES = flags.DEFINE_list("cases", ["neurgrad", "linearity", "neg"], "What is measured.")
 _DTYPE = flags.DEFINE_string("dtype", "bfloat16", "Of the weights.")
 _LAYER = flags.DEFINE_integer("layer", -4, "Whose NEG map is made; negative: from the top.")
+_BUDGET = flags.DEFINE_integer("budget_mib", 2048, "Memory of a batch.")
 _CHILD = flags.DEFINE_bool("child", False, "Measure here, and print it.")
 
-Case = tuple[str, Callable[[], Any], float]
-"""What it is, the work, and the operations that it cannot avoid."""
 FLAGS = flags.FLAGS
 
 
-def layer_parameters(lm: LanguageModel) -> int:
-    """Entries of a layer's matrices."""
-    return sum(leaf.size for leaf in streamed(lm)) // lm.config.layers
-
-
-def streamed(lm: LanguageModel) -> list[Any]:
-    """Parameters that are not held."""
-    return [leaf for leaf in leaves(lm.params) if is_streamed(leaf)]
-
-
-def prompts(count: int, seed: int) -> list[str]:
-    """Texts of 16 words that the vocabulary holds."""
-    drawn = np.random.default_rng(seed).integers(1, 9000, (count, TOKENS))
-    return [checkpoints.text(*row) for row in drawn]
-
-
-def encoded(lm: LanguageModel, count: int, targets: int) -> negjax.Probes:
-    """Prompts and answers of one word each."""
-    words = np.random.default_rng(1).integers(1, 9000, (count, targets))
-    answers = [[f" {checkpoints.word(n)}" for n in row] for row in words]
-    return negjax.encode(lm, prompts(count, 0), answers, target_mode="first")
-
-
-def neurgrad(lm: LanguageModel) -> Case:
-    """NeurGrad of 64 prompts with 4 targets."""
-    probes = encoded(lm, PROMPTS, TARGETS)
-    tokens = int(probes.mask.sum())
-    operations = 2 * layer_parameters(lm) * lm.config.layers * (tokens + TARGETS * PROMPTS)
-    what = f"NeurGrad of {PROMPTS} prompts of {tokens // PROMPTS} tokens, {TARGETS} targets"
-    return what, lambda: negjax.neurgrad(lm, probes), operations
+def budget() -> int:
+    """Bytes of a batch."""
+    return int(_BUDGET.value) << 20
 
 
 def neg(lm: LanguageModel) -> Case:
@@ -85,20 +59,11 @@ def neg(lm: LanguageModel) -> Case:
     above = layer_parameters(lm) * (c.layers - 1 - layer) + c.vocab_size * c.width
     operations = 2 * 2 * c.neurons * above
     what = f"NEG of all {c.neurons:,} neurons of layer {layer} of {c.layers}, one prompt"
-    return what, lambda: negjax.neg(lm, probes, neurons, 2.0, 0.2), operations
-
-
-def product_rate(lm: LanguageModel) -> float:
-    """Operations a second of a plain product in float32, as large as the model's."""
-    a, b = jnp.ones((1024, lm.config.width)), jnp.ones((lm.config.width, lm.config.neurons))
-    product = jax.jit(jnp.matmul)
-    product(a, b).block_until_ready()
-    best = 0.0
-    for _ in range(4):
-        start = time.perf_counter()
-        product(a, b).block_until_ready()
-        best = max(best, 2 * a.shape[0] * b.size / (time.perf_counter() - start))
-    return best
+    return (
+        what,
+        lambda: negjax.neg(lm, probes, neurons, 2.0, 0.2, budget_bytes=budget()),
+        operations,
+    )
 
 
 def child(case: str) -> dict[str, Any]:
@@ -107,7 +72,7 @@ def child(case: str) -> dict[str, Any]:
     start = time.perf_counter()
     lm = negjax.load(_MODEL.value, dtype=_DTYPE.value, weights="streamed")
     loaded = time.perf_counter() - start
-    what, work, operations = {"neurgrad": neurgrad, "neg": neg}[case](lm)
+    what, work, operations = neurgrad(lm, budget()) if case == "neurgrad" else neg(lm)
     rates = [product_rate(lm)]
     memory.give_back()
     memory.forget_peak()
@@ -134,11 +99,18 @@ def study() -> dict[str, Any]:
             rows = csv.writer(file)
             rows.writerow(["prompt", "answer"])
             texts = prompts(STUDIED, 2)
-            rows.writerows([text, f" {checkpoints.word(number + 7)}"] for number, text in enumerate(texts))
+            rows.writerows(
+                [text, f" {checkpoints.word(number + 7)}"] for number, text in enumerate(texts)
+            )
         command = [sys.executable, "-m", "experiments.linearity", f"--model={_MODEL.value}"]
         command += [f"--dtype={_DTYPE.value}", "--weights=streamed", f"--probes={table}"]
         command += [f"--prompts={STUDIED}", f"--neurons={NEURONS}", "--target_mode=first"]
-        command += ["--range=10", "--step=0.2", f"--output={temporary}/run"]
+        command += [
+            f"--budget_mib={_BUDGET.value}",
+            "--range=10",
+            "--step=0.2",
+            f"--output={temporary}/run",
+        ]
         start = time.perf_counter()
         subprocess.run(command, check=True, stdout=sys.stderr)
         seconds = time.perf_counter() - start
@@ -153,7 +125,7 @@ def study() -> dict[str, Any]:
 def line(figures: dict[str, Any]) -> str:
     """What the page says of a case."""
     said = [
-        f"{figures['what']}: {figures['seconds']:.0f} s",
+        f"{figures['what']}, batches of {_BUDGET.value:,} MiB: {figures['seconds']:.0f} s",
         f"peak {figures['peak'] / 1e9:.2f} GB",
     ]
     if "rates" in figures:
@@ -177,7 +149,7 @@ def main(_: list[str]) -> None:
             figures = study()
         else:
             command = [sys.executable, "-m", "tests.support.make_streaming", "--child"]
-            same = ("model", "name", "dtype", "layer")
+            same = ("model", "name", "dtype", "layer", "budget_mib")
             command += [f"--{name}={FLAGS[name].value}" for name in same]
             done = subprocess.run(
                 [*command, f"--cases={case}"], check=True, stdout=subprocess.PIPE, text=True
