@@ -2,10 +2,10 @@
 # A study on a slice of a TPU pod, a process a host, on one chip of each:
 #
 #   TPU=my-slice ZONE=us-east5-a launch/tpu_pod.sh linearity \
-#     --flagfile=experiments/flagfiles/linearity_paper.flags --output=/mnt/shared/linearity
+#     --flagfile=experiments/flagfiles/linearity_paper.flags --output=gs://my-bucket/linearity
 #
-# Before, once: the slice, and negjax in the home folder of each of its hosts. /mnt/shared is a disk
-# that all hosts mount (Filestore, for example).
+# Before, once: the slice, and negjax in the home folder of each of its hosts. The bucket is one that
+# the hosts' service account may read and write.
 #
 #   gcloud compute tpus tpu-vm create my-slice --zone=us-east5-a \
 #     --accelerator-type=v5litepod-64 --version=v2-alpha-tpuv5-lite

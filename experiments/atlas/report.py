@@ -14,6 +14,7 @@ from experiments.inputs import facts_page
 from experiments.reporting import statistics
 from experiments.reporting.tables import Column, Table, counted
 from experiments.reporting.templates import Contents
+from experiments.running import in_buckets
 from experiments.running.study import Findings, Finished, Report
 from negjax.storage import store
 from negjax.storage.store import RunFolder
@@ -98,7 +99,7 @@ def make_report(atlas: Atlas, folder: RunFolder, summary: Mapping[str, Any]) -> 
             counted(plan.curves, "curve"),
         ),
         printed=strongest,
-        files=[f"atlas: {folder.path / PAGE} ({summary['site_bytes'] / 1e6:.1f} MB)"],
+        files=[f"atlas: {in_buckets.shown(folder, PAGE)} ({summary['site_bytes'] / 1e6:.1f} MB)"],
         measured=[
             *facts_page.measured(plan.inputs, summary),
             ("NEG over", f"±{plan.rule.neg_step:g}, …, ±{plan.rule.neg_radius:g}"),

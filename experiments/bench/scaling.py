@@ -1,14 +1,19 @@
 """How the cost of negjax grows: one size after the other, all others held, on random Llamas."""
 
 import dataclasses
+import functools
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 import negjax
@@ -16,6 +21,7 @@ from experiments.bench.probes import blank_probes
 from negjax.execution.batching import split_probes
 from negjax.execution.running import needed_bytes
 from negjax.measurements.gradient_runs import gradient_program
+from negjax.model import meshes
 from negjax.model.config import ModelConfig
 from negjax.model.language_model import LanguageModel
 from negjax.model.transformer import Transformer
@@ -45,6 +51,8 @@ class Sizes:
     layers: int = 4
     width: int = 512
     """D; feed-forward networks have 4 · D neurons."""
+    devices: int = 1
+    """Among which heads, neurons and the vocabulary are divided."""
 
 
 class Axis(NamedTuple):
@@ -79,6 +87,7 @@ AXES = (
     ),
     _axis("neurons", "sweep", (64, 128, 256, 512), Sizes()),
     _axis("shifts", "sweep", (8, 16, 32, 64), Sizes()),
+    _axis("devices", "neurgrad", (1, 2, 4, 8), Sizes(prompts=8, width=1024)),
 )
 
 
@@ -106,10 +115,27 @@ def measure(axes: Sequence[Axis], points: int) -> list[Point]:
         points: of each axis, its first ones.
     """
     work = [(axis, sizes) for axis in axes for sizes in axis.sizes[:points]]
-    return [_measured(axis, sizes) for axis, sizes in tqdm(work, unit="size", disable=None)]
+    # How many devices a processor is taken for is said once a process.
+    apart = {axis.name for axis in axes if len({sizes.devices for sizes in axis.sizes}) > 1}
+    return [
+        _in_its_own_process(axis, sizes) if axis.name in apart else measured(axis, sizes)
+        for axis, sizes in tqdm(work, unit="size", disable=None)
+    ]
 
 
-def _measured(axis: Axis, sizes: Sizes) -> Point:
+def _in_its_own_process(axis: Axis, sizes: Sizes) -> Point:
+    command = [sys.executable, "-m", "experiments.bench.scaling_child", axis.name]
+    done = subprocess.run(
+        [*command, json.dumps(dataclasses.asdict(sizes))], capture_output=True, text=True
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:]
+        raise ValueError(f"{sizes.devices} devices could not be measured: {' '.join(last)}")
+    return Point(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def measured(axis: Axis, sizes: Sizes) -> Point:
+    """What one size costs."""
     lm = random_model(sizes)
     probes = _probes(sizes)
     held = None
@@ -146,6 +172,12 @@ def random_model(sizes: Sizes) -> LanguageModel:
     """A Llama of random weights in float32."""
     config = _config(sizes)
     graphdef, params = nnx.split(Transformer(config, rngs=nnx.Rngs(0), dtype=jnp.dtype("float32")))
+    mesh = None
+    if sizes.devices > 1:
+        mesh = meshes.make_mesh(meshes.MeshShape(model=sizes.devices), config)
+        params = jax.tree.map(
+            functools.partial(_placed, mesh), params, is_leaf=lambda x: isinstance(x, nnx.Variable)
+        )
     return LanguageModel(
         name="a random Llama",
         config=config,
@@ -153,7 +185,13 @@ def random_model(sizes: Sizes) -> LanguageModel:
         params=params,
         tokenizer=None,
         fingerprint="",
+        mesh=mesh,
     )
+
+
+def _placed(mesh: Mesh, variable: Any) -> Any:
+    sharding = meshes.parameter_sharding(variable, mesh)
+    return variable.replace(jax.device_put(variable.get_value(), sharding))
 
 
 def _config(sizes: Sizes) -> ModelConfig:

@@ -56,7 +56,7 @@ def prepare() -> Study:
         },
         arrays=array_specs(len(inputs.probes), plan),
         attributes={"site": inputs.site, "convention": "additive", "output": "probability"},
-        measure=measured(lambda _: all_work(inputs, plan), "replay"),
+        measure=measured(lambda _: all_work(inputs, plan), "replay", divisible=True),
         results=results,
     )
 

@@ -19,7 +19,6 @@ from negjax.execution.interventions import grid_rows, intervene, with_baselines
 from negjax.inputs.probes import Probes
 from negjax.measurements.writes import write_norms
 from negjax.storage import store
-from negjax.storage.store import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +67,7 @@ class DosedLayer(common.Work):
 
 
 def array_specs(plan: Plan) -> dict[str, store.ArraySpec]:
-    """Returns the arrays of a run; axes that are measured one by one are chunks of one."""
+    """Returns the arrays of a run: whatever a group of work saves is a whole chunk."""
     c, (prompts, each), group = plan.inputs.lm.config, plan.neurons.shape[:2], plan.group
     b, n = ("prompt", prompts), ("neuron", each)
     e = ("method", len(plan.settings.methods))
@@ -79,7 +78,13 @@ def array_specs(plan: Plan) -> dict[str, store.ArraySpec]:
         **curves.specs(prompts, each, group),
         **curves.series_specs(prompts, each, group, plan.sampling),
         "second": curves.array_spec(group, "float64", "second derivative of P by a", b, n),
-        "estimates": curves.array_spec(1, "float64", "estimates of the sampled neurons", e, b, n),
+        "estimates": store.ArraySpec(
+            shape=(e[1], prompts, each),
+            dtype="float64",
+            axes=("method", "prompt", "neuron"),
+            meaning="estimates of the sampled neurons",
+            chunks=(1, min(group, prompts), each),
+        ),
         "estimates_everywhere": store.ArraySpec(
             shape=(e[1], prompts, c.layers, c.neurons),
             dtype="float64",
@@ -87,7 +92,13 @@ def array_specs(plan: Plan) -> dict[str, store.ArraySpec]:
             meaning="estimates of all neurons of the dosed prompts, ablation aside",
             chunks=(1, 1, c.layers, c.neurons),
         ),
-        "seconds": curves.array_spec(1, "float64", "seconds a prompt, all neurons", e, b),
+        "seconds": store.ArraySpec(
+            shape=(e[1], prompts),
+            dtype="float64",
+            axes=("method", "prompt"),
+            meaning="seconds a prompt, all neurons",
+            chunks=(1, min(group, prompts)),
+        ),
         "doses": store.ArraySpec(
             shape=(x[1],), dtype="float64", axes=("dose",), meaning="residual norm over write norm"
         ),
@@ -110,7 +121,7 @@ def _dosed_spec(dtype: str, meaning: str, *axes: tuple[str, int]) -> store.Array
     )
 
 
-def all_work(plan: Plan, folder: RunFolder) -> list[common.Work]:
+def all_work(plan: Plan) -> list[common.Work]:
     """Group by group the curves and estimates of the sampled neurons, then the doses."""
     config, work = plan.inputs.lm.config, list[common.Work]()
     for some in plan.groups:
@@ -128,7 +139,7 @@ def all_work(plan: Plan, folder: RunFolder) -> list[common.Work]:
         units = functools.partial(_units, plan.inputs, number)
         work.append(common.Work(f"dose unit of prompt {number}", 0, units))
         for layer in plan.settings.layers(config.layers):
-            measure = functools.partial(_dosed, plan, folder, number, layer)
+            measure = functools.partial(_dosed, plan, number, layer)
             name = f"doses of prompt {number}, layer {layer}"
             replays = config.neurons * (1 + plan.doses.size)
             work.append(DosedLayer(name, replays, measure, number, layer))
@@ -224,10 +235,12 @@ def _units(inputs: facts.Inputs, number: int) -> common.Values:
     return (number,), {"dose_activation": norms.activation[0], "dose_unit": unit}
 
 
-def _dosed(plan: Plan, folder: RunFolder, number: int, layer: int) -> common.Values:
+def _dosed(plan: Plan, number: int, layer: int) -> common.Values:
     """Every neuron of a layer at every dose, and at 0."""
     inputs, c, at = plan.inputs, plan.inputs.lm.config, (number, layer)
-    activation, unit = folder.read("dose_activation", at), folder.read("dose_unit", at)
+    # Not read: another process may have measured them. They take one pass.
+    _, units = _units(inputs, number)
+    activation, unit = (units[name][layer] for name in ("dose_activation", "dose_unit"))
     writes = np.isfinite(unit)
     step = np.where(writes, unit, 0)
     if facts.convention() == "signed":

@@ -13,7 +13,7 @@ from experiments.reporting import page_parts
 from experiments.reporting.figures import Picture
 from experiments.reporting.tables import Column, Table
 from experiments.reporting.templates import Contents
-from experiments.running import provenance
+from experiments.running import in_buckets, provenance
 from experiments.running.study import Findings, Report
 from negjax.storage import store
 from negjax.storage.store import RunFolder
@@ -54,7 +54,7 @@ def findings(job: Job, folder: RunFolder, results: Results) -> Findings:
     if results.complete:
         text = card.model_card(summary)
         folder.write_bytes(str(Path(store.MODEL) / README), text.encode())
-        files.append(f"model: {folder.path / store.MODEL}")
+        files.append(f"model: {in_buckets.shown(folder, store.MODEL)}")
     return Findings(
         tables={store.LOSSES: loss_table(results)},
         summary=summary,

@@ -15,7 +15,6 @@ from absl import app, flags, logging
 
 import negjax
 from experiments.running import (
-    caches,
     command_line,
     measuring,
     messages,
@@ -27,6 +26,7 @@ from negjax.execution import batching, running
 from negjax.model.language_model import LanguageModel
 from negjax.process import accelerators, precisions
 from negjax.storage import store
+from negjax.storage.buckets import is_address
 from negjax.weights import loading, residence
 from negjax.weights.families.settings import UnknownSettingsError, WrongAssumptionError
 
@@ -193,7 +193,7 @@ def _configure_jax() -> Path | None:
     cache = _COMPILATION_CACHE.value
     if cache == "none":
         return None
-    folder = messages.path(_COMPILATION_CACHE) if cache else caches.user_cache() / "negjax" / "jax"
+    folder = messages.path(_COMPILATION_CACHE) if cache else program_cache.own_folder()
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     return folder
@@ -296,31 +296,25 @@ def output_folder(experiment: str) -> Path:
     return messages.path(_OUTPUT) if _OUTPUT.value else Path(f"runs/{experiment}")
 
 
+def output_address() -> str | None:
+    """The same in a bucket; None: it is a folder."""
+    return _OUTPUT.value if is_address(_OUTPUT.value) else None
+
+
 def output_file() -> Path | None:
     """Where a program writes that makes one file, if anywhere."""
     return messages.path(_OUTPUT) if _OUTPUT.value else None
 
 
 def open_folder(
-    experiment: str,
+    path: Path,
     settings: Mapping[str, Any],
     specs: Mapping[str, store.ArraySpec],
     attributes: Mapping[str, Any],
 ) -> store.RunFolder:
-    """The run's folder, opened to begin or to go on; says on stderr which."""
-    folder = store.open_to_measure(
-        output_folder(experiment),
-        settings,
-        specs,
-        attributes=attributes,
-        overwrite=_OVERWRITE.value,
-    )
-    if folder.finished:
-        terminal.note(
-            f"{folder.path}: {len(folder.finished)} groups were measured before and are kept; "
-            "--overwrite measures anew"
-        )
-    return folder
+    """A run's folder, opened to begin or to go on."""
+    overwrite = _OVERWRITE.value
+    return store.open_to_measure(path, settings, specs, attributes=attributes, overwrite=overwrite)
 
 
 def measure_all(folder: store.RunFolder, work: Sequence[Work], unit: str) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from experiments.running import terminal
+from experiments.running import in_buckets, terminal
 from negjax.storage.store import RunFolder
 
 P = ParamSpec("P")
@@ -33,6 +33,6 @@ def heard(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 def say_interrupted(folder: RunFolder, groups: int) -> None:
     """Says what an interrupted run has kept and how to go on."""
     terminal.note(
-        f"interrupted: {len(folder.finished)} of {groups} groups are saved in {folder.path}; "
-        f"the same command goes on from there; {AGAIN}"
+        f"interrupted: {len(folder.finished)} of {groups} groups are saved in "
+        f"{in_buckets.shown(folder)}; the same command goes on from there; {AGAIN}"
     )

@@ -18,7 +18,7 @@ import jax
 from absl import flags
 
 from experiments.reporting.escaping import for_terminal
-from experiments.running import common, messages, terminal
+from experiments.running import common, in_buckets, messages, terminal
 from negjax.errors import Argument, ArgumentError
 from negjax.model import meshes
 from negjax.process import hosts as host_processes
@@ -126,17 +126,48 @@ def opened(
     attributes: Mapping[str, Any],
 ) -> Iterator[RunFolder]:
     """The run's folder, which process 0 begins or goes on with, divided among the processes."""
-    if hosts.index == 0:
-        with common.open_folder(experiment, settings, specs, attributes) as folder:
+    address, first = common.output_address(), hosts.index == 0
+    with contextlib.ExitStack() as stack:
+        mirror = None
+        if address is not None:
+            mirror = stack.enter_context(in_buckets.mirrored(address, owner=first))
+        path = common.output_folder(experiment) if mirror is None else mirror.folder
+        if not first:
+            job = hosts.hear("job")
+            if mirror is not None:
+                mirror.pull()
+            folder = stack.enter_context(parts.open_part(path, settings, hosts.index, job))
+        else:
+            folder = stack.enter_context(common.open_folder(path, settings, specs, attributes))
             if not hosts.alone:
                 job = secrets.token_hex(8)
                 parts.announce(folder, job)
-                hosts.tell("job", job)
-            yield folder
-        return
-    job = hosts.hear("job")
-    with parts.open_part(common.output_folder(experiment), settings, hosts.index, job) as folder:
+        folder.elsewhere = mirror
+        if first and not hosts.alone:
+            if mirror is not None:
+                mirror.push()
+            hosts.tell("job", job)
+        if first:
+            _say_what_is_kept(folder)
         yield folder
+
+
+def gather(hosts: Hosts, folder: RunFolder) -> None:
+    """Waits until all processes have saved their share; process 0 then has all of it."""
+    if folder.elsewhere is not None:
+        folder.elsewhere.push()
+    hosts.gather("measured")
+    if hosts.index == 0:
+        folder.gather()
+
+
+def _say_what_is_kept(folder: RunFolder) -> None:
+    """Says on stderr what was measured before."""
+    if folder.finished:
+        terminal.note(
+            f"{in_buckets.shown(folder)}: {len(folder.finished)} groups were measured before and "
+            "are kept; --overwrite measures anew"
+        )
 
 
 class _LastWord:

@@ -14,7 +14,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from negjax.storage import caches
+
 _WARNING = re.compile(r"Error reading persistent compilation cache entry for '([^']+)'")
+
+
+def own_folder() -> Path:
+    """Where compiled programs are kept if nothing else is said.
+
+    Raises:
+        ValueError: the user has no folder for such things.
+    """
+    try:
+        return caches.user_cache() / "negjax" / "jax"
+    except ValueError as error:
+        raise ValueError(f"{error}, or pass --compilation_cache=FOLDER, or =none") from error
 
 
 @contextlib.contextmanager

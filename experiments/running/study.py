@@ -20,7 +20,16 @@ from experiments.reporting import page_parts, templates
 from experiments.reporting.report import Document, Section
 from experiments.reporting.tables import Table, terminal_lines
 from experiments.reporting.templates import Contents
-from experiments.running import common, documents, interrupts, many_hosts, pages, profiles, terminal
+from experiments.running import (
+    common,
+    documents,
+    in_buckets,
+    interrupts,
+    many_hosts,
+    pages,
+    profiles,
+    terminal,
+)
 from experiments.running.common import Work
 from negjax.process.hosts import Hosts
 from negjax.storage import store
@@ -141,9 +150,7 @@ class DivisibleGroups(Groups, Divisible):
         todo = [item for item in every if item.name not in folder.finished]
         if not common.measure_all(folder, todo[hosts.index :: hosts.count], self.unit):
             raise KeyboardInterrupt
-        hosts.gather("measured")
-        if hosts.index == 0:
-            folder.gather()
+        many_hosts.gather(hosts, folder)
         return Finished(work=[item for item in every if item.name in folder.finished])
 
 
@@ -194,7 +201,7 @@ def _run(study: Study, hosts: Hosts) -> int:
         drawn = documents.write_report(folder, document, finite)
         if not hosts.alone:
             hosts.tell("finished", "")
-    files = [*report.files, f"report: {folder.path / store.REPORT}"]
+    files = [*report.files, f"report: {in_buckets.shown(folder, store.REPORT)}"]
     if page is not None and finished.complete:
         documents.write_page(page, study.name, document, drawn)
         files.append(f"page: {page}")

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from experiments.running import common, interrupts, measuring, terminal
+from experiments.running import common, in_buckets, interrupts, many_hosts, measuring, terminal
 from experiments.running.study import Divisible, Finished
 from negjax.model.language_model import LanguageModel
 from negjax.process.hosts import Hosts
@@ -115,8 +115,8 @@ def refuse_other_prompts(folder: RunFolder, jobs: Sequence[Job]) -> None:
     ]
     if differing:
         raise ValueError(
-            f"{folder.path} holds a run with other settings ({'; '.join(differing)}); pass another "
-            "--output, or --overwrite to discard it"
+            f"{in_buckets.shown(folder)} holds a run with other settings "
+            f"({'; '.join(differing)}); pass another --output, or --overwrite to discard it"
         )
 
 
@@ -146,8 +146,9 @@ def measure_all(folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job]) -> Fi
                 results[job.task] = result
     if interrupted:
         terminal.note(
-            f"interrupted: {len(results)} of {len(jobs)} tasks are saved in {folder.path}, and "
-            f"features of the next one; the same command goes on from there; {interrupts.AGAIN}"
+            f"interrupted: {len(results)} of {len(jobs)} tasks are saved in "
+            f"{in_buckets.shown(folder)}, and features of the next one; the same command goes on "
+            f"from there; {interrupts.AGAIN}"
         )
     if failed:
         names = ", ".join(failed)
@@ -194,9 +195,7 @@ class DivisibleTasks(Tasks, Divisible):
             raise KeyboardInterrupt
         failed = {done.task: done.failure for done in share.work if done.failure is not None}
         hosts.tell(f"failed/{hosts.index}", json.dumps(failed))
-        hosts.gather("measured")
-        if hosts.index == 0:
-            folder.gather()
+        many_hosts.gather(hosts, folder)
         for other in range(hosts.count):
             failed |= json.loads(hosts.hear(f"failed/{other}"))
         found = [Outcome(task=job.task, result=_read(folder, job)) for job in self.jobs]

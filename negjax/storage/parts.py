@@ -67,7 +67,7 @@ def open_part(
         check_same(path, recorded(settings))
         arrays = zarr_groups.opened_group(path / ARRAYS, "r+")
         found = progress.read(path / progress.PROGRESS)
-        folder = RunFolder(path, (path / LOCK).open("rb"), arrays, found)
+        folder = RunFolder(path, (path / LOCK).open("ab"), arrays, found)
     folder.divide(process)
     return folder
 

@@ -7,7 +7,6 @@ written: a run that is interrupted, killed or out of disk space goes on where it
 """
 
 import hashlib
-import shutil
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,10 +21,12 @@ from negjax import checks
 from negjax.errors import Argument, ArgumentError
 from negjax.records import cut, readable
 from negjax.storage import progress, zarr_groups
+from negjax.storage.buckets import Elsewhere
 from negjax.storage.locks import LOCK, lock_folder
 from negjax.storage.run_settings import SETTINGS, check_same, recorded
 from negjax.storage.whole_files import (
     explained,
+    remove,
     remove_partial,
     write_bytes,
     write_json,
@@ -100,6 +101,7 @@ class RunFolder:
         before: progress.Progress,
     ):
         self.path = path
+        self.elsewhere: Elsewhere | None = None
         self._lock, self._arrays = lock, arrays
         self._progress = path / progress.PROGRESS
         self._kept(before)
@@ -165,6 +167,8 @@ class RunFolder:
 
     def gather(self) -> None:
         """Counts as finished what any process has saved, and records that in one file."""
+        if self.elsewhere is not None:
+            self.elsewhere.pull()
         with explained(self.path, "what several processes saved could not be recorded"):
             self._kept(progress.gathered(self.path))
             self._progress = self.path / progress.PROGRESS
@@ -296,7 +300,7 @@ def _prepare(
     for file in progress.progress_files(path):
         file.unlink()
     for name in (ARRAYS, *outputs, DISCARDED):
-        _remove(path / name)
+        remove(path / name)
     remove_partial(path, ARRAYS)
     arrays = zarr_groups.opened_group(path / ARRAYS, "w", attributes)
     for name, spec in specs.items():
@@ -312,13 +316,6 @@ def _prepare(
     write_json(path / progress.PROGRESS, {"seconds": {}, "sha256": {}})
     write_json(path / SETTINGS, asked)
     return arrays
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _refuse_strangers(path: Path) -> None:

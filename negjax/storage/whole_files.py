@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -40,6 +41,14 @@ def remove_partial(path: Path, arrays: str) -> None:
     """
     for left in [*path.rglob(".*.[0-9]*.partial"), *(path / arrays).rglob("*.partial")]:
         left.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

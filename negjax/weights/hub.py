@@ -16,24 +16,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils.tqdm import tqdm
 
 from negjax.process import bars
-
-# Weights as safetensors and what a tokenizer needs; no pickles, no code.
-FETCHED = (
-    "config.json",
-    "*.safetensors",
-    "model.safetensors.index.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-)
-
+from negjax.weights.formats.sources import MODEL_FILES
 
 LONGEST = 96
 """Characters of a hub id."""
@@ -62,7 +45,7 @@ INSTEAD: dict[Kind, str] = {
 """What to do without the hub."""
 
 
-def fetch(hub_id: str, wanted: Sequence[str] = FETCHED, kind: Kind = "model") -> Path:
+def fetch(hub_id: str, wanted: Sequence[str] = MODEL_FILES, kind: Kind = "model") -> Path:
     """The directory of a repository's files in the local cache, fetched where they are not there.
 
     Args:

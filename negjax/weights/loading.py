@@ -19,7 +19,7 @@ from negjax.model.language_model import LanguageModel
 from negjax.model.streamed import Streamed
 from negjax.process import accelerators, configuration, precisions, quiet
 from negjax.process.bars import with_bar
-from negjax.storage import given_files
+from negjax.storage import buckets, given_files
 from negjax.weights import residence
 from negjax.weights.conversion import abstract_model, to_parameters
 from negjax.weights.copying import workers
@@ -61,9 +61,9 @@ def load(
     Args:
         source: a directory in Hugging Face layout (config.json, safetensors weights, tokenizer), a
             `.gguf` file, a hub id ("owner/name"), "smollm2-135m-instruct" (the embedded model),
-            "facts-bert" (the shipped masked LM) or another of
-            `families.SHORT_NAMES`. What exists on disk is
-            preferred.
+            "facts-bert" (the shipped masked LM) or another of `families.SHORT_NAMES`; or the
+            address of such a directory or file in a bucket, `gs://…` or `s3://…`, of which a copy
+            is kept in the user's cache. What exists on disk is preferred.
         dtype: of the weights: float32, bfloat16 or float64.
         precision: of matrix products: `float32`; `x6`, six products of bfloat16 parts; `tf32_x3`,
             three of TF32 parts; `x3`, three of bfloat16 parts; `tf32`; `bfloat16`; `auto`, the
@@ -94,7 +94,10 @@ def load(
     configuration.say_if_unconfigured()
     accelerators.check_started()
     rung = precisions.chosen_rung(precision, precisions.hardware_here(), dtype)
-    path = sources.on_disk(source)
+    if buckets.is_address(source):
+        path: Path | None = buckets.fetched(str(source), sources.MODEL_FILES)
+    else:
+        path = sources.on_disk(source)
     if path is None:
         stored = _open_named(str(source), assumed)
     elif path.is_dir():

@@ -344,7 +344,7 @@ CASES: dict[str, Provoke] = {
     "no directory, no config.json, … and none of …": lambda _: models.read_config("llama-9", []),
     "--flagfile …: no such file; expected a file of flags, …": flag("--flagfile=nowhere.flags"),
     "--flagfile=…: UTF-16 or UTF-32 text; save the file …": marked_flags,
-    "… is …, which lies on no disk of this machine: …": lambda _: negjax.load("gs://bucket/model"),
+    "… is …, which lies on no disk of this machine: …": lambda _: negjax.load("az://bucket/model"),
 }
 for others in (host_mistakes, export_mistakes, question_mistakes, corpus_mistakes):
     CASES |= others.CASES

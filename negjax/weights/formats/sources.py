@@ -7,6 +7,23 @@ from pathlib import Path
 from negjax import checks
 from negjax.storage import given_files
 
+MODEL_FILES = (
+    "config.json",
+    "*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
+"""Weights as safetensors and what a tokenizer needs; no pickles, no code."""
+
 _TOKENIZER_TEXTS = (
     "tokenizer.json",
     "tokenizer_config.json",

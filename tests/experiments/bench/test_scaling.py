@@ -74,6 +74,9 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             )
         ),
         by_name["shifts"]._replace(sizes=(small, dataclasses.replace(small, shifts=4))),
+        by_name["devices"]._replace(
+            sizes=tuple(dataclasses.replace(small, width=128, devices=n) for n in (1, 2))
+        ),
     )
     monkeypatch.setattr(scaling, "AXES", axes)
     monkeypatch.setattr(scaling, "VOCABULARY", 50)
@@ -85,12 +88,21 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bench.main() == 0
     points = json.loads((tmp_path / "scaling.json").read_text())["points"]
     assert [(p["axis"], p["size"]) for p in points] == [
-        ("prompts", 1), ("prompts", 2), ("shifts", 2), ("shifts", 4)
+        ("prompts", 1), ("prompts", 2), ("shifts", 2), ("shifts", 4), ("devices", 1), ("devices", 2)
     ]  # fmt: skip
     assert all(p["seconds"] > 0 for p in points)
     assert points[0]["held_bytes"] > 0 and points[2]["held_bytes"] is None
     assert "| prompts | NeurGrad | 1 to 2 |" in page.read_text()
     assert (tmp_path / "scaling.svg").exists() and (tmp_path / "scaling.png").exists()
+
+
+def test_devices_that_do_not_divide_a_model_are_named() -> None:
+    sizes = Sizes(layers=1, width=64, tokens=8, devices=2)
+    axis = next(axis for axis in AXES if axis.name == "devices")._replace(
+        sizes=(dataclasses.replace(sizes, devices=1), sizes)
+    )
+    with pytest.raises(ValueError, match=r"2 devices could not be measured: .*1 heads and"):
+        scaling.measure([axis], 2)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,12 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import zarr
 
+from experiments.control import program as control
+from experiments.estimators import program as estimators
 from experiments.linearity import program as linearity
 from experiments.neg_map import program as neg_map
 from experiments.running import many_hosts, study
@@ -204,6 +208,41 @@ def test_maps_are_divided_too(folder: Path, tmp_path: Path) -> None:
     parse(*arguments(folder, tmp_path / "map", *some))
     assert study.run(neg_map.prepare) == 0
     assert measured(tmp_path / "maps") == measured(tmp_path / "map")
+
+
+@pytest.mark.slow
+def test_estimates_and_doses_are_divided(folder: Path, tmp_path: Path) -> None:
+    """Two groups of prompts, two methods, doses of every layer of a prompt."""
+    some = ("--prompts=4", "--group=2", "--neurons=4", "--range=2", "--methods=cg,neurgrad")
+    some += ("--doses=1", "--top=2")
+    both = together(folder, tmp_path / "both", 2, "estimators", *some)
+    assert [process.status for process in both] == [0, 0], both
+    parse(*arguments(folder, tmp_path / "one", *some))
+    assert study.run(estimators.prepare) == 0
+    found, expected = (arrays(tmp_path / name) for name in ("both", "one"))
+    assert found.keys() == expected.keys() and "dose_change" in found
+    for name, values in expected.items():
+        if name == "seconds":
+            assert np.isfinite(found[name][:, 0]).all() and (found[name][:, 0] > 0).all()
+        else:
+            np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+@pytest.mark.slow
+def test_control_is_divided(folder: Path, tmp_path: Path) -> None:
+    some = ("--prompts=3", "--parts=turning,steering", "--counts=2", "--volumes=0.5")
+    some += ("--ratios=1", "--wanted=0.02", "--turns=2", "--written=0")
+    some += (f"--unrelated={folder / 'facts.csv'}",)
+    both = together(folder, tmp_path / "both", 2, "control", *some)
+    assert [process.status for process in both] == [0, 0], both
+    parse(*arguments(folder, tmp_path / "one", *some))
+    assert study.run(control.prepare) == 0
+    assert measured(tmp_path / "both") == measured(tmp_path / "one")
+
+
+def arrays(output: Path) -> dict[str, np.ndarray]:
+    group = zarr.open_group(output / store.ARRAYS, mode="r")
+    return {name: np.asarray(array[...]) for name, array in group.arrays()}
 
 
 @pytest.mark.slow

@@ -41,10 +41,10 @@ def test_processes_of_a_job_write_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flag", "name"),
     [
-        ("--output=gs://bucket/run", "--output"),
-        ("--output=s3://bucket/run", "--output"),
+        ("--output=https://somewhere/run", "--output"),
+        ("--output=az://bucket/run", "--output"),
         ("--profile=gs://bucket/profile", "--profile"),
-        ("--model=gs://bucket/model", "--model"),
+        ("--model=az://bucket/model", "--model"),
         ("--probes=https://somewhere/facts.csv", "--probes"),
     ],
 )

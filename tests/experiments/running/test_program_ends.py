@@ -19,7 +19,7 @@ from absl import flags
 import negjax
 from experiments.inputs import facts
 from experiments.reporting import page_parts, report
-from experiments.running import caches, common, measuring, provenance
+from experiments.running import common, measuring, program_cache, provenance
 from negjax.inputs.probes import probes_key
 from negjax.model.language_model import LanguageModel
 from negjax.storage import store
@@ -158,7 +158,7 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     with pytest.raises(ValueError, match="set XDG_CACHE_HOME, or pass --compilation_cache"):
-        caches.user_cache()
+        program_cache.own_folder()
 
 
 def test_processors_are_counted_where_affinities_are_unknown(

@@ -18,6 +18,5 @@ def user_cache() -> Path:
     except RuntimeError as error:
         # A container's user may have no home.
         raise ValueError(
-            f"no folder for compiled programs ({error}): set XDG_CACHE_HOME, or pass "
-            "--compilation_cache=FOLDER, or =none"
+            f"no folder for what is kept between runs ({error}): set XDG_CACHE_HOME"
         ) from error
