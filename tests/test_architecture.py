@@ -232,7 +232,9 @@ def test_torch_is_imported_by_the_comparisons_alone():
 FLAGS_OF_OTHERS = (
     "--no-deps",  # pip's
     "--bigendian",  # of the converter to GGUF
-    "--xla_gpu_enable_triton_gemm",  # in the environment variable that XLA reads
+    # In the environment variable that XLA reads.
+    "--xla_gpu_enable_triton_gemm",
+    "--xla_cpu_enable_concurrency_optimized_scheduler",
 )
 
 

@@ -79,7 +79,8 @@ class LanguageModel:
         Where weights could not be read, that error is raised in place of the program's.
         """
         try:
-            with jax.default_matmul_precision(self.precision):
+            mesh = contextlib.nullcontext() if self.mesh is None else jax.set_mesh(self.mesh)
+            with jax.default_matmul_precision(self.precision), mesh:
                 yield
         except (ValueError, RuntimeError) as error:
             failure = read_failure(self.params)

@@ -217,6 +217,33 @@ def by_prompt(tree: Tree, mesh: Mesh | None) -> Tree:
     return result
 
 
+def rows_apart(rows: jax.Array, axis: int = 1) -> jax.Array:
+    """Rows of one prompt, divided among the devices of `data` where these divide their number.
+
+    Inside a program that runs in `LanguageModel.numerics`; prompts that are several are divided
+    already.
+
+    Args:
+        axis: of the rows; before it stands the one prompt.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    groups = 1 if mesh.empty else mesh.shape.get(DATA, 1)
+    if groups == 1 or math.prod(rows.shape[:axis]) != 1 or rows.shape[axis] % groups:
+        return rows
+    spec = PartitionSpec(*[None] * axis, DATA)
+    result: jax.Array = jax.lax.with_sharding_constraint(rows, spec)
+    return result
+
+
+def rows_together(rows: jax.Array, axis: int = 1) -> jax.Array:
+    """What was made of rows that were apart, on every device again."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or math.prod(rows.shape[:axis]) != 1:
+        return rows
+    result: jax.Array = jax.lax.with_sharding_constraint(rows, PartitionSpec())
+    return result
+
+
 def prompts_apart(mesh: Mesh | None) -> int:
     """Groups of devices among which prompts are divided."""
     return 1 if mesh is None else int(mesh.shape[DATA])

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from negjax.model.layers import MASKED_SCORE
+from negjax.model.meshes import rows_apart, rows_together
 from negjax.model.transformer import Transformer
 
 # Tokens of the vocabulary whose logits are made at once: with a few hundred rows, some megabytes.
@@ -135,7 +136,7 @@ def read_rows(
 
         def add_chunk(i: jax.Array, every: _Sums) -> _Sums:
             sums = jax.tree.map(lambda x: take(x, i * chunk, chunk, axis=1), every)
-            x = take(features, i * chunk, chunk, axis=1)
+            x = rows_apart(take(features, i * chunk, chunk, axis=1))
             logits = (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], size)
             logits = logits if bias is None else logits + bias.astype(resid.dtype)
             logits = jnp.where(fresh, model.capped(logits), MASKED_SCORE)
@@ -161,6 +162,7 @@ def read_rows(
                 picked=jnp.where(inside, found, sums.picked),
                 spread=spread,
             )
+            new = jax.tree.map(rows_together, new)
             result: _Sums = jax.tree.map(lambda old, x: put(old, x, i * chunk, 1), every, new)
             return result
 

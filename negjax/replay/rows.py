@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from negjax.model.attention import KeysValues
+from negjax.model.meshes import rows_apart, rows_together
 from negjax.model.placement import Placement
 from negjax.model.streamed import rows_of
 from negjax.model.transformer import Block, Transformer
@@ -201,7 +202,7 @@ def rise(
         keys_values = prefix_seen(block, prefix, layer, where)
 
         def run_chunk(size: int, i: jax.Array, resid: jax.Array) -> jax.Array:
-            before = jax.lax.dynamic_slice_in_dim(resid, i * size, size, axis=1)
+            before = rows_apart(jax.lax.dynamic_slice_in_dim(resid, i * size, size, axis=1))
             own = jax.lax.dynamic_slice_in_dim(rows.layer, i * size, size, axis=1)
             entered = own < layer
             if vectors is None:
@@ -213,7 +214,7 @@ def rise(
                 )
                 write = direction_writes(vectors, number, delta, own + 1 == layer, suffix)
                 after = written_block(block, before, write, where.at(layer), keys_values, site)
-            after = jnp.where(entered[:, :, None, None], after, before)
+            after = rows_together(jnp.where(entered[:, :, None, None], after, before))
             return jax.lax.dynamic_update_slice_in_dim(resid, after, i * size, axis=1)
 
         inside = (rows.layer < layer).sum(1).max()
@@ -231,10 +232,10 @@ def rise(
 
         def read_chunk(size: int, i: jax.Array, scored: jax.Array) -> jax.Array:
             take = jax.lax.dynamic_slice_in_dim
-            before, kept = (take(x, i * size, size, axis=1) for x in (resid, scored))
+            before, kept = (rows_apart(take(x, i * size, size, axis=1)) for x in (resid, scored))
             after = read_alone(block, before, kept, suffix, where.at(whole))
             entered = take(rows.layer, i * size, size, axis=1) < whole
-            after = jnp.where(entered[:, :, None, None], after, kept)
+            after = rows_together(jnp.where(entered[:, :, None, None], after, kept))
             return jax.lax.dynamic_update_slice_in_dim(scored, after, i * size, axis=1)
 
         inside = (rows.layer < whole).sum(1).max()

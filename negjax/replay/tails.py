@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float, Int
 
 from negjax.model.config import ModelConfig
 from negjax.model.layers import MASKED_SCORE
+from negjax.model.meshes import rows_apart, rows_together
 from negjax.model.transformer import Transformer
 from negjax.replay import readout
 from negjax.replay.chunks import over_chunks
@@ -233,12 +234,13 @@ def read_with_tails(
             part: int, i: jax.Array, every: tuple[jax.Array, ...]
         ) -> tuple[jax.Array, ...]:
             peak, total, picked = (take(x, i * part, part) for x in every)
-            logits = take(features, i * part, part) @ weight + bias
+            logits = rows_apart(take(features, i * part, part), 0) @ weight + bias
             picked = jnp.where(start == 0, logits[:, places], picked)
             logits = jnp.where(fresh, logits, MASKED_SCORE)
             higher, sums = folded(peak, total, logits)
             reads = take(need, i * part, part) > start
             new = jnp.where(reads, higher, peak), jnp.where(reads, sums, total), picked
+            new = jax.tree.map(lambda x: rows_together(x, 0), new)
             return tuple(put(x, y, i * part, 0) for x, y in zip(every, new, strict=True))
 
         return over_chunks((need > start).sum(), chunk, chunk, add_chunk, sums)

@@ -64,6 +64,7 @@ def test_eight_devices_answer_as_one() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(" agrees") == 3 * 2 + 1
+    assert "rows of one prompt are divided" in done.stdout
 
 
 def test_a_mesh_takes_all_devices_of_other_processes_or_none(

@@ -131,7 +131,7 @@ def test_a_kill_while_a_run_is_discarded_leaves_a_folder_to_begin_in(
         removed.append(path)
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "_remove", remove)
+        patched.setattr(store, "remove", remove)
         with pytest.raises(KeyboardInterrupt):
             opened(tmp_path, overwrite=True)
     assert removed

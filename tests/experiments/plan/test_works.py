@@ -109,8 +109,8 @@ def test_mceval8k_has_all_prompts_of_all_tasks() -> None:
     steps = works.features_of_mceval8k(lm, 100, 60, 1, 2**30)
     prompts = sum(step.times * step.arguments[0].targets.shape[0] for step in steps)
     published = 21 * 8000 + 4229
-    # The last batch of a task is filled up.
-    assert published <= prompts <= 1.01 * published
+    # The last batch of a task is filled up, and all have rows to spare for shorter prompts.
+    assert published <= prompts <= 1.1 * published
     labels = {step.arguments[0].targets.shape[1] for step in steps}
     assert labels == {len(spec.labels) for spec in mceval8k.TASKS.values()}
     divided = works.features_of_mceval8k(lm, 100, 60, 4, 2**30)
