@@ -35,7 +35,8 @@ def mirrored(address: str, *, owner: bool) -> Iterator[Mirror]:
             )
             yield mirror
     finally:
-        if mirror.copied:
+        # Of a run that was refused nothing is there.
+        if mirror.copied or not any(folder.iterdir()):
             shutil.rmtree(folder, ignore_errors=True)
 
 

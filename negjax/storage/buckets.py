@@ -24,8 +24,8 @@ DRIVERS = {"gs": "gcs", "s3": "s3"}
 """tensorstore's names."""
 PIECE = 1 << 26
 """Bytes that are fetched at once, of a large object."""
-AT_ONCE = 64
-"""Objects that are under way together."""
+AT_ONCE = 16
+"""Objects that are under way together, and in memory."""
 SECONDS = 120.0
 """Until a bucket that does not answer is given up."""
 GENERATION = ".generation"
@@ -212,6 +212,15 @@ def _piece(store: Any, name: str, start: int) -> tuple[bytes | None, bytes]:
     return (None if found.state != "value" else found.value), found.stamp.generation
 
 
+def _parts(name: str) -> list[str]:
+    """All files of a GGUF file that may come in several."""
+    found = re.fullmatch(r"(.*)-\d{5}-of-(\d{5})\.gguf", name)
+    if found is None:
+        return [name]
+    stem, count = found.groups()
+    return [f"{stem}-{number:05}-of-{count}.gguf" for number in range(1, int(count) + 1)]
+
+
 def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
     return (names[at : at + AT_ONCE] for at in range(0, len(names), AT_ONCE))
 
@@ -220,7 +229,7 @@ def fetched(address: str, wanted: Sequence[str]) -> Path:
     """A local copy of the files of a folder in a bucket, or of one file, in the user's cache.
 
     Args:
-        address: of a folder, or of one file.
+        address: of a folder, or of a `.gguf` file, of several the first.
         wanted: names of the folder's files, with wildcards; others are not fetched.
 
     Raises:
@@ -229,13 +238,13 @@ def fetched(address: str, wanted: Sequence[str]) -> Path:
         ValueError: it is no address.
     """
     parent, _, last = address.rstrip("/").rpartition("/")
-    one = PurePosixPath(last).suffix in (".gguf", ".json", ".csv", ".parquet") and "://" in parent
-    bucket = Bucket(parent if one and not parent.endswith("/") else address)
+    one = last.endswith(".gguf") and not parent.endswith("/")
+    bucket = Bucket(parent if one else address)
     folder = (
         user_cache() / "negjax" / "buckets" / hashlib.sha256(bucket.address.encode()).hexdigest()
     )
     if one:
-        names = [last]
+        names = _parts(last)
     else:
         names = [n for n in bucket.names() if any(fnmatch.fnmatchcase(n, w) for w in wanted)]
         names = [name for name in names if "/" not in name]

@@ -163,8 +163,15 @@ def test_copies_of_a_folder_follow_it(
     assert there() == {"config.json", "old.json"}
     bucket.delete(["old.json"])
     assert fetched(bucket.address + "/", ["*.json"]) == folder and there() == {"config.json"}
-    one = fetched(f"{bucket.address}/deep/b.json", ["config.json"])
+    bucket.write({"deep/b.gguf": b"1", "deep/c-00001-of-00002.gguf": b"2", "deep/d": b"3"})
+    bucket.write({"deep/c-00002-of-00002.gguf": b"4"})
+    one = fetched(f"{bucket.address}/deep/b.gguf", ["*.json"])
     assert one.read_bytes() == b"1"
+    first = fetched(f"{bucket.address}/deep/c-00001-of-00002.gguf", ["*.json"])
+    assert first.read_bytes() == b"2"
+    assert (first.parent / "c-00002-of-00002.gguf").read_bytes() == b"4"
+    with pytest.raises(FileNotFoundError, match=r"deep/e\.gguf: there is no such object"):
+        fetched(f"{bucket.address}/deep/e.gguf", ["*.json"])
     with pytest.raises(
         FileNotFoundError, match=r"no file there is one of \*\.safetensors and so o"
     ):

@@ -115,6 +115,7 @@ def test_a_bucket_that_is_not_there_is_named(
 ) -> None:
     assert ended(lambda _: run(folder, address)) == status
     assert message in capsys.readouterr().err.splitlines()[-1]
+    assert list(scratch.iterdir()) == []
 
 
 @pytest.mark.parametrize("scheme", bucket_servers.SCHEMES)
