@@ -8,7 +8,7 @@ import os
 import urllib.request
 from collections.abc import Iterator
 
-from gcp_storage_emulator.server import create_server
+from gcp_storage_emulator.server import create_server  # type: ignore[import-untyped]
 from moto.server import ThreadedMotoServer
 
 NAME = "bucket"

@@ -26,7 +26,9 @@ def operations(lm: LanguageModel) -> float:
     def recorded(self: Run, program: Program, *arguments: Any) -> Any:
         with self.lm.numerics():
             compiled = program.lower(self.lm.graphdef, self.lm.params, *arguments).compile()
-        found.append(compiled.cost_analysis()["flops"])
+        costs = compiled.cost_analysis()
+        assert costs is not None
+        found.append(float(costs["flops"]))
         return run(self, program, *arguments)
 
     with mock.patch.object(Run, "__call__", recorded):

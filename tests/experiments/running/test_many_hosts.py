@@ -213,8 +213,8 @@ def test_maps_are_divided_too(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_estimates_and_doses_are_divided(folder: Path, tmp_path: Path) -> None:
     """Two groups of prompts, two methods, doses of every layer of a prompt."""
-    some = ("--prompts=4", "--group=2", "--neurons=4", "--range=2", "--methods=cg,neurgrad")
-    some += ("--doses=1", "--top=2")
+    some = ["--prompts=4", "--group=2", "--neurons=4", "--range=2", "--methods=cg,neurgrad"]
+    some += ["--doses=1", "--top=2"]
     both = together(folder, tmp_path / "both", 2, "estimators", *some)
     assert [process.status for process in both] == [0, 0], both
     parse(*arguments(folder, tmp_path / "one", *some))
@@ -230,9 +230,9 @@ def test_estimates_and_doses_are_divided(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_control_is_divided(folder: Path, tmp_path: Path) -> None:
-    some = ("--prompts=3", "--parts=turning,steering", "--counts=2", "--volumes=0.5")
-    some += ("--ratios=1", "--wanted=0.02", "--turns=2", "--written=0")
-    some += (f"--unrelated={folder / 'facts.csv'}",)
+    some = ["--prompts=3", "--parts=turning,steering", "--counts=2", "--volumes=0.5"]
+    some += ["--ratios=1", "--wanted=0.02", "--turns=2", "--written=0"]
+    some += [f"--unrelated={folder / 'facts.csv'}"]
     both = together(folder, tmp_path / "both", 2, "control", *some)
     assert [process.status for process in both] == [0, 0], both
     parse(*arguments(folder, tmp_path / "one", *some))
