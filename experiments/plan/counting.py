@@ -46,6 +46,8 @@ class Count:
     elementwise: float = 0.0
     """Bytes of what all other operations on floating-point numbers return; a compiler fuses most
     of them, and then they never reach memory."""
+    taken: float = 0.0
+    """Bytes of matrices that are taken out of a stack, as a layer's are."""
     open_loops: float = 0.0
     """Loops left out, as their bounds depend on numbers that are not known."""
 
@@ -53,6 +55,7 @@ class Count:
         return Count(
             products={product: n * times for product, n in self.products.items()},
             elementwise=self.elementwise * times,
+            taken=self.taken * times,
             open_loops=self.open_loops * times,
         )
 
@@ -70,13 +73,14 @@ class Count:
 def summed(counts: Iterable[Count]) -> Count:
     """What several programs do together."""
     products: dict[Product, float] = {}
-    elementwise = open_loops = 0.0
+    elementwise = taken = open_loops = 0.0
     for count in counts:
         for product, n in count.products.items():
             products[product] = products.get(product, 0.0) + n
         elementwise += count.elementwise
+        taken += count.taken
         open_loops += count.open_loops
-    return Count(products=products, elementwise=elementwise, open_loops=open_loops)
+    return Count(products=products, elementwise=elementwise, taken=taken, open_loops=open_loops)
 
 
 class Value:
@@ -95,6 +99,8 @@ class Value:
         return self._made
 
 
+MATRIX_BYTES = 1 << 20
+"""From which on a part of a stack is counted: smaller ones stay in a cache."""
 Known = Value | None
 """A value, or None where it is not known."""
 
@@ -279,6 +285,8 @@ def _others(name: str, equation: Any) -> Count:
     put = {"dynamic_update_slice": 1, "scatter": 2, "scatter-add": 2}.get(name)
     made = [x.aval for x in (equation.outvars if put is None else [equation.invars[put]])]
     real = [x for x in made if jnp.issubdtype(x.dtype, jnp.floating)]
-    if name in FREE:
-        return Count()
-    return Count(elementwise=float(sum(x.size * x.dtype.itemsize for x in real)))
+    size = float(sum(x.size * x.dtype.itemsize for x in real))
+    if name == "dynamic_slice":
+        one = equation.params["slice_sizes"][0] == 1 and size >= MATRIX_BYTES
+        return Count(taken=size if one else 0.0)
+    return Count() if name in FREE else Count(elementwise=size)

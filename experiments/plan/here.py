@@ -39,8 +39,12 @@ def fastest(run: Callable[[], Any]) -> float:
     return min(found)
 
 
-def product_seconds(product: Product, precision: str) -> float:
-    """Seconds of one such product in float32, its right side one of a stack, as a layer's are."""
+def product_seconds(product: Product, precision: str, taking: float) -> float:
+    """Seconds of one such product in float32, its right side one of a stack, as a layer's are.
+
+    Args:
+        taking: bytes a second at which that is taken out of the stack, which is counted apart.
+    """
     b, m, k, n = product.batch, product.m, product.k, product.n
     with jax.default_matmul_precision(precision):
         if b > 1:
@@ -48,7 +52,9 @@ def product_seconds(product: Product, precision: str) -> float:
             return fastest(lambda: _batched(left, right))
         count = min(MOST_STACKED, -(-STACK_BYTES // (4 * k * n)))
         left, right = _filled(m, k), _filled(count, k, n)
-        return fastest(lambda: _one_after_the_other(left, right)) / count
+        seconds = fastest(lambda: _one_after_the_other(left, right)) / count
+        # Small matrices are not taken out, or cost nothing.
+        return max(seconds - 4 * k * n / taking, seconds / 2)
 
 
 def _filled(*shape: int) -> jax.Array:
@@ -68,6 +74,21 @@ def _one_after_the_other(left: jax.Array, stack: jax.Array) -> jax.Array:
         return total + y[0, 0], y[0]
 
     return jax.lax.scan(step, jnp.zeros(()), jnp.arange(len(stack)))[1]
+
+
+def taking_rate(width: int, neurons: int) -> float:
+    """Bytes a second at which a layer's matrix is taken out of the stack of all layers'."""
+    stack = _filled(max(2, COPIED_BYTES // (4 * width * neurons)), width, neurons)
+    return 4 * stack.size / fastest(lambda: _taken_out(stack))
+
+
+@jax.jit
+def _taken_out(stack: jax.Array) -> jax.Array:
+    def step(total: jax.Array, i: jax.Array) -> tuple[jax.Array, None]:
+        # Whole, as a product needs it: of one entry nothing else would be read.
+        return total + jax.lax.optimization_barrier(stack[i])[0, 0], None
+
+    return jax.lax.scan(step, jnp.zeros(()), jnp.arange(len(stack)))[0]
 
 
 def memory_bandwidth() -> float:
@@ -133,6 +154,7 @@ class Here:
         self.precision = precision
         self.bandwidth = memory_bandwidth()
         self.elementwise = elementwise_rate(rows, width, neurons)
+        self.taking = taking_rate(width, neurons)
         self.measured: dict[Product, float] = {}
         """Seconds of one product."""
         self._disk = 0.0
@@ -140,7 +162,8 @@ class Here:
     def measure_again(self) -> None:
         """Measures all sizes once more; the faster of two counts, as a machine's pace varies."""
         for product, seconds in self.measured.items():
-            self.measured[product] = min(seconds, product_seconds(product, self.precision))
+            again = product_seconds(product, self.precision, self.taking)
+            self.measured[product] = min(seconds, again)
 
     @property
     def host_link(self) -> float:
@@ -164,10 +187,10 @@ class Here:
                     mean = operations * taken / done if done else 0.0
                     rest += max(mean, product.moved * times / self.bandwidth)
                     continue
-                self.measured[product] = product_seconds(product, self.precision)
+                self.measured[product] = product_seconds(product, self.precision, self.taking)
             done += operations
             taken += self.measured[product] * times
-        return taken + rest + count.elementwise / self.elementwise
+        return taken + rest + count.elementwise / self.elementwise + count.taken / self.taking
 
     def product_rate(self) -> tuple[float, str]:
         """Floating-point operations a second of the fastest product that was measured."""

@@ -76,6 +76,24 @@ def test_operations_of_a_sweep(chunk: int) -> None:
     assert sum(step.rows for step in calls) == len(layers) + c.layers
 
 
+def test_matrices_taken_out_of_a_stack_count_once_a_layer() -> None:
+    """However many products they are in, and but for small ones."""
+    stack = jnp.ones((3, 512, 1024))
+
+    def layers(x: jax.Array, stack: jax.Array, small: jax.Array) -> jax.Array:
+        def layer(x: jax.Array, i: jax.Array) -> tuple[jax.Array, None]:
+            matrix = stack[i]
+            x = jax.lax.fori_loop(0, 4, lambda _, x: (x @ matrix) @ matrix.T, x)
+            return x + small[i], None
+
+        return jax.lax.scan(layer, x, jnp.arange(3))[0]
+
+    given = jnp.ones((2, 512)), stack, jnp.ones((3, 512))
+    found = count_program(jax.jit(layers).trace(*given), works.shapes(given))
+    assert found.taken == stack.size * 4
+    assert (found * 2).taken == 2 * found.taken == summed([found, found]).taken
+
+
 def test_a_loop_whose_bounds_depend_on_arguments_is_followed() -> None:
     def body(size: int, i: jax.Array, total: jax.Array) -> jax.Array:
         return total + (jnp.ones((size, 3)) @ jnp.ones((3, 5))).sum()

@@ -116,19 +116,22 @@ def test_times_of_this_machine_are_those_of_its_products(monkeypatch: pytest.Mon
     sizes = [
         Product(batch=1, m=m, k=1, n=1, moved=moved) for m, moved in ((991, 1), (8, 1), (1, 9))
     ]
-    count = Count(products=dict.fromkeys(sizes, 1.0), elementwise=50.0)
+    count = Count(products=dict.fromkeys(sizes, 1.0), elementwise=50.0, taken=40.0)
     asked: list[Product] = []
 
-    def seconds(product: Product, precision: str) -> float:
+    def seconds(product: Product, precision: str, taking: float) -> float:
+        assert taking == 8.0
         asked.append(product)
         return 99.1
 
     monkeypatch.setattr(here, "elementwise_rate", lambda *sizes: 25.0)
+    monkeypatch.setattr(here, "taking_rate", lambda *sizes: 8.0)
     monkeypatch.setattr(here, "memory_bandwidth", lambda: 3.0)
     monkeypatch.setattr(here, "product_seconds", seconds)
     rates = here.Here("highest", 1, 1, 1)
-    # 0.1 s a row of the first and second, 9 bytes of the third, and elementwise operations.
-    assert rates.seconds(count) == pytest.approx(99.1 + 0.8 + 3 + 2)
+    # 0.1 s a row of the first and second, 9 bytes of the third, elementwise operations, and
+    # matrices that are taken out of stacks.
+    assert rates.seconds(count) == pytest.approx(99.1 + 0.8 + 3 + 2 + 5)
     assert asked == sizes[:1]
     assert rates.product_rate()[0] == sizes[0].operations / 99.1
 
@@ -139,8 +142,12 @@ def test_measured_products_take_longer_where_they_are_larger(
     monkeypatch.setattr(here, "SECONDS", 0.0)
     small, large = (Product(batch=1, m=m, k=m, n=m, moved=1) for m in (16, 512))
     batched = Product(batch=64, m=64, k=64, n=64, moved=1)
-    every = [here.product_seconds(product, "highest") for product in (small, batched, large)]
+    sizes = small, batched, large
+    every = [here.product_seconds(product, "highest", 1e12) for product in sizes]
     assert 0 < every[0] < every[2] and every[1] > 0
+    # What is taken out is counted apart, but never more than half.
+    assert 0 < here.product_seconds(large, "highest", 1.0) < every[2]
+    assert here.taking_rate(256, 1024) > 1e8
     assert here.memory_bandwidth() > 1e8
 
 
