@@ -90,8 +90,8 @@ _SEED = flags.DEFINE_integer(
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "Folder of the run; of compare, a Markdown file. Default: runs/<name of the experiment>; of "
-    "compare, none.",
+    "Folder of the run, of a study also gs://BUCKET/FOLDER or s3://BUCKET/FOLDER; of compare, a "
+    "Markdown file. Default: runs/<name of the experiment>; of compare, none.",
 )
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Discard a run that the output folder holds, instead of going on with it."

@@ -240,6 +240,8 @@ def run_batches(
         try:
             results(half, answer.program)
         except TooLarge as smaller:
+            if smaller.program is not answer.program:
+                return False
             each = (answer.needed - smaller.needed) / (batch.rows - half.rows)
             grows = int(batch.rows * each)
             return _mostly_weights(answer.needed, smaller.needed, grows, budget_bytes)

@@ -133,7 +133,7 @@ def to_parameters(
         for name in shapes
         if name not in values
     }
-    own = _own_blocks(held, shapes, shardings if meshes.is_shared(mesh) else {})
+    own = _own_blocks(held, shapes, shardings if meshes.is_shared(mesh) else {}, config)
     places = {name: aligned_empty(block.shape, jnp.dtype(dtype)) for name, block in own.items()}
     scratch = collections.defaultdict[int, Scratch](Scratch)
 
@@ -155,7 +155,9 @@ def to_parameters(
         for target in rule.targets:
             # What is not used is as if it were not there.
             places[target][: rule.first_layer] = 1
-        tasks += [(rule, *numbered) for numbered in rule.numbered_sources(config)]
+        tasks += [
+            (rule, *numbered) for numbered in _held_sources(rule, own[rule.targets[0]], config)
+        ]
     wrong: list[str] = []
     with bars.counted(len(tasks), TENSOR) as bar, ThreadPoolExecutor(workers()) as pool:
         for found in pool.map(fill, tasks):
@@ -177,18 +179,44 @@ def _own_blocks(
     rules: Iterable[Rule],
     shapes: Mapping[str, tuple[int, ...]],
     shardings: Mapping[str, jax.sharding.Sharding | None],
+    config: ModelConfig,
 ) -> dict[str, Block]:
-    """Which part of each parameter is read; without a sharding all of it."""
+    """Which part of each parameter is read, of experts' rows whole experts; without a sharding all
+    of it."""
     found = {}
     for rule in rules:
         for name in rule.targets:
-            # Tensors of single experts follow each other along the axis that is divided.
             sharding = shardings.get(name)
-            if rule.by_expert or sharding is None:
+            if sharding is None:
                 found[name] = Block(tuple((0, size) for size in shapes[name]))
                 continue
             part = meshes.own_part(sharding, shapes[name])
-            found[name] = Block(tuple((axis.start, axis.stop) for axis in part))
+            ranges = [(axis.start, axis.stop) for axis in part]
+            if _is_row_of_experts(rule, ranges, config):
+                each = config.expert_neurons
+                start, stop = ranges[1]
+                ranges[1] = (start // each * each, -(-stop // each) * each)
+            found[name] = Block(tuple(ranges))
+    return found
+
+
+def _is_row_of_experts(rule: Rule, ranges: Sequence[object], config: ModelConfig) -> bool:
+    """Whether tensors of single experts follow each other along the parameter's second axis, in
+    place of one of their own."""
+    return rule.by_expert and len(ranges) == 1 + len(rule.target_shapes(config)[0])
+
+
+def _held_sources(rule: Rule, block: Block, config: ModelConfig) -> list[tuple[int, str]]:
+    """A rule's tensors of which a block of its parameter is made, each with its number there."""
+    sources = rule.numbered_sources(config)
+    if not _is_row_of_experts(rule, block.ranges, config):
+        return sources
+    first, stop = (end // config.expert_neurons for end in block.ranges[1])
+    found = []
+    for number, source in sources:
+        layer, expert = divmod(number, config.experts)
+        if first <= expert < stop:
+            found.append((layer * (stop - first) + expert - first, source))
     return found
 
 
@@ -196,7 +224,8 @@ def _read_parts(
     tensor: LazyTensor, rule: Rule, parts: Sequence[Block], config: ModelConfig, room: Scratch
 ) -> list[np.ndarray]:
     """Parts of the values of a rule's targets (a layer's, an expert's), from its tensor."""
-    cut = {} if rule.by_expert else rule.cut(parts[0], config)
+    whole_tensor = _is_row_of_experts(rule, parts[0].ranges, config)
+    cut = {} if whole_tensor else rule.cut(parts[0], config)
     if cut == {}:
         return rule.convert(tensor.read(room), config)
     block = None if cut is None else rule.block(cut, config)

@@ -103,10 +103,12 @@ def test_on_a_processor_one_device_is_taken_unless_told() -> None:
 
 
 @pytest.mark.slow
-def test_devices_of_two_processes_answer_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", ["gated", "experts"])
+def test_devices_of_two_processes_answer_as_one(shape: str, tmp_path: Path) -> None:
     """Each process holds half of heads, neurons and vocabulary, and reads little more."""
-    made = tiny("gated", heads=8, kv_heads=4, head_width=2, neurons=48)
-    folder = negjax.save_pretrained(made, tmp_path / "gated")
+    neurons = 48 if shape == "gated" else 4 * 16
+    made = tiny(shape, heads=8, kv_heads=4, head_width=2, neurons=neurons)
+    folder = negjax.save_pretrained(made, tmp_path / shape)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = "127.0.0.1:{1}".format(*free.getsockname())
