@@ -214,11 +214,11 @@ def _piece(store: Any, name: str, start: int) -> tuple[bytes | None, bytes]:
 
 def _parts(name: str) -> list[str]:
     """All files of a GGUF file that may come in several."""
-    found = re.fullmatch(r"(.*)-\d{5}-of-(\d{5})\.gguf", name)
+    found = re.fullmatch(r".*(-00001-)of-(\d{5})\.gguf", name)
     if found is None:
         return [name]
-    stem, count = found.groups()
-    return [f"{stem}-{number:05}-of-{count}.gguf" for number in range(1, int(count) + 1)]
+    before, after = name[: found.start(1)], name[found.end(1) :]
+    return [f"{before}-{number:05}-{after}" for number in range(1, int(found[2]) + 1)]
 
 
 def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
