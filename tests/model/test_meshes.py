@@ -106,8 +106,8 @@ def test_on_a_processor_one_device_is_taken_unless_told() -> None:
 @pytest.mark.parametrize("shape", ["gated", "experts"])
 def test_devices_of_two_processes_answer_as_one(shape: str, tmp_path: Path) -> None:
     """Each process holds half of heads, neurons and vocabulary, and reads little more."""
-    neurons = 48 if shape == "gated" else 4 * 16
-    made = tiny(shape, heads=8, kv_heads=4, head_width=2, neurons=neurons)
+    more = {"neurons": 48} if shape == "gated" else {"neurons": 4 * 16, "family": "mixtral"}
+    made = tiny(shape, heads=8, kv_heads=4, head_width=2, **more)
     folder = negjax.save_pretrained(made, tmp_path / shape)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
