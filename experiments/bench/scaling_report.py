@@ -132,7 +132,8 @@ def growth_panels(figure: Figure, found: Sequence[Growth]) -> None:
             shown = values > 0
             if shown.any():
                 panel.loglog(np.asarray(sizes)[shown], values[shown], "o-", color=color, label=name)
-        panel.set_title(f"time ∝ {growth.axis}^{growth.by(_seconds).value:.2f}")
+        power = f"{growth.by(_seconds).value:.2f}".replace("-", "−")
+        panel.set_title(f"s ∝ {growth.axis}^{power}")
         panel.set_xlabel(f"{growth.axis}, {WORKS[growth.work]}")
         # What was measured, and nothing between: labels of a part of a decade overlap.
         panel.set_xticks(sizes, [EngFormatter(places=0, sep="")(size) for size in sizes])
