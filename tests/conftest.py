@@ -15,6 +15,7 @@ from absl.testing import flagsaver
 import negjax.weights.loading
 from experiments.running import documents
 from negjax.model.language_model import LanguageModel
+from negjax.storage.buckets import Bucket
 from tests.support import drawn_figures
 from tests.support.shared_data import EXPECTED
 from tests.support.tiny_runs import undraw
@@ -142,3 +143,21 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 def smollm2() -> LanguageModel:
     """The embedded model, loaded once a session."""
     return negjax.weights.loading.load("smollm2-135m-instruct")
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[None]:
+    """Servers of buckets, which this process and its children find."""
+    # Here: few tests need them, and they take a second to import.
+    from tests.support import bucket_servers
+
+    with bucket_servers.found():
+        yield
+
+
+@pytest.fixture(params=["s3", "gs"])
+def bucket(request: pytest.FixtureRequest, servers: None) -> Bucket:
+    """A folder of a bucket in which there is nothing yet."""
+    from tests.support import bucket_servers
+
+    return Bucket(bucket_servers.fresh(request.param))

@@ -323,8 +323,7 @@ class Sizes:
         c, t = self.config, self.length + self.suffix if self.config.causal else self.suffix
         inner = t * (4 * c.width + 4 * c.heads * c.head_width)
         inner += self._networks(t, BLOCK_ROWS)
-        inner += scored_together(t) * c.heads * (t + 2 * self.head)
-        return inner
+        return inner + scored_together(t) * c.heads * (t + 2 * self.head)
 
     @property
     def _row(self) -> int:

@@ -1,6 +1,5 @@
 """Objects of buckets, and copies of given files, by servers that speak S3 and Google's protocol."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,21 +7,9 @@ import pytest
 from negjax.storage import buckets
 from negjax.storage.buckets import Bucket, fetched, is_address
 from tests.support import bucket_servers
+from tests.support.bucket_servers import held
 
-
-@pytest.fixture(scope="module", autouse=True)
-def servers() -> Iterator[None]:
-    with bucket_servers.found():
-        yield
-
-
-@pytest.fixture(params=bucket_servers.SCHEMES)
-def bucket(request: pytest.FixtureRequest) -> Bucket:
-    return Bucket(bucket_servers.fresh(request.param))
-
-
-def held(bucket: Bucket) -> dict[str, bytes]:
-    return dict(bucket.read(bucket.names()))
+pytestmark = pytest.mark.usefixtures("servers")
 
 
 def test_objects_come_back(bucket: Bucket) -> None:
@@ -70,6 +57,15 @@ def test_what_was_fetched_is_fetched_again_when_it_changed(tmp_path: Path) -> No
     bucket.write({"x": b"second"})
     bucket.fetch("x", file)
     assert file.read_bytes() == b"second"
+
+
+def test_what_is_there_is_not_sent_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = Bucket(bucket_servers.fresh("s3"))
+    bucket.write({"x": b"content"})
+    bucket.fetch("x", tmp_path / "x")
+    monkeypatch.setattr(buckets, "_piece", None)
+    bucket.fetch("x", tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == b"content"
 
 
 def test_an_object_that_changes_meanwhile_is_refused(

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from negjax.storage.buckets import Bucket
 from negjax.storage.mirrors import LEASE, Mirror
 from negjax.storage.store import ArraySpec, RunFolder
 from tests.support import bucket_servers
+from tests.support.bucket_servers import held
 
 SPECS = {
     "curve": ArraySpec(
@@ -24,19 +25,7 @@ SPECS = {
 OLD, NEW = {"model": "old"}, {"model": "new"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def servers() -> Iterator[None]:
-    with bucket_servers.found():
-        yield
-
-
-@pytest.fixture(params=bucket_servers.SCHEMES)
-def bucket(request: pytest.FixtureRequest) -> Bucket:
-    return Bucket(bucket_servers.fresh(request.param))
-
-
-def held(bucket: Bucket) -> dict[str, bytes]:
-    return dict(bucket.read(bucket.names()))
+pytestmark = pytest.mark.usefixtures("servers")
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from gcp_storage_emulator.server import create_server  # type: ignore[import-untyped]
 from moto.server import ThreadedMotoServer
 
+from negjax.storage.buckets import Bucket
+
 NAME = "bucket"
 """Of the one that each has."""
 SCHEMES = ("s3", "gs")
@@ -60,6 +62,11 @@ def found() -> Iterator[None]:
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+def held(bucket: Bucket) -> dict[str, bytes]:
+    """All objects of it."""
+    return dict(bucket.read(bucket.names()))
 
 
 def fresh(scheme: str) -> str:

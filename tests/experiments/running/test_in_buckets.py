@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +14,14 @@ from negjax.storage import mirrors, store
 from negjax.storage.buckets import Bucket
 from tests.support import bucket_servers
 from tests.support.block_shapes import tiny
+from tests.support.bucket_servers import held
 from tests.support.jobs import begun, ends
 from tests.support.processes import command, ended
 from tests.support.tiny_runs import arguments, parse, write_inputs
 
-pytestmark = pytest.mark.usefixtures("restored_flags", "undrawn")
+pytestmark = pytest.mark.usefixtures("restored_flags", "servers", "undrawn")
 
 FEW = ("--prompts=4", "--neurons=3", "--group=1", "--range=2")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def servers() -> Iterator[None]:
-    with bucket_servers.found():
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +37,6 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()
     return tmp_path / "scratch"
-
-
-def held(address: str) -> dict[str, bytes]:
-    bucket = Bucket(address)
-    return dict(bucket.read(bucket.names()))
 
 
 def measured(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -74,7 +63,7 @@ def test_a_run_lies_in_a_bucket(
     out, err = capsys.readouterr()
     assert out.endswith(f"report: {address}/{store.REPORT}\n")
     assert f"{address}: measured in {scratch}" in err
-    found = held(address)
+    found = held(Bucket(address))
     assert mirrors.LEASE not in found and {store.REPORT, store.SUMMARY} <= found.keys()
     assert measured(found) == local(folder, tmp_path / "here")
     assert list(scratch.iterdir()) == []
@@ -83,7 +72,7 @@ def test_a_run_lies_in_a_bucket(
     parse(*arguments(folder, Path("unused"), *FEW, f"--output={address}", "--range=3"))
     assert ended(lambda _: study.run(linearity.prepare)) == 2
     assert "holds a run with other settings" in capsys.readouterr().err
-    assert held(address).keys() == found.keys()
+    assert held(Bucket(address)).keys() == found.keys()
 
 
 def test_two_processes_write_what_one_writes(folder: Path, tmp_path: Path) -> None:
@@ -92,7 +81,7 @@ def test_two_processes_write_what_one_writes(folder: Path, tmp_path: Path) -> No
     program = [*command("linearity", *arguments(folder, Path("unused"), *more))]
     first, second = ends(begun(program, 2))
     assert (first.status, second.status) == (0, 0), (first.err, second.err)
-    found = held(address)
+    found = held(Bucket(address))
     assert json.loads(found[store.SUMMARY])["complete"]
     assert not [name for name in found if name.startswith("progress.") and name.count(".") > 1]
     assert measured(found) == local(folder, tmp_path / "one")
