@@ -15,6 +15,7 @@ from experiments.running.settings import define, setting
 from negjax.execution.row_plans import CALL_TOKENS
 from negjax.inputs.neuron_files import SUFFIXES
 from negjax.inputs.neurons import all_neurons, check_neurons, random_neurons
+from negjax.model.meshes import to_host
 from negjax.storage import store
 
 _NUMBER = re.compile(r"[+-]?\d+")
@@ -170,8 +171,9 @@ def chosen_gradients(
     ):
         rows = np.arange(len(index))[:, None]
         layer, neuron = chosen[index, :, 0], chosen[index, :, 1]
-        gradients["activation"][index] = np.asarray(activation)[rows, layer, neuron]
-        gradients["computed"][index] = np.asarray(computed)[rows, 0, layer, neuron]
+        # Only what was chosen leaves the device.
+        gradients["activation"][index] = to_host(activation[rows, layer, neuron])
+        gradients["computed"][index] = to_host(computed[rows, 0, layer, neuron])
     return {"neurons": chosen, **gradients}
 
 

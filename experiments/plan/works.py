@@ -106,13 +106,17 @@ def neurgrad(
     targets: int = 1,
     shared: int = 0,
     few_shapes: bool = False,
+    lowest: int | None = None,
 ) -> list[Step]:
     """Steps of `negjax.neurgrad`, or of features with `few_shapes`.
 
     Args:
         tokens: of a prompt; shared: the first of them that all prompts have in common.
         targets: K.
+        lowest: layer of which gradients are asked for, in derivatives of some neurons.
     """
+    bottom = None if lowest is None else np.asarray(lowest, np.int32)
+    pulled = lm.config.layers - (lowest or 0)
     config = lm.config
     probes = probes_of(config, prompts, tokens, targets, shared)
     group = HeadGroup(np.arange(prompts), shared)
@@ -136,12 +140,15 @@ def neurgrad(
         steps.append(
             Step(
                 program=gradient_program,
-                arguments=(shapes(split), config.site(None), "probability", False, head, None),
+                arguments=(
+                    *(shapes(split), config.site(None), "probability"),
+                    *(False, head, None, bottom),
+                ),
                 static=(1, 2, 3, 5),
                 times=times,
-                token_layers=(own + backward) * config.layers,
+                token_layers=own * config.layers + backward * pulled,
                 vectors=own + rows * targets,
-                passes=2,
+                passes=1 + pulled / config.layers,
             )
         )
     return steps
@@ -244,7 +251,7 @@ def neg_of_layers(
     rows = np.concatenate([np.repeat(list(layers), 2 * neurons), noise_layers(lm.config.layers)])
     return [
         *sweep(lm, 1, tokens, rows, budget_bytes, at_once),
-        *neurgrad(lm, 1, tokens, budget_bytes, at_once),
+        *neurgrad(lm, 1, tokens, budget_bytes, at_once, lowest=min(layers)),
     ]
 
 

@@ -2,13 +2,13 @@
 
 Groups of prompts are divided among the processes; what a group holds does not depend on who
 measures it, nor on how many there are. Process 0 opens the folder, gathers what all have saved, and
-writes summary and report.
+writes summary and report. With a mesh of all processes' devices nothing is divided: all go through
+all groups in step, and process 0 saves them.
 """
 
 import contextlib
 import functools
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -71,7 +71,6 @@ def joined() -> Iterator[Hosts]:
     word.prepare(hosts)
     terminal.note(f"{hosts.described(hosts.index)} began; {hosts.described(0)} writes the report")
     try:
-        refuse_shared_mesh()
         yield hosts
     except KeyboardInterrupt:
         hosts.fail("interrupted", 130)
@@ -86,21 +85,11 @@ def joined() -> Iterator[Hosts]:
     word.leave_out()
 
 
-def refuse_shared_mesh() -> None:
-    """Refuses a mesh of devices of other processes, who measure other groups meanwhile.
-
-    Raises:
-        ArgumentError: naming it.
-    """
+def in_step() -> bool:
+    """Whether --mesh has more devices than this process: all processes then compute together."""
     if common.MESH.value in (None, residence.AUTO):
-        return
-    wanted, own = meshes.read_mesh(common.MESH.value).devices, jax.local_device_count()
-    if wanted > own:
-        raise ArgumentError(
-            Argument("mesh", common.MESH.value),
-            f" has {wanted} devices, and each process measures on its own, which are {own}; leave "
-            "it out, or pass a smaller one",
-        )
+        return False
+    return meshes.read_mesh(common.MESH.value).devices > jax.local_device_count()
 
 
 def refuse_idle(hosts: Hosts, groups: int) -> None:
@@ -136,12 +125,13 @@ def opened(
             job = hosts.hear("job")
             if mirror is not None:
                 mirror.pull()
-            folder = stack.enter_context(parts.open_part(path, settings, hosts.index, job))
+            folder = stack.enter_context(
+                parts.open_part(path, settings, hosts.index, job, follow=in_step())
+            )
         else:
             folder = stack.enter_context(common.open_folder(path, settings, specs, attributes))
             if not hosts.alone:
-                job = secrets.token_hex(8)
-                parts.announce(folder, job)
+                job = parts.announce(folder)
         folder.elsewhere = mirror
         if first and not hosts.alone:
             if mirror is not None:

@@ -118,6 +118,18 @@ class Divisible(abc.ABC):
     def together(self, folder: RunFolder, hosts: Hosts) -> Finished:
         """Measures this process's share; process 0 then waits for the others and has all."""
 
+    def in_step(self, folder: RunFolder, hosts: Hosts) -> Finished:
+        """Measures all that is not finished yet, on a mesh of all processes' devices: each process
+        runs the same programs in the same order, and process 0 saves what they find.
+
+        Raises:
+            ValueError: this study does not.
+        """
+        raise ValueError(
+            "--mesh has devices of several processes, on which this study does not compute; pass a "
+            "mesh of the devices of one, or leave it out"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
@@ -152,6 +164,14 @@ class DivisibleGroups(Groups, Divisible):
             raise KeyboardInterrupt
         many_hosts.gather(hosts, folder)
         return Finished(work=[item for item in every if item.name in folder.finished])
+
+    def in_step(self, folder: RunFolder, hosts: Hosts) -> Finished:
+        """Every group."""
+        every = self.work(folder)
+        if not common.measure_all(folder, every, self.unit):
+            raise KeyboardInterrupt
+        many_hosts.gather(hosts, folder)
+        return Finished(work=every)
 
 
 def measured(
@@ -214,6 +234,8 @@ def _measured(study: Study, folder: RunFolder, hosts: Hosts) -> Finished:
         return study.measure(folder)
     if not isinstance(study.measure, Divisible):
         raise ValueError(f"--coordinator: one process alone measures {study.name}; leave it out")
+    if many_hosts.in_step():
+        return study.measure.in_step(folder, hosts)
     many_hosts.refuse_idle(hosts, study.measure.parts(folder))
     return study.measure.together(folder, hosts)
 

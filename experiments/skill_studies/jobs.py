@@ -187,9 +187,13 @@ class DivisibleTasks(Tasks, Divisible):
     def together(self, folder: RunFolder, hosts: Hosts) -> Finished:
         """Every so many-th task that was not finished when the folder was opened."""
         refuse_other_prompts(folder, self.jobs)
-        todo = [job for job in self.jobs if _read(folder, job) is None]
-        # What is damaged is measured again: not before all have seen that it is.
-        hosts.gather("read")
+
+        def unfinished() -> str:
+            return json.dumps([job.group for job in self.jobs if _read(folder, job) is None])
+
+        # A disk of the network may show a file later, and all have to divide the same tasks.
+        names = json.loads(hosts.agreed("unfinished", unfinished))
+        todo = [job for job in self.jobs if job.group in names]
         share = measure_all(folder, self.lm, todo[hosts.index :: hosts.count])
         if share.interrupted:
             raise KeyboardInterrupt

@@ -31,7 +31,7 @@ from negjax.inputs.probes import Probes, check_asked
 from negjax.inputs.residual_directions import Directions
 from negjax.model.config import ModelConfig, SiteOrPlace
 from negjax.model.language_model import LanguageModel
-from negjax.model.meshes import to_host
+from negjax.model.meshes import is_shared, to_host
 from negjax.replay.outputs import AnyOutput
 from negjax.replay.readout import Spread
 from negjax.replay.rows import Rows
@@ -278,7 +278,8 @@ def _run_rows(
         return found
 
     plan = run.largest_fitting(kernel.measure, plan.smaller(), arguments)
-    found = _in_smaller_parts(parts, plan)
+    # Other processes of a mesh would not know that this one begins again.
+    found = parts(plan) if is_shared(run.lm.mesh) else _in_smaller_parts(parts, plan)
     at = np.arange(len(order))[:, None], np.argsort(order, axis=1)
     return jax.tree.map(lambda *x: np.concatenate(x, 1)[at], *found)
 

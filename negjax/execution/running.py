@@ -262,7 +262,9 @@ def run_batches(
             todo += [batch.settle(answer.program)] if whole else batch.pieces(answer.needed)[::-1]
             continue
         except (MemoryError, RuntimeError) as error:
-            if batch.rows <= together or not out_of_memory(error):
+            # Other processes of a mesh would not know that this one begins again.
+            final = batch.rows <= together or meshes.is_shared(lm.mesh)
+            if final or not out_of_memory(error):
                 raise
             say_smaller()
             bar.reach(before)

@@ -65,18 +65,24 @@ def device_batches(
     linearised: bool = False,
     few_shapes: bool = False,
     over: Over | None = None,
+    lowest: int | None = None,
     budget_bytes: int,
 ) -> Iterator[tuple[Int[np.ndarray, " n"], Found]]:
     """Batches of gradients, in an order of their own: numbers of the prompts, and what was found.
 
-    Arguments are those of `gradient_batches`.
+    Arguments are those of `gradient_batches`, and:
+
+    Args:
+        lowest: layer of which gradients are asked for; of those below they are left at 0.
     """
+    bottom = None if lowest is None else jnp.asarray(lowest, jnp.int32)
     # A difference of two logits is made of both's gradients.
     own = base_output(output) or whole_output(output) or "logit"
     for group, head in groups:
 
         def kernel(run: Run, head: CommonHead | None = head) -> Found:
-            found: Found = run(gradient_program, run.split, site, own, linearised, head, over)
+            arguments = run.split, site, own, linearised, head, over, bottom
+            found: Found = run(gradient_program, *arguments)
             return found
 
         for batch, found in run_batches(
@@ -142,6 +148,7 @@ def gradient_program(
     linearised: bool,
     head: CommonHead | None,
     over: Over | None = None,
+    lowest: Int[jax.Array, ""] | None = None,
 ) -> Found:
     """The program behind `neurgrad`, of a batch and, where there is one, its common head."""
     model = nnx.merge(graphdef, params)
@@ -163,7 +170,7 @@ def gradient_program(
     # Prompts do not interact: one cotangent a target serves all prompts at once.
     (cotangents,) = jax.vmap(pull)(slopes)
     fold = None if over is None else functools.partial(_folded, passed, split, site, over)
-    found = pull_back(model, passed, split.suffix, cotangents, site, head, fold)
+    found = pull_back(model, passed, split.suffix, cotangents, site, head, fold, lowest)
     gradient, signed = (found, None) if over is None else found
     activation = _states(passed, split, site).transpose(1, 2, 0, 3)
     if over is not None:
@@ -231,6 +238,7 @@ def derivatives_along(
     """
     over: Over | None = "sum" if span_and_count(probes)[1] > 1 else None
     found = np.empty(neurons.shape[:2])
+    layers = neurons[..., 0] if directions is None else directions.layer
     batches = device_batches(
         lm,
         probes,
@@ -238,6 +246,7 @@ def derivatives_along(
         site=site,
         output=output,
         over=over,
+        lowest=int(layers.min(initial=lm.config.layers - 1)),
         budget_bytes=budget_bytes,
     )
     with bars.counted(len(probes)):

@@ -125,15 +125,18 @@ def held_of(params: nnx.State[Any, Any], layer: Any) -> nnx.State[Any, Any]:
 def rows_of(parameter: Any, layer: jax.Array, row: jax.Array) -> jax.Array:
     """Rows of layers' matrices: entries [..., D] of a parameter [L, F, D], by number [...] each.
 
-    Of a streamed one, the layers between the lowest and the highest that are asked for are walked.
+    Of a streamed one, the layers that are asked for are walked from the lowest on.
     """
     if not is_streamed(parameter):
         result: jax.Array = parameter[layer, row]
         return result
+    last = layer.max()
 
-    def take(at: jax.Array, rows: jax.Array) -> jax.Array:
-        return jnp.where((layer == at)[..., None], parameter.at(at)[row], rows)
+    def take(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        at, rows = carry
+        rows = jnp.where((layer == at)[..., None], parameter.at(at)[row], rows)
+        return jnp.where(layer > at, layer, last + 1).min(), rows
 
     rows = jnp.zeros((*layer.shape, parameter.shape[-1]), parameter.dtype)
-    found: jax.Array = jax.lax.fori_loop(layer.min(), layer.max() + 1, take, rows)
+    _, found = jax.lax.while_loop(lambda carry: carry[0] <= last, take, (layer.min(), rows))
     return found

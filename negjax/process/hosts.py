@@ -86,6 +86,16 @@ class Hosts:
             raise
         return told
 
+    def agreed(self, key: str, value: Callable[[], str]) -> str:
+        """What process 0 says of something, in all processes.
+
+        Args:
+            value: asked in process 0 alone.
+        """
+        if self.index == 0:
+            self.tell(key, value())
+        return self.hear(key)
+
     def gather(self, key: str) -> None:
         """Waits until all processes have come here.
 

@@ -22,6 +22,7 @@ from negjax.replay.suffixes import (
     Prefix,
     Suffix,
     block_at,
+    layer_count,
     spread_out,
     stacked_blocks,
     suffix_places,
@@ -107,6 +108,7 @@ def pull_back(
     site: str,
     head: CommonHead | None = None,
     fold: Callable[[jax.Array, jax.Array], Any] | None = None,
+    lowest: Int[jax.Array, ""] | None = None,
 ) -> Any:
     """Vector-Jacobian products of `replay_suffix` at shift 0, for K cotangents at once.
 
@@ -119,27 +121,28 @@ def pull_back(
         site: of neurons; or a place, for the derivative by what is written there, D in F's stead.
         head: what the pass was given.
         fold: what is kept of a layer's (its number, [K, P, Q, F]), so that no more is held.
+        lowest: of the layers, below which no more is computed; None: all are.
 
     Returns:
         those of the shifts at `site`, at each of the neurons' positions, [L, K, P, Q, F]; or what
-        `fold` made of them, layer by layer.
+        `fold` made of them, layer by layer; 0 below the lowest.
     """
     graphdef, params = stacked_blocks(model)
     prefix, trace, _ = passed
     where = suffix_places(suffix, None if prefix is None else prefix.mask, head)
     where = where._replace(routes=trace.routes)
+    layers = layer_count(params)
+    by_layer = (
+        None if prefix is None else prefix.layers,
+        None if head is None else head.layers,
+        trace.entering,
+        trace.products,
+    )
 
-    def step(
-        cotangents: jax.Array,
-        scanned: tuple[
-            jax.Array,
-            KeysValues | None,
-            KeysValues | None,
-            jax.Array,
-            dict[str, jax.Array],
-        ],
-    ) -> tuple[jax.Array, Any]:
-        layer, keys_values, common, entering, kept = scanned
+    def pulled(layer: jax.Array, cotangents: jax.Array) -> tuple[jax.Array, Any]:
+        own: tuple[KeysValues | None, KeysValues | None, jax.Array, dict[str, jax.Array]]
+        own = jax.tree.map(lambda x: x[layer], by_layer)
+        keys_values, common, entering, kept = own
         block = block_at(graphdef, params, layer)
         products = Products({name: x[:, None] for name, x in kept.items()})
         width = entering.shape[-1] if site in PLACES else trace.at_positions[site].shape[-1]
@@ -159,11 +162,16 @@ def pull_back(
         found = shift_kprqf[:, :, 0]
         return below, found if fold is None else fold(layer, found)
 
-    layers = None if prefix is None else prefix.layers
-    common = None if head is None else head.layers
-    numbers = jnp.arange(trace.entering.shape[0])
-    scanned = (numbers, layers, common, trace.entering, trace.products)
-    return jax.lax.scan(step, cotangents, scanned, reverse=True)[1]
+    def descend(step: jax.Array, carry: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
+        cotangents, found = carry
+        layer = layers - 1 - step
+        cotangents, own = pulled(layer, cotangents)
+        return cotangents, jax.tree.map(lambda every, x: every.at[layer].set(x), found, own)
+
+    _, one = jax.eval_shape(pulled, jnp.zeros((), jnp.int32), cotangents)
+    found = jax.tree.map(lambda x: jnp.zeros((layers, *x.shape), x.dtype), one)
+    steps = layers if lowest is None else layers - lowest
+    return jax.lax.fori_loop(0, steps, descend, (cotangents, found))[1]
 
 
 def no_shift(

@@ -1,41 +1,69 @@
 """A run's folder in the hands of several processes, on one machine or many.
 
-Process 0 opens the folder as a process alone would, says which job measures into it, and holds its
-lock; the others open it as a part of that job. Each saves groups whose chunks are its own, and
-records them in a file of its own (`progress`).
+Process 0 opens the folder as a process alone would, says which job measures into it and what is
+finished, and holds its lock; the others open it as a part of that job. Each saves groups whose
+chunks are its own, and records them in a file of its own (`progress`). Where all compute the same
+together, the others follow: process 0 alone writes.
 """
 
+import json
+import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from negjax import checks
 from negjax.errors import Argument, ArgumentError
 from negjax.storage import progress, zarr_groups
 from negjax.storage.locks import LOCK
 from negjax.storage.run_settings import check_same, recorded
-from negjax.storage.store import ARRAYS, JOB, RunFolder
+from negjax.storage.store import ARRAYS, JOB, Places, RunFolder
 from negjax.storage.whole_files import explained, write_bytes
 
 
-def announce(folder: RunFolder, job: str) -> None:
+class Followed(RunFolder):
+    """A run's folder that process 0 writes: what this process has found too is as good as saved."""
+
+    def save(
+        self, group: str, at: Places, values: Mapping[str, np.ndarray], seconds: float
+    ) -> None:
+        """Counts a group as finished."""
+        del at, values
+        self._groups = self._groups | {group: seconds}
+
+    def _written(self, name: str, write: Callable[[Path], None]) -> Path:
+        del write
+        return self.path / name
+
+
+def announce(folder: RunFolder) -> str:
     """Says in a folder which job measures into it, and divides it: for process 0.
 
-    Args:
-        job: a name that no other job has.
+    Returns:
+        what the others are to be told: the job's name, which no other has, and what is finished.
 
     Raises:
         OSError: it cannot be written.
     """
+    name = secrets.token_hex(8)
     with explained(folder.path, "the run could not be divided among processes"):
-        write_bytes(folder.path / JOB, job.encode())
+        write_bytes(folder.path / JOB, name.encode())
     folder.divide(0)
+    return json.dumps({"name": name, "finished": folder.finished})
 
 
 def open_part(
-    path: str | Path, settings: Mapping[str, Any], process: int, job: str, *, seconds: float = 30.0
+    path: str | Path,
+    settings: Mapping[str, Any],
+    process: int,
+    job: str,
+    *,
+    follow: bool = False,
+    seconds: float = 30.0,
 ) -> RunFolder:
     """Opens a run's folder that process 0 has announced: for the other processes.
 
@@ -43,7 +71,9 @@ def open_part(
         path: as process 0 was given it; a folder that all machines share.
         settings: what determines the measurements, as of `store.open_to_measure`.
         process: number of this one, from 1 on.
-        job: what process 0 has announced.
+        job: what process 0 has announced. A disk of the network may show an older state of the
+            file that says what is finished, and all have to skip the same.
+        follow: nothing is written: process 0 saves what all find.
         seconds: to wait until this machine sees what process 0 has written.
 
     Raises:
@@ -52,8 +82,9 @@ def open_part(
     """
     path = checks.path(path, "path")
     deadline = time.monotonic() + seconds
+    told = json.loads(job)
     # A disk of the network shows a new file when its cache ends.
-    while (seen := _announced(path)) != job:
+    while (seen := _announced(path)) != told["name"]:
         if time.monotonic() > deadline:
             there = "is not there" if seen is None else "belongs to another job"
             raise ArgumentError(
@@ -65,9 +96,9 @@ def open_part(
         time.sleep(0.2)
     with explained(path, "the run could not be started"):
         check_same(path, recorded(settings))
-        arrays = zarr_groups.opened_group(path / ARRAYS, "r+")
-        found = progress.read(path / progress.PROGRESS)
-        folder = RunFolder(path, (path / LOCK).open("ab"), arrays, found)
+        arrays = zarr_groups.opened_group(path / ARRAYS, "r" if follow else "r+")
+        found: progress.Progress = {"seconds": told["finished"], "sha256": {}}
+        folder = (Followed if follow else RunFolder)(path, (path / LOCK).open("ab"), arrays, found)
     folder.divide(process)
     return folder
 

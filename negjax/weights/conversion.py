@@ -9,7 +9,7 @@ import collections
 import dataclasses
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -142,8 +142,8 @@ def to_parameters(
         wrong = []
         room = scratch[threading.get_ident()]
         parts = [own[target] for target in rule.targets]
-        converted = _read_parts(tensors[source], rule, parts, config, room)
-        for target, value in zip(rule.targets, converted, strict=True):
+        read = _read_parts(tensors[source], rule, parts, config, room)
+        for target, value in zip(rule.targets, read, strict=True):
             part = _part(rule, places[target], number, value.shape)
             copy_into(part[0] if rule.per_layer else part, value)
             # While it is still in the processor's cache.
@@ -222,17 +222,25 @@ def _held_sources(rule: Rule, block: Block, config: ModelConfig) -> list[tuple[i
 
 def _read_parts(
     tensor: LazyTensor, rule: Rule, parts: Sequence[Block], config: ModelConfig, room: Scratch
-) -> list[np.ndarray]:
-    """Parts of the values of a rule's targets (a layer's, an expert's), from its tensor."""
-    whole_tensor = _is_row_of_experts(rule, parts[0].ranges, config)
-    cut = {} if whole_tensor else rule.cut(parts[0], config)
-    if cut == {}:
-        return rule.convert(tensor.read(room), config)
-    block = None if cut is None else rule.block(cut, config)
-    if cut is not None and block is not None:
-        return rule.convert(tensor.part(block).read(room), config, cut)
-    whole = rule.convert(tensor.read(room), config)
-    return [value[part.index[-value.ndim :]] for value, part in zip(whole, parts, strict=True)]
+) -> Iterator[np.ndarray]:
+    """Parts of the values of a rule's targets (a layer's, an expert's), from its tensor.
+
+    Each is good until the next one is asked for.
+    """
+    shapes = rule.target_shapes(config)
+    own = [Block(part.ranges[-len(shape) :]) for part, shape in zip(parts, shapes, strict=True)]
+    whole = all(part.shape == shape for part, shape in zip(own, shapes, strict=True))
+    if whole or _is_row_of_experts(rule, parts[0].ranges, config):
+        yield from rule.convert(tensor.read(room), config)
+        return
+    pieces = rule.pieces(config, own)
+    read = [tensor.part(piece.block) for piece in pieces or ()]
+    if pieces is None or sum(part.form.size for part in read) > tensor.form.size:
+        values = rule.convert(tensor.read(room), config)
+        yield from (part(value) for part, value in zip(own, values, strict=True))
+        return
+    for piece, part in zip(pieces, read, strict=True):
+        yield from piece.convert(part.read(room))
 
 
 def _is_matrix(rule: Rule, config: ModelConfig) -> bool:

@@ -4,14 +4,29 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from einops import rearrange
 
 from negjax.model.config import ModelConfig
-from negjax.weights.tensors import Array, Block
+from negjax.weights import patterns
+from negjax.weights.tensors import Array, Block, Rearranged
+
+
+class Piece(NamedTuple):
+    """A block of a rule's tensor, and what is made of it."""
+
+    block: Block
+    arranged: Rearranged
+    stacked: bool
+    """Whether the values of several targets are made, along a first axis."""
+
+    def convert(self, values: Array) -> list[Array]:
+        """Values of targets, or parts of them, of what the block holds."""
+        made = self.arranged(values)
+        return list(made) if self.stacked else [made]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,79 +110,82 @@ class Rule:
         parts = self.part_shapes(config)
         return (sum(shape[0] for shape in parts), *parts[0][1:])
 
-    def cut(self, part: Block, config: ModelConfig) -> dict[str, tuple[int, int]] | None:
-        """Axes of the pattern of which a part of its targets' values is a part, start and stop.
+    def pieces(
+        self, config: ModelConfig, parts: Sequence[Block] | None = None
+    ) -> list[Piece] | None:
+        """Blocks of a source tensor of which its targets' values, or parts of them, are made.
 
         Args:
-            part: of the targets, with axes of layers or experts in front or without.
+            parts: of each target, with axes of layers or experts in front or without; None: all.
 
         Returns:
-            None where axes do not say it: of tensors that hold several parameters one after the
-            other, or where an axis of the parameter that is cut is made of several.
+            None where parts are not made of blocks: an axis is cut within what is one of its
+            entries in the file.
         """
-        if not isinstance(self.pattern, str):
-            return None
-        groups = _groups(self.pattern.split("->")[1])
-        if not isinstance(self.target, str):
-            groups = groups[1:]
-        sizes, found = self.sizes(self.pattern, config), {}
-        for group, ends in zip(groups, part.ranges[-len(groups) :], strict=True):
-            if ends == (0, math.prod(sizes[axis] for axis in group)):
-                continue
-            if len(group) > 1:
-                return None
-            found[group[0]] = ends
-        return found
+        if not self._stacked:
+            own = [None] * len(self.targets) if parts is None else parts
+            ends = itertools.accumulate((shape[0] for shape in self.part_shapes(config)), initial=0)
+            found = [
+                self._piece(pattern, part, config, first=first)
+                for pattern, part, first in zip(self._patterns, own, ends, strict=False)
+            ]
+        else:
+            (pattern,) = self._patterns
+            # Of stacked targets, all parts are alike.
+            part = None if parts is None else parts[0]
+            found = [self._piece(pattern, part, config)]
+            if found == [None]:
+                found = [
+                    self._piece(pattern, part, config, number=number)
+                    for number in range(len(self.targets))
+                ]
+        whole = [piece for piece in found if piece is not None]
+        return whole if len(whole) == len(found) else None
 
-    def block(self, ranges: Mapping[str, tuple[int, int]], config: ModelConfig) -> Block | None:
-        """The part of a source tensor from which a part of its targets is made.
-
-        Args:
-            ranges: as `cut` has them.
-
-        Returns:
-            None where that is no block: an axis of the file begins with another than the one that
-            is cut.
-        """
-        assert isinstance(self.pattern, str)
-        sizes, found = self.sizes(self.pattern, config), []
-        for group in _groups(self.pattern.split("->")[0]):
-            first, *rest = group
-            if set(rest) & ranges.keys():
-                return None
-            each = math.prod(sizes[axis] for axis in rest)
-            start, stop = ranges.get(first, (0, sizes[first]))
-            found.append((start * each, stop * each))
-        return Block(tuple(found))
-
-    def convert(
+    def _piece(
         self,
-        tensor: Array,
+        pattern: str,
+        part: Block | None,
         config: ModelConfig,
-        ranges: Mapping[str, tuple[int, int]] = MappingProxyType({}),
-    ) -> list[Array]:
-        """Values of its targets (a layer's, where it is per layer).
+        *,
+        first: int = 0,
+        number: int | None = None,
+    ) -> Piece | None:
+        """Where a part of the values that a pattern makes comes from.
 
         Args:
-            tensor: a source tensor, or what `block` says of one.
-            ranges: of the axes that are cut, as `cut` has them.
+            first: where in the source tensor the pattern's entries begin.
+            number: of stacked targets, the one alone that is made.
         """
-        lengths = {axis: stop - start for axis, (start, stop) in ranges.items()}
-        ends = itertools.accumulate((shape[0] for shape in self.part_shapes(config)), initial=0)
-        values = []
-        for (start, end), pattern in zip(itertools.pairwise(ends), self._patterns, strict=True):
-            whole = self.sizes(pattern, config)
-            sizes = {axis: lengths.get(axis, size) for axis, size in whole.items()}
-            values.append(rearrange(tensor[start:end], pattern, **sizes))
-        stacked = isinstance(self.pattern, str) and not isinstance(self.target, str)
-        return list(values[0]) if stacked else values
+        sizes, (left, right) = (
+            self.sizes(pattern, config),
+            map(patterns.groups, pattern.split("->")),
+        )
+        right = right[1:] if self._stacked else right
+        cut: dict[str, tuple[int, int]] | None = {}
+        if part is not None:
+            cut = patterns.cut_of(right, part.ranges[-len(right) :], sizes)
+        if cut is None:
+            return None
+        if number is not None:
+            cut["n"] = (number, number + 1)
+        ranges = patterns.block_of(left, cut, sizes, first)
+        if ranges is None:
+            return None
+        lengths = sizes | {axis: stop - start for axis, (start, stop) in cut.items()}
+        return Piece(Block(ranges), Rearranged(pattern, tuple(lengths.items())), self._stacked)
+
+    def convert(self, tensor: Array, config: ModelConfig) -> list[Array]:
+        """Values of its targets (a layer's, where it is per layer), from a source tensor."""
+        pieces = self.pieces(config)
+        assert pieces is not None
+        return [value for piece in pieces for value in piece.convert(piece.block(tensor))]
 
     def invert(self, values: list[np.ndarray], config: ModelConfig) -> np.ndarray:
         """The source tensor, from the values of its targets."""
-        stacked = isinstance(self.pattern, str) and not isinstance(self.target, str)
         parts = []
         for value, pattern in zip(
-            [np.stack(values)] if stacked else values, self._patterns, strict=True
+            [np.stack(values)] if self._stacked else values, self._patterns, strict=True
         ):
             left, right = pattern.split("->")
             parts.append(rearrange(value, f"{right} -> {left}", **self.sizes(pattern, config)))
@@ -177,8 +195,12 @@ class Rule:
         """Shapes of its targets' values (a layer's, an expert's)."""
         sides = [pattern.split("->")[1] for pattern in self._patterns]
         shapes = [self._shape(side, config) for side in sides]
-        stacked = isinstance(self.pattern, str) and not isinstance(self.target, str)
-        return [shapes[0][1:]] * len(self.targets) if stacked else shapes
+        return [shapes[0][1:]] * len(self.targets) if self._stacked else shapes
+
+    @property
+    def _stacked(self) -> bool:
+        """Whether one pattern makes several targets."""
+        return isinstance(self.pattern, str) and not isinstance(self.target, str)
 
     @property
     def _patterns(self) -> tuple[str, ...]:
@@ -186,12 +208,7 @@ class Rule:
 
     def _shape(self, side: str, config: ModelConfig) -> tuple[int, ...]:
         sizes = self.sizes(side, config)
-        return tuple(math.prod(sizes[axis] for axis in group) for group in _groups(side))
-
-
-def _groups(side: str) -> list[list[str]]:
-    """Of each axis, the letters that it is made of."""
-    return [group.strip("()").split() for group in re.findall(r"\([^)]*\)|[a-z]", side)]
+        return tuple(math.prod(sizes[axis] for axis in group) for group in patterns.groups(side))
 
 
 def axis_sizes(config: ModelConfig) -> dict[str, int]:

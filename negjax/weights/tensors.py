@@ -1,16 +1,18 @@
 """Tensors of files: their shapes at once, their values when asked for."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import jax
 import numpy as np
 from einops import rearrange
 
 from negjax.records import readable
-from negjax.storage.file_parts import Allocate, aligned_bytes
+from negjax.storage.file_parts import Allocate, FilePart, aligned_bytes
+from negjax.weights import patterns
 
 Array = TypeVar("Array", np.ndarray, jax.Array)
 
@@ -23,6 +25,24 @@ class Step(Protocol):
 
     def __call__(self, values: Array) -> Array:
         """What it makes of them."""
+
+    def before(self, block: "Block", shape: tuple[int, ...]) -> "Before | None":
+        """What a block of its result is made of; None: it does not say.
+
+        Args:
+            shape: of the whole result.
+        """
+
+
+class Before(NamedTuple):
+    """What a block of a step's result is made of."""
+
+    block: "Block"
+    """Of the argument."""
+    shape: tuple[int, ...]
+    """Of the whole argument."""
+    steps: tuple[Step, ...]
+    """From the block of the argument to that of the result."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +57,19 @@ class Rearranged:
         result: Array = rearrange(values, self.pattern, **dict(self.sizes))
         return result
 
+    def before(self, block: "Block", shape: tuple[int, ...]) -> Before | None:
+        """A block, where the axes that are cut are no faster ones of the argument's axes."""
+        pattern = patterns.with_all_axes(self.pattern, len(shape))
+        left, right = map(patterns.groups, pattern.split("->"))
+        sizes = patterns.axis_sizes(right, shape, dict(self.sizes))
+        cut = patterns.cut_of(right, block.ranges, sizes)
+        ranges = None if cut is None else patterns.block_of(left, cut, sizes)
+        if cut is None or ranges is None:
+            return None
+        lengths = sizes | {axis: stop - start for axis, (start, stop) in cut.items()}
+        whole = tuple(math.prod(sizes[axis] for axis in group) for group in left)
+        return Before(Block(ranges), whole, (Rearranged(pattern, tuple(lengths.items())),))
+
 
 @dataclasses.dataclass(frozen=True)
 class Less:
@@ -48,6 +81,10 @@ class Less:
         """Without the offset, in the same dtype."""
         result: Array = values - np.asarray(self.offset, values.dtype)
         return result
+
+    def before(self, block: "Block", shape: tuple[int, ...]) -> Before:
+        """The same block."""
+        return Before(block, shape, (self,))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +108,9 @@ class Block:
         """The part."""
         result: Array = values[self.index]
         return result
+
+    def before(self, block: "Block", shape: tuple[int, ...]) -> None:
+        """Nothing: what it was cut out of has a shape that it does not know."""
 
 
 @readable
@@ -125,13 +165,39 @@ class LazyTensor:
 
     def then(self, step: Step, shape: tuple[int, ...] | None = None) -> "LazyTensor":
         """With one more step, after which the shape may be another."""
-        return LazyTensor(shape or self.shape, self.stored, self.form, (*self.steps, step))
+        return dataclasses.replace(self, shape=shape or self.shape, steps=(*self.steps, step))
 
     def part(self, block: Block) -> "LazyTensor":
-        """A part of the values. Where they lie in the file as they are, no more is read."""
-        if self.block is not None and not self.steps:
-            return self.block(block)
-        return self.then(block, block.shape)
+        """A part of the values. Where the steps say what it is made of, no more is read."""
+        wanted, shape, steps = block, self.shape, tuple[Step, ...]()
+        for step in reversed(self.steps):
+            found = step.before(wanted, shape)
+            if found is None:
+                return self.then(block, block.shape)
+            wanted, shape, steps = found.block, found.shape, (*found.steps, *steps)
+        if self.block is None:
+            return self.then(block, block.shape)
+        return dataclasses.replace(self.block(wanted), shape=block.shape, steps=steps)
+
+
+def stored_array(where: FilePart, dtype: np.dtype, shape: tuple[int, ...]) -> LazyTensor:
+    """What lies in a file as an array, in C order; of its parts no more is read."""
+
+    def of(where: FilePart, shape: tuple[int, ...]) -> LazyTensor:
+        stored = functools.partial(_values, where, dtype, shape)
+        return LazyTensor(shape, stored, Form(shape, dtype.name))
+
+    def block(wanted: Block) -> LazyTensor:
+        return of(where.of_array(shape, dtype.itemsize, wanted.index), wanted.shape)
+
+    return dataclasses.replace(of(where, shape), block=block)
+
+
+def _values(
+    where: FilePart, dtype: np.dtype, shape: tuple[int, ...], allocate: Allocate
+) -> np.ndarray:
+    result: np.ndarray = where.read(allocate).view(dtype).reshape(shape)
+    return result
 
 
 Tensors = Mapping[str, LazyTensor]

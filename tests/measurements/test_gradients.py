@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from negjax.execution import interventions
-from negjax.execution.batching import Sizes
+from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Sizes
+from negjax.execution.common_heads import run_groups
 from negjax.execution.conventions import sign
 from negjax.inputs.encoding import encode
 from negjax.inputs.neurons import all_neurons
 from negjax.inputs.probes import Probes
-from negjax.measurements import token_effects
+from negjax.measurements import gradient_runs, token_effects
 from negjax.measurements.gradients import NeurGrad, gradient_batches, neurgrad
 from negjax.measurements.sweeps import sweep
 from negjax.measurements.token_effects import effects
@@ -307,3 +308,27 @@ def test_effects_refuse_what_they_cannot_do():
         effects(lm, probes, np.asarray([[3, 0]]))
     with pytest.raises(ValueError, match=r"budget_bytes=9 is too small: one neuron takes about"):
         effects(lm, probes, one_neuron_a_layer(lm), budget_bytes=9)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradients_go_back_no_further_than_to_the_lowest_layer_asked_for(shape: str) -> None:
+    lm = tiny(shape)
+    probes = tiny_probes(lm)
+
+    def gradients(lowest: int | None) -> np.ndarray:
+        found = np.empty((len(probes), probes.target_count, lm.config.layers, lm.config.neurons))
+        for index, batch in gradient_runs.device_batches(
+            lm,
+            probes,
+            run_groups(lm, probes, None),
+            site=lm.config.site(None),
+            output="probability",
+            lowest=lowest,
+            budget_bytes=DEFAULT_BUDGET_BYTES,
+        ):
+            found[index] = batch.gradient[:, :, 0]
+        return found
+
+    every, upper = gradients(None), gradients(1)
+    assert not upper[:, :, 0].any() and every[:, :, 0].any()
+    assert error(upper[:, :, 1:], every[:, :, 1:]) < ROUNDING["float32"]

@@ -176,10 +176,10 @@ def test_two_machines_measure_one_run(bucket: Bucket, tmp_path: Path) -> None:
         mirror.folder.mkdir()
     with opened(first.folder) as one:
         one.elsewhere = first
-        parts.announce(one, "job")
+        job = parts.announce(one)
         first.push()
         second.pull()
-        with parts.open_part(second.folder, OLD, 1, "job") as two:
+        with parts.open_part(second.folder, OLD, 1, job) as two:
             save(one, 0, 0.5)
             save(two, 1, 1.5)
             save(two, 2, 2.5)

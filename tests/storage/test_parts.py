@@ -26,8 +26,8 @@ def save(folder: store.RunFolder, item: int) -> None:
 def test_each_process_records_its_own_and_the_first_gathers(tmp_path: Path) -> None:
     with opened(tmp_path) as first:
         save(first, 0)
-        parts.announce(first, "job")
-        with parts.open_part(tmp_path, {"a": 1}, 1, "job") as second:
+        job = parts.announce(first)
+        with parts.open_part(tmp_path, {"a": 1}, 1, job) as second:
             # The others see what was finished before, and not what another saves meanwhile.
             save(first, 1)
             save(second, 2)
@@ -46,9 +46,9 @@ def test_each_process_records_its_own_and_the_first_gathers(tmp_path: Path) -> N
 
 def test_what_a_job_left_is_gathered_by_the_next_run(tmp_path: Path) -> None:
     with opened(tmp_path) as first:
-        parts.announce(first, "job")
+        job = parts.announce(first)
         save(first, 0)
-        with parts.open_part(tmp_path, {"a": 1}, 7, "job") as other:
+        with parts.open_part(tmp_path, {"a": 1}, 7, job) as other:
             save(other, 3)
     with opened(tmp_path) as again:
         assert {*again.finished} == {"item 0", "item 3"}
@@ -57,26 +57,51 @@ def test_what_a_job_left_is_gathered_by_the_next_run(tmp_path: Path) -> None:
 
 def test_a_discarded_run_leaves_no_parts(tmp_path: Path) -> None:
     with opened(tmp_path) as first:
-        parts.announce(first, "job")
+        parts.announce(first)
         save(first, 0)
     with store.open_to_measure(tmp_path, {"a": 2}, SPECS, attributes={}, overwrite=True) as other:
         assert not other.finished
     assert progress.progress_files(tmp_path) == [tmp_path / progress.PROGRESS]
 
 
-@pytest.mark.parametrize(("job", "what"), [(None, "is not there"), ("old", "belongs to another")])
-def test_a_folder_that_machines_do_not_share_is_named(
-    tmp_path: Path, job: str | None, what: str
-) -> None:
+def test_all_processes_skip_what_the_first_one_says_is_finished(tmp_path: Path) -> None:
+    """A disk of the network may show an older file."""
     with opened(tmp_path) as first:
-        if job is not None:
-            parts.announce(first, job)
-        with pytest.raises(ArgumentError, match=rf"{tmp_path} on .* {what}.*folder on a disk that"):
-            parts.open_part(tmp_path, {"a": 1}, 1, "new", seconds=0.3)
+        older = (tmp_path / progress.PROGRESS).read_bytes()
+        save(first, 0)
+        job = parts.announce(first)
+        (tmp_path / progress.PROGRESS).write_bytes(older)
+        with parts.open_part(tmp_path, {"a": 1}, 1, job) as second:
+            assert {*second.finished} == {"item 0"}
+
+
+def test_who_follows_writes_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path) as first:
+        job = parts.announce(first)
+        files = {*tmp_path.rglob("*")}
+        with parts.open_part(tmp_path, {"a": 1}, 1, job, follow=True) as second:
+            save(second, 2)
+            second.write_json("summary.json", {})
+            assert {*second.finished} == {"item 2"}
+        assert {*tmp_path.rglob("*")} == files
+        assert np.isnan(first.read("value")).all()
+
+
+@pytest.mark.parametrize(("there", "what"), [(False, "is not there"), (True, "belongs to another")])
+def test_a_folder_that_machines_do_not_share_is_named(
+    tmp_path: Path, there: bool, what: str
+) -> None:
+    with opened(tmp_path / "other") as other, opened(tmp_path / "run") as first:
+        job = parts.announce(other)
+        if there:
+            parts.announce(first)
+        named = rf"{tmp_path / 'run'} on .* {what}.*folder on a disk that"
+        with pytest.raises(ArgumentError, match=named):
+            parts.open_part(tmp_path / "run", {"a": 1}, 1, job, seconds=0.3)
 
 
 def test_other_settings_are_refused_in_every_process(tmp_path: Path) -> None:
     with opened(tmp_path) as first:
-        parts.announce(first, "job")
+        job = parts.announce(first)
         with pytest.raises(ArgumentError, match=r"other settings \(a was 1, now 2\)"):
-            parts.open_part(tmp_path, {"a": 2}, 1, "job")
+            parts.open_part(tmp_path, {"a": 2}, 1, job)

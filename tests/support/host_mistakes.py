@@ -38,8 +38,9 @@ def _where_jax(error: Exception, *arguments: Any) -> Provoke:
 
 def _unshared(folder: Path) -> object:
     with run_folder(folder, {}) as run:
-        parts.announce(run, "a job")
-        return parts.open_part(run.path, {}, 1, "another", seconds=0.1)
+        other = parts.announce(run)
+        parts.announce(run)
+        return parts.open_part(run.path, {}, 1, other, seconds=0.1)
 
 
 def _idle(_: Path) -> None:

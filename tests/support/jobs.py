@@ -28,10 +28,15 @@ def free_address() -> str:
         return f"127.0.0.1:{some.getsockname()[1]}"
 
 
-def begun(program: Sequence[str], count: int) -> list[subprocess.Popen[str]]:
-    """The processes of a job, which is told its address and numbers by flags."""
+def begun(program: Sequence[str], count: int, devices: int = 1) -> list[subprocess.Popen[str]]:
+    """The processes of a job, which is told its address and numbers by flags.
+
+    Args:
+        devices: of each.
+    """
     job = [f"--coordinator={free_address()}", f"--processes={count}"]
-    return [_process([*program, *job, f"--process={index}"], {}) for index in range(count)]
+    own = {"JAX_NUM_CPU_DEVICES": str(devices)}
+    return [_process([*program, *job, f"--process={index}"], own) for index in range(count)]
 
 
 def detected(

@@ -205,17 +205,22 @@ def test_parts_of_parameters_are_made_of_parts_of_tensors(case: str) -> None:
     blocks = 0
     for rule in table.rules:
         tensor, shape = tensors[rule.sources(config)[0]], rule.target_shapes(config)[0]
+        whole = rule.convert(tensor, config)
         for axis, size in enumerate(shape):
             part = Block(tuple((size // 2 * (at == axis), size) for at, size in enumerate(shape)))
-            cut = rule.cut(part, config)
-            block = None if cut is None else rule.block(cut, config)
-            if cut is None or block is None:
+            parts = [part if value.shape == shape else whole_of(value) for value in whole]
+            pieces = rule.pieces(config, parts)
+            if pieces is None:
                 continue
-            blocks += block.shape != tensor.shape
-            found = rule.convert(tensor[block.index], config, cut)
-            for value, whole in zip(found, rule.convert(tensor, config), strict=True):
-                np.testing.assert_array_equal(value, part(whole))
+            blocks += any(piece.block.shape != tensor.shape for piece in pieces)
+            found = [value for piece in pieces for value in piece.convert(piece.block(tensor))]
+            for value, own, all_of_it in zip(found, parts, whole, strict=True):
+                np.testing.assert_array_equal(value, own(all_of_it))
     assert blocks
+
+
+def whole_of(value: np.ndarray) -> Block:
+    return Block(tuple((0, size) for size in value.shape))
 
 
 def golden_arrays(case: str) -> dict[str, np.ndarray]:

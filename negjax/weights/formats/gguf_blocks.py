@@ -19,7 +19,7 @@ import numpy as np
 from gguf import GGMLQuantizationType as Kind
 from gguf.constants import GGML_QUANT_SIZES
 
-from negjax.weights.tensors import Array
+from negjax.weights.tensors import Array, Before, Block, Step
 
 Blocks = jax.Array
 """[n, bytes of a block], uint8."""
@@ -89,20 +89,27 @@ def _pairs(data: jax.Array) -> jax.Array:
     return parts >> jnp.asarray([0, 2, 4, 6], jnp.uint8)[:, None] & 3
 
 
+def _of_groups(scale: jax.Array, groups: jax.Array) -> jax.Array:
+    """scale [n, 1] · groups [n, g], as [n, g, 1]."""
+    # XLA would make them anew for every number of a group, in more than half of all the time.
+    found: jax.Array = jax.lax.optimization_barrier(scale * groups.astype(jnp.float32))
+    return found[:, :, None]
+
+
 def _scaled(scale: jax.Array, groups: jax.Array, numbers: jax.Array) -> jax.Array:
     """scale [n, 1] · groups [n, g] · numbers [n, 256], of which each group has its share."""
-    factors = (scale * groups.astype(jnp.float32))[:, :, None]
+    factors = _of_groups(scale, groups)
     return _flat(factors * numbers.astype(jnp.float32).reshape(*groups.shape, -1))
 
 
 def _lowered(starts: jax.Array, values: jax.Array) -> jax.Array:
-    """values [n, 256] less a number of each group [n, g]."""
-    return _flat(values.reshape(*starts.shape, -1) - starts[:, :, None])
+    """values [n, 256] less a number of each group [n, g, 1]."""
+    return _flat(values.reshape(*starts.shape[:2], -1) - starts)
 
 
 def _q2_k(blocks: Blocks) -> jax.Array:
     scales, numbers = blocks[:, :16], _flat(_pairs(blocks[:, 16:80]))
-    starts = _scale(blocks, 82) * (scales >> 4).astype(jnp.float32)
+    starts = _of_groups(_scale(blocks, 82), scales >> 4)
     return _lowered(starts, _scaled(_scale(blocks, 80), scales & 15, numbers))
 
 
@@ -134,8 +141,9 @@ def _q5_k(blocks: Blocks) -> jax.Array:
 
 def _with_starts(blocks: Blocks, numbers: jax.Array) -> jax.Array:
     scales, starts = _six_bits(blocks[:, 4:16])
-    lower = _scale(blocks, 2) * starts.astype(jnp.float32)
-    return _lowered(lower, _scaled(_scale(blocks, 0), scales, numbers))
+    return _lowered(
+        _of_groups(_scale(blocks, 2), starts), _scaled(_scale(blocks, 0), scales, numbers)
+    )
 
 
 def _q6_k(blocks: Blocks) -> jax.Array:
@@ -187,3 +195,16 @@ class Dequantised:
             raise NotImplementedError(self.kind.name)
         size = GGML_QUANT_SIZES[self.kind][1]
         return DECODERS[self.kind](values.reshape(-1, size)).reshape(self.shape)
+
+    def before(self, block: Block, shape: tuple[int, ...]) -> Before:
+        """Whole blocks of numbers, of which those at the ends are cut afterwards."""
+        numbers, size = GGML_QUANT_SIZES[self.kind]
+        *rows, (start, stop) = block.ranges
+        first, last = start // numbers, -(-stop // numbers)
+        stored = Block((*rows, (first * size, last * size)))
+        wider = (*block.shape[:-1], (last - first) * numbers)
+        steps: tuple[Step, ...] = (Dequantised(self.kind, wider),)
+        if wider != block.shape:
+            own = (start - first * numbers, stop - first * numbers)
+            steps += (Block((*((0, size) for size in wider[:-1]), own)),)
+        return Before(stored, (*shape[:-1], shape[-1] // numbers * size), steps)

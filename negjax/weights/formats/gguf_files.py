@@ -5,7 +5,6 @@ decoding come from the `gguf` package; what its converter does to the weights is
 """
 
 import dataclasses
-import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from negjax.weights.families.common import GGUFForm
 from negjax.weights.formats.gguf_blocks import DECODERS, Dequantised
 from negjax.weights.formats.gguf_header import StoredTensor, read_header
 from negjax.weights.formats.gguf_rope import DIVISORS, FACTORS, rope_scaling
-from negjax.weights.tensors import Form, LazyTensor
+from negjax.weights.tensors import Form, LazyTensor, stored_array
 
 
 @readable
@@ -53,23 +52,22 @@ class GGUFFile:
         Of a type that devices decode, what is stored are the file's bytes.
         """
         tensor = self.tensors[name]
-        shape = tensor.shape if part is None else tensor.shape[1:]
-        step = Dequantised(tensor.kind, shape)
+        tensor = tensor if part is None else tensor.numbered(part)
+        step = Dequantised(tensor.kind, tensor.shape)
         if tensor.kind in DECODERS:
-            rows = tensor.rows if part is None else tensor.rows[1:]
-            form = Form(rows, "uint8")
-            return LazyTensor(shape, functools.partial(tensor.read, part), form, (step,))
+            stored = stored_array(tensor.where, np.dtype(np.uint8), tensor.rows)
+            return dataclasses.replace(stored, shape=tensor.shape, steps=(step,))
 
         def on_host(allocate: Allocate) -> np.ndarray:
             try:
-                return np.asarray(step(tensor.read(part, allocate)))
+                return np.asarray(step(tensor.read(allocate)))
             except NotImplementedError as error:
                 raise ValueError(
                     f"{self.path}: tensor {name!r} has type {tensor.kind.name}, which the gguf "
                     "package cannot decode; use a file of another type, such as Q8_0 or F16"
                 ) from error
 
-        return LazyTensor(shape, on_host, Form(shape, "float32"))
+        return LazyTensor(tensor.shape, on_host, Form(tensor.shape, "float32"))
 
 
 def open_file(path: Path) -> GGUFFile:

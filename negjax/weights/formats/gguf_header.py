@@ -50,18 +50,19 @@ class StoredTensor:
     """[..., bytes of a row], the shape of its bytes."""
     where: FilePart
 
-    def read(self, part: int | None, allocate: Allocate) -> np.ndarray:
+    def numbered(self, part: int) -> "StoredTensor":
+        """One of those along its first axis."""
+        size = self.where.size // self.rows[0]
+        where = dataclasses.replace(self.where, start=self.where.start + part * size, size=size)
+        return dataclasses.replace(self, shape=self.shape[1:], rows=self.rows[1:], where=where)
+
+    def read(self, allocate: Allocate) -> np.ndarray:
         """Its bytes, [..., bytes of a row], read from the file.
 
         Args:
-            part: only this one of those along its first axis.
             allocate: where they are put.
         """
-        if part is None:
-            return self.where.read(allocate).reshape(self.rows)
-        size = self.where.size // self.rows[0]
-        one = dataclasses.replace(self.where, start=self.where.start + part * size, size=size)
-        return one.read(allocate).reshape(self.rows[1:])
+        return self.where.read(allocate).reshape(self.rows)
 
 
 class _Cursor:

@@ -1,7 +1,5 @@
 """Hugging Face directories of safetensors weights, read lazily as numpy arrays."""
 
-import dataclasses
-import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from negjax.checks import shown
-from negjax.storage.file_parts import Allocate, FilePart
+from negjax.storage.file_parts import FilePart
 from negjax.storage.given_files import first_bytes, read_json, refuse_pointer
-from negjax.weights.tensors import Block, Form, LazyTensor
+from negjax.weights.tensors import LazyTensor, stored_array
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -109,19 +107,8 @@ def read_tensors(path: Path) -> dict[str, LazyTensor]:
             )
         where = FilePart(path, start + first, end - first)
         shape = tuple(entry["shape"])
-        tensors[name] = _tensor(where, np.dtype(READABLE[dtype]), shape)
+        tensors[name] = stored_array(where, np.dtype(READABLE[dtype]), shape)
     return tensors
-
-
-def _tensor(where: FilePart, dtype: np.dtype, shape: tuple[int, ...]) -> LazyTensor:
-    def of(where: FilePart, shape: tuple[int, ...]) -> LazyTensor:
-        stored = functools.partial(_values, where, dtype, shape)
-        return LazyTensor(shape, stored, Form(shape, dtype.name))
-
-    def block(wanted: Block) -> LazyTensor:
-        return of(where.of_array(shape, dtype.itemsize, wanted.index), wanted.shape)
-
-    return dataclasses.replace(of(where, shape), block=block)
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
@@ -131,10 +118,3 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
         entries = json.loads(file.read(size))
     entries.pop("__metadata__", None)
     return entries, 8 + size
-
-
-def _values(
-    where: FilePart, dtype: np.dtype, shape: tuple[int, ...], allocate: Allocate
-) -> np.ndarray:
-    result: np.ndarray = where.read(allocate).view(dtype).reshape(shape)
-    return result

@@ -14,6 +14,7 @@ from experiments.estimators import program as estimators
 from experiments.linearity import program as linearity
 from experiments.neg_map import program as neg_map
 from experiments.running import many_hosts, study
+from experiments.skill_studies import jobs
 from experiments.skills import program as skills
 from negjax.process.hosts import Hosts
 from negjax.storage import progress, store
@@ -36,8 +37,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_inputs(tmp_path_factory.mktemp("inputs"), gated=tiny("gated"))
 
 
-def together(folder: Path, output: Path, count: int, name: str, *more: str) -> list[Ended]:
-    return ends(begun([*command(name, *arguments(folder, output, *more)), ALL_COME], count))
+def together(
+    folder: Path, output: Path, count: int, name: str, *more: str, devices: int = 1
+) -> list[Ended]:
+    program = [*command(name, *arguments(folder, output, *more)), ALL_COME]
+    return ends(begun(program, count, devices))
 
 
 def measured(output: Path) -> dict[str, bytes]:
@@ -107,13 +111,16 @@ def test_more_processes_than_groups_are_refused() -> None:
         many_hosts.refuse_idle(three(), 2)
 
 
-def test_a_mesh_of_other_processes_devices_is_refused() -> None:
+def test_a_mesh_of_other_processes_devices_means_in_step(tmp_path: Path) -> None:
     for mesh in ("auto", "data:1"):
         parse(f"--mesh={mesh}")
-        many_hosts.refuse_shared_mesh()
+        assert not many_hosts.in_step()
     parse("--mesh=data:9999")
-    with pytest.raises(ValueError, match=r'mesh="data:9999" has 9999 devices, and each process'):
-        many_hosts.refuse_shared_mesh()
+    assert many_hosts.in_step()
+    tasks = jobs.DivisibleTasks(lm=tiny("gated"), jobs=[])
+    refused = pytest.raises(ValueError, match="--mesh has devices of several processes, on which t")
+    with store.open_to_measure(tmp_path, {}, {}, attributes={}) as run, refused:
+        tasks.in_step(run, three())
 
 
 def test_a_study_of_one_process_is_refused(tmp_path: Path) -> None:
@@ -238,6 +245,38 @@ def test_control_is_divided(folder: Path, tmp_path: Path) -> None:
     parse(*arguments(folder, tmp_path / "one", *some))
     assert study.run(control.prepare) == 0
     assert measured(tmp_path / "both") == measured(tmp_path / "one")
+
+
+IN_STEP = {
+    "linearity": (*FEW, "--dtype=float64"),
+    "estimators": (
+        *("--prompts=2", "--group=2", "--neurons=4", "--range=2", "--methods=cg,neurgrad"),
+        *("--doses=1", "--top=2", "--dtype=float64"),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IN_STEP)
+def test_a_mesh_of_two_processes_measures_what_one_device_does(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    """Two devices each, of one mesh: all processes run all groups, and the first one saves them."""
+    some = IN_STEP[name]
+    mesh = ("--mesh=data:2,model:2", *some)
+    both = together(folder, tmp_path / "both", 2, name, *mesh, devices=2)
+    assert [process.status for process in both] == [0, 0], both
+    assert len(progress.progress_files(tmp_path / "both")) == 1
+    (alone,) = ends(begun([*command(name, *arguments(folder, tmp_path / "one", *some))], 1))
+    assert alone.status == 0, alone.err
+    found, expected = (arrays(tmp_path / output) for output in ("both", "one"))
+    assert found.keys() == expected.keys()
+    for array, values in expected.items():
+        if array != "seconds":
+            np.testing.assert_allclose(found[array], values, 1e-8, 1e-12, err_msg=array)
+    # What two have measured, one goes on with.
+    (again,) = ends(begun([*command(name, *arguments(folder, tmp_path / "both", *some))], 1))
+    assert "groups were measured before and are kept" in again.err
 
 
 def arrays(output: Path) -> dict[str, np.ndarray]:
