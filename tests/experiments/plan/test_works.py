@@ -91,7 +91,7 @@ def test_sweeps(monkeypatch: pytest.MonkeyPatch, shape: str, prompts: int) -> No
 @pytest.mark.parametrize("first", [0, 1])
 def test_neg_of_layers(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
     lm = tiny("gated")
-    neurons = np.stack(np.divmod(np.arange(40), 20), axis=-1) + [first, 0]
+    neurons = np.add(np.stack(np.divmod(np.arange(40), 20), axis=-1), [first, 0])
     probes = models.probes_of(lm.config, 1, TOKENS)
     expected = ran(monkeypatch, lambda: negjax.neg(lm, probes, neurons, budget_bytes=BUDGET))
     steps = works.neg_of_layers(lm, TOKENS, [first, first + 1], 20, BUDGET)
