@@ -297,10 +297,10 @@ class Sizes:
 
     @property
     def effects_bytes(self) -> int:
-        """Derivatives along one neuron: its shift and what that does to a layer, and to tokens."""
+        """Derivatives along one neuron: what it does to a layer, and to tokens."""
         c = self.config
-        shift = 2 * c.layers * c.neurons
-        return self.itemsize * (max(shift + self._row, c.vocab_size) + c.vocab_size)
+        waiting = 3 * self.suffix * c.width
+        return self.itemsize * (max(waiting + self._row, c.vocab_size) + c.vocab_size)
 
     @property
     def _seen(self) -> int:

@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 from negjax.errors import Argument, ArgumentError
 from negjax.execution import batching
 from negjax.execution.asked_outputs import DIFFERENCE, check_output
-from negjax.execution.batching import DEFAULT_BUDGET_BYTES
+from negjax.execution.batching import DEFAULT_BUDGET_BYTES, Split
 from negjax.execution.passes import unperturbed_pass
-from negjax.execution.plans import filled_up, fitting, one_by_one, sizes_of
+from negjax.execution.plans import fitting, one_by_one, sizes_of
 from negjax.execution.running import Run, in_order, run_batches
 from negjax.inputs.neurons import check_neurons
 from negjax.inputs.positions import Positions, placed
@@ -27,8 +27,9 @@ from negjax.model.layers import MASKED_SCORE
 from negjax.model.meshes import to_host
 from negjax.process.bars import with_bar
 from negjax.replay.outputs import AnyOutput, whole_values
-from negjax.replay.shifted_suffixes import no_shift, replay_suffix
-from negjax.replay.suffixes import Prefix, Suffix, take_scored
+from negjax.replay.rows import Rows
+from negjax.replay.suffixes import Pass, take_scored
+from negjax.replay.tangents import rise_tangents
 
 # Neurons of one call.
 MOST_NEURONS = 256
@@ -84,21 +85,25 @@ def effects(
     def kernel(run: Run) -> np.ndarray:
         split = run.split
         passed = run(unperturbed_pass, split)
-        before = passed.prefix, passed.trace.routes
         (own,) = neurons[run.batch.members]
+        order = np.argsort(own[:, 0], kind="stable")
 
-        def arguments(chunk: int, start: int = 0) -> tuple[Any, ...]:
-            some = own[start : start + chunk]
-            rows = batching.bucket_count(len(some))
-            return split.suffix, *before, filled_up(some, rows), chosen, output, split.targets
+        def arguments(most: int, start: int = 0) -> tuple[Any, ...]:
+            some = own[order[start : start + most]]
+            # What fills up repeats the last one, so that rows stay in order.
+            fill = batching.bucket_count(len(some)) - len(some)
+            layer, neuron = np.pad(some, ((0, fill), (0, 0)), mode="edge").T.astype(np.int32)
+            delta = np.ones((1, len(layer), split.suffix.at.shape[1]), lm.compute_dtype)
+            rows = Rows(layer=layer[None], neuron=neuron[None], delta=delta)
+            return split, passed, jax.tree.map(jnp.asarray, rows), chosen, output
 
-        chunk = run.largest_fitting(_effects, batching.smaller_buckets(largest), arguments)
-        parts = []
-        for start in range(0, len(own), chunk):
-            part = to_host(run(_effects, *arguments(chunk, start)))
-            parts.append(part[: len(own) - start])
-            run.reached(min(1, (start + chunk) / len(own)))
-        return np.concatenate(parts)[None]
+        most = run.largest_fitting(_effects, batching.smaller_buckets(largest), arguments)
+        found = []
+        for start in range(0, len(own), most):
+            part = to_host(run(_effects, *arguments(most, start)))
+            found.append(part[: len(own) - start])
+            run.reached(min(1, (start + most) / len(own)))
+        return np.concatenate(found)[np.argsort(order)][None]
 
     plan = one_by_one(
         probes, sizes.prefix_bytes + min(largest, len(neurons[0])) * sizes.effects_bytes
@@ -134,32 +139,28 @@ def _one_token(probes: Probes, output: AnyOutput) -> Probes:
     )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 6, 7))
+@functools.partial(jax.jit, static_argnums=(0, 5, 6))
 def _effects(
     graphdef: nnx.GraphDef[Any],
     params: nnx.State[Any, Any],
-    suffix: Suffix,
-    prefix: Prefix | None,
-    routes: jax.Array | None,
-    neurons: jax.Array,
+    split: Split,
+    passed: Pass,
+    rows: Rows,
     site: Site,
     output: AnyOutput,
-    targets: jax.Array,
 ) -> jax.Array:
-    """[N, O] of one prompt: a jvp of replay along each neuron, the unperturbed pass shared."""
-    model = nnx.merge(graphdef, params)
-    zero = no_shift(model, 1)
+    """[R, O] of one prompt."""
+    model, suffix = nnx.merge(graphdef, params), split.suffix
+    chunk = rows.layer.shape[1]
+    tangents = rise_tangents(model, passed, suffix, rows, site=site, chunk=chunk)
 
-    def values(shift: jax.Array) -> jax.Array:
-        resid = replay_suffix(model, prefix, suffix, routes, shift, site)
-        return _values(model.logits(take_scored(resid, suffix, 1)[0, 0, 0]), targets, output)
+    def values(scored: jax.Array) -> jax.Array:
+        return _values(model.logits(scored), split.targets, output)
 
-    def along(neuron: jax.Array) -> jax.Array:
-        tangent = zero.at[neuron[0], 0, 0, neuron[1]].set(1)
-        result: jax.Array = jax.jvp(values, (zero,), (tangent,))[1]
-        return result
-
-    return jax.vmap(along)(neurons)
+    unperturbed = take_scored(passed.resid, suffix, 1)[0, 0, 0]
+    _, push = jax.linearize(values, unperturbed)
+    result: jax.Array = jax.vmap(push)(take_scored(tangents, suffix, 1)[0, :, 0])
+    return result
 
 
 def _values(

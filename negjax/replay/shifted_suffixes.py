@@ -172,13 +172,3 @@ def pull_back(
     found = jax.tree.map(lambda x: jnp.zeros((layers, *x.shape), x.dtype), one)
     steps = layers if lowest is None else layers - lowest
     return jax.lax.fori_loop(0, steps, descend, (cotangents, found))[1]
-
-
-def no_shift(
-    model: Transformer, prompts: int, rows: int = 1
-) -> Float[jax.Array, "L {prompts} {rows} F"]:
-    """Zeros: shifts that change nothing."""
-    down = model.blocks.ffn.down.kernel.get_value()
-    layers, neurons, _ = down.shape
-    dtype = jnp.promote_types(down.dtype, jnp.float32)
-    return jnp.zeros((layers, prompts, rows, neurons), dtype)

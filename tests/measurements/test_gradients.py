@@ -210,7 +210,7 @@ def test_effects_take_neurons_in_any_number_and_any_order(monkeypatch):
     turns = mock.Mock(wraps=token_effects._effects)
     monkeypatch.setattr(token_effects, "_effects", turns)
     apart = effects(lm, probes, each, budget_bytes=budget)
-    assert [len(call.args[5]) for call in turns.call_args_list] == 3 * [2, 2, 1]
+    assert [call.args[4].layer.size for call in turns.call_args_list] == 3 * [2, 2, 1]
     one = sizes.prefix_bytes + sizes.effects_bytes
     with pytest.raises(ValueError, match=rf"one neuron takes about {one:,} bytes"):
         effects(lm, probes, each, budget_bytes=one - 1)
