@@ -63,7 +63,8 @@ MESH = flags.DEFINE_string(
     "mesh",
     residence.AUTO,
     "Devices that compute together, as data:2,model:4: among `data` prompts are divided, among "
-    "`model` heads, neurons and the vocabulary; auto: all accelerators; data:1: one device.",
+    "`model` heads, neurons and the vocabulary; auto: all accelerators; data:1: one device; more "
+    "than this process has, with --coordinator: those of all processes, which measure in step.",
 )
 _ASSUME_HARMLESS = flags.DEFINE_list(
     "assume_harmless",

@@ -118,17 +118,10 @@ class Divisible(abc.ABC):
     def together(self, folder: RunFolder, hosts: Hosts) -> Finished:
         """Measures this process's share; process 0 then waits for the others and has all."""
 
+    @abc.abstractmethod
     def in_step(self, folder: RunFolder, hosts: Hosts) -> Finished:
         """Measures all that is not finished yet, on a mesh of all processes' devices: each process
-        runs the same programs in the same order, and process 0 saves what they find.
-
-        Raises:
-            ValueError: this study does not.
-        """
-        raise ValueError(
-            "--mesh has devices of several processes, on which this study does not compute; pass a "
-            "mesh of the devices of one, or leave it out"
-        )
+        runs the same programs in the same order, and process 0 saves what they find."""
 
 
 @dataclass(frozen=True, kw_only=True)

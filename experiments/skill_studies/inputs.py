@@ -31,7 +31,8 @@ class Settings:
     features: str = setting(
         "runs/skills_features",
         "Folder of the prompts' features, for all studies: what one measured another reads. A "
-        "prompt of the embedded model takes 0.2 to 0.3 MB.",
+        "prompt of the embedded model takes 0.2 to 0.3 MB. Processes that measure in step share "
+        "it.",
     )
     train: int = setting(600, "Training prompts a task; 0: all that there are.", least=0)
     valid: int = setting(

@@ -120,13 +120,19 @@ def refuse_other_prompts(folder: RunFolder, jobs: Sequence[Job]) -> None:
         )
 
 
-def measure_all(folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job]) -> Finished:
+def measure_all(
+    folder: RunFolder, lm: LanguageModel, jobs: Sequence[Job], unfinished: bool = False
+) -> Finished:
     """Measures what is not finished yet, saving each task; a task that fails is named, and the
-    others continue. The work of what it returns are `Outcome`s."""
+    others continue. The work of what it returns are `Outcome`s.
+
+    Args:
+        unfinished: none of them is finished, whatever this machine sees of the folder.
+    """
     results: dict[str, TaskResult] = {}
     failed: dict[str, str] = {}
     interrupted = False
-    saved = {job.group: _read(folder, job) for job in jobs}
+    saved = {job.group: None if unfinished else _read(folder, job) for job in jobs}
     todo = [job for job in jobs if saved[job.group] is None]
     with measuring.shown(sum(job.prompts for job in todo), "prompt") as progress:
         for planned in jobs:
@@ -186,15 +192,8 @@ class DivisibleTasks(Tasks, Divisible):
 
     def together(self, folder: RunFolder, hosts: Hosts) -> Finished:
         """Every so many-th task that was not finished when the folder was opened."""
-        refuse_other_prompts(folder, self.jobs)
-
-        def unfinished() -> str:
-            return json.dumps([job.group for job in self.jobs if _read(folder, job) is None])
-
-        # A disk of the network may show a file later, and all have to divide the same tasks.
-        names = json.loads(hosts.agreed("unfinished", unfinished))
-        todo = [job for job in self.jobs if job.group in names]
-        share = measure_all(folder, self.lm, todo[hosts.index :: hosts.count])
+        todo = self._unfinished(folder, hosts)
+        share = measure_all(folder, self.lm, todo[hosts.index :: hosts.count], unfinished=True)
         if share.interrupted:
             raise KeyboardInterrupt
         failed = {done.task: done.failure for done in share.work if done.failure is not None}
@@ -202,6 +201,22 @@ class DivisibleTasks(Tasks, Divisible):
         many_hosts.gather(hosts, folder)
         for other in range(hosts.count):
             failed |= json.loads(hosts.hear(f"failed/{other}"))
+        return self._gathered(folder, failed)
+
+    def in_step(self, folder: RunFolder, hosts: Hosts) -> Finished:
+        """Every task that was not finished when the folder was opened."""
+        todo = self._unfinished(folder, hosts)
+        share = measure_all(folder, self.lm, todo, unfinished=True)
+        if share.interrupted:
+            raise KeyboardInterrupt
+        many_hosts.gather(hosts, folder)
+        if not folder.writes:
+            return share
+        failed = {done.task: done.failure for done in share.work if done.failure is not None}
+        return self._gathered(folder, failed)
+
+    def _gathered(self, folder: RunFolder, failed: Mapping[str, str]) -> Finished:
+        """All tasks, whoever has saved them; of those that failed, why."""
         found = [Outcome(task=job.task, result=_read(folder, job)) for job in self.jobs]
         return Finished(
             work=[
@@ -210,6 +225,17 @@ class DivisibleTasks(Tasks, Divisible):
             ],
             complete=not failed,
         )
+
+    def _unfinished(self, folder: RunFolder, hosts: Hosts) -> list[Job]:
+        """Tasks that are to be measured, as process 0 says: a disk of the network may show others
+        an older state."""
+        refuse_other_prompts(folder, self.jobs)
+
+        def names() -> str:
+            return json.dumps([job.group for job in self.jobs if _read(folder, job) is None])
+
+        unfinished = json.loads(hosts.agreed("unfinished", names))
+        return [job for job in self.jobs if job.group in unfinished]
 
 
 def _measure(folder: RunFolder, lm: LanguageModel, job: Job) -> TaskResult:

@@ -86,7 +86,7 @@ def _measure(
                 )
                 for part in measured.parts
             ]
-            if answers.fitted is not None:
+            if answers.fitted is not None and folder.writes:
                 path = folder.path / store.SAVED_PROBES
                 path.mkdir(exist_ok=True)
                 answers.fitted.save(path / f"{task}_{split}_{name}.safetensors")

@@ -94,16 +94,17 @@ def effects(
             fill = batching.bucket_count(len(some)) - len(some)
             layer, neuron = np.pad(some, ((0, fill), (0, 0)), mode="edge").T.astype(np.int32)
             delta = np.ones((1, len(layer), split.suffix.at.shape[1]), lm.compute_dtype)
-            rows = Rows(layer=layer[None], neuron=neuron[None], delta=delta)
-            return split, passed, jax.tree.map(jnp.asarray, rows), chosen, output
+            rows = Rows(*map(jnp.asarray, (layer[None], neuron[None], delta)))
+            return split, passed, rows, chosen, output
 
         most = run.largest_fitting(_effects, batching.smaller_buckets(largest), arguments)
-        found = []
+        found: list[np.ndarray] = []
         for start in range(0, len(own), most):
             part = to_host(run(_effects, *arguments(most, start)))
             found.append(part[: len(own) - start])
             run.reached(min(1, (start + most) / len(own)))
-        return np.concatenate(found)[np.argsort(order)][None]
+        in_order_of_neurons: np.ndarray = np.concatenate(found)[np.argsort(order)]
+        return in_order_of_neurons[None]
 
     plan = one_by_one(
         probes, sizes.prefix_bytes + min(largest, len(neurons[0])) * sizes.effects_bytes
@@ -151,8 +152,7 @@ def _effects(
 ) -> jax.Array:
     """[R, O] of one prompt."""
     model, suffix = nnx.merge(graphdef, params), split.suffix
-    chunk = rows.layer.shape[1]
-    tangents = rise_tangents(model, passed, suffix, rows, site=site, chunk=chunk)
+    tangents = rise_tangents(model, passed, suffix, rows, site)
 
     def values(scored: jax.Array) -> jax.Array:
         return _values(model.logits(scored), split.targets, output)

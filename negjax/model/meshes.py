@@ -8,7 +8,7 @@ and adds what devices have to tell each other, so that no measurement knows of i
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -29,6 +29,7 @@ SLAB_BYTES = 1 << 28
 """Of an array that several processes hold, what is brought together at once."""
 
 Tree = TypeVar("Tree")
+Result = TypeVar("Result")
 
 
 class MeshShape(NamedTuple):
@@ -161,6 +162,51 @@ def to_host(array: np.ndarray | jax.Array) -> np.ndarray:
     ):
         array = multihost_utils.process_allgather(array, tiled=True)
     return np.asarray(array)
+
+
+def of_first_process(values: np.ndarray, mesh: Mesh | None) -> np.ndarray:
+    """What process 0 of a shared mesh has, in all its processes, each of which must ask.
+
+    Args:
+        values: of process 0; those of others say the shape and the dtype.
+    """
+    if not is_shared(mesh):
+        return values
+    return np.asarray(multihost_utils.broadcast_one_to_all(values))
+
+
+def said_by_first(answers: Sequence[object], mesh: Mesh | None) -> list[bool]:
+    """Whether something holds, as process 0 of a shared mesh says; each must ask."""
+    said: list[bool] = of_first_process(np.asarray([bool(x) for x in answers]), mesh).tolist()
+    return said
+
+
+def all_or_none(work: Callable[[], Result], mesh: Mesh | None) -> Result:
+    """What `work` returns here. Where it fails in a process of a shared mesh, it fails in all, so
+    that none waits for another that went its own way.
+
+    Raises:
+        ValueError: it failed in another process, whose own error says why.
+    """
+    if not is_shared(mesh):
+        return work()
+    error: Exception | None = None
+    try:
+        result = work()
+    except Exception as own:
+        error = own
+    failed = multihost_utils.process_allgather(np.asarray(error is not None))
+    if error is not None:
+        raise error
+    if failed.any():
+        raise ValueError(f"process {failed.argmax()} of the mesh failed; its own error says why")
+    return result
+
+
+def by_first(work: Callable[[], Result], mesh: Mesh | None) -> Result | None:
+    """The same of what process 0 alone is to do; None in the others."""
+    first = not is_shared(mesh) or jax.process_index() == 0
+    return all_or_none(lambda: work() if first else None, mesh)
 
 
 def slabs(array: np.ndarray | jax.Array) -> Iterator[np.ndarray]:

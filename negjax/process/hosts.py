@@ -1,7 +1,8 @@
 """Several processes of one job, on one machine or many: who they are, and that all are alive.
 
 JAX's distributed service, which process 0 runs, connects them; what they tell each other lies in
-its store of keys and values. Nothing here computes across processes: each uses its own devices.
+its store of keys and values. Nothing here computes across processes: that is a mesh's, of which
+each of them has devices.
 
 JAX itself ends the processes of a job when one is lost, by a message that names none. So each says
 every second that it is alive, process 0 looks who is silent, and all are told whom they lost. What

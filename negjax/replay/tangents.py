@@ -17,16 +17,16 @@ from negjax.replay.suffixes import Pass, Suffix, block_at, layer_count, stacked_
 
 
 def rise_tangents(
-    model: Transformer, passed: Pass, suffix: Suffix, rows: Rows, *, site: str, chunk: int
+    model: Transformer, passed: Pass, suffix: Suffix, rows: Rows, site: str
 ) -> Float[jax.Array, "1 R S D"]:
     """Derivatives of one prompt's last residuals along each row's delta, at no shift.
 
     Args:
-        rows: of neurons, ascending by layer.
-        chunk: rows that go through a layer at once; divides R.
+        rows: of neurons, ascending by layer. All that are inside go through a layer at once.
     """
     graphdef, params = stacked_blocks(model)
     prefix, trace, _ = passed
+    count = rows.layer.shape[1]
     where = row_places(prefix, suffix, trace.mid.dtype, trace.routes)
 
     def enter(delta: jax.Array) -> jax.Array:
@@ -49,7 +49,7 @@ def rise_tangents(
             return jax.lax.dynamic_update_slice_in_dim(tangents, after, i * size, axis=1)
 
         inside = (rows.layer < layer).sum(1).max()
-        return over_chunks(inside, chunk, chunk * suffix.tokens.size, run_chunk, tangents)
+        return over_chunks(inside, count, count * suffix.tokens.size, run_chunk, tangents)
 
     result: jax.Array = jax.lax.fori_loop(
         rows.layer.min() + 1, layer_count(params), run_layer, tangents

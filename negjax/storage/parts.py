@@ -9,7 +9,6 @@ together, the others follow: process 0 alone writes.
 import json
 import secrets
 import socket
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,13 @@ from negjax.storage import progress, zarr_groups
 from negjax.storage.locks import LOCK
 from negjax.storage.run_settings import check_same, recorded
 from negjax.storage.store import ARRAYS, JOB, Places, RunFolder
-from negjax.storage.whole_files import explained, write_bytes
+from negjax.storage.whole_files import explained, seen_within, write_bytes
 
 
 class Followed(RunFolder):
     """A run's folder that process 0 writes: what this process has found too is as good as saved."""
+
+    writes = False
 
     def save(
         self, group: str, at: Places, values: Mapping[str, np.ndarray], seconds: float
@@ -72,7 +73,8 @@ def open_part(
         settings: what determines the measurements, as of `store.open_to_measure`.
         process: number of this one, from 1 on.
         job: what process 0 has announced. A disk of the network may show an older state of the
-            file that says what is finished, and all have to skip the same.
+            file that says what is finished, and all have to skip the same. Digests are process
+            0's: what it calls finished is not checked here.
         follow: nothing is written: process 0 saves what all find.
         seconds: to wait until this machine sees what process 0 has written.
 
@@ -81,19 +83,15 @@ def open_part(
         OSError: the folder cannot be read or written.
     """
     path = checks.path(path, "path")
-    deadline = time.monotonic() + seconds
     told = json.loads(job)
-    # A disk of the network shows a new file when its cache ends.
-    while (seen := _announced(path)) != told["name"]:
-        if time.monotonic() > deadline:
-            there = "is not there" if seen is None else "belongs to another job"
-            raise ArgumentError(
-                f"{path} on {socket.gethostname()} {there}: all processes need the folder that "
-                "process 0 writes; pass a ",
-                Argument("folder"),
-                " on a disk that all machines share",
-            )
-        time.sleep(0.2)
+    if not seen_within(seconds, lambda: _announced(path) == told["name"]):
+        there = "is not there" if _announced(path) is None else "belongs to another job"
+        raise ArgumentError(
+            f"{path} on {socket.gethostname()} {there}: all processes need the folder that "
+            "process 0 writes; pass a ",
+            Argument("folder"),
+            " on a disk that all machines share",
+        )
     with explained(path, "the run could not be started"):
         check_same(path, recorded(settings))
         arrays = zarr_groups.opened_group(path / ARRAYS, "r" if follow else "r+")

@@ -93,6 +93,9 @@ class ArraySpec:
 class RunFolder:
     """A folder opened for a run, by one process: by `open_to_measure`. Close it, or use `with`."""
 
+    writes = True
+    """Whether this process writes what is saved."""
+
     def __init__(
         self,
         path: Path,

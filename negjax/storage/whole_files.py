@@ -8,6 +8,7 @@ import math
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -96,6 +97,15 @@ def read_json(file: Path) -> dict[str, Any]:
         raise ArgumentError(
             f"{file} is missing or damaged; pass ", Argument("overwrite", True), " to measure anew"
         )
+    return found
+
+
+def seen_within(seconds: float, there: Callable[[], bool]) -> bool:
+    """Whether something is there within a time: a disk of the network shows another machine's
+    files when its cache ends."""
+    deadline = time.monotonic() + seconds
+    while not (found := there()) and time.monotonic() < deadline:
+        time.sleep(0.2)
     return found
 
 

@@ -157,10 +157,8 @@ class Rule:
             first: where in the source tensor the pattern's entries begin.
             number: of stacked targets, the one alone that is made.
         """
-        sizes, (left, right) = (
-            self.sizes(pattern, config),
-            map(patterns.groups, pattern.split("->")),
-        )
+        sizes = self.sizes(pattern, config)
+        left, right = map(patterns.groups, pattern.split("->"))
         right = right[1:] if self._stacked else right
         cut: dict[str, tuple[int, int]] | None = {}
         if part is not None:

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import negjax
+from negjax.model import meshes
 from negjax.model.meshes import MeshShape, check_divides, make_mesh, read_mesh
 from negjax.weights.residence import chosen_mesh, fitting_mesh
 from tests.support.block_shapes import GATED, tiny
+from tests.support.host_mistakes import in_step
 from tests.support.places import ROOT
 
 CHILD = "tests.support.mesh_processes_child"
@@ -100,6 +103,20 @@ def test_on_a_processor_one_device_is_taken_unless_told() -> None:
     arguments = "auto", GATED, jnp.dtype("float32"), "tiny"
     assert chosen_mesh("auto", *arguments) is chosen_mesh(None, *arguments) is None
     assert chosen_mesh("data:1", *arguments) == MeshShape()
+
+
+def test_what_fails_in_one_process_of_a_mesh_fails_in_all() -> None:
+    def here() -> object:
+        return meshes.all_or_none(lambda: 1, None)
+
+    def broken() -> object:
+        return meshes.by_first(lambda: 1 // 0, None)
+
+    assert in_step(here, np.asarray([False, False])) == 1
+    with pytest.raises(ValueError, match="process 1 of the mesh failed; its own error says why"):
+        in_step(here, np.asarray([False, True]))
+    with pytest.raises(ZeroDivisionError):
+        in_step(broken, np.asarray([True, False]))
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def test_who_follows_writes_nothing(tmp_path: Path) -> None:
         with parts.open_part(tmp_path, {"a": 1}, 1, job, follow=True) as second:
             save(second, 2)
             second.write_json("summary.json", {})
-            assert {*second.finished} == {"item 2"}
+            assert {*second.finished} == {"item 2"} and first.writes and not second.writes
         assert {*tmp_path.rglob("*")} == files
         assert np.isnan(first.read("value")).all()
 

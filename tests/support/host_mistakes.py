@@ -8,12 +8,16 @@ from typing import Any
 from unittest import mock
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from experiments.atlas.settings import Settings as AtlasSettings
 from experiments.playground import program
 from experiments.running import many_hosts
+from negjax.model import meshes
 from negjax.process import hosts
-from negjax.storage import parts
+from negjax.skills.features import features
+from negjax.storage import parts, store
 from tests.support.jobs import free_address
 from tests.support.mistakes import Provoke, run_folder
 
@@ -41,6 +45,32 @@ def _unshared(folder: Path) -> object:
         other = parts.announce(run)
         parts.announce(run)
         return parts.open_part(run.path, {}, 1, other, seconds=0.1)
+
+
+def in_step(work: Callable[[], object], failed: np.ndarray) -> object:
+    """What process 0 of a mesh of two makes of work of which it is told who failed."""
+    with (
+        mock.patch.object(meshes, "is_shared", return_value=True),
+        mock.patch.object(multihost_utils, "process_allgather", return_value=failed),
+        mock.patch.object(multihost_utils, "broadcast_one_to_all", side_effect=other_bytes),
+    ):
+        return work()
+
+
+def other_bytes(values: np.ndarray) -> np.ndarray:
+    """What another process has in their place."""
+    return values + 1
+
+
+def _failed(_: Path) -> object:
+    failed = np.asarray([False, True])
+    return in_step(lambda: meshes.all_or_none(lambda: 1, None), failed)
+
+
+def _not_written(folder: Path) -> object:
+    (folder / store.SUMMARY).write_bytes(b"{}")
+    with mock.patch.object(features, "SEEN_SECONDS", 0.1):
+        return in_step(lambda: features._read_by_all(folder, None), np.zeros(2, bool))
 
 
 def _idle(_: Path) -> None:
@@ -75,4 +105,6 @@ CASES: dict[str, Callable[[Path], object]] = {
     "processes=…: … groups of prompts are to be measured; …": _idle,
     "cannot listen at …, port …: …; pass another --port, …": _taken,
     "… on … belongs to another job: all processes need …": _unshared,
+    "process … of the mesh failed; its own error says why": _failed,
+    "… on … is not what process 0 has written: pass a …": _not_written,
 }

@@ -12,7 +12,10 @@ one window of prompts, however many there are.
         right = probe.predict_codes(codes) == answers
 """
 
+import contextlib
+import functools
 import hashlib
+import socket
 import time
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -22,13 +25,16 @@ from typing import Any, cast, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from numpy.typing import ArrayLike
 
 from negjax import checks
 from negjax.checks import flag, shown, whole_number
+from negjax.errors import Argument, ArgumentError
 from negjax.execution.batching import DEFAULT_BUDGET_BYTES
 from negjax.execution.plans import filled_up
 from negjax.inputs.probes import Probes, check_asked, probes_key
+from negjax.model import meshes
 from negjax.model.language_model import LanguageModel
 from negjax.model.meshes import to_host
 from negjax.process import bars, memory
@@ -47,9 +53,13 @@ from negjax.skills.features.feature_streams import WINDOW, FeatureStream, Kind, 
 from negjax.skills.probes.codes import code_dtype, encode_scores
 from negjax.skills.probes.rankings import MAGN, POLAR
 from negjax.storage import run_settings, store
+from negjax.storage.whole_files import seen_within
 
 FORMAT = 1
 """Version of what is kept; part of a folder's key."""
+
+SEEN_SECONDS = 30.0
+"""Until a machine must see what another one has written."""
 
 # Of a key, as the name of a folder.
 KEY_DIGITS = 24
@@ -82,7 +92,8 @@ def extract(
     The folder's name is a hash of all that the features depend on: model, prompts, labels and the
     arguments. What is there and whole is not computed again; what cannot be read back as it was
     written is. A process that is killed loses the window it was at, and the next call ends with the
-    same bytes.
+    same bytes. Of several processes on a mesh the first one writes, and all read: `root` lies on a
+    disk that they share.
 
     Args:
         gold: [B], numbers of the labels.
@@ -136,48 +147,89 @@ def extract(
     labels, neurons = probes.target_count, lm.config.layers * lm.config.neurons
     dtype = np.dtype(lm.compute_dtype).name
     specs = array_specs(cut, labels, neurons, kinds, activations, dtype)
-    attributes = {"model": lm.name, "site": stream.site}
-    if not overwrite and _finished(path, settings, cut, tuple(specs)):
-        with bars.counted(len(probes)) as bar:
+    groups = [(f"{s.start}-{s.stop}", places(cut, s, tuple(specs))) for s in cut.windows]
+    opened = functools.partial(
+        store.open_to_measure,
+        *(path, settings, specs),
+        attributes={"model": lm.name, "site": stream.site},
+        overwrite=overwrite,
+    )
+    kept = {name: settings[name] for name in ("kinds", "window", "counts", "about")}
+    summary = {"prompts": len(probes), "labels": labels, **kept}
+    mesh = lm.mesh
+    there = meshes.by_first(lambda: not overwrite and _finished(path, settings, groups), mesh)
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(bars.counted(len(probes)))
+        if meshes.said_by_first([there], mesh)[0]:
             bar.reach(bar.done + len(probes))
-        if after_window is not None:
-            after_window(len(probes))
-        return read_features(path)
-    with (
-        bars.counted(len(probes)) as bar,
-        store.open_to_measure(
-            path, settings, specs, attributes=attributes, overwrite=overwrite
-        ) as folder,
-    ):
-        for span in cut.windows:
-            name, at = f"{span.start}-{span.stop}", places(cut, span, tuple(specs))
+            if after_window is not None:
+                after_window(len(probes))
+            return _read_by_all(path, mesh)
+        # Of several processes that compute together, the first one has it open.
+        folder = meshes.by_first(lambda: stack.enter_context(opened()), mesh)
+        whole = meshes.said_by_first([folder and folder.check(*group) for group in groups], mesh)
+        if not all(whole):
+            # Until everything is whole, nobody is to read it.
+            meshes.by_first(lambda: (path / store.SUMMARY).unlink(missing_ok=True), mesh)
+        for span, (name, at), is_whole in zip(cut.windows, groups, whole, strict=True):
             before = bar.done
-            if not folder.check(name, at):
-                # Until everything is whole, nobody is to read it.
-                (path / store.SUMMARY).unlink(missing_ok=True)
+            if not is_whole:
                 start = time.perf_counter()
                 values = _measure(stream, answers, cut, span, specs, kinds)
-                folder.save(name, at, values, time.perf_counter() - start)
+                seconds = time.perf_counter() - start
+                save = folder and functools.partial(folder.save, name, at, values, seconds)
+                meshes.all_or_none(save or _nothing, mesh)
                 # Prompts of many lengths leave pieces behind that no other length can use.
                 memory.give_back()
             bar.reach(before + span.stop - span.start)
             if after_window is not None:
                 after_window(span.stop - span.start)
-        kept = {name: settings[name] for name in ("kinds", "window", "counts", "about")}
-        folder.write_json(store.SUMMARY, {"prompts": len(probes), "labels": labels, **kept})
-    return read_features(path)
+        meshes.by_first(lambda: folder and folder.write_json(store.SUMMARY, summary), mesh)
+    return _read_by_all(path, mesh)
 
 
-def _finished(path: Path, settings: Mapping[str, Any], cut: Layout, names: Sequence[str]) -> bool:
+def _nothing() -> None:
+    """Of a process that does not have the folder open."""
+
+
+def _read_by_all(path: Path, mesh: Mesh | None) -> Features:
+    """Opens the folder when this machine sees what was written: a network's disk takes its time."""
+    if not meshes.is_shared(mesh):
+        return read_features(path)
+
+    def digest() -> bytes:
+        return hashlib.sha256((path / store.SUMMARY).read_bytes()).digest()
+
+    own = meshes.by_first(digest, mesh) or bytes(hashlib.sha256().digest_size)
+    written = meshes.of_first_process(np.frombuffer(own, np.uint8), mesh).tobytes()
+
+    def seen() -> bool:
+        try:
+            return digest() == written
+        except FileNotFoundError:
+            return False
+
+    def read() -> Features:
+        if not seen_within(SEEN_SECONDS, seen):
+            raise ArgumentError(
+                f"{path} on {socket.gethostname()} is not what process 0 has written: pass a ",
+                Argument("root"),
+                " on a disk that all machines share",
+            )
+        return read_features(path)
+
+    return meshes.all_or_none(read, mesh)
+
+
+def _finished(
+    path: Path, settings: Mapping[str, Any], groups: Sequence[tuple[str, store.Places]]
+) -> bool:
     """Whether all is there and whole; others may read it meanwhile."""
     folder = store.open_finished(path, settings)
     if folder is None:
         return False
     with folder:
-        return all(
-            folder.check(f"{span.start}-{span.stop}", places(cut, span, names))
-            for span in cut.windows
-        )
+        return all(folder.check(*group) for group in groups)
 
 
 def _measure(

@@ -14,7 +14,6 @@ from experiments.estimators import program as estimators
 from experiments.linearity import program as linearity
 from experiments.neg_map import program as neg_map
 from experiments.running import many_hosts, study
-from experiments.skill_studies import jobs
 from experiments.skills import program as skills
 from negjax.process.hosts import Hosts
 from negjax.storage import progress, store
@@ -111,16 +110,12 @@ def test_more_processes_than_groups_are_refused() -> None:
         many_hosts.refuse_idle(three(), 2)
 
 
-def test_a_mesh_of_other_processes_devices_means_in_step(tmp_path: Path) -> None:
+def test_a_mesh_of_other_processes_devices_means_in_step() -> None:
     for mesh in ("auto", "data:1"):
         parse(f"--mesh={mesh}")
         assert not many_hosts.in_step()
     parse("--mesh=data:9999")
     assert many_hosts.in_step()
-    tasks = jobs.DivisibleTasks(lm=tiny("gated"), jobs=[])
-    refused = pytest.raises(ValueError, match="--mesh has devices of several processes, on which t")
-    with store.open_to_measure(tmp_path, {}, {}, attributes={}) as run, refused:
-        tasks.in_step(run, three())
 
 
 def test_a_study_of_one_process_is_refused(tmp_path: Path) -> None:
@@ -285,11 +280,13 @@ def arrays(output: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_tasks_of_skills_are_divided(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mesh", ["auto", "data:2,model:2"])
+def test_skills_are_measured_by_two_processes(mesh: str, tmp_path: Path) -> None:
+    """Each measures some tasks; on a mesh of both, all of them together."""
     inputs = skills_runs.write_inputs(tmp_path)
     few = ("--splits=disjoint", "--fitted=majority,polar", "--compilation_cache=none")
-    given = skills_runs.arguments(inputs, tmp_path / "two", *few)
-    found = ends(begun([*command("skills", *given), ALL_COME], 2))
+    given = skills_runs.arguments(inputs, tmp_path / "two", *few, f"--mesh={mesh}")
+    found = ends(begun([*command("skills", *given), ALL_COME], 2, 1 if mesh == "auto" else 2))
     assert [process.status for process in found] == [0, 0], found
     skills_runs.parse(inputs, tmp_path / "one", *few, f"--features={tmp_path / 'others'}")
     assert study.run(skills.prepare) == 0
