@@ -60,7 +60,7 @@ def test_a_process_reads_little_more_than_its_part(
     dtype = jnp.dtype("float32")
     whole = leaves(to_parameters(tensors, table, config, dtype, origin=case))
     parts: list[tuple[np.ndarray, tuple[slice, ...]]] = []
-    mesh = jax.make_mesh((1, 1), (meshes.DATA, meshes.MODEL))
+    mesh = meshes.make_mesh(meshes.MeshShape(), config)
 
     def own_part(sharding: jax.sharding.NamedSharding, shape: tuple[int, ...]) -> Any:
         names = (*sharding.spec, *[None] * (len(shape) - len(sharding.spec)))
