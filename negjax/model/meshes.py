@@ -193,6 +193,7 @@ def all_or_none(work: Callable[[], Result], mesh: Mesh | None) -> Result:
     error: Exception | None = None
     try:
         result = work()
+    # Whatever it is: it is raised below, when all know of it.
     except Exception as own:
         error = own
     failed = multihost_utils.process_allgather(np.asarray(error is not None))

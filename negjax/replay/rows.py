@@ -19,11 +19,11 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from negjax.model.attention import KeysValues
-from negjax.model.meshes import rows_apart, rows_together
+from negjax.model.meshes import rows_apart
 from negjax.model.placement import Placement
 from negjax.model.streamed import rows_of
 from negjax.model.transformer import Block, Transformer
-from negjax.replay.chunks import over_chunks
+from negjax.replay.chunks import through_layer
 from negjax.replay.readout import Scores, read_rows
 from negjax.replay.suffixes import (
     Prefix,
@@ -195,30 +195,24 @@ def rise(
     where = row_places(prefix, suffix, trace.mid.dtype, trace.routes)
     vectors = rows.vectors
     below = vectors is not None
+    tokens = chunk * suffix.tokens.size
     resid = enter_below(trace, rows) if below else enter_rows(model, suffix, trace, rows, site)
 
     def run_layer(layer: jax.Array, resid: jax.Array) -> jax.Array:
         block = block_at(graphdef, params, layer)
         keys_values = prefix_seen(block, prefix, layer, where)
 
-        def run_chunk(size: int, i: jax.Array, resid: jax.Array) -> jax.Array:
-            before = rows_apart(jax.lax.dynamic_slice_in_dim(resid, i * size, size, axis=1))
-            own = jax.lax.dynamic_slice_in_dim(rows.layer, i * size, size, axis=1)
-            entered = own < layer
+        def run(size: int, i: jax.Array, before: jax.Array) -> jax.Array:
             if vectors is None:
-                after = block(before, where.at(layer), keys_values)
-            else:
-                number, delta = (
-                    jax.lax.dynamic_slice_in_dim(x, i * size, size, axis=1)
-                    for x in (rows.neuron, rows.delta)
-                )
-                write = direction_writes(vectors, number, delta, own + 1 == layer, suffix)
-                after = written_block(block, before, write, where.at(layer), keys_values, site)
-            after = rows_together(jnp.where(entered[:, :, None, None], after, before))
-            return jax.lax.dynamic_update_slice_in_dim(resid, after, i * size, axis=1)
+                return block(before, where.at(layer), keys_values)
+            own, number, delta = (
+                jax.lax.dynamic_slice_in_dim(x, i * size, size, axis=1)
+                for x in (rows.layer, rows.neuron, rows.delta)
+            )
+            write = direction_writes(vectors, number, delta, own + 1 == layer, suffix)
+            return written_block(block, before, write, where.at(layer), keys_values, site)
 
-        inside = (rows.layer < layer).sum(1).max()
-        return over_chunks(inside, chunk, chunk * suffix.tokens.size, run_chunk, resid)
+        return through_layer(layer, rows.layer, chunk, tokens, run, resid)
 
     # A masked LM is read at one token alone, which of its last layer is all that need be run.
     several = suffix.tokens.shape[1] > scored_tokens == 1
@@ -230,16 +224,11 @@ def rise(
     if alone_last:
         block = block_at(graphdef, params, whole)
 
-        def read_chunk(size: int, i: jax.Array, scored: jax.Array) -> jax.Array:
-            take = jax.lax.dynamic_slice_in_dim
-            before, kept = (rows_apart(take(x, i * size, size, axis=1)) for x in (resid, scored))
-            after = read_alone(block, before, kept, suffix, where.at(whole))
-            entered = take(rows.layer, i * size, size, axis=1) < whole
-            after = rows_together(jnp.where(entered[:, :, None, None], after, kept))
-            return jax.lax.dynamic_update_slice_in_dim(scored, after, i * size, axis=1)
+        def read(size: int, i: jax.Array, kept: jax.Array) -> jax.Array:
+            before = rows_apart(jax.lax.dynamic_slice_in_dim(resid, i * size, size, axis=1))
+            return read_alone(block, before, kept, suffix, where.at(whole))
 
-        inside = (rows.layer < whole).sum(1).max()
-        scored = over_chunks(inside, chunk, chunk * suffix.tokens.size, read_chunk, scored)
+        scored = through_layer(whole, rows.layer, chunk, tokens, read, scored)
     return scored
 
 

@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from negjax.model.meshes import rows_apart, rows_together
 from negjax.model.transformer import Transformer
-from negjax.replay.chunks import over_chunks
+from negjax.replay.chunks import through_layer
 from negjax.replay.rows import Rows, enter_rows, prefix_seen, row_places
 from negjax.replay.suffixes import Pass, Suffix, block_at, layer_count, stacked_blocks
 
@@ -41,15 +40,12 @@ def rise_tangents(
         _, push = jax.linearize(lambda x: block(x, where.at(layer), keys_values), unperturbed)
         push_rows = jax.vmap(push, in_axes=1, out_axes=1)
 
-        def run_chunk(size: int, i: jax.Array, tangents: jax.Array) -> jax.Array:
-            before = rows_apart(jax.lax.dynamic_slice_in_dim(tangents, i * size, size, axis=1))
-            own = jax.lax.dynamic_slice_in_dim(rows.layer, i * size, size, axis=1)
-            after = push_rows(before[:, :, None])[:, :, 0]
-            after = rows_together(jnp.where((own < layer)[:, :, None, None], after, before))
-            return jax.lax.dynamic_update_slice_in_dim(tangents, after, i * size, axis=1)
+        def run(size: int, i: jax.Array, before: jax.Array) -> jax.Array:
+            del size, i
+            after: jax.Array = push_rows(before[:, :, None])[:, :, 0]
+            return after
 
-        inside = (rows.layer < layer).sum(1).max()
-        return over_chunks(inside, count, count * suffix.tokens.size, run_chunk, tangents)
+        return through_layer(layer, rows.layer, count, count * suffix.tokens.size, run, tangents)
 
     result: jax.Array = jax.lax.fori_loop(
         rows.layer.min() + 1, layer_count(params), run_layer, tangents

@@ -7,6 +7,7 @@ an axis which of its entries are wanted, start and stop.
 import math
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 Cut = Mapping[str, tuple[int, int]]
 
@@ -63,6 +64,35 @@ def block_of(
     return ((first + start, first + stop), *rest)
 
 
+def source_of(
+    left: Sequence[Sequence[str]],
+    right: Sequence[Sequence[str]],
+    ranges: Sequence[tuple[int, int]],
+    sizes: Mapping[str, int],
+    also: Cut = MappingProxyType({}),
+    first: int = 0,
+) -> tuple[tuple[tuple[int, int], ...], dict[str, int]] | None:
+    """Of what block of a pattern's left side a block of its right one is made.
+
+    Args:
+        left, right: as `groups` has them.
+        ranges: of the block of the right side.
+        sizes: of the pattern's axes.
+        also: further axes that are cut.
+        first: as of `block_of`.
+
+    Returns:
+        start and stop on each axis, and the sizes of the pattern's axes in that block; None where
+        there is no such block.
+    """
+    cut = cut_of(right, ranges, sizes)
+    block = None if cut is None else block_of(left, {**cut, **also}, sizes, first)
+    if cut is None or block is None:
+        return None
+    lengths = {axis: stop - start for axis, (start, stop) in {**cut, **also}.items()}
+    return block, {**sizes, **lengths}
+
+
 def with_all_axes(pattern: str, rank: int) -> str:
     """A pattern, its `...` written as axes of an array of so many."""
     if "..." not in pattern:
@@ -71,7 +101,7 @@ def with_all_axes(pattern: str, rank: int) -> str:
     return pattern.replace("...", " ".join(f"axis{number}" for number in range(more)))
 
 
-def axis_sizes(
+def sizes_from(
     axes: Sequence[Sequence[str]], shape: Sequence[int], known: Mapping[str, int]
 ) -> dict[str, int]:
     """Sizes of a pattern's axes, from an array's shape and those that are known.

@@ -160,17 +160,13 @@ class Rule:
         sizes = self.sizes(pattern, config)
         left, right = map(patterns.groups, pattern.split("->"))
         right = right[1:] if self._stacked else right
-        cut: dict[str, tuple[int, int]] | None = {}
-        if part is not None:
-            cut = patterns.cut_of(right, part.ranges[-len(right) :], sizes)
-        if cut is None:
+        ends = [(0, math.prod(sizes[axis] for axis in group)) for group in right]
+        ends = ends if part is None else list(part.ranges[-len(right) :])
+        alone = {} if number is None else {"n": (number, number + 1)}
+        found = patterns.source_of(left, right, ends, sizes, alone, first)
+        if found is None:
             return None
-        if number is not None:
-            cut["n"] = (number, number + 1)
-        ranges = patterns.block_of(left, cut, sizes, first)
-        if ranges is None:
-            return None
-        lengths = sizes | {axis: stop - start for axis, (start, stop) in cut.items()}
+        ranges, lengths = found
         return Piece(Block(ranges), Rearranged(pattern, tuple(lengths.items())), self._stacked)
 
     def convert(self, tensor: Array, config: ModelConfig) -> list[Array]:

@@ -61,12 +61,11 @@ class Rearranged:
         """A block, where the axes that are cut are no faster ones of the argument's axes."""
         pattern = patterns.with_all_axes(self.pattern, len(shape))
         left, right = map(patterns.groups, pattern.split("->"))
-        sizes = patterns.axis_sizes(right, shape, dict(self.sizes))
-        cut = patterns.cut_of(right, block.ranges, sizes)
-        ranges = None if cut is None else patterns.block_of(left, cut, sizes)
-        if cut is None or ranges is None:
+        sizes = patterns.sizes_from(right, shape, dict(self.sizes))
+        found = patterns.source_of(left, right, block.ranges, sizes)
+        if found is None:
             return None
-        lengths = sizes | {axis: stop - start for axis, (start, stop) in cut.items()}
+        ranges, lengths = found
         whole = tuple(math.prod(sizes[axis] for axis in group) for group in left)
         return Before(Block(ranges), whole, (Rearranged(pattern, tuple(lengths.items())),))
 

@@ -167,6 +167,11 @@ def extract(
             return _read_by_all(path, mesh)
         # Of several processes that compute together, the first one has it open.
         folder = meshes.by_first(lambda: stack.enter_context(opened()), mesh)
+
+        def save(*group: Any) -> None:
+            assert folder is not None, "this is process 0"
+            folder.save(*group)
+
         whole = meshes.said_by_first([folder and folder.check(*group) for group in groups], mesh)
         if not all(whole):
             # Until everything is whole, nobody is to read it.
@@ -177,8 +182,7 @@ def extract(
                 start = time.perf_counter()
                 values = _measure(stream, answers, cut, span, specs, kinds)
                 seconds = time.perf_counter() - start
-                save = folder and functools.partial(folder.save, name, at, values, seconds)
-                meshes.all_or_none(save or _nothing, mesh)
+                meshes.by_first(functools.partial(save, name, at, values, seconds), mesh)
                 # Prompts of many lengths leave pieces behind that no other length can use.
                 memory.give_back()
             bar.reach(before + span.stop - span.start)
@@ -186,10 +190,6 @@ def extract(
                 after_window(span.stop - span.start)
         meshes.by_first(lambda: folder and folder.write_json(store.SUMMARY, summary), mesh)
     return _read_by_all(path, mesh)
-
-
-def _nothing() -> None:
-    """Of a process that does not have the folder open."""
 
 
 def _read_by_all(path: Path, mesh: Mesh | None) -> Features:
